@@ -1,0 +1,62 @@
+"""Boxes: [x1, y1, x2, y2] in pixels, half-open, no +1 in areas (the paper's own scoring script)."""
+import math
+from typing import Any, List, Sequence
+
+import numpy as np
+
+from .errors import Errors, RivegaError
+
+
+def check_box(value: Any) -> List[float]:
+    """A box in the form that is stored.
+
+    value (Sequence[float]): x1, y1, x2, y2 in pixels.
+    RETURNS (List[float]): The same four numbers as Python floats.
+    RAISES (RivegaError): E006 unless it is four finite numbers.
+    """
+    try:
+        box = [float(x) for x in value]
+    except (TypeError, ValueError) as error:
+        raise RivegaError(Errors.E006.format(value=value)) from error
+    if len(box) != 4 or not all(math.isfinite(x) for x in box):
+        raise RivegaError(Errors.E006.format(value=value))
+    return box
+
+
+def box_area(box: Sequence[float]) -> float:
+    """Area in square pixels; 0 for an empty or inverted box."""
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of every pair.
+
+    a (ndarray): n x 4 XYXY pixels.
+    b (ndarray): m x 4 XYXY pixels.
+    RETURNS (ndarray): n x m float64 in 0..1; 0 where both boxes are empty.
+    """
+    a = np.asarray(a, dtype="float64").reshape(-1, 4)
+    b = np.asarray(b, dtype="float64").reshape(-1, 4)
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    inter = np.prod(np.clip(high - low, 0, None), axis=-1)
+    area_a = np.prod(np.clip(a[:, 2:] - a[:, :2], 0, None), axis=-1)
+    area_b = np.prod(np.clip(b[:, 2:] - b[:, :2], 0, None), axis=-1)
+    union = area_a[:, None] + area_b[None, :] - inter
+    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+
+
+def clip_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Order the corners and keep boxes within the picture, at least one pixel wide and high.
+
+    boxes (ndarray): n x 4 XYXY pixels.
+    height (int), width (int): Size of the picture in pixels.
+    RETURNS (ndarray): n x 4 float64, 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height.
+    """
+    boxes = np.asarray(boxes, dtype="float64").reshape(-1, 4)
+    low = np.minimum(boxes[:, :2], boxes[:, 2:])
+    high = np.maximum(boxes[:, :2], boxes[:, 2:])
+    limit = np.array([width, height], dtype="float64")
+    low = np.clip(low, 0, np.maximum(limit - 1, 0))
+    high = np.minimum(np.maximum(high, low + 1), limit)
+    return np.concatenate([low, high], axis=1)

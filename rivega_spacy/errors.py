@@ -1,0 +1,52 @@
+"""Every message this package raises or records: what was wrong, in which post, and what to do."""
+
+
+class RivegaError(ValueError):
+    """Base of all errors raised by rivega_spacy."""
+
+
+class ImageError(RivegaError):
+    """A picture could not be read."""
+
+
+class PostError(RivegaError):
+    """A post (one JSON line or dict) is malformed."""
+
+
+class Errors:
+    # Core: pictures, extensions, posts (E001-E099)
+    E001 = "The picture {source} does not exist. Check the path, or the `--images` root it is relative to."
+    E002 = "The picture {source} is empty (0 bytes). Download or export it again."
+    E003 = "The picture {source} cannot be decoded ({reason}). It is damaged or not an image: replace it, or leave `image` out."
+    E004 = (
+        "The picture {source} has {width}x{height} = {pixels} pixels, more than the limit of {limit}. Scale it down, "
+        "or raise the limit with the environment variable RIVEGA_MAX_PIXELS."
+    )
+    E005 = (
+        "An image must be a path, bytes, a PIL image or an HxWx3 uint8 array, not {kind}. Convert it first, "
+        "for example with `numpy.clip(x, 0, 255).astype('uint8')`."
+    )
+    E006 = "A box must be four finite numbers x1, y1, x2, y2 in pixels, not {value!r}."
+    E007 = "A mask must be an RLE dict {{'size': [height, width], 'counts': ...}}, not {value!r}."
+    E010 = "Post {post}: `text` is missing or not a string. Every post needs `text`; use an empty string where there is none."
+    E011 = "Post {post}: not a JSON object ({reason}). The file must hold one JSON object a line."
+    E012 = (
+        "Post {post}: the entity {value!r} is not [start_char, end_char, label] within a text of {length} characters."
+    )
+    E013 = "Post {post}: the entity {value!r} does not begin and end at token boundaries; the nearest are [{start}, {end}]."
+    E014 = "Post {post}: the entity {value!r} overlaps another one; entities of a post may not overlap."
+    E015 = "Post {post}: `expansions` must be a list of {count} strings (or null), one for each of `ents`, not {value!r}."
+    E016 = "Post {post}: `{field}` must be a string or null, not {kind}."
+    E017 = "Post {post}: {component} failed on it ({reason}). Its other results stand."
+    E018 = "The image root {root} is not a folder."
+    E020 = "The file {path} does not exist."
+    E021 = "The {name} weights cannot be read: {reason}. The file is damaged or was written by something else."
+    E022 = "The {name} weights do not fit the network: missing {missing}, surplus {surplus}, of another shape {shapes}."
+    E023 = "The component {name} has no weights yet. Train it, call `nlp.initialize()`, or load a trained pipeline."
+
+    # Segmentation and masks (E300-E399)
+    E300 = "A mask must be a two-dimensional array, HxW, not one of shape {shape}."
+    E301 = "The run lengths {counts} are not COCO's text form. Write them with `rivega_spacy.rle.encode_mask` or pycocotools."
+    E302 = "A mask must be an RLE dict {{'size': [height, width], 'counts': ...}}, not {rle}."
+    E303 = "The runs of the mask cover {total} pixels, its size says {height}x{width}. Mask and size do not belong together."
+    E304 = "The masks are of several sizes {sizes}. Only masks of one and the same picture can be compared or joined."

@@ -1,0 +1,128 @@
+"""`rivega.NounPhraseExpander.v1`: expansions without a language model.
+
+What it is, plainly: a lexicon of visible things and four rules. It knows nothing about the world: "Nkosi Mbeki (PER)" becomes
+"a person", never "a South African midfielder". It looks, in this order, for
+
+1. a noun the post itself puts beside the name: "my cat Chelsea", "Chelsea the cat", "Chelsea, a ginger cat", "Chelsea is a cat";
+2. a noun within the name: "Golden Gate Bridge" -> "a bridge";
+3. a maker or model within the name: "Boeing 747" -> "an airliner";
+4. the entity's type: PER -> "a person", LOC -> "a place", ORG -> "an organisation", OTHER -> "a thing".
+"""
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
+
+from .component import ExpansionRequest
+
+LEXICON = Path(__file__).with_name("visible_nouns.txt")
+BY_TYPE = {"PER": "a person", "LOC": "a place", "ORG": "an organisation", "OTHER": "a thing", "MISC": "a thing"}
+# How many words before and after a name are searched for a noun.
+REACH = 4
+_WORD = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*")
+_DETERMINER = {"a", "an", "the", "my", "our", "his", "her", "their", "your", "this", "that", "these"}
+_LINK = re.compile(r"^\s*(?:,|-|–|—|\(|:|is|was|are|were|the|aka)?\s*(?:,|is|was|being)?\s*", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!?;\n]")
+
+
+class Lexicon:
+    """Nouns for things a camera can see, read from visible_nouns.txt.
+
+    nouns (Dict[str, Tuple[str, str]]): noun -> (kind, phrase); kinds are person, animal, thing.
+    makers (Dict[str, str]): maker or model -> phrase.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.nouns: Dict[str, Tuple[str, str]] = {}
+        self.makers: Dict[str, str] = {}
+        for line in path.read_text(encoding="utf8").splitlines():
+            if not line.strip() or line.startswith("#"):
+                continue
+            kind, phrase, words = (part.strip() for part in line.split("|"))
+            for word in words.split(","):
+                word = word.strip()
+                if kind == "maker":
+                    self.makers[word.lower()] = phrase
+                else:
+                    self.nouns[word.lower()] = (kind, phrase)
+
+    def find(self, word: str) -> Optional[Tuple[str, str]]:
+        """The entry of a noun, in singular or plural, or None."""
+        word = word.lower()
+        for form in (word, word[:-1] if word.endswith("s") else word, word[:-2] if word.endswith("es") else word):
+            if form in self.nouns:
+                return self.nouns[form]
+        return None
+
+
+@lru_cache(maxsize=1)
+def load_lexicon() -> Lexicon:
+    """The lexicon that comes with the package."""
+    return Lexicon(LEXICON)
+
+
+def make_noun_phrase_expander() -> Callable[[Sequence[ExpansionRequest]], List[Optional[str]]]:
+    """`rivega.NounPhraseExpander.v1`: the expander described above; it has no settings and no weights."""
+    return expand_all
+
+
+def expand_all(requests: Sequence[ExpansionRequest]) -> List[Optional[str]]:
+    """A noun phrase for each request."""
+    return [expand(request) for request in requests]
+
+
+def expand(request: ExpansionRequest) -> str:
+    """A noun phrase for one entity.
+
+    request (ExpansionRequest): The entity in its post.
+    RETURNS (str): For example "a cat", or "an astronaut, a person".
+    """
+    lexicon = load_lexicon()
+    name = request.text[request.start : request.end]
+    beside = _beside(lexicon, request)
+    person = request.label == "PER"
+    if beside is not None:
+        kind, phrase = beside
+        if kind == "person" and person:
+            return phrase if phrase == "a person" else f"{phrase}, a person"
+        # "my dog Rex": what the post says beats the type, which taggers rarely get right for pets.
+        if kind == "animal" or (kind == "thing" and not person and request.label != "LOC"):
+            return phrase
+    if not person:
+        words = _WORD.findall(name)
+        for word in reversed(words):
+            found = lexicon.find(word)
+            if found is not None and found[0] != "person" and len(words) > 1:
+                return found[1]
+        if request.label != "LOC":
+            for word in words:
+                if word.lower() in lexicon.makers:
+                    return lexicon.makers[word.lower()]
+    return BY_TYPE.get(request.label, "a thing")
+
+
+def _beside(lexicon: Lexicon, request: ExpansionRequest) -> Optional[Tuple[str, str]]:
+    """The noun that the post puts directly before or after the name."""
+    before = _SENTENCE_END.split(request.text[: request.start])[-1]
+    words = _WORD.findall(before)
+    gap = before[before.rindex(words[-1]) + len(words[-1]) :] if words else ""
+    if words and not gap.strip(" \"'“‘#@"):
+        # The word before the name must be the noun itself: "my cat Chelsea", not "the cat that Chelsea has".
+        found = lexicon.find(words[-1])
+        if found is not None:
+            return found
+    after = _SENTENCE_END.split(request.text[request.end :])[0]
+    link = _LINK.match(after)
+    if link is None or not link.group(0).strip():
+        return None
+    rest = _WORD.findall(after[link.end() :])[: REACH + 1]
+    if not re.search(r"(?i)\bthe\b|,|is|was|are|were|\(|:|-|–|—", link.group(0)):
+        return None
+    appositive = bool(rest) and (rest[0].lower() in _DETERMINER or "the" in link.group(0).lower().split())
+    for word in rest if appositive else []:
+        if word.lower() in ("of", "in", "with", "and", "at", "for", "from", "on", "to", "by", "who", "that"):
+            return None
+        found = lexicon.find(word)
+        if found is not None:
+            return found
+    return None

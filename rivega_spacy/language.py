@@ -1,0 +1,52 @@
+"""The language class `rivega`: English with a tokenizer for social posts.
+
+Registered as a language so that a package of it is called `rivega_<name>` and loads by that name (`rivega_twitter`).
+The published Twitter data sets split "@" and "#" from the name after them and keep the rest of a handle, a hashtag, a URL
+or an emoji in one piece; the tokenizer does the same, so that what was learned there carries over to raw text.
+"""
+from typing import List
+
+from spacy.lang.char_classes import ALPHA_LOWER, ALPHA_UPPER
+from spacy.lang.en import English
+
+# One emoji as a reader counts them: a base with its variation selector, skin tone and zero-width joiners, or two regional
+# indicators (a flag).
+_PICTOGRAPH = "[\u2190-\u21FF\u2300-\u27BF\u2B00-\u2BFF\U0001F300-\U0001FAFF]"
+_MODIFIER = "[\uFE0E\uFE0F\u20E3\U0001F3FB-\U0001F3FF]*"
+EMOJI = (
+    rf"(?:[\U0001F1E6-\U0001F1FF]{{2}}|{_PICTOGRAPH}{_MODIFIER}(?:\u200D{_PICTOGRAPH}{_MODIFIER})*)"
+)
+
+
+def _prefixes() -> List[str]:
+    # "_" begins handles ("@_user"), so it may not be cut off.
+    kept = [p for p in English.Defaults.prefixes if p != "_"]
+    return [EMOJI, "@(?=\\w)", "#(?=\\w)", "\u200b", *kept]
+
+
+def _suffixes() -> List[str]:
+    kept = [s for s in English.Defaults.suffixes if s != "_"]
+    return [EMOJI, "\u200b", *kept]
+
+
+def _infixes() -> List[str]:
+    # A name glued to an emoji, a hashtag or a mention ("Rome#travel", "Go🇺🇸Team") is three things, not one.
+    glued = [EMOJI, "(?<=\\w)[#@](?=\\w)", "\u200b"]
+    glued += [rf"(?<=[{ALPHA_LOWER}{ALPHA_UPPER}])[…/:](?=[{ALPHA_UPPER}@#])"]
+    return [*glued, *English.Defaults.infixes]
+
+
+class RivegaDefaults(English.Defaults):
+    prefixes = _prefixes()
+    suffixes = _suffixes()
+    infixes = _infixes()
+
+
+class Rivega(English):
+    """English for posts of social media (`spacy.blank("rivega")`)."""
+
+    lang = "rivega"
+    Defaults = RivegaDefaults
+
+
+__all__ = ["Rivega", "EMOJI"]

@@ -1,0 +1,250 @@
+"""PyTorch modules inside Thinc models: safetensors on disk, torch's own fused optimiser, an optional moving average.
+
+Thinc's PyTorchShim pickles its state (torch.save) and sends every parameter through Thinc's optimiser in Python. Here weights are
+written as safetensors, in half precision by default, and the step is torch's fused AdamW, whose learning rate, decay, betas and
+clipping are read from the Thinc optimiser, so that spaCy's schedules and `[training.optimizer]` keep their meaning.
+"""
+import contextlib
+import hashlib
+import os
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+import numpy as np
+import srsly
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from thinc.api import Model, Optimizer
+from thinc.shims import PyTorchShim
+from thinc.util import get_torch_default_device
+
+from ..errors import Errors, RivegaError
+
+if hasattr(os, "register_at_fork"):
+    # A forked worker inherits OpenMP state without its threads and would wait for them for ever; workers also share the
+    # cores already.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+class TorchShim(PyTorchShim):
+    """A PyTorch module as Thinc sees it.
+
+    module (Optional[torch.nn.Module]): The network; may be None where `build` is given, until `from_bytes` or `set_module`.
+    name (str): How errors name it.
+    config (Optional[dict]): What is saved beside the weights (JSON-like: numbers, strings, lists, dicts).
+    build (Optional[Callable[[dict], Module]]): Makes the network from the saved config, so that loading needs nothing but the file.
+    half_on_disk (bool): Write floating-point weights in half precision.
+    lr_scale (Optional[Callable[[str], float]]): Learning-rate multiplier of a parameter, by its name.
+    ema_decay (float): Keep a moving average of the weights, which spaCy evaluates and saves where
+        `[training.optimizer] use_averages = true`; 0 turns it off.
+    """
+
+    def __init__(
+        self,
+        module: Optional[torch.nn.Module],
+        *,
+        name: str = "network",
+        config: Optional[Dict[str, Any]] = None,
+        build: Optional[Callable[[Dict[str, Any]], torch.nn.Module]] = None,
+        half_on_disk: bool = True,
+        lr_scale: Optional[Callable[[str], float]] = None,
+        ema_decay: float = 0.0,
+    ) -> None:
+        super().__init__(module, dict(config or {}))
+        self.name = name
+        self.build = build
+        self.half_on_disk = half_on_disk
+        self.lr_scale = lr_scale
+        self.ema_decay = ema_decay
+        self._averages: Dict[str, torch.Tensor] = {}
+        self._torch_optimizer: Optional[torch.optim.Optimizer] = None
+        self._steps = 0
+        self._digest: Optional[str] = None
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """The network. RAISES (RivegaError): E023 where there is none yet."""
+        if self._model is None:
+            raise RivegaError(Errors.E023.format(name=self.name))
+        return self._model
+
+    def set_module(self, module: torch.nn.Module, config: Optional[Dict[str, Any]] = None) -> None:
+        """Put another network in place, on the device of the current Thinc ops."""
+        self._model = module.to(get_torch_default_device())
+        if config is not None:
+            self.cfg = dict(config)
+        self._forget()
+
+    @property
+    def digest(self) -> str:
+        """Hash of config and weights: equal networks have equal digests, which is what caches are keyed by."""
+        if self._digest is None:
+            self._digest = hashlib.blake2b(self.to_bytes(), digest_size=16).hexdigest()
+        return self._digest
+
+    @contextlib.contextmanager
+    def inference(self, *, bf16: bool = False) -> Iterator[torch.nn.Module]:
+        """The network in evaluation mode, without gradients; `bf16` computes in bfloat16 where that is safe."""
+        module = self.module
+        module.eval()
+        with torch.inference_mode(), self.autocast(bf16):
+            yield module
+
+    def autocast(self, bf16: bool) -> Any:
+        """torch.autocast in bfloat16 on the network's device, or nothing."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """One AdamW step with the rates that the Thinc optimiser has now; gradients are cleared after it.
+
+        optimizer (Optimizer): learn_rate, L2 (decoupled weight decay, matrices only), b1, b2, eps and grad_clip (norm over the
+            whole network) are read from it.
+        """
+        if self._torch_optimizer is None:
+            self._torch_optimizer = self._make_optimizer()
+        parameters = [p for group in self._torch_optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if not parameters:
+            return
+        if optimizer.grad_clip:
+            torch.nn.utils.clip_grad_norm_(parameters, float(optimizer.grad_clip))
+        for group in self._torch_optimizer.param_groups:
+            group["lr"] = float(optimizer.learn_rate) * group["rivega_lr_scale"]
+            group["weight_decay"] = float(optimizer.L2) if group["rivega_decay"] else 0.0
+            group["betas"] = (float(optimizer.b1), float(optimizer.b2))
+            group["eps"] = float(optimizer.eps)
+        self._torch_optimizer.step()
+        self._torch_optimizer.zero_grad(set_to_none=True)
+        self._steps += 1
+        self._digest = None
+        if self.ema_decay:
+            self._update_averages(optimizer)
+
+    @contextlib.contextmanager
+    def use_params(self, params: Any) -> Iterator[None]:
+        """Swap in the moving average while spaCy evaluates or saves."""
+        if not self._averages:
+            yield
+            return
+        state = self.module.state_dict()
+        backup = {name: state[name].clone() for name in self._averages}
+        with torch.no_grad():
+            for name, value in self._averages.items():
+                state[name].copy_(value)
+        self._digest = None
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in backup.items():
+                    state[name].copy_(value)
+            self._digest = None
+
+    def to_bytes(self) -> bytes:
+        state = {} if self._model is None else self._model.state_dict()
+        tensors = {name: self._for_disk(value) for name, value in state.items()}
+        return srsly.msgpack_dumps({"config": self.cfg, "state": save_tensors(tensors) if tensors else b""})
+
+    def from_bytes(self, bytes_data: bytes) -> "TorchShim":
+        try:
+            message = srsly.msgpack_loads(bytes_data)
+            config, data = message["config"], message["state"]
+            state = load_tensors(data) if data else {}
+        except (ValueError, KeyError, TypeError) as error:
+            raise RivegaError(Errors.E021.format(name=self.name, reason=error)) from error
+        except Exception as error:
+            # safetensors raises its own SafetensorError, derived from Exception alone.
+            if type(error).__name__ != "SafetensorError":
+                raise
+            raise RivegaError(Errors.E021.format(name=self.name, reason=error)) from error
+        self.cfg = config
+        if not state:
+            self._model = None if self.build else self._model
+            self._forget()
+            return self
+        if self.build is not None:
+            self._model = self.build(config)
+        load_state(self.module, state, name=self.name)
+        self._model.to(get_torch_default_device())
+        self._forget()
+        return self
+
+    def _forget(self) -> None:
+        self._digest = None
+        self._torch_optimizer = None
+        self._averages = {}
+        self._steps = 0
+
+    def _for_disk(self, value: torch.Tensor) -> torch.Tensor:
+        value = value.detach().cpu().contiguous()
+        if self.half_on_disk and value.dtype in (torch.float32, torch.float64, torch.bfloat16):
+            half = value.to(torch.float16)
+            # A value beyond half precision's range would come back infinite: such a tensor stays as it is.
+            if bool(torch.isfinite(half).all()) or not bool(torch.isfinite(value).all()):
+                value = half
+        return value.clone()
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        groups: Dict[Tuple[float, bool], List[torch.nn.Parameter]] = {}
+        for name, parameter in self.module.named_parameters():
+            if parameter.requires_grad:
+                scale = self.lr_scale(name) if self.lr_scale else 1.0
+                groups.setdefault((scale, parameter.ndim >= 2), []).append(parameter)
+        settings = [
+            {"params": params, "rivega_lr_scale": scale, "rivega_decay": decay} for (scale, decay), params in groups.items()
+        ]
+        return torch.optim.AdamW(settings, lr=1e-3, fused=True)
+
+    def _update_averages(self, optimizer: Optimizer) -> None:
+        state = {name: value for name, value in self.module.state_dict().items() if value.is_floating_point()}
+        # The average forgets its first steps faster, else it would hold random weights for long.
+        decay = min(self.ema_decay, (1 + self._steps) / (10 + self._steps))
+        with torch.no_grad():
+            if not self._averages:
+                self._averages = {name: value.detach().clone() for name, value in state.items()}
+            names = list(self._averages)
+            torch._foreach_lerp_([self._averages[n] for n in names], [state[n] for n in names], 1.0 - decay)
+        if optimizer.averages is not None:
+            # spaCy enters `use_params` only where the optimiser holds averages.
+            optimizer.averages[(self.id, "rivega_average")] = np.zeros((1,), dtype="float32")
+
+
+def load_state(module: torch.nn.Module, state: Dict[str, torch.Tensor], *, name: str) -> None:
+    """Load weights and say exactly what does not fit.
+
+    module (Module): The network, changed in place.
+    state (Dict[str, Tensor]): Weights by name, any floating-point precision.
+    name (str): How the error names the network.
+    RAISES (RivegaError): E022 with missing and surplus keys and wrong shapes; nothing is loaded then.
+    """
+    own = module.state_dict()
+    missing = sorted(set(own) - set(state))
+    surplus = sorted(set(state) - set(own))
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in sorted(set(own) & set(state))
+        if own[key].shape != state[key].shape
+    ]
+    if missing or surplus or shapes:
+        parts = [", ".join(part[:5]) + (f" and {len(part) - 5} more" if len(part) > 5 else "") or "none" for part in (missing, surplus, shapes)]
+        raise RivegaError(Errors.E022.format(name=name, missing=parts[0], surplus=parts[1], shapes=parts[2]))
+    module.load_state_dict(state)
+
+
+def torch_model(
+    name: str,
+    shim: TorchShim,
+    forward: Callable[[Model, Any, bool], Tuple[Any, Callable]],
+    *,
+    attrs: Optional[Dict[str, Any]] = None,
+    layers: Optional[List[Model]] = None,
+    init: Optional[Callable] = None,
+) -> Model:
+    """A Thinc model around a TorchShim.
+
+    name (str): Name of the layer.
+    shim (TorchShim): The network, found again as `model.shims[0]`.
+    forward (Callable): (model, inputs, is_train) -> (outputs, backprop).
+    RETURNS (Model): What architectures return.
+    """
+    return Model(name, forward, init=init, attrs=attrs or {}, shims=[shim], layers=layers or [])
+
