@@ -10,12 +10,15 @@ import numpy as np
 from spacy.tokens import Doc, Span
 
 from .boxes import box_area, check_box
-from .errors import Errors
+from .errors import Errors, RivegaError
 from .images import image_for_storage
 
 IMAGE_KEY = "rivega_image"
 ERRORS_KEY = "rivega_errors"
 ID_KEY = "id"
+CONTEXT_KEY = "rivega_context"
+# Fields of a post that are plain text, as they are called in JSON lines and in the context of `nlp.pipe(as_tuples=True)`.
+TEXT_FIELDS = ("caption", "description", "knowledge")
 
 
 class Grounding(NamedTuple):
@@ -34,7 +37,24 @@ class Grounding(NamedTuple):
 
 
 def _get_image(doc: Doc) -> Any:
+    adopt_context(doc)
     return doc.user_data.get(IMAGE_KEY)
+
+
+def _text_field(name: str) -> Dict[str, Any]:
+    """Getter and setter of a text field, kept as a string in `user_data`."""
+    key = f"rivega_{name}"
+
+    def get(doc: Doc) -> Optional[str]:
+        adopt_context(doc)
+        return doc.user_data.get(key)
+
+    def put(doc: Doc, value: Optional[str]) -> None:
+        if value is not None and not isinstance(value, str):
+            raise RivegaError(Errors.E016.format(post=post_name(doc), field=name, kind=type(value).__name__))
+        doc.user_data[key] = value
+
+    return {"getter": get, "setter": put}
 
 
 def _set_image(doc: Doc, value: Any) -> None:
@@ -83,9 +103,7 @@ def _get_mask(span: Span) -> Optional[np.ndarray]:
 # name -> arguments of Doc.set_extension
 DOC_EXTENSIONS: Dict[str, Dict[str, Any]] = {
     "image": {"getter": _get_image, "setter": _set_image},
-    "caption": {"default": None},
-    "description": {"default": None},
-    "knowledge": {"default": None},
+    **{name: _text_field(name) for name in TEXT_FIELDS},
     "groundings": {"getter": _get_groundings},
     "rivega_errors": {"getter": _get_errors},
 }
@@ -112,6 +130,28 @@ def register_extensions() -> None:
         Doc.set_extension(name, force=True, **arguments)
     for name, arguments in SPAN_EXTENSIONS.items():
         Span.set_extension(name, force=True, **arguments)
+
+
+def adopt_context(doc: Doc) -> None:
+    """Take over what `nlp.pipe([(text, {"image": ...}), ...], as_tuples=True)` gave beside the text.
+
+    The language class `rivega` does this when it makes the doc; for pipelines of other languages the first component that asks
+    for one of these fields does. What is unfit is noted on the post, and the rest is taken.
+
+    doc (Doc): The post; nothing happens where its context is not a dict or was taken over before.
+    """
+    context = getattr(doc, "_context", None)
+    if not isinstance(context, dict) or CONTEXT_KEY in doc.user_data:
+        return
+    doc.user_data[CONTEXT_KEY] = True
+    if context.get(ID_KEY) is not None:
+        doc.user_data.setdefault(ID_KEY, str(context[ID_KEY]))
+    for name in ("image", *TEXT_FIELDS):
+        if context.get(name) is not None:
+            try:
+                doc._.set(name, context[name])
+            except RivegaError as error:
+                record_error(doc, "post", str(error))
 
 
 def post_name(doc: Doc) -> str:

@@ -4,10 +4,13 @@ Registered as a language so that a package of it is called `rivega_<name>` and l
 The published Twitter data sets split "@" and "#" from the name after them and keep the rest of a handle, a hashtag, a URL
 or an emoji in one piece; the tokenizer does the same, so that what was learned there carries over to raw text.
 """
-from typing import List
+from typing import Any, List, Union
 
 from spacy.lang.char_classes import ALPHA_LOWER, ALPHA_UPPER
 from spacy.lang.en import English
+from spacy.tokens import Doc
+
+from .extensions import adopt_context
 
 # One emoji as a reader counts them: a base with its variation selector, skin tone and zero-width joiners, or two regional
 # indicators (a flag).
@@ -47,6 +50,12 @@ class Rivega(English):
 
     lang = "rivega"
     Defaults = RivegaDefaults
+
+    def _ensure_doc_with_context(self, doc_like: Union[str, Doc, bytes], context: Any) -> Doc:
+        # Called by `nlp.pipe(as_tuples=True)`; the context is taken over here because spaCy drops it from the doc afterwards.
+        doc = super()._ensure_doc_with_context(doc_like, context)
+        adopt_context(doc)
+        return doc
 
 
 __all__ = ["Rivega", "EMOJI"]
