@@ -116,7 +116,7 @@ def doc_to_post(doc: Doc) -> Post:
     doc (Doc): A processed post.
     RETURNS (Post): `id`, `text`, `image` (the path; null for pictures given as bytes), `caption`, `knowledge`, `ents` and
         `errors`; each entity with `start`, `end` (characters), `label`, `text`, `score`, `expansion`, `groundable`,
-        `groundable_score`, `boxes` and `box` (XYXY pixels), `box_score`, `mask` (COCO RLE) and `mask_score`.
+        `groundable_score`, `boxes` and `box` (XYXY pixels), `box_score`, `mask_rle` (COCO RLE) and `mask_score`.
     """
     image = doc._.image
     return {
@@ -159,7 +159,7 @@ def _ent_to_json(ent: Span) -> Dict[str, Any]:
         "boxes": ent._.boxes,
         "box": ent._.box,
         "box_score": ent._.box_score,
-        "mask": ent._.mask_rle,
+        "mask_rle": ent._.mask_rle,
         "mask_score": ent._.mask_score,
     }
 

@@ -1,6 +1,6 @@
 """What is asked about one picture: the unit that entailment and grounding networks work on."""
 from dataclasses import dataclass
-from typing import List
+from typing import List, Optional
 
 import numpy as np
 
@@ -19,3 +19,20 @@ class ImageQueries:
     expressions: List[str]
     caption: str = ""
     image_key: str = ""
+
+
+@dataclass(frozen=True)
+class QueryTarget:
+    """What is right for one expression, in training.
+
+    groundable (Optional[bool]): Whether the picture shows it; None where nobody said.
+    boxes (ndarray): n x 4 XYXY pixels of the picture, every gold box; n = 0 where it is not shown.
+    """
+
+    groundable: Optional[bool]
+    boxes: np.ndarray
+
+
+# What a trainable entailment or grounding architecture keeps under `model.attrs["train_step"]`: it runs the network forward and
+# backward on a batch, leaves the gradients in the network (`model.finish_update` takes the step) and returns named losses.
+#     train_step(model: Model, batch: List[ImageQueries], targets: List[List[QueryTarget]], *, dropout: float) -> Dict[str, float]
