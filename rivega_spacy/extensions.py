@@ -4,7 +4,7 @@ Facts that shape it: spaCy keys span extensions by (name, start_char, end_char);
 `user_data` with msgpack, which turns tuples into lists and knows neither arrays nor PIL images. Hence pictures are kept as a
 path or as encoded bytes, boxes as lists of floats, masks as COCO run lengths, and whatever can be computed is computed.
 """
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 from spacy.tokens import Doc, Span
@@ -13,10 +13,7 @@ from .boxes import box_area, check_box
 from .errors import Errors, RivegaError
 from .images import image_for_storage
 
-IMAGE_KEY = "rivega_image"
-ERRORS_KEY = "rivega_errors"
 ID_KEY = "id"
-CONTEXT_KEY = "rivega_context"
 # Fields of a post that are plain text, as they are called in JSON lines and in the context of `nlp.pipe(as_tuples=True)`.
 TEXT_FIELDS = ("caption", "description", "knowledge")
 
@@ -36,6 +33,17 @@ class Grounding(NamedTuple):
     mask: Optional[np.ndarray]
 
 
+def _doc_key(name: str) -> Tuple[str, str, None, None]:
+    """Where spaCy itself keeps what is set on a Doc extension; `Doc.from_docs` knows this shape."""
+    return ("._.", name, None, None)
+
+
+IMAGE_KEY = _doc_key("image")
+ERRORS_KEY = _doc_key("rivega_errors")
+# Set once what came beside the text in `nlp.pipe(as_tuples=True)` is taken over.
+CONTEXT_KEY = _doc_key("rivega_context")
+
+
 def _get_image(doc: Doc) -> Any:
     adopt_context(doc)
     return doc.user_data.get(IMAGE_KEY)
@@ -43,7 +51,7 @@ def _get_image(doc: Doc) -> Any:
 
 def _text_field(name: str) -> Dict[str, Any]:
     """Getter and setter of a text field, kept as a string in `user_data`."""
-    key = f"rivega_{name}"
+    key = _doc_key(name)
 
     def get(doc: Doc) -> Optional[str]:
         adopt_context(doc)
@@ -65,7 +73,7 @@ def _set_image(doc: Doc, value: Any) -> None:
 
 
 def _get_errors(doc: Doc) -> List[Dict[str, str]]:
-    return doc.user_data.get(ERRORS_KEY, [])
+    return list(doc.user_data.get(ERRORS_KEY, []))
 
 
 def _get_groundings(doc: Doc) -> List[Grounding]:
@@ -79,13 +87,31 @@ def _get_referring_expression(span: Span) -> str:
     return f"{head} — {expansion}" if expansion else head
 
 
+# Spans keep their values where spaCy keeps those of other span extensions. DocBin gives lists back as tuples: hence `list` in the
+# getters.
+
+
 def _get_boxes(span: Span) -> List[List[float]]:
-    return span.doc.user_data.get(("._.", "rivega_boxes", span.start_char, span.end_char), [])
+    stored = span.doc.user_data.get(("._.", "boxes", span.start_char, span.end_char), [])
+    return [list(box) for box in stored]
 
 
 def _set_boxes(span: Span, value: Any) -> None:
-    key = ("._.", "rivega_boxes", span.start_char, span.end_char)
-    span.doc.user_data[key] = [check_box(box) for box in value or []]
+    boxes = [] if value is None else value
+    span.doc.user_data[("._.", "boxes", span.start_char, span.end_char)] = [check_box(box) for box in boxes]
+
+
+def _get_mask_rle(span: Span) -> Optional[Dict[str, Any]]:
+    stored = span.doc.user_data.get(("._.", "mask_rle", span.start_char, span.end_char))
+    return None if stored is None else {"size": list(stored["size"]), "counts": stored["counts"]}
+
+
+def _set_mask_rle(span: Span, value: Any) -> None:
+    if value is not None:
+        if not isinstance(value, dict) or not isinstance(value.get("counts"), str) or len(value.get("size", ())) != 2:
+            raise RivegaError(Errors.E007.format(value=value))
+        value = {"size": [int(x) for x in value["size"]], "counts": value["counts"]}
+    span.doc.user_data[("._.", "mask_rle", span.start_char, span.end_char)] = value
 
 
 def _get_box(span: Span) -> Optional[List[float]]:
@@ -118,7 +144,7 @@ SPAN_EXTENSIONS: Dict[str, Dict[str, Any]] = {
     "boxes": {"getter": _get_boxes, "setter": _set_boxes},
     "box": {"getter": _get_box},
     "box_score": {"default": None},
-    "mask_rle": {"default": None},
+    "mask_rle": {"getter": _get_mask_rle, "setter": _set_mask_rle},
     "mask": {"getter": _get_mask},
     "mask_score": {"default": None},
 }
@@ -173,10 +199,10 @@ def record_error(doc: Doc, component: str, message: str) -> None:
     component (str): The component that could not do its work.
     message (str): What was wrong and what to do, from errors.py.
     """
-    errors = doc.user_data.setdefault(ERRORS_KEY, [])
+    errors = _get_errors(doc)
     entry = {"component": component, "message": message}
     if entry not in errors:
-        errors.append(entry)
+        doc.user_data[ERRORS_KEY] = [*errors, entry]
 
 
 def record_failure(component: str, docs: List[Doc], error: Exception) -> None:

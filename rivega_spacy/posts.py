@@ -202,6 +202,7 @@ def _given_span(doc: Doc, value: Any, name: str) -> Optional[Span]:
         and isinstance(value[2], str)
         and value[2] != ""
         and 0 <= value[0] < value[1] <= len(doc.text)
+        and doc.text[value[0] : value[1]].strip() != ""
     )
     if not fits:
         record_error(doc, "post", Errors.E012.format(post=name, value=value, length=len(doc.text)))

@@ -1,0 +1,67 @@
+"""The expander that needs no language model."""
+import pytest
+import spacy
+
+from rivega_spacy.expansion.component import ExpansionRequest
+from rivega_spacy.expansion.offline import expand
+
+
+def phrase(text: str, name: str, label: str) -> str:
+    start = text.index(name)
+    return expand(ExpansionRequest(text, "", start, start + len(name), label))
+
+
+@pytest.mark.parametrize(
+    "text, name, label, expected",
+    [
+        ("Nkosi Mbeki scores", "Nkosi Mbeki", "PER", "a person"),
+        ("In Paris again", "Paris", "LOC", "a place"),
+        ("Joined UNICEF", "UNICEF", "ORG", "an organisation"),
+        ("Bitcoin falls", "Bitcoin", "OTHER", "a thing"),
+        ("My cat Chelsea naps", "Chelsea", "ORG", "a cat"),
+        ("Chelsea the cat naps", "Chelsea", "PER", "a cat"),
+        ("Chelsea, a very lazy cat, naps", "Chelsea", "OTHER", "a cat"),
+        ("Rex is a good dog", "Rex", "PER", "a dog"),
+        ("Astronaut Eileen Collins", "Eileen Collins", "PER", "an astronaut, a person"),
+        ("At the Golden Gate Bridge", "Golden Gate Bridge", "LOC", "a bridge"),
+        ("On a Boeing 747 now", "Boeing 747", "OTHER", "an airliner, an aeroplane"),
+        ("The cat that Chelsea has", "Chelsea", "PER", "a person"),
+        ("Rex, mayor of a town with a dog", "Rex", "PER", "a person"),
+        ("I love my dog. Rex wins", "Rex", "PER", "a person"),
+    ],
+)
+def test_rules(text, name, label, expected):
+    assert phrase(text, name, label) == expected
+
+
+def test_expansions_that_came_with_the_post_stay_unless_told_otherwise():
+    nlp = spacy.blank("rivega")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
+    pipe = nlp.add_pipe("rivega_expander")
+    doc = nlp.make_doc("Ada")
+    doc[0:1]._.expansion = "a countess"
+    assert nlp(doc).ents[0]._.expansion == "a countess"
+    pipe.cfg["overwrite"] = True
+    assert nlp(doc).ents[0]._.expansion == "a person"
+
+
+def test_a_failing_model_is_noted_and_the_batch_goes_on():
+    nlp = spacy.blank("rivega")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
+
+    def broken(requests):
+        raise RuntimeError("no answer")
+
+    nlp.add_pipe("rivega_expander").model = broken
+    docs = list(nlp.pipe(["Ada", "nobody", "Ada"]))
+    assert [len(doc.ents) for doc in docs] == [1, 0, 1]
+    assert "no answer" in docs[0]._.rivega_errors[0]["message"]
+
+
+def test_config_round_trip(tmp_path):
+    nlp = spacy.blank("rivega")
+    nlp.add_pipe("rivega_expander", config={"overwrite": True})
+    nlp.to_disk(tmp_path)
+    again = spacy.load(tmp_path)
+    assert again.get_pipe("rivega_expander").cfg == {"overwrite": True}
+    spacy.blank("rivega").from_bytes(nlp.to_bytes(), exclude=["rivega_expander"])

@@ -1,0 +1,108 @@
+"""Ways in and ways out."""
+import gzip
+import json
+
+import numpy as np
+import pytest
+import spacy
+
+from rivega_spacy.cli import main
+from rivega_spacy.errors import RivegaError
+from rivega_spacy.images import doc_image
+from rivega_spacy.posts import GIVEN_ENTS_KEY, annotate, doc_to_post, post_to_doc, read_posts
+
+
+@pytest.fixture()
+def nlp():
+    nlp = spacy.blank("rivega")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
+    nlp.add_pipe("rivega_expander")
+    return nlp
+
+
+def test_context_of_pipe_is_taken_over(nlp, picture):
+    posts = [("Ada sings", {"image": picture, "knowledge": "z", "id": 7}), ("Ada", {"image": 1.5, "caption": "c"}), ("Ada", None), ("Ada", "s")]
+    for n_process in (1, 2):
+        docs = [doc for doc, _ in nlp.pipe(posts, as_tuples=True, n_process=n_process)]
+        assert np.array_equal(doc_image(docs[0], "test"), picture)
+        assert docs[0]._.knowledge == "z" and docs[0].user_data["id"] == "7"
+        assert docs[1]._.image is None and docs[1]._.caption == "c"
+        assert "HxWx3 uint8" in docs[1]._.rivega_errors[0]["message"]
+        assert [doc.ents[0]._.expansion for doc in docs] == ["a person"] * 4
+
+
+def test_context_reaches_pipelines_of_other_languages(picture):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
+    nlp.add_pipe("rivega_expander")
+    doc, _ = next(nlp.pipe([("Ada", {"image": picture, "description": "a dog"})], as_tuples=True))
+    assert doc._.description == "a dog" and np.array_equal(doc_image(doc, "test"), picture)
+
+
+def test_given_entities_and_expansions(nlp):
+    post = {"id": 1, "text": "Ada and Bob", "ents": [[0, 3, "PER"], [8, 11, "PER"]], "expansions": ["a pianist", None]}
+    doc = post_to_doc(nlp, post)
+    assert doc.user_data[GIVEN_ENTS_KEY] and not doc._.rivega_errors
+    assert [e._.referring_expression for e in nlp(doc).ents] == ["Ada (PER) — a pianist", "Bob (PER) — a person"]
+
+
+@pytest.mark.parametrize(
+    "ents, words",
+    [
+        ([[0, 2, "PER"]], "nearest are"),
+        ([[0, 30, "PER"]], "start_char"),
+        ([[3, 0, "PER"]], "start_char"),
+        ([[True, 3, "PER"]], "start_char"),
+        ([["0", 3, "PER"]], "start_char"),
+        ([[0, 3, ""]], "start_char"),
+        ([[3, 4, "PER"]], "start_char"),
+        ([[0, 3, "PER"], [0, 7, "PER"]], "overlaps"),
+        ("Ada", "start_char"),
+    ],
+)
+def test_bad_entities_are_noted_and_left_out(nlp, ents, words):
+    doc = post_to_doc(nlp, {"id": 5, "text": "Ada and Bob", "ents": ents})
+    assert words in doc._.rivega_errors[0]["message"] and "'5'" in doc._.rivega_errors[0]["message"]
+
+
+def test_bad_expansions_are_noted(nlp):
+    doc = post_to_doc(nlp, {"text": "Ada", "ents": [[0, 3, "PER"]], "expansions": ["a", "b"]})
+    assert "expansions" in doc._.rivega_errors[0]["message"] and doc.ents[0].text == "Ada"
+
+
+def test_one_bad_post_never_loses_the_others(nlp, tmp_path):
+    lines = ['{"text": "Ada"}', "not json", "[1]", '{"id": 4}', "", '{"text": 5}', '{"text": ""}', '{"text": "Ada", "knowledge": 3, "image": 7}', '{"text": "Ada"}']
+    path = tmp_path / "posts.jsonl"
+    path.write_text("\n".join(lines), encoding="utf8")
+    docs = list(annotate(nlp, read_posts(path)))
+    assert [len(doc.ents) for doc in docs] == [1, 0, 0, 0, 0, 0, 1, 1]
+    assert [len(doc._.rivega_errors) for doc in docs] == [0, 1, 1, 1, 1, 0, 2, 0]
+    assert "line 2" in docs[1]._.rivega_errors[0]["message"]
+
+
+def test_a_text_beyond_the_pipelines_limit_is_noted(nlp):
+    nlp.max_length = 10
+    docs = list(annotate(nlp, [{"text": "Ada " * 10}, {"text": "Ada"}]))
+    assert "tokenizer" in docs[0]._.rivega_errors[0]["message"] and docs[1].ents[0].text == "Ada"
+
+
+def test_command_line_round_trip(nlp, tmp_path, picture, capsys):
+    from PIL import Image
+
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    nlp.to_disk(tmp_path / "pipeline")
+    with gzip.open(tmp_path / "posts.jsonl.gz", "wt", encoding="utf8") as out:
+        out.write('{"id": "p1", "text": "Ada 😀", "image": "a.png"}\nbroken\n')
+    status = main(["annotate", str(tmp_path / "posts.jsonl.gz"), str(tmp_path / "out.jsonl"), "--model", str(tmp_path / "pipeline")])
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf8").splitlines()]
+    assert status == 1 and len(rows) == 2 and "2 posts" in capsys.readouterr().out
+    assert rows[0]["image"] == str(tmp_path / "a.png") and rows[0]["ents"][0]["text"] == "Ada" and rows[0]["errors"] == []
+    assert rows[1]["errors"] and rows[1]["ents"] == []
+    assert rows[0] == doc_to_post(nlp(post_to_doc(nlp, {"id": "p1", "text": "Ada 😀", "image": str(tmp_path / "a.png")})))
+
+
+def test_missing_files_and_roots_are_told(nlp, tmp_path, capsys):
+    assert main(["annotate", str(tmp_path / "none.jsonl"), str(tmp_path / "out.jsonl")]) == 2
+    assert "none.jsonl" in capsys.readouterr().err
+    with pytest.raises(RivegaError, match="not a folder"):
+        list(annotate(nlp, [], images=tmp_path / "none"))
