@@ -86,3 +86,29 @@ class Errors:
 
     # Ports of published networks (E700-E799)
     E700 = "{path}: `arch` is {arch!r}, of which there is no port here. Known are: {known}."
+    E730 = "{path} is not {what}: {reason}."
+    E731 = "The {what} cannot be used: {reason}."
+    E732 = "The {what} {path!r} is neither a file or folder nor at hand on the model hub ({reason}). Download it first and give its path."
+    E733 = (
+        "{path} does not fit {name}: missing {missing}; surplus {surplus}; of another shape {shapes}. "
+        "Check that the file is of this network and that the sizes in the config are the file's."
+    )
+    E734 = "{path}: weights of {name} are not finite numbers: {tensors}. The file is damaged: download or train it again."
+    E735 = "{name} computed values that are not finite numbers. Its weights are damaged: load or train it again."
+    E736 = "{name} has neither weights nor a `path` to load them from. Give `path`, or the sizes of a network to train from nothing."
+    E737 = "{path}: the file holds Python objects other than weights ({reason}). It is not opened, because that could run its code."
+    E738 = "`{option}` must be {allowed}, not {value!r}."
+    E739 = "The answer is not a JSON list of boxes ({reason}): {answer!r}."
+
+    # Scoring and its commands (E510-E529)
+    E510 = "`{option}` cannot be {value!r}. Use one of: {known}."
+    E511 = "An IoU threshold lies between 0 and 1, not at {value!r}."
+    E512 = (
+        "Rule `offset` compares places in the text, but the predictions give {predicted} offsets and the gold data {gold} "
+        "offsets. Use `--rule text`, or write both in the same form."
+    )
+    E513 = "{path}, line {line}: {reason}. Known forms are described under `rivega score --help`."
+    E514 = "{path} holds nothing to score. Is it the right file?"
+    E515 = "None of the {count} posts of the predictions {predicted} is in the gold data {gold}. Do both use the same post ids?"
+    E516 = "The two runs were not scored on the same posts ({first} and {second}); a paired test needs the same ones."
+    E517 = "The pipeline has no {factory}, which `{option}` needs."

@@ -1,0 +1,145 @@
+"""Annotated posts as JSON lines: tokens, tags, knowledge, captions and boxes, into spaCy Docs.
+
+One post a line, plain or gzip: `id`, `tokens`, `tags` (BIO), optional `knowledge`, `caption_blip2` or `caption`,
+`description_owl` or `description`, and `boxes` [{name, xyxy}], where `name` is the text of an entity. Published files are
+not clean: an I- with nothing before it begins an entity, a token may be a single no-break space, posts may have no
+tokens and boxes no entity; all of it is read, and what does not fit is counted.
+"""
+import gzip
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
+
+from spacy.tokens import Doc, Span
+from spacy.vocab import Vocab
+
+from ..errors import Errors, PostError
+from ..ner.schemes import read_bio
+
+
+@dataclass
+class ReadReport:
+    """What was read, and what did not fit.
+
+    posts (int), entities (int), groundable (int), boxes (int): Counts of what is in the Docs; `groundable` are entities
+        with at least one box.
+    orphan_tags (int): I- tags that had nothing to continue.
+    unmatched_boxes (List[Tuple[str, str]]): Post and name of boxes that name no entity of their post.
+    without_text (int): Posts without tokens.
+    without_entities (int), without_boxes (int): Posts.
+    """
+
+    posts: int = 0
+    entities: int = 0
+    groundable: int = 0
+    boxes: int = 0
+    orphan_tags: int = 0
+    without_text: int = 0
+    without_entities: int = 0
+    without_boxes: int = 0
+    unmatched_boxes: List[Tuple[str, str]] = field(default_factory=list)
+
+    def lines(self) -> List[str]:
+        """The report as text."""
+        lines = [
+            f"{self.posts} posts ({self.without_text} without text, {self.without_entities} without entities, "
+            f"{self.without_boxes} without boxes)",
+            f"{self.entities} entities, {self.groundable} of them groundable, {self.boxes} boxes",
+        ]
+        if self.orphan_tags:
+            lines.append(f"{self.orphan_tags} I- tags with nothing before them, read as beginnings")
+        if self.unmatched_boxes:
+            shown = ", ".join(f"{name!r} in {post}" for post, name in self.unmatched_boxes[:5])
+            lines.append(f"{len(self.unmatched_boxes)} boxes name no entity of their post: {shown}")
+        return lines
+
+
+def read_json_lines(path: Union[str, Path]) -> Iterator[Tuple[int, Dict[str, Any]]]:
+    """Rows of a JSON-lines file.
+
+    path (Union[str, Path]): The file; gzip if its name ends in .gz.
+    YIELDS (Tuple[int, dict]): Line number, from 1, and row. Empty lines are skipped.
+    RAISES (PostError): E110 where a line is no JSON object.
+    """
+    path = Path(path)
+    with (gzip.open(path, "rt", encoding="utf8") if path.suffix == ".gz" else path.open(encoding="utf8")) as file:
+        # Iterating a text file breaks lines at "\n" only; str.splitlines would also break at U+2028 or \x85 inside a post.
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise PostError(Errors.E110.format(path=path, line=number, reason=error)) from error
+            if not isinstance(row, dict):
+                raise PostError(Errors.E110.format(path=path, line=number, reason=f"it is a {type(row).__name__}"))
+            yield number, row
+
+
+def read_posts(
+    path: Union[str, Path], vocab: Vocab, *, images: Optional[Union[str, Path]] = None, report: Optional[ReadReport] = None
+) -> Iterator[Doc]:
+    """Annotated posts as Docs with gold entities, boxes, knowledge and captions.
+
+    path (Union[str, Path]): JSON lines, plain or gzip.
+    vocab (Vocab): Of the pipeline.
+    images (Optional[Union[str, Path]]): Folder of pictures called `{id}.jpg`; a post whose picture is there refers to it.
+    report (Optional[ReadReport]): Counts are added to it.
+    YIELDS (Doc): In the order of the file. `span._.groundable` is None where the file has no boxes at all for its posts
+        (no `boxes` field). Boxes are kept as published: 1-based, upper bound inclusive.
+    RAISES (PostError): E110 or E111 with file and line.
+    """
+    report = ReadReport() if report is None else report
+    for number, row in read_json_lines(path):
+        doc = _make_doc(row, vocab, f"{path}", number, report)
+        if images is not None:
+            picture = Path(images) / f"{row.get('id')}.jpg"
+            if picture.is_file():
+                doc._.image = str(picture)
+        yield doc
+
+
+def _make_doc(row: Dict[str, Any], vocab: Vocab, path: str, number: int, report: ReadReport) -> Doc:
+    tokens, tags = row.get("tokens"), row.get("tags")
+    name = repr(str(row.get("id", "")))
+    if not isinstance(tokens, list) or not all(isinstance(token, str) and token for token in tokens):
+        raise PostError(Errors.E111.format(post=name, path=path, line=number, reason="`tokens` is not a list of non-empty strings"))
+    if tags is None:
+        tags = ["O"] * len(tokens)
+    if not isinstance(tags, list) or len(tags) != len(tokens):
+        raise PostError(Errors.E111.format(post=name, path=path, line=number, reason=f"{len(tokens)} tokens, but not as many tags"))
+    doc = Doc(vocab, words=tokens, spaces=[True] * (len(tokens) - 1) + [False] if tokens else [])
+    if row.get("id") is not None:
+        doc.user_data["id"] = str(row["id"])
+    doc._.knowledge = row.get("knowledge")
+    doc._.caption = row.get("caption", row.get("caption_blip2"))
+    doc._.description = row.get("description", row.get("description_owl"))
+    spans = [Span(doc, start, end, label=label) for start, end, label in read_bio(tags)]
+    doc.set_ents(spans, default="outside")
+    report.posts += 1
+    report.entities += len(spans)
+    report.without_text += not tokens
+    report.without_entities += not spans
+    report.orphan_tags += sum(tag.startswith("I-") and any(span.start == place for span in spans) for place, tag in enumerate(tags))
+    if row.get("boxes") is not None:
+        _attach_boxes(doc, row["boxes"], name, report)
+    return doc
+
+
+def _attach_boxes(doc: Doc, boxes: List[Dict[str, Any]], name: str, report: ReadReport) -> None:
+    """Give every entity the boxes that carry its text; the same text twice in a post has the same boxes twice."""
+    by_name: Dict[str, List[List[float]]] = {}
+    for box in boxes:
+        by_name.setdefault(box["name"].strip(), []).append([float(value) for value in box["xyxy"]])
+    texts = set()
+    for span in doc.ents:
+        text = " ".join(token.text for token in span)
+        texts.add(text)
+        span._.groundable = text in by_name
+        if text in by_name:
+            span._.boxes = by_name[text]
+            report.groundable += 1
+    report.boxes += sum(len(found) for text, found in by_name.items() if text in texts)
+    report.without_boxes += not boxes
+    report.unmatched_boxes += [(name, text) for text, found in by_name.items() if text not in texts for _ in found]

@@ -1,0 +1,336 @@
+"""Stage 1b: the named entities of a post, by a CRF over knowledge-enriched token vectors (the paper's section IV-B d)."""
+import warnings
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from spacy.language import Language
+from spacy.pipeline.trainable_pipe import TrainablePipe
+from spacy.tokens import Doc, Span
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Config, Model, Optimizer, set_dropout_rate
+
+from ..errors import Errors, RivegaError
+from .crf import ChainGradient, constrain, length_mask, nll, span_probabilities, viterbi
+from .schemes import TagScheme
+from .tagger import TaggerScores
+
+default_model_config = """
+[model]
+@architectures = "rivega.CRFTagger.v1"
+
+[model.tok2vec]
+@architectures = "spacy-transformers.TransformerListener.v1"
+grad_factor = 1.0
+
+[model.tok2vec.pooling]
+@layers = "reduce_mean.v1"
+"""
+DEFAULT_NER_MODEL = Config().from_str(default_model_config)["model"]
+
+# The key of `doc.user_data` that says that a post came with its entities; the tagger then leaves them as they are.
+GIVEN_ENTS_KEY = "rivega_given_ents"
+
+
+@Language.factory(
+    "rivega_ner",
+    assigns=["doc.ents", "token.ent_iob", "token.ent_type", "span._.ner_score"],
+    default_config={
+        "model": DEFAULT_NER_MODEL,
+        "scheme": "bio",
+        "constrain": True,
+        "loss": "token_mean",
+        "span_scores": True,
+        "overwrite_ents": True,
+        "clear_trf_data": False,
+        "scorer": {"@scorers": "spacy.ner_scorer.v1"},
+    },
+    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
+)
+def make_knowledge_ner(
+    nlp: Language,
+    name: str,
+    model: Model[List[Doc], TaggerScores],
+    scheme: str,
+    constrain: bool,
+    loss: str,
+    span_scores: bool,
+    overwrite_ents: bool,
+    clear_trf_data: bool,
+    scorer: Optional[Callable],
+) -> "KnowledgeNER":
+    """Build the tagger.
+
+    model (Model): From posts to the scores of a linear-chain CRF.
+    scheme (str): "bio" or "bioes".
+    constrain (bool): Make what the scheme forbids impossible in what is decoded.
+    loss (str): "token_mean" (per token), "mean" (per post) or "sum".
+    span_scores (bool): Set `span._.ner_score`, the probability of the entity's tags.
+    overwrite_ents (bool): Replace entities that a post already has; a post that came with `ents` keeps them in any case.
+    clear_trf_data (bool): Take the vectors off the post when done, so that posts stay small; nothing after this
+        component can then listen to `transformer`.
+    scorer (Optional[Callable]): Entities by offset, by default spaCy's own.
+    RETURNS (KnowledgeNER): The component.
+    """
+    return KnowledgeNER(
+        nlp.vocab,
+        model,
+        name,
+        scheme=scheme,
+        constrain=constrain,
+        loss=loss,
+        span_scores=span_scores,
+        overwrite_ents=overwrite_ents,
+        clear_trf_data=clear_trf_data,
+        scorer=scorer,
+    )
+
+
+@dataclass
+class FoundEntities:
+    """Entities of a batch of posts; arrays run over all of them, post by post.
+
+    posts (List[int]): Post of each entity.
+    starts (List[int]), ends (List[int]): First token in its post, and the one after the last.
+    labels (List[str]): Types.
+    scores (Optional[List[float]]): Probability of each, 0..1; None where not asked for.
+    """
+
+    posts: List[int]
+    starts: List[int]
+    ends: List[int]
+    labels: List[str]
+    scores: Optional[List[float]]
+
+
+class KnowledgeNER(TrainablePipe):
+    """Finds the entities of posts. Factory `rivega_ner`; see `make_knowledge_ner` for the options."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model[List[Doc], TaggerScores],
+        name: str = "rivega_ner",
+        *,
+        scheme: str = "bio",
+        constrain: bool = True,
+        loss: str = "token_mean",
+        span_scores: bool = True,
+        overwrite_ents: bool = True,
+        clear_trf_data: bool = False,
+        scorer: Optional[Callable] = None,
+    ) -> None:
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.constrain = constrain
+        self.loss = loss
+        self.span_scores = span_scores
+        self.overwrite_ents = overwrite_ents
+        self.clear_trf_data = clear_trf_data
+        self.scorer = scorer
+        TagScheme([], scheme)  # an unknown scheme is refused here, not in the middle of a training
+        # What the weights depend on is saved with them; the rest follows the config.
+        self.cfg: Dict[str, Any] = {"labels": [], "scheme": scheme}
+        self._scheme: Optional[TagScheme] = None
+        self._allowed: Optional[Tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = None
+
+    @property
+    def labels(self) -> Tuple[str, ...]:
+        """Entity types, in the order of the tags."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def label_data(self) -> List[str]:
+        """What `initialize` takes as `labels`; `spacy init labels` writes it."""
+        return list(self.cfg["labels"])
+
+    @property
+    def scheme(self) -> TagScheme:
+        """The tags."""
+        if self._scheme is None or self._scheme.labels != self.labels or self._scheme.kind != self.cfg["scheme"]:
+            self._scheme = TagScheme(self.labels, self.cfg["scheme"])
+            self._allowed = tuple(torch.from_numpy(np.ascontiguousarray(part)) for part in self._scheme.constraints())
+        return self._scheme
+
+    def add_label(self, label: str) -> int:
+        """Add an entity type before `initialize`.
+
+        label (str): The type.
+        RETURNS (int): 1 if it was new, else 0.
+        RAISES (RivegaError): E103 once the network exists, whose tags are fixed.
+        """
+        if label in self.cfg["labels"]:
+            return 0
+        if self.model.has_dim("nO"):
+            labels = [*self.cfg["labels"], label]
+            count = len(TagScheme(labels, self.cfg["scheme"]))
+            raise RivegaError(Errors.E103.format(model=self.model.get_dim("nO"), labels=labels, tags=count))
+        self.cfg["labels"].append(label)
+        return 1
+
+    def predict(self, docs: Iterable[Doc]) -> FoundEntities:
+        """Find the entities, without changing the posts.
+
+        docs (Iterable[Doc]): The posts.
+        RETURNS (FoundEntities): What was found.
+        """
+        docs = list(docs)
+        if not any(len(doc) for doc in docs):
+            return FoundEntities([], [], [], [], [] if self.span_scores else None)
+        return self.decode(self.model.predict(docs))
+
+    def decode(self, scores: TaggerScores) -> FoundEntities:
+        """The best entities under the scores of a batch."""
+        scheme, chains = self.scheme, scores.chains
+        if self.constrain:
+            chains = constrain(chains, *(part.to(chains.start.device) for part in self._allowed))
+        tags = viterbi(chains)
+        lengths = chains.lengths.cpu().numpy()
+        flat = tags[length_mask(chains.lengths)].cpu().numpy()
+        starts, ends, labels = scheme.spans(flat, lengths)
+        first_tokens = np.cumsum(lengths) - lengths
+        rows = np.searchsorted(first_tokens, starts, side="right") - 1
+        starts, ends = starts - first_tokens[rows], ends - first_tokens[rows]
+        found_scores = None
+        if self.span_scores:
+            where = (torch.from_numpy(array).to(tags.device) for array in (rows, starts, ends - 1))
+            found_scores = span_probabilities(chains, tags, *where).tolist() if len(rows) else []
+        filled = np.flatnonzero(np.asarray(scores.lengths))
+        names = [scheme.labels[label] for label in labels]
+        return FoundEntities(filled[rows].tolist(), starts.tolist(), ends.tolist(), names, found_scores)
+
+    def set_annotations(self, docs: Iterable[Doc], predictions: FoundEntities) -> None:
+        """Write `doc.ents` and `span._.ner_score`.
+
+        docs (Iterable[Doc]): The posts.
+        predictions (FoundEntities): From `predict`.
+        """
+        docs = list(docs)
+        entities: List[List[Span]] = [[] for _ in docs]
+        for post, start, end, label in zip(predictions.posts, predictions.starts, predictions.ends, predictions.labels):
+            entities[post].append(Span(docs[post], start, end, label=label))
+        kept = [not self._may_write(doc) for doc in docs]
+        for doc, spans, keep in zip(docs, entities, kept):
+            if not keep:
+                doc.set_ents(spans, default="outside")
+            if self.clear_trf_data and Doc.has_extension("trf_data"):
+                doc._.trf_data = None
+        if predictions.scores is not None:
+            found = [span for spans in entities for span in spans]
+            for span, post, score in zip(found, predictions.posts, predictions.scores):
+                if not kept[post]:
+                    span._.ner_score = score
+
+    def _may_write(self, doc: Doc) -> bool:
+        if doc.user_data.get(GIVEN_ENTS_KEY):
+            return False
+        return self.overwrite_ents or not doc.ents
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optional[Optimizer] = None,
+        losses: Optional[Dict[str, float]] = None,
+    ) -> Dict[str, float]:
+        """Learn from a batch of annotated posts.
+
+        examples (Iterable[Example]): Posts with their gold entities.
+        drop (float): Dropout for layers that take spaCy's rate.
+        sgd (Optional[Optimizer]): The optimiser; None only adds up gradients.
+        losses (Optional[Dict[str, float]]): Losses by component, added to.
+        RETURNS (Dict[str, float]): `losses`.
+        """
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, "KnowledgeNER.update")
+        docs = [example.predicted for example in examples]
+        if not any(len(doc) for doc in docs):
+            return losses
+        set_dropout_rate(self.model, drop)
+        scores, backprop = self.model.begin_update(docs)
+        loss, gradient = self.get_loss(examples, scores)
+        backprop(gradient)
+        if sgd is not None:
+            self.finish_update(sgd)
+        losses[self.name] += loss
+        return losses
+
+    def get_loss(self, examples: Sequence[Example], scores: TaggerScores) -> Tuple[float, ChainGradient]:
+        """Negative log likelihood of the gold tags.
+
+        examples (Sequence[Example]): Posts with gold entities. One whose annotation is missing, of an unknown type or
+            does not fall on token boundaries is left out, with one warning a batch.
+        scores (TaggerScores): What the model said about them.
+        RETURNS (Tuple[float, ChainGradient]): The loss and its gradient.
+        """
+        chains = scores.chains
+        gold = [self.scheme.encode(example.get_aligned_ner()) for example in examples if len(example.predicted)]
+        rows = [row for row, tags in enumerate(gold) if tags is not None]
+        left_out = len(gold) - len(rows)
+        if left_out:
+            warnings.warn(f"{left_out} posts left out of training: their entities do not fall on token boundaries or are of another type")
+        gradient = ChainGradient(
+            torch.zeros_like(chains.emissions),
+            torch.zeros_like(chains.start),
+            torch.zeros_like(chains.end),
+            torch.zeros_like(chains.transitions),
+        )
+        if not rows:
+            return 0.0, gradient
+        tags = torch.zeros(chains.emissions.shape[:2], dtype=torch.int64)
+        for row in rows:
+            tags[row, : len(gold[row])] = torch.from_numpy(gold[row])
+        index = torch.tensor(rows, device=chains.emissions.device)
+        part = chains._replace(emissions=chains.emissions[index], lengths=chains.lengths[index])
+        width = int(part.lengths.max())
+        part = part._replace(emissions=part.emissions[:, :width])
+        loss, found = nll(part, tags[rows, :width].to(index.device), reduction=self.loss)
+        gradient.emissions[index, :width] = found.emissions
+        return loss, found._replace(emissions=gradient.emissions)
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Optional[Language] = None,
+        labels: Optional[List[str]] = None,
+    ) -> None:
+        """Set up labels and network.
+
+        get_examples (Callable[[], Iterable[Example]]): Posts to collect entity types and sizes from.
+        nlp (Optional[Language]): The pipeline.
+        labels (Optional[List[str]]): Entity types, where they are not to be collected.
+        RAISES (RivegaError): E102 where there are none.
+        """
+        validate_get_examples(get_examples, "KnowledgeNER.initialize")
+        sample: List[Doc] = []
+        seen = set(labels or [])
+        for example in get_examples():
+            if len(example.predicted) and len(sample) < 10:
+                sample.append(example.predicted)
+            if labels is None:
+                seen.update(entity.label_ for entity in example.reference.ents)
+            elif len(sample) == 10:
+                break
+        if not self.model.has_dim("nO"):
+            new = list(labels) if labels is not None else sorted(seen)
+            self.cfg["labels"] += [label for label in new if label not in self.cfg["labels"]]
+            if not self.cfg["labels"] or not sample:
+                raise RivegaError(Errors.E102)
+            self.model.set_dim("nO", len(self.scheme))
+        self._check_size()
+        self.model.initialize(X=sample)
+
+    def _check_size(self) -> None:
+        if self.model.has_dim("nO") and self.model.get_dim("nO") != len(self.scheme):
+            counts = {"model": self.model.get_dim("nO"), "labels": list(self.labels), "tags": len(self.scheme)}
+            raise RivegaError(Errors.E103.format(**counts))
+
+
+__all__ = ["DEFAULT_NER_MODEL", "GIVEN_ENTS_KEY", "FoundEntities", "KnowledgeNER", "make_knowledge_ner"]

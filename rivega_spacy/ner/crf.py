@@ -1,0 +1,235 @@
+"""The linear-chain CRF: likelihood with its gradient, Viterbi, and the probability of single spans.
+
+Parametrised like pytorch-crf (start, end and transition scores added to emissions; Lafferty et al. 2001; the paper's section
+IV-B d). Likelihood and gradient come from one scaled forward and one scaled backward pass in which a step is a matrix
+product; no automatic differentiation walks along the chain, and nothing here loops over the posts of a batch.
+"""
+from typing import NamedTuple, Tuple
+
+import torch
+from torch import Tensor
+
+from ..errors import Errors, RivegaError
+
+REDUCTIONS = ("sum", "mean", "token_mean")
+NEVER = float("-inf")
+# Scaled probabilities below this are rounding, not information; it keeps logarithms and quotients finite.
+_TINY = 1e-290
+
+
+class ChainScores(NamedTuple):
+    """The scores of a batch of chains. B posts, L tokens at most, K tags.
+
+    emissions (Tensor): B x L x K; what lies behind a post's length is not read.
+    lengths (Tensor): B, int64, each at least 1.
+    start (Tensor): K, score of the first tag.
+    end (Tensor): K, score of the last tag.
+    transitions (Tensor): K x K, [i, j] is the score of j after i.
+    """
+
+    emissions: Tensor
+    lengths: Tensor
+    start: Tensor
+    end: Tensor
+    transitions: Tensor
+
+
+class ChainGradient(NamedTuple):
+    """Gradient of a loss with respect to ChainScores, in the same shapes."""
+
+    emissions: Tensor
+    start: Tensor
+    end: Tensor
+    transitions: Tensor
+
+
+class _Passes(NamedTuple):
+    """Scaled forward and backward passes, time first: alpha[t] sums to one, `scale` is what it was divided by."""
+
+    local: Tensor
+    alpha: Tensor
+    beta: Tensor
+    scale: Tensor
+    trans: Tensor
+    mass: Tensor
+    log_scale: Tensor
+    log_z: Tensor
+    active: Tensor
+
+
+def pad_chains(flat: Tensor, lengths: Tensor) -> Tensor:
+    """Rows of all posts, one after the other, as a padded batch.
+
+    flat (Tensor): N x K.
+    lengths (Tensor): B; they sum to N.
+    RETURNS (Tensor): B x L x K, zero behind each length.
+    """
+    mask = length_mask(lengths)
+    padded = flat.new_zeros((*mask.shape, flat.shape[1]))
+    padded[mask] = flat
+    return padded
+
+
+def length_mask(lengths: Tensor) -> Tensor:
+    """B x L bool: True where a post has a token."""
+    width = int(lengths.max()) if len(lengths) else 0
+    return torch.arange(width, device=lengths.device)[None, :] < lengths[:, None]
+
+
+def constrain(scores: ChainScores, start: Tensor, end: Tensor, transitions: Tensor) -> ChainScores:
+    """Make what a tag scheme forbids impossible.
+
+    start (Tensor), end (Tensor): K bool, allowed first and last tags.
+    transitions (Tensor): K x K bool, [i, j] is True where j may follow i.
+    RETURNS (ChainScores): The same chains with minus infinity on everything forbidden.
+    """
+    return scores._replace(
+        start=scores.start.masked_fill(~start, NEVER),
+        end=scores.end.masked_fill(~end, NEVER),
+        transitions=scores.transitions.masked_fill(~transitions, NEVER),
+    )
+
+
+def log_partition(scores: ChainScores) -> Tensor:
+    """B: logarithm of the sum over all tag sequences of exp(score)."""
+    return _passes(scores).log_z
+
+
+def path_scores(scores: ChainScores, tags: Tensor) -> Tensor:
+    """The score of one tag sequence a post.
+
+    tags (Tensor): B x L, int64; what lies behind a length is not read.
+    RETURNS (Tensor): B.
+    """
+    steps = _path_steps(scores, tags)
+    last = tags.gather(1, scores.lengths[:, None] - 1)[:, 0]
+    return steps.sum(1) + scores.end[last]
+
+
+def nll(scores: ChainScores, tags: Tensor, *, reduction: str = "token_mean") -> Tuple[float, ChainGradient]:
+    """Negative log likelihood of the gold tags with its gradient.
+
+    tags (Tensor): B x L, int64, gold.
+    reduction (str): "sum" over posts, "mean" over posts, or "token_mean": the sum divided by the number of tokens.
+    RETURNS (Tuple[float, ChainGradient]): The loss and its derivative by every score.
+    RAISES (RivegaError): E101 for another reduction.
+    """
+    if reduction not in REDUCTIONS:
+        raise RivegaError(Errors.E101.format(reduction=reduction, known=", ".join(REDUCTIONS)))
+    passes = _passes(scores)
+    size, width, n_tags = scores.emissions.shape
+    weight = 1.0 / {"sum": 1, "mean": size, "token_mean": int(scores.lengths.sum())}[reduction]
+    loss = float((passes.log_z - path_scores(_double(scores), tags)).sum()) * weight
+
+    # Expected counts under the model, minus the counts of the gold path.
+    unary = passes.alpha * passes.beta / passes.mass[None, :, None]
+    unary = unary * passes.active[:, :, None]
+    right = passes.local[1:] * passes.beta[1:] / (passes.scale[1:] * passes.mass)[:, :, None]
+    right = right * passes.active[1:, :, None]
+    pairs = (passes.alpha[:-1].reshape(-1, n_tags).T @ right.reshape(-1, n_tags)) * passes.trans
+    rows = torch.arange(size, device=tags.device)
+    first, final = unary[0].sum(0), unary[scores.lengths - 1, rows].sum(0)
+    gold_last = tags.gather(1, scores.lengths[:, None] - 1)[:, 0]
+    mask = passes.active.T
+    unary = unary.transpose(0, 1).clone()
+    unary.scatter_add_(2, tags.clamp(min=0)[:, :, None], -mask[:, :, None].to(unary.dtype))
+    steps = mask[:, 1:]
+    seen = tags[:, :-1][steps] * n_tags + tags[:, 1:][steps]
+    pairs = pairs - torch.bincount(seen, minlength=n_tags * n_tags).view(n_tags, n_tags)
+    first = first - torch.bincount(tags[:, 0], minlength=n_tags)
+    final = final - torch.bincount(gold_last, minlength=n_tags)
+    kind = scores.emissions.dtype
+    return loss, ChainGradient(*((part * weight).to(kind) for part in (unary, first, final, pairs)))
+
+
+def viterbi(scores: ChainScores) -> Tensor:
+    """The best tag sequence of every post (Viterbi 1967).
+
+    RETURNS (Tensor): B x L, int64; behind a post's length its last tag is repeated.
+    """
+    emissions, lengths, start, end, transitions = scores
+    size, width, n_tags = emissions.shape
+    mask = length_mask(lengths)
+    into = transitions.T.contiguous()
+    stay = torch.arange(n_tags, device=emissions.device).expand(size, n_tags)
+    score = start + emissions[:, 0]
+    back = [stay]
+    for step in range(1, width):
+        best, origin = (score[:, None, :] + into).max(2)
+        active = mask[:, step, None]
+        # A post that has ended keeps its scores and points each tag to itself: one trace then serves all lengths.
+        score = torch.where(active, best + emissions[:, step], score)
+        back.append(torch.where(active, origin, stay))
+    tag = (score + end).argmax(1, keepdim=True)
+    path = [tag]
+    for origin in reversed(back[1:]):
+        tag = origin.gather(1, tag)
+        path.append(tag)
+    return torch.cat(path[::-1], dim=1)
+
+
+def span_probabilities(scores: ChainScores, tags: Tensor, posts: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """How sure the model is of spans of a tag sequence: the probability that all tokens of the span carry these tags.
+
+    tags (Tensor): B x L, int64, the sequence the spans are part of.
+    posts (Tensor), first (Tensor), last (Tensor): S each: row of the post, first and last token (inclusive) of each span.
+    RETURNS (Tensor): S, each in 0..1.
+    """
+    passes = _passes(scores)
+    picked_alpha = passes.alpha.transpose(0, 1).gather(2, tags[:, :, None])[:, :, 0]
+    picked_beta = passes.beta.transpose(0, 1).gather(2, tags[:, :, None])[:, :, 0]
+    # Sums along the path: a span's own score is a difference of two of them, and so is what scaling took out of it.
+    path = _path_steps(_double(scores), tags).cumsum(1) - passes.log_scale.cumsum(0).T
+    ends = picked_alpha[posts, first] * picked_beta[posts, last] / passes.mass[posts]
+    return (ends.clamp(min=_TINY).log() + path[posts, last] - path[posts, first]).exp().clamp(max=1.0)
+
+
+def _double(scores: ChainScores) -> ChainScores:
+    """The same in double precision, which the scaled passes need where scores are far apart."""
+    emissions, lengths, start, end, transitions = scores
+    return ChainScores(emissions.double(), lengths, start.double(), end.double(), transitions.double())
+
+
+def _path_steps(scores: ChainScores, tags: Tensor) -> Tensor:
+    """B x L: what each token adds to the score of the path (the end score is not in it); zero behind a length."""
+    mask = length_mask(scores.lengths)
+    tags = tags.masked_fill(~mask, 0)
+    steps = scores.emissions.gather(2, tags[:, :, None])[:, :, 0]
+    into = torch.cat([scores.start[tags[:, :1]], scores.transitions[tags[:, :-1], tags[:, 1:]]], dim=1)
+    return (steps + into).masked_fill(~mask, 0.0)
+
+
+def _passes(scores: ChainScores) -> _Passes:
+    emissions, lengths, start, end, transitions = _double(scores)
+    width = emissions.shape[1]
+    active = length_mask(lengths).T.contiguous()
+    peak = emissions.max(2, keepdim=True).values
+    local = (emissions - peak).exp().transpose(0, 1).contiguous()
+    start_peak, end_peak, trans_peak = start.max(), end.max(), transitions.max()
+    trans, last = (transitions - trans_peak).exp(), (end - end_peak).exp()
+
+    here = (start - start_peak).exp() * local[0]
+    scale = here.sum(1).clamp(min=_TINY)
+    alphas, scales = [here / scale[:, None]], [scale]
+    for step in range(1, width):
+        here = (alphas[-1] @ trans) * local[step]
+        scale = here.sum(1).clamp(min=_TINY)
+        alphas.append(torch.where(active[step, :, None], here / scale[:, None], alphas[-1]))
+        scales.append(scale)
+    alpha, scale = torch.stack(alphas), torch.stack(scales).masked_fill(~active, 1.0)
+
+    here = last.expand(len(lengths), -1)
+    betas = [here]
+    weighted = local / scale[:, :, None]
+    back = trans.T.contiguous()
+    for step in range(width - 1, 0, -1):
+        here = torch.where(active[step, :, None], (weighted[step] * betas[-1]) @ back, betas[-1])
+        betas.append(here)
+    beta = torch.stack(betas[::-1])
+
+    shift = peak[:, :, 0].T + trans_peak
+    shift[0] += start_peak - trans_peak
+    log_scale = (scale.log() + shift).masked_fill(~active, 0.0)
+    mass = (alpha[-1] * last).sum(1).clamp(min=_TINY)
+    log_z = log_scale.sum(0) + mass.log() + end_peak
+    return _Passes(local, alpha, beta, scale, trans, mass, log_scale, log_z, active)

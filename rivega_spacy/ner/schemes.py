@@ -1,0 +1,135 @@
+"""Tag schemes: entities as one tag a token (BIO or BIOES), what may follow what, and the way back to entities."""
+from typing import List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from ..errors import Errors, RivegaError
+
+SCHEMES = ("bio", "bioes")
+# Prefix codes, the first row of `TagScheme.codes`.
+OUT, BEGIN, INSIDE, END, SINGLE = range(5)
+_BILUO = {"B": BEGIN, "I": INSIDE, "L": END, "U": SINGLE}
+_PREFIX = {BEGIN: "B", INSIDE: "I", END: "E", SINGLE: "S"}
+
+
+class TaggedSpan(NamedTuple):
+    """An entity as the tags of one post say it.
+
+    start (int), end (int): First token and the one after the last.
+    label (str): Entity type.
+    """
+
+    start: int
+    end: int
+    label: str
+
+
+class TagScheme:
+    """The tags of a set of entity types.
+
+    labels (Sequence[str]): Entity types, in an order that is kept: tag ids depend on it.
+    kind (str): "bio" or "bioes".
+    RAISES (RivegaError): E100 for another kind.
+    """
+
+    def __init__(self, labels: Sequence[str], kind: str = "bio") -> None:
+        if kind not in SCHEMES:
+            raise RivegaError(Errors.E100.format(kind=kind, known=", ".join(SCHEMES)))
+        self.labels = tuple(labels)
+        self.kind = kind
+        prefixes = (BEGIN, INSIDE) if kind == "bio" else (BEGIN, INSIDE, END, SINGLE)
+        codes = [(OUT, -1)] + [(prefix, index) for index in range(len(self.labels)) for prefix in prefixes]
+        self._ids = {code: position for position, code in enumerate(codes)}
+        # 2 x n_tags: prefix code and index of the label (-1 for O) of every tag.
+        self.codes = np.asarray(codes, dtype="int64").T
+        self.tags = ["O"] + [f"{_PREFIX[prefix]}-{self.labels[index]}" for prefix, index in codes[1:]]
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+    def constraints(self) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What the scheme allows.
+
+        RETURNS (Tuple[ndarray, ndarray, ndarray]): n_tags bool: may begin a post; n_tags bool: may end one;
+            n_tags x n_tags bool: [i, j] is True where j may follow i.
+        """
+        prefix, label = self.codes
+        continues = (prefix == INSIDE) | (prefix == END)
+        same = label[:, None] == label[None, :]
+        if self.kind == "bio":
+            opened = (prefix == BEGIN) | (prefix == INSIDE)
+            follows = ~continues[None, :] | (opened[:, None] & same)
+            return ~continues, np.ones(len(self), dtype=bool), follows
+        opened = (prefix == BEGIN) | (prefix == INSIDE)
+        follows = np.where(opened[:, None], continues[None, :] & same, ~continues[None, :])
+        return ~continues, ~opened, follows
+
+    def encode(self, biluo: Sequence[Optional[str]]) -> Optional[np.ndarray]:
+        """Tag ids of one post.
+
+        biluo (Sequence[Optional[str]]): spaCy's BILUO tags; None or "-" where the annotation is missing or misaligned.
+        RETURNS (Optional[ndarray]): One id a token, or None where a tag is missing or of an unknown type: a chain with
+            holes has no score.
+        """
+        ids = np.zeros(len(biluo), dtype="int64")
+        known = {label: index for index, label in enumerate(self.labels)}
+        for position, tag in enumerate(biluo):
+            if tag == "O":
+                continue
+            if not tag or tag[0] not in _BILUO or tag[2:] not in known:
+                return None
+            prefix = _BILUO[tag[0]]
+            if self.kind == "bio":
+                prefix = BEGIN if prefix in (BEGIN, SINGLE) else INSIDE
+            ids[position] = self._ids[(prefix, known[tag[2:]])]
+        return ids
+
+    def spans(self, tags: np.ndarray, lengths: Sequence[int]) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Entities of a batch of posts, without a loop over its tokens.
+
+        tags (ndarray): Tag ids of all posts, one after the other.
+        lengths (Sequence[int]): Tokens of each post; they sum to the length of `tags`.
+        RETURNS (Tuple[ndarray, ndarray, ndarray]): First tokens and ends (one after the last) as positions in `tags`, and
+            label indices. Tags that break the scheme (an I- with nothing before it) begin an entity, as
+            conlleval reads them.
+        """
+        prefix, label = self.codes[0][tags], self.codes[1][tags]
+        first = np.zeros(len(tags) + 1, dtype=bool)
+        first[np.cumsum([0, *lengths])] = True
+        continues = (prefix == INSIDE) | (prefix == END)
+        # Whether the token belongs to the same entity as the one before it.
+        joined = np.zeros(len(tags) + 1, dtype=bool)
+        if len(tags) > 1:
+            open_before = (prefix[:-1] == BEGIN) | (prefix[:-1] == INSIDE)
+            joined[1:-1] = continues[1:] & open_before & (label[1:] == label[:-1])
+        joined &= ~first
+        named = prefix != OUT
+        starts = np.flatnonzero(named & ~joined[:-1])
+        ends = np.flatnonzero(named & ~joined[1:]) + 1
+        return starts, ends, label[starts]
+
+    def read(self, tags: Sequence[str]) -> List[TaggedSpan]:
+        """Entities of written BIO tags with the dirt that occurs in published files; an orphan I- begins an entity.
+
+        tags (Sequence[str]): For example ["B-PER", "I-PER", "O"].
+        RETURNS (List[TaggedSpan]): In order of their first token.
+        """
+        return read_bio(tags)
+
+
+def read_bio(tags: Sequence[str]) -> List[TaggedSpan]:
+    """Entities of written BIO tags; an I- with no entity of its type before it begins one.
+
+    tags (Sequence[str]): For example ["B-PER", "I-PER", "O"].
+    RETURNS (List[TaggedSpan]): In order of their first token.
+    """
+    spans: List[TaggedSpan] = []
+    start, current = 0, ""
+    for position, tag in enumerate([*tags, "O"]):
+        prefix, _, label = tag.partition("-")
+        if current and not (prefix == "I" and label == current):
+            spans.append(TaggedSpan(start, position, current))
+            current = ""
+        if prefix in ("B", "I") and not current:
+            start, current = position, label
+    return spans

@@ -1,0 +1,164 @@
+"""The tagger's model: token vectors, a linear layer, and the scores of a linear-chain CRF over the tokens of the post."""
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import torch
+from spacy.tokens import Doc
+from thinc.api import Model, torch2xp, xp2torch
+from thinc.types import Floats2d
+
+from ..networks.shim import TorchShim
+from .crf import ChainGradient, ChainScores, pad_chains
+
+
+@dataclass
+class TaggerScores:
+    """What the model says about a batch of posts, before any tag is chosen.
+
+    chains (ChainScores): The posts that have tokens, padded.
+    lengths (List[int]): Tokens of every post, also of those that have none.
+    """
+
+    chains: ChainScores
+    lengths: List[int]
+
+
+class CRFHead(torch.nn.Module):
+    """From token vectors to tag scores, and the CRF's own scores (names as in pytorch-crf, so weights can be carried over).
+
+    width (int): Of the token vectors.
+    n_tags (int): Number of tags.
+    hidden_width (int): Of a layer with ReLU in between; 0 leaves it out, as the paper does.
+    """
+
+    def __init__(self, width: int, n_tags: int, hidden_width: int = 0) -> None:
+        super().__init__()
+        self.hidden = torch.nn.Linear(width, hidden_width) if hidden_width else None
+        self.linear = torch.nn.Linear(hidden_width or width, n_tags)
+        self.start_transitions = torch.nn.Parameter(torch.empty(n_tags).uniform_(-0.1, 0.1))
+        self.end_transitions = torch.nn.Parameter(torch.empty(n_tags).uniform_(-0.1, 0.1))
+        self.transitions = torch.nn.Parameter(torch.empty(n_tags, n_tags).uniform_(-0.1, 0.1))
+
+    def forward(self, vectors: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
+        """N x width to N x n_tags."""
+        vectors = torch.nn.functional.dropout(vectors, dropout, training=self.training and dropout > 0)
+        if self.hidden is not None:
+            vectors = torch.relu(self.hidden(vectors))
+        return self.linear(vectors)
+
+
+class _RateScale:
+    """Learning rates of the linear layers and of the CRF, in multiples of the optimiser's."""
+
+    def __init__(self, linear: float, crf: float) -> None:
+        self.linear = linear
+        self.crf = crf
+
+    def __call__(self, name: str) -> float:
+        return self.crf if name.endswith("transitions") else self.linear
+
+
+def build_crf_tagger(
+    tok2vec: Model[List[Doc], List[Floats2d]],
+    *,
+    nO: Optional[int] = None,
+    hidden_width: int = 0,
+    dropout: float = 0.1,
+    learn_rate: float = 1.0,
+    crf_learn_rate: float = 1.0,
+    half_on_disk: bool = True,
+    ema_decay: float = 0.0,
+) -> Model[List[Doc], TaggerScores]:
+    """`rivega.CRFTagger.v1`: a linear-chain CRF over any tok2vec layer (the paper's section IV-B d).
+
+    tok2vec (Model): Token vectors, usually a listener to `transformer`.
+    nO (Optional[int]): Number of tags; `initialize` works it out from the labels.
+    hidden_width (int): Of a layer between vectors and tag scores; 0 for none.
+    dropout (float): On the token vectors.
+    learn_rate (float): Of the linear layers, in multiples of the optimiser's.
+    crf_learn_rate (float): Of the CRF's start, end and transition scores, in multiples of the optimiser's.
+    half_on_disk (bool): Save weights in half precision.
+    ema_decay (float): Moving average of the weights, see TorchShim; 0 for none.
+    RETURNS (Model): From posts to TaggerScores; its way back takes a ChainGradient.
+    """
+    shim = TorchShim(
+        None, name="rivega_ner", build=_build_head, half_on_disk=half_on_disk, lr_scale=_RateScale(learn_rate, crf_learn_rate), ema_decay=ema_decay
+    )
+    settings = _HeadSettings(hidden_width=hidden_width, dropout=dropout)
+    return Model(
+        "crf-tagger",
+        forward,
+        init=init,
+        dims={"nO": nO},
+        layers=[tok2vec],
+        refs={"tok2vec": tok2vec},
+        attrs={"settings": settings},
+        shims=[shim],
+    )
+
+
+@dataclass
+class _HeadSettings:
+    hidden_width: int
+    dropout: float
+
+
+def _build_head(config: Dict[str, Any]) -> CRFHead:
+    return CRFHead(config["width"], config["n_tags"], config["hidden_width"])
+
+
+def init(model: Model, X: Optional[List[Doc]] = None, Y: Any = None) -> None:
+    """Make the head for the width of the token vectors and the number of tags."""
+    tok2vec = model.get_ref("tok2vec")
+    tok2vec.initialize(X=X)
+    shim = model.shims[0]
+    if shim._model is not None or not X:
+        return
+    config = {
+        "width": int(tok2vec.predict(X)[0].shape[1]),
+        "n_tags": model.get_dim("nO"),
+        "hidden_width": model.attrs["settings"].hidden_width,
+    }
+    shim.set_module(_build_head(config), config)
+
+
+def forward(model: Model, docs: List[Doc], is_train: bool) -> Tuple[TaggerScores, Callable[[ChainGradient], List[Doc]]]:
+    """Tag scores of posts, at least one of which has a token."""
+    shim = model.shims[0]
+    vectors, backprop_vectors = model.get_ref("tok2vec")(docs, is_train)
+    lengths = [len(doc) for doc in docs]
+    filled = [row for row, length in enumerate(lengths) if length]
+    flat = xp2torch(model.ops.xp.concatenate([vectors[row] for row in filled]), requires_grad=is_train, device=shim.device)
+    if is_train:
+        shim.module.train()
+        emissions = shim.module(flat, model.attrs["settings"].dropout)
+    else:
+        with shim.inference() as module:
+            emissions = module(flat)
+    sizes = torch.tensor([lengths[row] for row in filled], device=flat.device)
+    head = shim.module
+    chains = ChainScores(
+        pad_chains(emissions.detach(), sizes),
+        sizes,
+        head.start_transitions.detach(),
+        head.end_transitions.detach(),
+        head.transitions.detach(),
+    )
+
+    def backprop(gradient: ChainGradient) -> List[Doc]:
+        mask = torch.arange(gradient.emissions.shape[1], device=sizes.device)[None, :] < sizes[:, None]
+        torch.autograd.backward([emissions], [gradient.emissions[mask]])
+        for parameter, grad in (
+            (head.start_transitions, gradient.start),
+            (head.end_transitions, gradient.end),
+            (head.transitions, gradient.transitions),
+        ):
+            parameter.grad = grad.clone() if parameter.grad is None else parameter.grad + grad
+        d_flat = torch2xp(flat.grad)
+        d_vectors, position = [], 0
+        for vector, length in zip(vectors, lengths):
+            d_vectors.append(d_flat[position : position + length] if length else model.ops.xp.zeros_like(vector))
+            position += length
+        return backprop_vectors(d_vectors)
+
+    return TaggerScores(chains, lengths), backprop
