@@ -162,6 +162,11 @@ def doc_image_size(doc: "Doc") -> Optional[Tuple[int, int]]:
     return None if image is None else (image.shape[0], image.shape[1])
 
 
+def clear_cache() -> None:
+    """Forget all decoded pictures."""
+    _CACHE.clear()
+
+
 def _check_size(picture: "Image.Image", name: str) -> None:
     width, height = picture.size
     limit = max_pixels()
@@ -212,6 +217,11 @@ class _DecodedCache:
             while self.size > self.limit and len(self.items) > 1:
                 _, old = self.items.popitem(last=False)
                 self.size -= self._bytes(old)
+
+    def clear(self) -> None:
+        with self.lock:
+            self.items.clear()
+            self.size = 0
 
     @staticmethod
     def _bytes(value: Union[np.ndarray, str]) -> int:
