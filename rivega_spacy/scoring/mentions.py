@@ -1,0 +1,139 @@
+"""What is compared: the entities of posts with what of the picture each one claims, wherever they came from."""
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+from spacy.tokens import Doc, Span
+
+from ..boxes import box_area
+from ..extensions import ID_KEY
+from ..rle import rle_area
+
+# Where the gold data keeps several masks of one entity, beside `Span._.mask_rle` (which holds one).
+MASKS_KEY = "rivega_masks"
+
+Box = List[float]
+RLE = Dict[str, Any]
+Offsets = Tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Mention:
+    """One entity of one post, gold or predicted.
+
+    post (str): Id of the post (of its picture).
+    text (str): Its surface text.
+    type (str): PER, LOC, ORG, OTHER or whatever the data calls it.
+    tokens (Optional[Tuple[int, int]]): First token and the one after the last, where known.
+    chars (Optional[Tuple[int, int]]): The same in characters.
+    groundable (Optional[bool]): Whether the picture shows it; None where nobody said.
+    groundable_score (Optional[float]): How sure a system is that it does, 0..1.
+    boxes (Tuple[Box, ...]): XYXY pixels; gold may have several.
+    masks (Tuple[RLE, ...]): COCO RLE; gold may have several.
+    """
+
+    post: str
+    text: str
+    type: str
+    tokens: Optional[Offsets] = None
+    chars: Optional[Offsets] = None
+    groundable: Optional[bool] = None
+    groundable_score: Optional[float] = None
+    boxes: Tuple[Box, ...] = ()
+    masks: Tuple[RLE, ...] = ()
+
+    @property
+    def box(self) -> Optional[Box]:
+        """The largest box, as `Span._.box`: what a prediction with several is judged by."""
+        return max(self.boxes, key=box_area) if self.boxes else None
+
+    @property
+    def mask(self) -> Optional[RLE]:
+        """The largest mask: what a prediction with several is judged by."""
+        if len(self.masks) < 2:
+            return self.masks[0] if self.masks else None
+        return max(self.masks, key=rle_area)
+
+
+@dataclass
+class Annotations:
+    """The entities of a set of posts, and what is known about all of them.
+
+    posts (Dict[str, List[Mention]]): Entities by post id; posts without entities are there too.
+    groundability (bool), boxes (bool), masks (bool): Whether the source says anything about them at all. A source whose
+        entities carry none of it differs from one that says "not shown" of each.
+    name (str): For messages, usually a file name.
+    """
+
+    posts: Dict[str, List[Mention]] = field(default_factory=dict)
+    groundability: bool = False
+    boxes: bool = False
+    masks: bool = False
+    name: str = ""
+
+    def add_post(self, post: str) -> None:
+        """Note that the post exists, with or without entities."""
+        self.posts.setdefault(post, [])
+
+    def add(self, mention: Mention) -> None:
+        """Add one entity to its post."""
+        self.posts.setdefault(mention.post, []).append(mention)
+
+    @property
+    def mentions(self) -> List[Mention]:
+        """All entities, post by post."""
+        return [mention for mentions in self.posts.values() for mention in mentions]
+
+    def units(self) -> List[str]:
+        """Which offsets every located entity has: "tokens", "chars", both or none."""
+        mentions = self.mentions
+        units = []
+        for unit in ("tokens", "chars"):
+            if not mentions or any(getattr(mention, unit) is not None for mention in mentions):
+                units.append(unit)
+        return units
+
+
+def doc_annotations(docs: Iterable[Doc], *, name: str = "") -> Annotations:
+    """The entities of docs, gold or processed.
+
+    docs (Iterable[Doc]): Posts; one without an id is called by its place in the stream.
+    name (str): For messages.
+    RETURNS (Annotations): With offsets in tokens and characters.
+    """
+    result = Annotations(name=name)
+    for number, doc in enumerate(docs):
+        post = str(doc.user_data.get(ID_KEY, number))
+        result.add_post(post)
+        for ent in doc.ents:
+            mention = span_mention(ent, post)
+            result.groundability |= mention.groundable is not None
+            result.boxes |= bool(mention.boxes)
+            result.masks |= bool(mention.masks)
+            result.add(mention)
+    return result
+
+
+def span_mention(ent: Span, post: str) -> Mention:
+    """The mention that an entity of a doc is.
+
+    ent (Span): The entity.
+    post (str): Id of its post.
+    """
+    masks = ent.doc.user_data.get(("._.", MASKS_KEY, ent.start_char, ent.end_char))
+    if not masks:
+        masks = [ent._.mask_rle] if ent._.mask_rle is not None else []
+    groundable = ent._.groundable
+    boxes = ent._.boxes
+    if groundable is None and (boxes or masks):
+        groundable = True
+    return Mention(
+        post=post,
+        text=ent.text,
+        type=ent.label_,
+        tokens=(ent.start, ent.end),
+        chars=(ent.start_char, ent.end_char),
+        groundable=groundable,
+        groundable_score=ent._.groundable_score,
+        boxes=tuple(boxes) if groundable is not False else (),
+        masks=tuple(masks) if groundable is not False else (),
+    )

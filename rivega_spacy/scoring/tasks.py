@@ -1,0 +1,280 @@
+"""The scores: MNER, GMNER, EEG, EES, SMNER, and of the single steps VE, VG and segmentation."""
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from ..errors import Errors, RivegaError
+from .matching import Group, MatchOptions, Pair, make_groups
+from .mentions import Annotations
+
+# task -> (must the type be right, what has to be right in the picture)
+TASKS: Dict[str, Tuple[bool, str]] = {
+    "mner": (True, ""),
+    "eeg": (False, "boxes"),
+    "gmner": (True, "boxes"),
+    "ees": (False, "masks"),
+    "smner": (True, "masks"),
+}
+
+
+@dataclass
+class Counts:
+    """How many predictions are right, of how many made and how many there are to find."""
+
+    right: int = 0
+    predicted: int = 0
+    gold: int = 0
+
+    @property
+    def p(self) -> float:
+        """Precision, 0..1."""
+        return self.right / self.predicted if self.predicted else 0.0
+
+    @property
+    def r(self) -> float:
+        """Recall, 0..1."""
+        return self.right / self.gold if self.gold else 0.0
+
+    @property
+    def f(self) -> float:
+        """F1, 0..1."""
+        return 2 * self.right / (self.predicted + self.gold) if self.predicted + self.gold else 0.0
+
+    def to_dict(self) -> Dict[str, Any]:
+        """For JSON."""
+        return {"right": self.right, "predicted": self.predicted, "gold": self.gold, "p": self.p, "r": self.r, "f": self.f}
+
+
+@dataclass
+class TaskScore:
+    """One task: all types together, each type, and each post (for resampling).
+
+    total (Counts): All entities.
+    types (Dict[str, Counts]): By entity type; empty for the tasks that ignore types.
+    per_post (ndarray): n_posts x 3 int64: right, predicted, gold of each post, in the order of `Scores.posts`.
+    """
+
+    total: Counts
+    types: Dict[str, Counts]
+    per_post: np.ndarray
+
+
+@dataclass
+class Scores:
+    """Everything that could be scored.
+
+    options (MatchOptions): By which rule.
+    posts (List[str]): Post ids in order.
+    tasks (Dict[str, TaskScore]): Those of `TASKS` that both sides have data for.
+    entailment (Optional[Dict[str, float]]): VE over the predictions whose entity gold has too.
+    grounding (Optional[Dict[str, float]]): VG over those of them that gold grounds.
+    segmentation (Optional[Dict[str, float]]): Masks over those of them that gold has masks for.
+    notes (List[str]): What was not scored, and what is odd about the data.
+    groups (List[Group]): The pairs everything was counted from, for sweeps and reports.
+    """
+
+    options: MatchOptions
+    posts: List[str]
+    tasks: Dict[str, TaskScore] = field(default_factory=dict)
+    entailment: Optional[Dict[str, float]] = None
+    grounding: Optional[Dict[str, float]] = None
+    segmentation: Optional[Dict[str, float]] = None
+    notes: List[str] = field(default_factory=list)
+    groups: List[Group] = field(default_factory=list, repr=False)
+
+    def to_dict(self) -> Dict[str, Any]:
+        """For JSON: numbers in 0..1."""
+        options = self.options
+        result: Dict[str, Any] = {
+            "rule": options.rule,
+            "types": options.types,
+            "iou": options.iou,
+            "comparison": options.comparison,
+            "posts": len(self.posts),
+        }
+        for name, task in self.tasks.items():
+            result[name] = task.total.to_dict()
+            if task.types:
+                result[name]["types"] = {label: counts.to_dict() for label, counts in task.types.items()}
+        for name in ("entailment", "grounding", "segmentation"):
+            if getattr(self, name) is not None:
+                result[name] = getattr(self, name)
+        result["notes"] = self.notes
+        return result
+
+
+def score(predicted: Annotations, gold: Annotations, options: Optional[MatchOptions] = None) -> Scores:
+    """Score predictions against gold data in everything both sides say something about.
+
+    predicted (Annotations): Any system's output.
+    gold (Annotations): What is right.
+    options (Optional[MatchOptions]): The rules; the default is offset, MISC as OTHER, IoU >= 0.5.
+    RETURNS (Scores): See there.
+    RAISES (RivegaError): E512 where offsets cannot be compared, E515 where no post is common to both.
+    """
+    options = options or MatchOptions()
+    if predicted.posts and gold.posts and not predicted.posts.keys() & gold.posts.keys():
+        raise RivegaError(Errors.E515.format(count=len(predicted.posts), predicted=predicted.name, gold=gold.name))
+    groups = make_groups(predicted, gold, options)
+    posts = list(gold.posts) + [post for post in predicted.posts if post not in gold.posts]
+    scores = Scores(options, posts, groups=groups)
+    scores.notes = _notes(predicted, gold)
+    for name, (_, region) in TASKS.items():
+        if not region or (_says(gold, region) and _says(predicted, region)):
+            scores.tasks[name] = score_task(groups, posts, name, options)
+        elif _says(gold, region):
+            scores.notes.append(f"{name} not scored: the predictions carry no {region}")
+    if gold.groundability and predicted.groundability:
+        scores.entailment = score_entailment(groups)
+    if gold.boxes and predicted.boxes:
+        scores.grounding = score_grounding(groups, options)
+    if gold.masks and predicted.masks:
+        scores.segmentation = score_segmentation(groups)
+    return scores
+
+
+def score_task(
+    groups: List[Group], posts: List[str], task: str, options: MatchOptions, *, iou: Optional[float] = None
+) -> TaskScore:
+    """One of the five tasks.
+
+    groups (List[Group]): From `make_groups`.
+    posts (List[str]): Ids of all posts, in the order that `per_post` takes.
+    task (str): A key of `TASKS`.
+    options (MatchOptions): The rules.
+    iou (Optional[float]): A threshold instead of that of `options` (for sweeps).
+    RETURNS (TaskScore): Counts in all, by type and by post.
+    """
+    typed, region = TASKS[task]
+    rows = {post: row for row, post in enumerate(posts)}
+    per_post = np.zeros((len(posts), 3), dtype="int64")
+    types: Dict[str, Counts] = {}
+    for group in groups:
+        row = per_post[rows[group.post]]
+        row[1] += len(group.predicted)
+        row[2] += len(group.gold)
+        matched = group.count(_acceptor(group, typed, region, options, iou)) if group.pairs else []
+        row[0] += len(matched)
+        if typed and options.types != "none":
+            for mention in group.predicted:
+                types.setdefault(options.type_of(mention), Counts()).predicted += 1
+            for mention in group.gold:
+                types.setdefault(options.type_of(mention), Counts()).gold += 1
+            for _, place in matched:
+                types[options.type_of(group.gold[place])].right += 1
+    total = Counts(*(int(x) for x in per_post.sum(axis=0)))
+    return TaskScore(total, dict(sorted(types.items())), per_post)
+
+
+def _acceptor(group: Group, typed: bool, region: str, options: MatchOptions, iou: Optional[float]) -> Callable[[Pair], bool]:
+    def accept(pair: Pair) -> bool:
+        if typed and not pair.same_type:
+            return False
+        if not region:
+            return True
+        ours, theirs = getattr(group.predicted[pair.predicted], region), getattr(group.gold[pair.gold], region)
+        if not ours or not theirs:
+            # "Not in the picture" is a claim too: right only where gold makes it as well.
+            return not ours and not theirs
+        return options.reaches(pair.box_iou if region == "boxes" else pair.mask_iou, iou)
+
+    return accept
+
+
+def score_entailment(groups: List[Group]) -> Dict[str, float]:
+    """VE: of the predicted entities that gold has too (types aside), how often is "shown" or "not shown" right.
+
+    groups (List[Group]): From `make_groups`.
+    RETURNS (Dict[str, float]): `right` of `judged`, `accuracy`; `p`, `r`, `f` of "shown"; `unjudged`: neither shown nor not.
+    """
+    table = np.zeros((2, 2), dtype="int64")
+    unjudged = 0
+    for group in groups:
+        for _, ours, theirs in group.alignment():
+            if ours.groundable is None or theirs.groundable is None:
+                unjudged += 1
+            else:
+                table[int(ours.groundable), int(theirs.groundable)] += 1
+    judged, right = int(table.sum()), int(np.trace(table))
+    shown = Counts(int(table[1, 1]), int(table[1].sum()), int(table[:, 1].sum()))
+    return {
+        "right": right,
+        "judged": judged,
+        "unjudged": unjudged,
+        "accuracy": right / judged if judged else 0.0,
+        "p": shown.p,
+        "r": shown.r,
+        "f": shown.f,
+        "predicted_shown": shown.predicted,
+        "gold_shown": shown.gold,
+    }
+
+
+def score_grounding(groups: List[Group], options: MatchOptions) -> Dict[str, float]:
+    """VG: of the predicted entities that gold has too and grounds, how often is the box right.
+
+    groups (List[Group]): From `make_groups`.
+    options (MatchOptions): Threshold and comparison.
+    RETURNS (Dict[str, float]): `prec`: `right` of those that got a box (`boxed`); `prec_all`: of all that gold grounds
+        (`grounded`); `miou`: mean IoU of those that got a box.
+    """
+    ious, grounded = _region_ious(groups, "boxes")
+    return {
+        "right": sum(options.reaches(iou) for iou in ious),
+        "boxed": len(ious),
+        "grounded": grounded,
+        "prec": sum(options.reaches(iou) for iou in ious) / len(ious) if ious else 0.0,
+        "prec_all": sum(options.reaches(iou) for iou in ious) / grounded if grounded else 0.0,
+        "miou": float(np.mean(ious)) if ious else 0.0,
+    }
+
+
+def score_segmentation(groups: List[Group]) -> Dict[str, float]:
+    """Masks: of the predicted entities that gold has too and has masks for, the mean IoU.
+
+    groups (List[Group]): From `make_groups`.
+    RETURNS (Dict[str, float]): `miou` over those that got a mask (`masked`); `miou_all` over all that gold has masks for
+        (`grounded`), a missing mask counting 0.
+    """
+    ious, grounded = _region_ious(groups, "masks")
+    return {
+        "masked": len(ious),
+        "grounded": grounded,
+        "miou": float(np.mean(ious)) if ious else 0.0,
+        "miou_all": float(np.sum(ious)) / grounded if grounded else 0.0,
+    }
+
+
+def _region_ious(groups: List[Group], region: str) -> Tuple[List[float], int]:
+    ious: List[float] = []
+    grounded = 0
+    for group in groups:
+        for number, ours, theirs in group.alignment():
+            if getattr(theirs, region):
+                grounded += 1
+                if getattr(ours, region):
+                    pair = group.pairs[number]
+                    ious.append(pair.box_iou if region == "boxes" else pair.mask_iou)
+    return ious, grounded
+
+
+def _says(annotations: Annotations, region: str) -> bool:
+    return bool(getattr(annotations, region))
+
+
+def _notes(predicted: Annotations, gold: Annotations) -> List[str]:
+    notes = []
+    unknown = sum(post not in gold.posts for post in predicted.posts)
+    if unknown:
+        notes.append(f"{unknown} posts of the predictions are not in the gold data; their entities count as wrong")
+    missing = sum(post not in predicted.posts for post in gold.posts)
+    if missing:
+        notes.append(f"{missing} posts of the gold data have no line in the predictions; their entities count as not found")
+    if gold.masks:
+        unmasked = sum(bool(m.boxes) and not m.masks for m in gold.mentions)
+        if unmasked:
+            notes.append(f"{unmasked} gold entities have boxes but no mask; for EES and SMNER they count as not in the picture")
+    return notes
+
+
