@@ -1,0 +1,127 @@
+"""ALBEF against reference outputs of the published code: what `rivega parity` runs."""
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import numpy as np
+import srsly
+import torch
+from safetensors.torch import load_file
+
+from .images import preprocess
+from .model import Albef, AlbefConfig, distilled_loss
+from .text import WordPieces, clean
+from .vit import resize_positions
+from .weights import load_albef, read_state, to_ve_layout, twin_state
+
+Row = Tuple[str, float, float, bool]
+# Single against double precision differs by at most 4e-6 upstream.
+TOLERANCE = 5e-5
+
+
+def compare(folder: Path) -> List[Row]:
+    """Run a folder of references through the port.
+
+    folder (Path): config.json, state_dict.safetensors, inputs.safetensors, outputs.safetensors.
+    RETURNS (List[Row]): (name, largest difference, tolerance, whether it holds).
+    """
+    folder = Path(folder)
+    config = srsly.read_json(folder / "config.json")
+    state = load_file(str(folder / "state_dict.safetensors"))
+    inputs = load_file(str(folder / "inputs.safetensors"))
+    expected = load_file(str(folder / "outputs.safetensors"))
+    model = Albef(AlbefConfig.from_upstream(config)).eval()
+    load_albef(model, to_ve_layout(state, path=folder), path=folder / "state_dict.safetensors")
+    with torch.inference_mode():
+        found = _network_outputs(model, state, inputs, expected)
+    rows = [_row(name, found.get(name), expected[name]) for name in sorted(expected)]
+    rows += _preprocessing(inputs)
+    rows += _texts(config)
+    if (folder / "pretrain_layout.pth").is_file():
+        rows += _pretraining_file(folder / "pretrain_layout.pth", model.config, inputs, expected)
+    return rows
+
+
+def _network_outputs(
+    model: Albef, state: Dict[str, torch.Tensor], inputs: Dict[str, torch.Tensor], expected: Dict[str, torch.Tensor]
+) -> Dict[str, torch.Tensor]:
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    found = {"patch_embed": model.visual_encoder.patch_embed(inputs["image"])}
+    found["image_embeds"] = image = model.encode_image(inputs["image"])
+    hidden = model.text_encoder(ids, mask, image)
+    found.update({f"text_hidden_{n}": value for n, value in enumerate(hidden)})
+    found["last_hidden_state"] = hidden[-1]
+    found["text_only_last_hidden_state"] = model.text_encoder(ids, mask, None)[-1]
+    found["logits"] = logits = model.classify(image, ids, mask)
+    found["probs"] = logits.softmax(-1)
+    found["probs_contradiction_vs_entailment"] = logits[:, [0, 2]].softmax(-1)
+    teacher = None
+    weights = twin_state(state)
+    if weights:
+        twin = Albef(model.config).eval()
+        load_albef(twin, weights)
+        found["logits_momentum"] = teacher = twin.classify(twin.encode_image(inputs["image"]), ids, mask)
+    for name in expected:
+        if name.startswith("loss_alpha_") and "targets" in inputs:
+            alpha = float(name[len("loss_alpha_") :])
+            if alpha == 0.0 or teacher is not None:
+                found[name] = distilled_loss(logits, inputs["targets"], teacher, alpha).reshape(1)
+        if name.startswith("interp.to_"):
+            side = int(name.rsplit("x", 1)[1])
+            source = next((value for key, value in inputs.items() if key.startswith("interp.pos_embed")), None)
+            if source is not None:
+                found[name] = resize_positions(source, side * side + 1)
+    return found
+
+
+def _preprocessing(inputs: Dict[str, torch.Tensor]) -> List[Row]:
+    rows = []
+    for n in range(inputs["image"].shape[0]):
+        raw = inputs.get(f"raw_image_{n}")
+        if raw is not None:
+            made = torch.from_numpy(preprocess(raw.numpy(), inputs["image"].shape[-1]))
+            rows.append(_row(f"preprocess.{n}", made, inputs["image"][n]))
+    return rows
+
+
+def _texts(config: Dict) -> List[Row]:
+    rows = []
+    examples = config.get("pre_caption", [])
+    if examples:
+        wrong = sum(clean(example["text"]) != example["out"] for example in examples)
+        rows.append(("pre_caption", float(wrong), 0.0, wrong == 0))
+    reference = config.get("tokenizer")
+    if reference and examples:
+        ids, mask = WordPieces(reference["vocab"])([example["out"] for example in examples], cleaned=True)
+        for name, made in (("input_ids", ids), ("attention_mask", mask)):
+            wanted = np.asarray(reference[name])
+            wrong = int((made != wanted).sum()) if made.shape == wanted.shape else max(made.size, wanted.size)
+            rows.append((f"tokenizer.{name}", float(wrong), 0.0, wrong == 0))
+    return rows
+
+
+def _pretraining_file(
+    path: Path, config: AlbefConfig, inputs: Dict[str, torch.Tensor], expected: Dict[str, torch.Tensor]
+) -> List[Row]:
+    """The same weights in the pre-training layout: everything that does not depend on the position grid must be equal."""
+    model = Albef(config).eval()
+    state = read_state(path)
+    missing = load_albef(model, state, path=path)
+    rows: List[Row] = []
+    only_head = all(name.startswith("cls_head.") for name in missing)
+    rows.append(("pretrain_layout.missing_besides_head", 0.0 if only_head else 1.0, 0.0, only_head))
+    with torch.inference_mode():
+        text = model.text_encoder(inputs["input_ids"], inputs["attention_mask"], None)[-1]
+        rows.append(_row("pretrain_layout.text_only", text, expected["text_only_last_hidden_state"]))
+        rows.append(_row("pretrain_layout.patch_embed", model.visual_encoder.patch_embed(inputs["image"]), expected["patch_embed"]))
+        side = config.image_size // config.patch_size
+        source, wanted = inputs.get("interp.pos_embed_4x4"), expected.get(f"interp.to_{side}x{side}")
+        if source is not None and wanted is not None and torch.equal(source, state["visual_encoder.pos_embed"]):
+            rows.append(_row("pretrain_layout.pos_embed", model.visual_encoder.pos_embed, wanted))
+    return rows
+
+
+def _row(name: str, found: "torch.Tensor | None", expected: torch.Tensor) -> Row:
+    if found is None or found.shape != expected.shape:
+        return name, float("nan"), TOLERANCE, False
+    difference = float((found.double() - expected.double()).abs().max()) if expected.numel() else 0.0
+    return name, difference, TOLERANCE, difference <= TOLERANCE
