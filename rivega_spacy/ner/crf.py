@@ -15,6 +15,8 @@ REDUCTIONS = ("sum", "mean", "token_mean")
 NEVER = float("-inf")
 # Scaled probabilities below this are rounding, not information; it keeps logarithms and quotients finite.
 _TINY = 1e-290
+# Where scores lie further apart than this, products underflow even in double precision, and logarithms are summed instead.
+_FAR_APART = 200.0
 
 
 class ChainScores(NamedTuple):
@@ -92,7 +94,7 @@ def constrain(scores: ChainScores, start: Tensor, end: Tensor, transitions: Tens
 
 def log_partition(scores: ChainScores) -> Tensor:
     """B: logarithm of the sum over all tag sequences of exp(score)."""
-    return _passes(scores).log_z
+    return _log_partition_in_logs(_double(scores)) if _far_apart(scores) else _passes(scores).log_z
 
 
 def path_scores(scores: ChainScores, tags: Tensor) -> Tensor:
@@ -116,9 +118,11 @@ def nll(scores: ChainScores, tags: Tensor, *, reduction: str = "token_mean") -> 
     """
     if reduction not in REDUCTIONS:
         raise RivegaError(Errors.E101.format(reduction=reduction, known=", ".join(REDUCTIONS)))
-    passes = _passes(scores)
     size, width, n_tags = scores.emissions.shape
     weight = 1.0 / {"sum": 1, "mean": size, "token_mean": int(scores.lengths.sum())}[reduction]
+    if _far_apart(scores):
+        return _nll_in_logs(scores, tags, weight)
+    passes = _passes(scores)
     loss = float((passes.log_z - path_scores(_double(scores), tags)).sum()) * weight
 
     # Expected counts under the model, minus the counts of the gold path.
@@ -197,6 +201,38 @@ def _path_steps(scores: ChainScores, tags: Tensor) -> Tensor:
     steps = scores.emissions.gather(2, tags[:, :, None])[:, :, 0]
     into = torch.cat([scores.start[tags[:, :1]], scores.transitions[tags[:, :-1], tags[:, 1:]]], dim=1)
     return (steps + into).masked_fill(~mask, 0.0)
+
+
+def _far_apart(scores: ChainScores) -> bool:
+    spreads = [part.max() - part.min() for part in (scores.start, scores.end, scores.transitions)]
+    # Minus infinity is no number to be precise about: it stays zero either way.
+    spreads = [spread for spread in spreads if bool(torch.isfinite(spread))]
+    mask = length_mask(scores.lengths)[:, :, None]
+    emissions = scores.emissions.masked_fill(~mask, 0.0)
+    spreads.append((emissions.max(2).values - emissions.min(2).values).max())
+    return bool(torch.stack(spreads).max() > _FAR_APART)
+
+
+def _log_partition_in_logs(scores: ChainScores) -> Tensor:
+    emissions, lengths, start, end, transitions = scores
+    mask = length_mask(lengths)
+    score = start + emissions[:, 0]
+    for step in range(1, emissions.shape[1]):
+        following = (score[:, :, None] + transitions).logsumexp(1) + emissions[:, step]
+        score = torch.where(mask[:, step, None], following, score)
+    return (score + end).logsumexp(1)
+
+
+def _nll_in_logs(scores: ChainScores, tags: Tensor, weight: float) -> Tuple[float, ChainGradient]:
+    parts = [part.detach().double().requires_grad_() for part in (scores.emissions, scores.start, scores.end, scores.transitions)]
+    exact = ChainScores(parts[0], scores.lengths, *parts[1:])
+    with torch.enable_grad():
+        loss = (_log_partition_in_logs(exact) - path_scores(exact, tags.clamp(min=0))).sum() * weight
+        # A single token has no transition.
+        found = torch.autograd.grad(loss, parts, allow_unused=True)
+    kind = scores.emissions.dtype
+    grads = [torch.zeros_like(part) if grad is None else grad for part, grad in zip(parts, found)]
+    return float(loss.detach()), ChainGradient(*(grad.to(kind) for grad in grads))
 
 
 def _passes(scores: ChainScores) -> _Passes:

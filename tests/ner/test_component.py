@@ -1,0 +1,213 @@
+"""`rivega_ner` in a pipeline: training, prediction, what it leaves alone, saving, workers."""
+import numpy as np
+import pytest
+import spacy
+from spacy.tokens import Doc, DocBin
+from spacy.training import Example
+
+from rivega_spacy.errors import RivegaError
+
+from .conftest import POSTS, make_examples, make_pipeline
+
+
+def found(doc):
+    return [(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents]
+
+
+def posts(nlp):
+    docs = []
+    for text, _, z in POSTS:
+        doc = nlp.make_doc(text)
+        doc._.knowledge = z
+        docs.append(doc)
+    return docs
+
+
+def test_it_learns_and_scores(trained):
+    docs = list(trained.pipe(posts(trained)))
+    assert [found(doc) for doc in docs] == [entities for _, entities, _ in POSTS]
+    assert all(0.5 < ent._.ner_score <= 1.0 for doc in docs for ent in doc.ents)
+    assert trained.evaluate(make_examples(trained))["ents_f"] == 1.0
+
+
+@pytest.mark.parametrize("scheme", ["bio", "bioes"])
+@pytest.mark.parametrize("loss", ["token_mean", "mean", "sum"])
+def test_every_scheme_and_loss_learns(encoder_dir, scheme, loss):
+    nlp = make_pipeline(encoder_dir, tagger={"scheme": scheme, "loss": loss}, head={"learn_rate": 3.0, "crf_learn_rate": 3.0})
+    optimizer = nlp.initialize(lambda: make_examples(nlp))
+    optimizer.learn_rate = 0.01
+    losses = []
+    for _ in range(15):
+        losses.append(nlp.update(make_examples(nlp), sgd=optimizer)["rivega_ner"])
+    assert losses[-1] < 0.5 * losses[0]
+    assert len(nlp.get_pipe("rivega_ner").scheme) == (7 if scheme == "bio" else 13)
+
+
+def test_the_crf_has_its_own_learning_rate(encoder_dir):
+    nlp = make_pipeline(encoder_dir, head={"learn_rate": 1.0, "crf_learn_rate": 100.0})
+    optimizer = nlp.initialize(lambda: make_examples(nlp))
+    optimizer.learn_rate = 1e-4
+    head = nlp.get_pipe("rivega_ner").model.shims[0].module
+    before = {name: value.detach().clone() for name, value in head.named_parameters()}
+    nlp.update(make_examples(nlp), sgd=optimizer)
+    moved = {name: float((value.detach() - before[name]).abs().max()) for name, value in head.named_parameters()}
+    # Adam's first step is as long as the learning rate.
+    assert moved["linear.weight"] == pytest.approx(1e-4, rel=0.2)
+    assert moved["transitions"] == pytest.approx(1e-2, rel=0.2)
+
+
+def test_only_spans_that_end_are_decoded_without_constraints_too(encoder_dir):
+    nlp = make_pipeline(encoder_dir, tagger={"constrain": False})
+    nlp.initialize(lambda: make_examples(nlp))
+    for doc in nlp.pipe(posts(nlp)):
+        assert all(len(ent) >= 1 for ent in doc.ents)
+
+
+def test_predict_changes_nothing(trained):
+    docs = posts(trained)
+    for doc in docs:
+        trained.get_pipe("transformer")(doc)
+    before = [(dict(doc.user_data), doc.ents) for doc in docs]
+    trained.get_pipe("rivega_ner").predict(docs)
+    assert [(dict(doc.user_data), doc.ents) for doc in docs] == before
+
+
+def test_given_entities_stay(trained):
+    doc = trained.make_doc("Nike rocks Paris")
+    doc.ents = [doc.char_span(5, 10, label="OTHER")]
+    doc.user_data["rivega_given_ents"] = True
+    doc = trained(doc)
+    assert found(doc) == [(5, 10, "OTHER")] and doc.ents[0]._.ner_score is None
+    empty = trained.make_doc("Nike rocks Paris")
+    empty.user_data["rivega_given_ents"] = True
+    assert found(trained(empty)) == []
+
+
+def test_entities_of_a_component_before_are_replaced_only_when_asked(trained):
+    tagger = trained.get_pipe("rivega_ner")
+    results = []
+    for overwrite in (True, False):
+        doc = trained.make_doc("Nike rocks Paris")
+        doc.ents = [doc.char_span(5, 10, label="OTHER")]
+        tagger.overwrite_ents = overwrite
+        try:
+            results.append(found(trained(doc)))
+        finally:
+            tagger.overwrite_ents = True
+    assert results == [[(0, 4, "ORG"), (11, 16, "LOC")], [(5, 10, "OTHER")]]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\u00a0", "\u200b", "🎉", "@", "x" * 3000, "Nike " * 400])
+def test_odd_texts_have_a_result(trained, text):
+    docs = list(trained.pipe(["Nike rocks Paris", text, "", "rocks tonight"]))
+    assert [doc.text for doc in docs] == ["Nike rocks Paris", text, "", "rocks tonight"]
+    assert found(docs[0]) == POSTS[1][1]
+    assert found(trained("")) == []
+    assert found(trained(text)) == found(docs[1])
+
+
+def test_all_empty_batches(trained):
+    assert [found(doc) for doc in trained.pipe(["", ""])] == [[], []]
+
+
+def test_what_cannot_be_learned_from_is_left_out(encoder_dir):
+    nlp = make_pipeline(encoder_dir)
+    optimizer = nlp.initialize(lambda: make_examples(nlp))
+    examples = make_examples(nlp)[:2]
+    bad = nlp.make_doc("Nike rocks Paris")
+    reference = Doc(nlp.vocab, words=["Nike", "rocks", "Par", "is"], spaces=[True, True, False, False])
+    reference.ents = [reference.char_span(11, 14, label="LOC")]
+    empty = Example(nlp.make_doc(""), nlp.make_doc(""))
+    with pytest.warns(UserWarning, match="1 posts left out"):
+        losses = nlp.update([*examples, Example(bad, reference), empty], sgd=optimizer)
+    assert np.isfinite(losses["rivega_ner"]) and losses["rivega_ner"] > 0
+    assert nlp.update([empty], sgd=optimizer)["rivega_ner"] == 0.0
+
+
+def test_posts_survive_bytes_and_docbin(trained):
+    doc = trained(posts(trained)[0])
+    doc.user_data["id"] = "797970"
+    data = doc.to_bytes()
+    assert len(data) < 3000, "token vectors are still on the post"
+    again = Doc(trained.vocab).from_bytes(data)
+    store = DocBin(store_user_data=True, docs=[doc])
+    other = next(DocBin(store_user_data=True).from_bytes(store.to_bytes()).get_docs(trained.vocab))
+    for copy in (again, other):
+        assert found(copy) == found(doc)
+        assert [ent._.ner_score for ent in copy.ents] == [ent._.ner_score for ent in doc.ents]
+        assert copy._.knowledge == doc._.knowledge and copy.user_data["id"] == "797970"
+
+
+def test_a_saved_pipeline_is_the_same_and_needs_no_encoder(trained, tmp_path, monkeypatch):
+    trained.to_disk(tmp_path / "saved")
+    for file in (tmp_path / "saved").rglob("*"):
+        if file.is_file():
+            data = file.read_bytes()
+            assert not data.startswith(b"\x80\x04") and b"torch._utils" not in data, f"{file} holds a pickle"
+    config = trained.config["components"]["transformer"]["model"]["name"]
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    again = spacy.load(tmp_path / "saved", config={"components.transformer.model.name": "/gone" + config})
+    before = [(found(doc), [ent._.ner_score for ent in doc.ents]) for doc in trained.pipe(posts(trained))]
+    after = [(found(doc), [ent._.ner_score for ent in doc.ents]) for doc in again.pipe(posts(again))]
+    assert [ents for ents, _ in before] == [ents for ents, _ in after]
+    assert np.allclose(sum((s for _, s in before), []), sum((s for _, s in after), []), atol=0.02)
+    assert again.get_pipe("rivega_ner").labels == ("LOC", "ORG", "PER")
+
+
+def test_training_goes_on_from_a_saved_pipeline(trained, tmp_path):
+    trained.to_disk(tmp_path / "saved")
+    again = spacy.load(tmp_path / "saved")
+    optimizer = again.resume_training()
+    loss = again.update(make_examples(again), sgd=optimizer)["rivega_ner"]
+    assert loss < 0.5
+    with pytest.raises(RivegaError, match="Labels cannot be added"):
+        again.get_pipe("rivega_ner").add_label("NEW")
+
+
+def test_workers_see_knowledge_and_do_not_hang(trained):
+    # The parent has predicted before, so its OpenMP pool exists when the workers are forked.
+    alone = [(found(doc), [ent._.ner_score for ent in doc.ents]) for doc in trained.pipe(posts(trained) * 4)]
+    shared = [(found(doc), [ent._.ner_score for ent in doc.ents]) for doc in trained.pipe(posts(trained) * 4, n_process=2, batch_size=4)]
+    assert [ents for ents, _ in alone] == [ents for ents, _ in shared]
+    assert np.allclose(sum((s for _, s in alone), []), sum((s for _, s in shared), []), atol=1e-4)
+
+
+def test_spacys_own_ner_can_listen(encoder_dir):
+    nlp = make_pipeline(encoder_dir)
+    nlp.remove_pipe("rivega_ner")
+    listener = {"@architectures": "spacy-transformers.TransformerListener.v1", "pooling": {"@layers": "reduce_mean.v1"}}
+    model = {
+        "@architectures": "spacy.TransitionBasedParser.v2", "state_type": "ner", "extra_state_tokens": False,
+        "hidden_width": 16, "maxout_pieces": 2, "use_upper": False, "tok2vec": listener,
+    }
+    nlp.add_pipe("ner", config={"model": model})
+    optimizer = nlp.initialize(lambda: make_examples(nlp))
+    losses = [nlp.update(make_examples(nlp), sgd=optimizer)["ner"] for _ in range(3)]
+    assert all(np.isfinite(losses))
+    assert nlp("Nike rocks Paris").has_annotation("ENT_IOB")
+
+
+def test_two_listeners_share_one_encoder(encoder_dir):
+    nlp = make_pipeline(encoder_dir)
+    nlp.add_pipe("rivega_ner", name="second")
+    optimizer = nlp.initialize(lambda: make_examples(nlp))
+    losses = nlp.update(make_examples(nlp), sgd=optimizer)
+    assert losses["rivega_ner"] > 0 and losses["second"] > 0 and losses["transformer"] > 0
+
+
+def test_initialize_needs_entities(encoder_dir):
+    nlp = make_pipeline(encoder_dir)
+    example = Example.from_dict(nlp.make_doc("rocks tonight"), {"entities": []})
+    with pytest.raises(RivegaError, match="no entities"):
+        nlp.initialize(lambda: [example])
+
+
+def test_components_can_be_taken_over_into_another_pipeline(trained, tmp_path):
+    trained.to_disk(tmp_path / "saved")
+    source = spacy.load(tmp_path / "saved")
+    other = spacy.blank("rivega")
+    other.add_pipe("transformer", source=source)
+    other.add_pipe("rivega_ner", source=source)
+    other.to_disk(tmp_path / "other")
+    again = spacy.load(tmp_path / "other")
+    assert [found(doc) for doc in again.pipe(posts(again))] == [entities for _, entities, _ in POSTS]

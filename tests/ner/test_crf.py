@@ -1,0 +1,165 @@
+"""The CRF against pytorch-crf, and on tiny cases against every path there is."""
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchcrf import CRF
+
+from rivega_spacy.errors import RivegaError
+from rivega_spacy.ner.crf import ChainScores, constrain, length_mask, log_partition, nll, pad_chains, path_scores, span_probabilities, viterbi
+from rivega_spacy.ner.schemes import TagScheme
+
+NEVER = float("-inf")
+
+
+def make_scores(seed, size, width, n_tags, spread=2.0):
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64) * spread
+
+    lengths = torch.randint(1, width + 1, (size,), generator=generator)
+    lengths[0] = width
+    tags = torch.randint(0, n_tags, (size, width), generator=generator)
+    return ChainScores(normal(size, width, n_tags), lengths, normal(n_tags), normal(n_tags), normal(n_tags, n_tags)), tags
+
+
+def reference_crf(scores):
+    crf = CRF(scores.emissions.shape[2], batch_first=True).double()
+    with torch.no_grad():
+        crf.start_transitions.copy_(scores.start)
+        crf.end_transitions.copy_(scores.end)
+        crf.transitions.copy_(scores.transitions)
+    return crf
+
+
+def all_paths(scores, row):
+    """Every tag sequence of one post with its score, one by one."""
+    length, n_tags = int(scores.lengths[row]), scores.emissions.shape[2]
+    for path in itertools.product(range(n_tags), repeat=length):
+        score = float(scores.start[path[0]] + scores.end[path[-1]])
+        score += sum(float(scores.emissions[row, step, tag]) for step, tag in enumerate(path))
+        score += sum(float(scores.transitions[a, b]) for a, b in zip(path, path[1:]))
+        yield path, score
+
+
+sizes = st.tuples(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 12), st.integers(2, 9), st.sampled_from([0.1, 2.0, 20.0]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes, st.sampled_from(["sum", "mean", "token_mean"]))
+def test_loss_and_gradient_are_those_of_pytorch_crf(size, reduction):
+    scores, tags = make_scores(*size)
+    crf = reference_crf(scores)
+    emissions = scores.emissions.clone().requires_grad_()
+    expected = -crf(emissions, tags, mask=length_mask(scores.lengths), reduction=reduction)
+    expected.backward()
+    loss, gradient = nll(scores, tags, reduction=reduction)
+    assert loss == pytest.approx(float(expected.detach()), rel=1e-6, abs=1e-6)
+    assert torch.allclose(gradient.emissions, emissions.grad, atol=1e-8)
+    assert torch.allclose(gradient.transitions, _grad(crf.transitions), atol=1e-8)
+    assert torch.allclose(gradient.start, _grad(crf.start_transitions), atol=1e-8)
+    assert torch.allclose(gradient.end, _grad(crf.end_transitions), atol=1e-8)
+
+
+def _grad(parameter):
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes)
+def test_paths_are_those_of_pytorch_crf(size):
+    scores, _ = make_scores(*size)
+    expected = reference_crf(scores).decode(scores.emissions, mask=length_mask(scores.lengths))
+    found = viterbi(scores)
+    assert [found[row, :length].tolist() for row, length in enumerate(scores.lengths.tolist())] == expected
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_against_every_path(seed):
+    scores, tags = make_scores(seed, 3, 4, 3)
+    found = viterbi(scores)
+    for row in range(3):
+        paths = list(all_paths(scores, row))
+        total = torch.logsumexp(torch.tensor([score for _, score in paths], dtype=torch.float64), 0)
+        assert float(log_partition(scores)[row]) == pytest.approx(float(total))
+        length = int(scores.lengths[row])
+        best = max(paths, key=lambda item: item[1])[0]
+        assert tuple(found[row, :length].tolist()) == best
+        gold = tuple(tags[row, :length].tolist())
+        assert float(path_scores(scores, tags)[row]) == pytest.approx(dict(paths)[gold])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.booleans())
+def test_span_probability_is_the_share_of_paths_that_carry_these_tags(seed, constrained):
+    scores, _ = make_scores(seed, 2, 4, 3, spread=1.0)
+    if constrained:
+        scores = constrain(scores, *(torch.from_numpy(part.copy()) for part in TagScheme(["X"]).constraints()))
+    tags = viterbi(scores)
+    for row in range(2):
+        length = int(scores.lengths[row])
+        weights = {path: torch.tensor(score, dtype=torch.float64).exp() for path, score in all_paths(scores, row)}
+        for first in range(length):
+            for last in range(first, length):
+                wanted = tuple(tags[row, first : last + 1].tolist())
+                share = sum(w for path, w in weights.items() if path[first : last + 1] == wanted) / sum(weights.values())
+                found = span_probabilities(scores, tags, *(torch.tensor([value]) for value in (row, first, last)))
+                assert float(found[0]) == pytest.approx(float(share), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["bio", "bioes"])
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_nothing_forbidden_is_decoded_and_the_rest_is_the_best_of_what_is_left(kind, seed):
+    scheme = TagScheme(["X"], kind)
+    scores, _ = make_scores(seed, 2, 4, len(scheme), spread=5.0)
+    allowed = tuple(torch.from_numpy(part.copy()) for part in scheme.constraints())
+    tags = viterbi(constrain(scores, *allowed))
+    start, end, follows = allowed
+    for row in range(2):
+        path = tags[row, : int(scores.lengths[row])].tolist()
+        assert start[path[0]] and end[path[-1]]
+        assert all(follows[a, b] for a, b in zip(path, path[1:]))
+        legal = [
+            (score, other)
+            for other, score in all_paths(scores, row)
+            if start[other[0]] and end[other[-1]] and all(follows[a, b] for a, b in zip(other, other[1:]))
+        ]
+        assert max(legal)[1] == tuple(path)
+
+
+def test_scores_far_apart_stay_finite():
+    scores, tags = make_scores(3, 2, 50, 5, spread=300.0)
+    loss, gradient = nll(scores, tags)
+    crf = reference_crf(scores)
+    expected = -crf(scores.emissions, tags, mask=length_mask(scores.lengths), reduction="token_mean")
+    assert loss == pytest.approx(float(expected.detach()), rel=1e-9)
+    assert all(torch.isfinite(part).all() for part in gradient)
+
+
+def test_padding_is_not_read():
+    scores, tags = make_scores(1, 4, 6, 3)
+    scores.lengths[:] = torch.tensor([6, 1, 3, 2])
+    junk = scores._replace(emissions=scores.emissions.masked_fill(~length_mask(scores.lengths)[:, :, None], 77.0))
+    tags_junk = tags.masked_fill(~length_mask(scores.lengths), -100)
+    first, second = nll(scores, tags), nll(junk, tags_junk)
+    assert first[0] == second[0]
+    assert all(torch.equal(a, b) for a, b in zip(first[1], second[1]))
+
+
+def test_flat_rows_become_padded_chains():
+    flat = torch.arange(12.0).view(6, 2)
+    padded = pad_chains(flat, torch.tensor([1, 3, 2]))
+    assert padded.shape == (3, 3, 2)
+    assert padded[0].tolist() == [[0, 1], [0, 0], [0, 0]]
+    assert padded[1].tolist() == [[2, 3], [4, 5], [6, 7]]
+
+
+def test_unknown_reduction_is_refused():
+    scores, tags = make_scores(0, 1, 2, 3)
+    with pytest.raises(RivegaError, match="E101|reduction 'average'"):
+        nll(scores, tags, reduction="average")
