@@ -1,0 +1,311 @@
+"""`rivega_segmenter`: writes `span._.mask_rle` for every entity that has boxes."""
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc, Span
+from spacy.training import Example, validate_examples
+from spacy.util import minibatch
+from spacy.vocab import Vocab
+from thinc.api import Config, Model, Optimizer, set_dropout_rate
+
+from ..errors import Errors, RivegaError
+from ..extensions import post_name, record_error, record_failure
+from ..images import doc_image
+from ..rle import decode_mask, encode_mask, rle_iou
+from .loss import mask_loss
+
+default_segmenter_config = """
+[model]
+@architectures = "rivega.SmallSegmenter.v1"
+size = 112
+widths = [16, 48, 96, 160]
+depths = [1, 2, 2, 2]
+flip = true
+"""
+DEFAULT_SEGMENTER_MODEL = Config().from_str(default_segmenter_config)["model"]
+
+# A picture HxWx3 uint8 with its boxes n x 4 (XYXY pixels) -> for each box its mask, HxW bool, and a score 0..1.
+Prompt = Tuple[np.ndarray, np.ndarray]
+ScoredMasks = List[Tuple[np.ndarray, float]]
+Segmenter = Callable[[List[Prompt]], List[ScoredMasks]]
+
+
+class MaskResult(NamedTuple):
+    """What the segmenter found for one entity.
+
+    rle (Optional[Dict[str, Any]]): The union of the masks of its boxes, or None where no box can be used.
+    score (Optional[float]): How sure the model is, 0..1: of several boxes the mean, weighted by mask area.
+    unusable (List[List[float]]): Boxes that are empty or lie beside the picture.
+    """
+
+    rle: Optional[Dict[str, Any]]
+    score: Optional[float]
+    unusable: List[List[float]]
+
+
+@Language.factory(
+    "rivega_segmenter",
+    assigns=["span._.mask_rle", "span._.mask", "span._.mask_score"],
+    requires=["doc.ents", "span._.boxes"],
+    default_config={"model": DEFAULT_SEGMENTER_MODEL, "scorer": {"@scorers": "rivega.mask_scorer.v1"}},
+    default_score_weights={"mask_miou": 1.0},
+)
+def make_segmenter(
+    nlp: Language, name: str, model: Union[Model, Segmenter], scorer: Optional[Callable]
+) -> "BoxSegmenter":
+    """Construct the component.
+
+    model (Union[Model, Segmenter]): What turns boxes into masks: a Thinc model that can be trained, such as
+        `rivega.SmallSegmenter.v1`, or any function with the same arguments, such as `rivega.SAM.v1`, `rivega.HFSam.v1` and
+        `rivega.GrabCut.v1`.
+    scorer (Optional[Callable]): The scoring method.
+    """
+    return BoxSegmenter(nlp.vocab, model, name, scorer=scorer)
+
+
+class BoxSegmenter(TrainablePipe):
+    """Box-based segmentation: from the boxes of groundable entities to masks (paper, section IV-C 2)."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Union[Model, Segmenter],
+        name: str = "rivega_segmenter",
+        *,
+        scorer: Optional[Callable] = None,
+    ) -> None:
+        self.vocab = vocab
+        self.trainable = isinstance(model, Model)
+        self.model = model if isinstance(model, Model) else _as_model(model)
+        self.name = name
+        self.scorer = scorer
+        self.cfg: Dict[str, Any] = {}
+
+    @property
+    def is_trainable(self) -> bool:
+        """True where the model learns: SAM and GrabCut do not."""
+        return self.trainable
+
+    def __call__(self, doc: Doc) -> Doc:
+        self._annotate([doc])
+        return doc
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Segment a stream; the boxes of a batch go to the model together.
+
+        stream (Iterable[Doc]): The posts.
+        batch_size (int): Posts a batch.
+        YIELDS (Doc): The same posts in the same order; what failed is noted on the post.
+        """
+        for docs in minibatch(stream, size=batch_size):
+            self._annotate(docs)
+            yield from docs
+
+    def predict(self, docs: Iterable[Doc]) -> List[List[Optional[MaskResult]]]:
+        """Masks for every entity of every post that has boxes; the posts stay as they are.
+
+        docs (Iterable[Doc]): The posts.
+        RETURNS (List[List[Optional[MaskResult]]]): One list a post, in the order of `doc.ents`; None for entities
+            without boxes, for those judged not groundable, and in posts whose picture cannot be read.
+        """
+        docs = list(docs)
+        asked = [_boxed_entities(doc) for doc in docs]
+        images = [doc_image(doc, self.name) if spans else None for doc, spans in zip(docs, asked)]
+        prompts, owners = [], []
+        results: List[List[Optional[MaskResult]]] = [[None] * len(doc.ents) for doc in docs]
+        for number, (spans, image) in enumerate(zip(asked, images)):
+            if image is None or not spans:
+                continue
+            boxes, rows = [], []
+            for place, span in spans:
+                usable = [box for box in span._.boxes if _usable(box, image)]
+                unusable = [box for box in span._.boxes if box not in usable]
+                results[number][place] = MaskResult(None, None, unusable)
+                rows.append((place, range(len(boxes), len(boxes) + len(usable))))
+                boxes.extend(usable)
+            if boxes:
+                prompts.append((image, np.array(boxes, dtype="float64").reshape(-1, 4)))
+                owners.append((number, rows))
+        found = self.model.predict(prompts) if prompts else []
+        for (number, rows), masks in zip(owners, found):
+            for place, picks in rows:
+                if len(picks):
+                    unusable = results[number][place].unusable
+                    results[number][place] = _join([masks[pick] for pick in picks], unusable)
+        return results
+
+    def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[MaskResult]]]) -> None:
+        """Write `mask_rle` and `mask_score`; entities that have no mask lose one they had before."""
+        for doc, found in zip(docs, results):
+            for ent, result in zip(doc.ents, found):
+                ent._.mask_rle = result.rle if result else None
+                ent._.mask_score = result.score if result else None
+                for box in result.unusable if result else ():
+                    message = Errors.E305.format(post=post_name(doc), entity=ent.text, box=box)
+                    record_error(doc, self.name, message)
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optional[Optimizer] = None,
+        losses: Optional[Dict[str, float]] = None,
+    ) -> Dict[str, float]:
+        """Learn from the boxes and masks of the reference posts.
+
+        examples (Iterable[Example]): Reference posts whose entities have `boxes` and `mask_rle`. Of an entity with
+            several boxes each box learns the part of the mask within it.
+        drop (float): Dropout, where the model has any.
+        sgd (Optional[Optimizer]): The optimiser; without it the gradients are kept.
+        losses (Optional[Dict[str, float]]): Running losses by component.
+        RETURNS (Dict[str, float]): The losses.
+        RAISES (RivegaError): E306 where the model cannot be trained.
+        """
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        if not self.is_trainable:
+            raise RivegaError(Errors.E306.format(name=self.name))
+        examples = list(examples)
+        validate_examples(examples, "BoxSegmenter.update")
+        set_dropout_rate(self.model, drop)
+        prompts = [prompt for eg in examples for prompt in self._gold_prompts(eg.reference)]
+        if not prompts:
+            return losses
+        outputs, backprop = self.model.begin_update(prompts)
+        loss, gradient = mask_loss(outputs[:, 0], outputs[:, 1], outputs[:, 2])
+        backprop(gradient)
+        if sgd is not None:
+            self.finish_update(sgd)
+        losses[self.name] += loss
+        return losses
+
+    def get_loss(self, examples: Iterable[Example], scores: np.ndarray) -> Tuple[float, np.ndarray]:
+        """Cross-entropy plus Dice of what `model.begin_update` gave for the examples, and its gradient."""
+        return mask_loss(scores[:, 0], scores[:, 1], scores[:, 2])
+
+    def initialize(
+        self, get_examples: Callable[[], Iterable[Example]], *, nlp: Optional[Language] = None, labels: Optional[Any] = None
+    ) -> None:
+        """Check that there are masks to learn from.
+
+        get_examples (Callable[[], Iterable[Example]]): The training posts.
+        nlp (Optional[Language]): The pipeline.
+        labels (Optional[Any]): Not used; masks have no labels.
+        RAISES (RivegaError): E307 where none of the first hundred posts has a mask.
+        """
+        if not self.is_trainable:
+            return
+        for number, example in enumerate(get_examples()):
+            if any(ent._.mask_rle is not None and ent._.boxes for ent in example.reference.ents):
+                break
+            if number >= 100:
+                raise RivegaError(Errors.E307.format(name=self.name))
+        self.model.initialize()
+
+    def _annotate(self, docs: Sequence[Doc]) -> None:
+        try:
+            self.set_annotations(docs, self.predict(docs))
+        except Exception as error:
+            # Whatever a model raises is noted on the post it belongs to, and the others get their masks.
+            if len(docs) == 1:
+                record_failure(self.name, list(docs), error)
+                return
+            for doc in docs:
+                self._annotate([doc])
+
+    def _gold_prompts(self, reference: Doc) -> List[Tuple[np.ndarray, np.ndarray, List[np.ndarray]]]:
+        gold = [ent for _, ent in _boxed_entities(reference) if ent._.mask_rle is not None]
+        image = doc_image(reference, self.name) if gold else None
+        if image is None:
+            return []
+        boxes, masks = [], []
+        for ent in gold:
+            mask = decode_mask(ent._.mask_rle)
+            if mask.shape != image.shape[:2]:
+                message = Errors.E308.format(
+                    post=post_name(reference), entity=ent.text, mask=mask.shape, image=image.shape[:2]
+                )
+                raise RivegaError(message)
+            usable = [box for box in ent._.boxes if _usable(box, image)]
+            for box in usable:
+                boxes.append(box)
+                masks.append(mask if len(usable) == 1 else _within(mask, box))
+        return [(image, np.array(boxes), masks)] if boxes else []
+
+
+def score_masks(examples: Iterable[Example], **kwargs: Any) -> Dict[str, Any]:
+    """Mean intersection over union of the masks of all entities that have one in the reference.
+
+    examples (Iterable[Example]): Reference and predicted posts.
+    RETURNS (Dict[str, Any]): `mask_miou`, 0..1 (an entity without predicted mask counts 0; None without any gold
+        mask), and `mask_miou_per_type`.
+    """
+    by_type: Dict[str, List[float]] = {}
+    for example in examples:
+        predicted = {(ent.start_char, ent.end_char): ent for ent in example.predicted.ents}
+        for gold in example.reference.ents:
+            if gold._.mask_rle is None:
+                continue
+            match = predicted.get((gold.start_char, gold.end_char))
+            rle = match._.mask_rle if match is not None else None
+            iou = rle_iou(gold._.mask_rle, rle) if rle is not None else 0.0
+            by_type.setdefault(gold.label_, []).append(iou)
+    every = [iou for ious in by_type.values() for iou in ious]
+    return {
+        "mask_miou": float(np.mean(every)) if every else None,
+        "mask_miou_per_type": {label: float(np.mean(ious)) for label, ious in sorted(by_type.items())},
+    }
+
+
+def make_mask_scorer() -> Callable[..., Dict[str, Any]]:
+    """`rivega.mask_scorer.v1`: see `score_masks`."""
+    return score_masks
+
+
+def _boxed_entities(doc: Doc) -> List[Tuple[int, Span]]:
+    """Entities to be segmented, with their place in `doc.ents`. Boxes from elsewhere come without a verdict (None)."""
+    return [(place, ent) for place, ent in enumerate(doc.ents) if ent._.groundable is not False and ent._.boxes]
+
+
+def _usable(box: Sequence[float], image: np.ndarray) -> bool:
+    height, width = image.shape[:2]
+    return min(box[2], width) - max(box[0], 0) > 0 and min(box[3], height) - max(box[1], 0) > 0
+
+
+def _within(mask: np.ndarray, box: Sequence[float]) -> np.ndarray:
+    part = np.zeros_like(mask)
+    x1, y1 = (max(int(np.floor(x)), 0) for x in box[:2])
+    x2, y2 = (int(np.ceil(x)) for x in box[2:])
+    part[y1:y2, x1:x2] = mask[y1:y2, x1:x2]
+    return part
+
+
+def _join(masks: ScoredMasks, unusable: List[List[float]]) -> MaskResult:
+    union = masks[0][0]
+    for mask, _ in masks[1:]:
+        union = union | mask
+    weights = [float(mask.sum()) + 1e-6 for mask, _ in masks]
+    score = float(np.average([score for _, score in masks], weights=weights))
+    return MaskResult(encode_mask(union), score, unusable)
+
+
+def _as_model(segmenter: Segmenter) -> Model[List[Prompt], List[ScoredMasks]]:
+    return Model("segmenter", _call_segmenter, attrs={"segmenter": _Unsaved(segmenter)})
+
+
+def _call_segmenter(model: Model, prompts: List[Prompt], is_train: bool) -> Tuple[List[ScoredMasks], Callable]:
+    return model.attrs["segmenter"].call(prompts), _no_gradient
+
+
+def _no_gradient(gradient: Any) -> List[Any]:
+    return []
+
+
+class _Unsaved:
+    """Keeps a function on a model; on disk it is named by the config alone."""
+
+    def __init__(self, call: Segmenter) -> None:
+        self.call = call

@@ -1,0 +1,209 @@
+"""rivega.SmallSegmenter.v1: the embedded segmenter, a box-prompted mask network that needs no model hub."""
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from PIL import Image
+from thinc.api import Model
+
+from ..boxes import clip_boxes
+from ..networks.shim import TorchShim, torch_model
+from .crops import MARGIN, Window, box_window, cut, jitter_box, paste
+from .network import MaskNetwork, crop_features
+
+# A picture with its boxes, n x 4 XYXY pixels; in training also the mask of each box, HxW bool.
+Prompt = Tuple[np.ndarray, np.ndarray]
+TrainingPrompt = Tuple[np.ndarray, np.ndarray, List[np.ndarray]]
+ScoredMasks = List[Tuple[np.ndarray, float]]
+
+
+@dataclass
+class RunSettings:
+    """What the config says about running the network; not saved with the weights, so that editing the config has effect."""
+
+    flip: bool
+    batch_size: int
+    jitter: float
+    seed: int
+    steps: int = 0
+
+
+def build_small_segmenter(
+    size: int = 112,
+    widths: Sequence[int] = (16, 48, 96, 160),
+    depths: Sequence[int] = (1, 2, 2, 2),
+    flip: bool = True,
+    batch_size: int = 32,
+    jitter: float = 0.05,
+    ema_decay: float = 0.998,
+    seed: int = 0,
+) -> Model[List[Prompt], List[ScoredMasks]]:
+    """Build the small box-prompted segmenter, untrained.
+
+    size (int): side of the square crops in pixels, a multiple of 16.
+    widths (Sequence[int]): channels at 1/2, 1/4, 1/8 and 1/16 of the crop's resolution.
+    depths (Sequence[int]): residual blocks at each of them.
+    flip (bool): also look at the mirrored crop and average; twice the time, a finer outline.
+    batch_size (int): crops computed at once.
+    jitter (float): in training, how far the sides of the boxes are moved, as a share of the side.
+    ema_decay (float): moving average of the weights in training; 0 for none.
+    seed (int): seed of the training augmentation.
+    RETURNS (Model): called with (picture HxWx3 uint8, boxes n x 4) it predicts (mask HxW bool, score) for
+        each box. In training, called with (picture, boxes, masks), it gives Nx3xSxS float32: logits, targets
+        and weights of all crops, and takes back the gradient of the logits.
+    """
+    settings = {"size": size, "widths": list(widths), "depths": list(depths)}
+    shim = TorchShim(
+        _build_network(settings), name="rivega.SmallSegmenter.v1", config=settings, build=_build_network, ema_decay=ema_decay
+    )
+    run = RunSettings(flip=flip, batch_size=batch_size, jitter=jitter, seed=seed)
+    return torch_model("rivega.SmallSegmenter.v1", shim, _forward, attrs={"run": run})
+
+
+def _build_network(settings: Dict[str, Any]) -> MaskNetwork:
+    network = MaskNetwork(settings["widths"], settings["depths"])
+    return network.to(memory_format=torch.channels_last)
+
+
+def _forward(model: Model, prompts: Sequence[Any], is_train: bool) -> Tuple[Any, Callable]:
+    if is_train:
+        return _train(model, prompts)
+    return _predict(model, prompts), _no_gradient
+
+
+def _no_gradient(gradient: Any) -> List[Any]:
+    return []
+
+
+def _predict(model: Model, prompts: Sequence[Prompt]) -> List[ScoredMasks]:
+    shim: TorchShim = model.shims[0]
+    size = shim.cfg["size"]
+    crops, windows = [], []
+    for image, boxes in prompts:
+        picture = Image.fromarray(image)
+        for box in clip_boxes(boxes, *image.shape[:2]):
+            window = box_window(box)
+            windows.append((window, box))
+            crops.append((*cut(picture, window, size), _aspect(box)))
+    probabilities = _probabilities(model, crops)
+    masks: List[ScoredMasks] = []
+    start = 0
+    for image, boxes in prompts:
+        height, width = image.shape[:2]
+        end = start + len(boxes)
+        pairs = zip(probabilities[start:end], windows[start:end])
+        masks.append([paste(p, window, box, height=height, width=width) for p, (window, box) in pairs])
+        start = end
+    return masks
+
+
+def _probabilities(model: Model, crops: Sequence[Tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:
+    shim: TorchShim = model.shims[0]
+    run: RunSettings = model.attrs["run"]
+    step, size = max(run.batch_size, 1), shim.cfg["size"]
+    done = [np.zeros((0, size, size), dtype="float32")]
+    with shim.inference() as network:
+        for start in range(0, len(crops), step):
+            features = _features(crops[start : start + step], shim.device)
+            found = torch.sigmoid(network(features))
+            if run.flip:
+                # The x coordinate keeps its direction: it says where a pixel is, not what it shows.
+                mirrored = features.flip(3)
+                mirrored[:, -3] = features[:, -3]
+                found = (found + torch.sigmoid(network(mirrored)).flip(2)) / 2
+            done.append(found.float().cpu().numpy())
+    return np.concatenate(done)
+
+
+def _features(crops: Sequence[Tuple[np.ndarray, np.ndarray, float]], device: torch.device) -> torch.Tensor:
+    colours = torch.from_numpy(np.stack([crop for crop, _, _ in crops])).to(device)
+    inside = torch.from_numpy(np.stack([known for _, known, _ in crops])).to(device)
+    aspect = torch.tensor([aspect for _, _, aspect in crops], device=device)
+    return crop_features(colours, inside, aspect, _prompt_span())
+
+
+def _prompt_span() -> Tuple[float, float]:
+    rim = MARGIN / (1 + 2 * MARGIN)
+    return rim, 1 - rim
+
+
+def _aspect(box: Sequence[float]) -> float:
+    return float(np.clip(np.log(max(box[2] - box[0], 1.0) / max(box[3] - box[1], 1.0)), -2.5, 2.5))
+
+
+def _train(model: Model, prompts: Sequence[TrainingPrompt]) -> Tuple[np.ndarray, Callable]:
+    shim: TorchShim = model.shims[0]
+    # A seed of its own for every step: a run is repeatable, no two steps are alike.
+    run: RunSettings = model.attrs["run"]
+    rng = np.random.default_rng([run.seed, run.steps])
+    run.steps += 1
+    features, targets, weights = training_crops(
+        prompts, size=shim.cfg["size"], jitter=run.jitter, rng=rng, device=shim.device
+    )
+    network = shim.module
+    network.train()
+    with torch.enable_grad():
+        logits = network(features)
+    outputs = np.stack([logits.detach().float().cpu().numpy(), targets, weights], axis=1)
+
+    def backprop(gradient: np.ndarray) -> List[Any]:
+        logits.backward(gradient=torch.as_tensor(gradient, device=logits.device, dtype=logits.dtype))
+        return []
+
+    return outputs, backprop
+
+
+def training_crops(
+    prompts: Sequence[TrainingPrompt], *, size: int, jitter: float, rng: np.random.Generator, device: Optional[torch.device] = None
+) -> Tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """Cut and augment the crops of a training step: boxes moved, mirrored, other light, other colours, blur.
+
+    prompts (Sequence[TrainingPrompt]): pictures, boxes and the mask of each box.
+    size (int): side of the crops.
+    jitter (float): standard deviation of the sides of half of the boxes; the others stay as they are.
+    rng (Generator): source of chance.
+    device (Optional[torch.device]): where the features go.
+    RETURNS (Tuple[Tensor, ndarray, ndarray]): features NxFxSxS, targets NxSxS 0..1, weights NxSxS.
+    """
+    crops, targets = [], []
+    for image, boxes, masks in prompts:
+        picture = Image.fromarray(image)
+        height, width = image.shape[:2]
+        for box, mask in zip(clip_boxes(boxes, height, width), masks):
+            if rng.random() < 0.5:
+                box = clip_boxes(np.array([jitter_box(box, rng, amount=jitter)]), height, width)[0]
+            window = box_window(box)
+            crop, inside = cut(_softened(picture, window, size, rng), window, size)
+            truth, _ = cut(Image.fromarray(mask.astype(np.uint8) * 255), window, size, fill=0)
+            if rng.random() < 0.5:
+                crop, inside, truth = crop[:, ::-1], inside[:, ::-1], truth[:, ::-1]
+            crops.append((_recoloured(crop, rng), inside, _aspect(box)))
+            targets.append(truth.astype("float32") / 255)
+    if not crops:
+        empty = np.zeros((0, size, size), dtype="float32")
+        return torch.zeros((0, 0, size, size)), empty, empty
+    features = _features(crops, device or torch.device("cpu"))
+    weights = np.stack([inside for _, inside, _ in crops]).astype("float32")
+    return features, np.stack(targets), weights
+
+
+def _softened(picture: Image.Image, window: Window, size: int, rng: np.random.Generator) -> Image.Image:
+    """Now and then a coarser picture, so that small and blurred objects are known too."""
+    return picture
+
+
+def _recoloured(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Other brightness, contrast, saturation and tint, some noise."""
+    values = crop.astype("float32")
+    if rng.random() < 0.8:
+        gain = rng.uniform(0.7, 1.35) * rng.uniform(0.92, 1.08, size=3)
+        mean = values.mean((0, 1))
+        values = (values - mean) * (gain * rng.uniform(0.8, 1.25)) + mean * gain
+    if rng.random() < 0.5:
+        grey = values.mean(2, keepdims=True)
+        share = 0.0 if rng.random() < 0.15 else rng.uniform(0.4, 1.5)
+        values = grey + (values - grey) * share
+    if rng.random() < 0.3:
+        values = values + rng.normal(0, rng.uniform(2, 10), size=values.shape)
+    return np.clip(values, 0, 255).astype("uint8")
