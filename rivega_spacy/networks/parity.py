@@ -31,6 +31,8 @@ class Comparison(NamedTuple):
 # `arch` in config.json -> "module:function" (folder: Path) -> List[Comparison]; modules are imported only when asked for.
 PARITY: Dict[str, str] = {
     "ofa": "rivega_spacy.networks.ofa.parity:compare",
+    "albef_ve": "rivega_spacy.networks.albef.parity:compare",
+    "seqtr": "rivega_spacy.networks.seqtr.parity:compare",
 }
 
 
