@@ -94,6 +94,15 @@ class Errors:
     E310 = "The photo annotations {path} do not exist. Give the folder that holds the sources, for example `--paths.photos`."
     E311 = "{path}, line {line}: not a photo annotation ({reason}). Each line needs id, file, w, h and objects."
     E312 = "No mask of {sources} under {path} passes the filters of the reader. Check `remainders`, `classes` and `min_side`."
+    E320 = "segment-anything is not installed. Run `pip install rivega_spacy[sam]`, or use `rivega.HFSam.v1` or `rivega.SmallSegmenter.v1`."
+    E321 = "segment-anything asks for {name} ({items}), which this version of it should not. Install a torchvision that fits your PyTorch."
+    E322 = "The SAM checkpoint {path} does not exist. Download it from the segment-anything project and give its path."
+    E323 = "There is no SAM model type {model_type!r}. Take one of {known}."
+    E324 = "{path} is not a SAM checkpoint ({reason}). It must be a PyTorch file that holds a table of weights and nothing else."
+    E325 = "{path} holds the weights of {found}, the config says {model_type}. Set `model_type = \"{found}\"`."
+    E326 = "The SAM model {name} cannot be read ({reason}). Give a folder in transformers' format, or a name on the model hub."
+    E327 = "{name} is a model of kind {kind!r}, not one of {known}."
+    E328 = "OpenCV is not installed. Run `pip install rivega_spacy[cv]`, or use `rivega.SmallSegmenter.v1`, which needs none."
 
     # Language models, captions, knowledge (E400-E499)
     E400 = "Post {post}: {model} gave no {what} ({reason}). Run again to ask once more; its other results stand."
@@ -139,6 +148,14 @@ class Errors:
 
     # Ports of published networks (E700-E799)
     E700 = "{path}: `arch` is {arch!r}, of which there is no port here. Known are: {known}."
+    E701 = "The checkpoint {path} cannot be read safely ({reason}). It is damaged, cut short, or holds more than weights."
+    E702 = "{path} holds no weights under a name that is known; it holds: {found}. Is it a checkpoint of another kind?"
+    E703 = "{path} is none of the networks ported here ({known}); its first tensors are {names}. Name it with `--network` to see what differs."
+    E704 = "The folder {path} has none of {names}. Give the folder or file that holds the weights."
+    E705 = "{path}: {name} differs from the other copies of the token table, which OFA shares. The file is damaged or of another model."
+    E706 = "{path} is not an OFA checkpoint: {name} is missing; its first tensors are {names}."
+    E707 = "{path}: {reason}. Settings and weights do not belong together."
+    E708 = "{path} was trained with {name} = {value!r}; only {supported!r} is ported, which all published OFA models use."
     E730 = "{path} is not {what}: {reason}."
     E731 = "The {what} cannot be used: {reason}."
     E732 = "The {what} {path!r} is neither a file or folder nor at hand on the model hub ({reason}). Download it first and give its path."
@@ -165,3 +182,17 @@ class Errors:
     E515 = "None of the {count} posts of the predictions {predicted} is in the gold data {gold}. Do both use the same post ids?"
     E516 = "The two runs were not scored on the same posts ({first} and {second}); a paired test needs the same ones."
     E517 = "The pipeline has no {factory}, which `{option}` needs."
+
+    # Command line (E500-E599)
+    E500 = (
+        "The pipeline {model!r} is neither installed nor a folder ({reason}). Install the one that ships with the project: "
+        "`pip install ./assets/rivega_twitter`, or name another with `--model`."
+    )
+    E501 = "The demo's posts are not at {path}. Run the command in a checkout of the project, or name a file with `--posts`."
+    E502 = "{path}, line {line}: not what is expected of a post ({reason}). Each line needs `id` and `ents` with start, end, labels, shown."
+
+    # Rendering (E600-E699)
+    E600 = "Post {post} has no picture that can be read, so there is nothing to draw on. Look at `doc._.rivega_errors` for the reason."
+    E601 = "Post {post}: a box of {ent!r} lies outside the picture ({width}x{height}). Boxes are in pixels of the original picture."
+    E602 = "Post {post}: the mask of {ent!r} cannot be drawn ({reason}). Masks have the size of the original picture."
+    E603 = "Post {post}: {what} of an entity must be {kind}, not {value!r}; it is left out."
