@@ -149,7 +149,7 @@ def make_groups(predicted: Annotations, gold: Annotations, options: MatchOptions
             for place, mention in enumerate(source.posts.get(post, ())):
                 # Without a place in the text nothing can be the same: such an entity stands alone.
                 name = key(mention)
-                name = (side, place) if name is None else name
+                name = ("nowhere", side, place) if name is None else name
                 sides.setdefault(name, ([], []))[side].append(mention)
         for ours, theirs in sides.values():
             groups.append(Group(post, ours, theirs, _make_pairs(ours, theirs, options)))

@@ -78,6 +78,16 @@ class Annotations:
         """Add one entity to its post."""
         self.posts.setdefault(mention.post, []).append(mention)
 
+    def add_doc(self, doc: Doc, post: str) -> None:
+        """Add the entities of a doc, gold or processed, under the given id."""
+        self.add_post(post)
+        for ent in doc.ents:
+            mention = span_mention(ent, post)
+            self.groundability |= mention.groundable is not None
+            self.boxes |= bool(mention.boxes)
+            self.masks |= bool(mention.masks)
+            self.add(mention)
+
     @property
     def mentions(self) -> List[Mention]:
         """All entities, post by post."""
@@ -103,13 +113,7 @@ def doc_annotations(docs: Iterable[Doc], *, name: str = "") -> Annotations:
     result = Annotations(name=name)
     for number, doc in enumerate(docs):
         post = str(doc.user_data.get(ID_KEY, number))
-        result.add_post(post)
-        for ent in doc.ents:
-            mention = span_mention(ent, post)
-            result.groundability |= mention.groundable is not None
-            result.boxes |= bool(mention.boxes)
-            result.masks |= bool(mention.masks)
-            result.add(mention)
+        result.add_doc(doc, post)
     return result
 
 

@@ -3,7 +3,7 @@ import gzip
 import json
 import re
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 from ..boxes import check_box
 from ..errors import Errors, RivegaError
@@ -158,7 +158,7 @@ def _add_compact(result: Annotations, row: Row) -> None:
     result.add_post(post)
     named: Dict[str, List[Row]] = {}
     for box in row.get("boxes") or ():
-        named.setdefault(box["name"], []).append(box)
+        named.setdefault(box["name"].strip(), []).append(box)
     result.groundability |= "boxes" in row
     result.boxes |= "boxes" in row
     for start, end, label in read_bio(row["tags"]):
@@ -186,29 +186,11 @@ def _offsets(row: Row, start: str, end: str) -> Optional[Tuple[int, int]]:
 
 
 def _read_docbin(path: Path) -> Annotations:
-    result = doc_annotations(load_docs(path), name=str(path))
+    import spacy
+
+    from ..corpus.docbin import read_docbin
+
+    result = doc_annotations(read_docbin(path, spacy.blank("rivega").vocab), name=str(path))
     if not result.posts:
         raise RivegaError(Errors.E514.format(path=path))
     return result
-
-
-def load_docs(path: Union[str, Path], *, make_vocab: Optional[Callable[[], Any]] = None) -> Iterator[Any]:
-    """Docs of a DocBin or a folder of them, one shard in memory at a time.
-
-    path (Union[str, Path]): A .spacy file, or a folder with some in it.
-    make_vocab (Optional[Callable[[], Vocab]]): Gives the vocabulary; by default that of the blank `rivega` language.
-    YIELDS (Doc): With user data.
-    RAISES (RivegaError): E514 where a folder has none.
-    """
-    import spacy
-    from spacy.tokens import DocBin
-
-    path = Path(path)
-    if not path.exists():
-        raise RivegaError(Errors.E020.format(path=path))
-    shards = sorted(path.rglob("*.spacy")) if path.is_dir() else [path]
-    if not shards:
-        raise RivegaError(Errors.E514.format(path=path))
-    vocab = make_vocab() if make_vocab is not None else spacy.blank("rivega").vocab
-    for shard in shards:
-        yield from DocBin(store_user_data=True).from_disk(shard).get_docs(vocab)

@@ -121,7 +121,7 @@ def score(predicted: Annotations, gold: Annotations, options: Optional[MatchOpti
     scores = Scores(options, posts, groups=groups)
     scores.notes = _notes(predicted, gold)
     for name, (_, region) in TASKS.items():
-        if not region or (_says(gold, region) and _says(predicted, region)):
+        if not region or (_says(gold, region) and _claims(predicted, region)):
             scores.tasks[name] = score_task(groups, posts, name, options)
         elif _says(gold, region):
             scores.notes.append(f"{name} not scored: the predictions carry no {region}")
@@ -261,6 +261,12 @@ def _region_ious(groups: List[Group], region: str) -> Tuple[List[float], int]:
 
 def _says(annotations: Annotations, region: str) -> bool:
     return bool(getattr(annotations, region))
+
+
+def _claims(predicted: Annotations, region: str) -> bool:
+    """A system that took nothing for shown made a claim about every entity, though it drew no box."""
+    nothing_shown = predicted.groundability and not any(mention.groundable for mention in predicted.mentions)
+    return _says(predicted, region) or nothing_shown
 
 
 def _notes(predicted: Annotations, gold: Annotations) -> List[str]:

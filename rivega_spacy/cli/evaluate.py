@@ -1,0 +1,148 @@
+"""`rivega evaluate MODEL CORPUS.spacy`: run a pipeline over gold posts and score everything they have gold data for."""
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, Optional
+
+from .score import add_options, read_options, write_result
+
+NAME = "evaluate"
+HELP = "Run a pipeline over annotated posts (pictures and knowledge kept) and score it."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("model", help="installed pipeline or folder")
+    parser.add_argument("corpus", type=Path, help=".spacy file or folder of them, from `rivega convert`")
+    parser.add_argument("--images", type=Path, default=None, help="folder that relative image paths start from")
+    parser.add_argument("--knowledge", choices=("present", "absent"), default="present", help="keep z or take it away (default: %(default)s)")
+    parser.add_argument("--own-tokens", action="store_true", help="let the pipeline tokenize; else it gets the tokens of the corpus")
+    parser.add_argument("--propagation", action="store_true", help="also with gold entities, groundability and boxes fed in")
+    parser.add_argument("--sweep", action="store_true", help="F1 over IoU thresholds")
+    parser.add_argument("--calibration", action="store_true", help="judge the groundability scores")
+    parser.add_argument("--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals from N resamples of the posts")
+    parser.add_argument("--limit", type=int, default=0, help="take so many posts at most (default: all)")
+    parser.add_argument("--output", type=Path, default=None, help="write the scores as JSON")
+    parser.add_argument("--predictions", type=Path, default=None, help="write the processed posts as JSON lines")
+    parser.add_argument("--gpu-id", type=int, default=-1, help="GPU to use; -1 for the CPU (default: %(default)s)")
+    add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate the pipeline.
+
+    RETURNS (int): 0.
+    """
+    import spacy
+
+    from ..corpus.docbin import docbin_files
+
+    docbin_files(args.corpus)  # says at once where there is nothing to read
+    if args.gpu_id >= 0:
+        spacy.require_gpu(args.gpu_id)
+    result = evaluate(spacy.load(args.model), args)
+    write_result(result, as_json=args.json)
+    for line in format_propagation(result.get("propagation", {})) if not args.json else ():
+        sys.stdout.write(line + "\n")
+    if args.output is not None:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        args.output.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf8")
+    return 0
+
+
+def evaluate(nlp: Any, args: argparse.Namespace) -> Dict[str, Any]:
+    """Score a pipeline.
+
+    nlp (Language): The pipeline.
+    args (Namespace): The command's arguments.
+    RETURNS (Dict[str, Any]): `Scores.to_dict()`, with `speed`, `errors` and what was asked for beside.
+    """
+    from tqdm import tqdm
+
+    from ..posts import write_posts
+    from ..scoring.calibration import calibrate
+    from ..scoring.mentions import doc_annotations
+    from ..scoring.propagation import VARIANTS, run_pipeline
+    from ..scoring.significance import bootstrap
+    from ..scoring.sweep import THRESHOLDS, sweep_iou
+    from ..scoring.tasks import score
+
+    options = read_options(args)
+    gold = doc_annotations(_references(nlp, args), name=str(args.corpus))
+    predictions: Optional[Any] = None
+    failed: List[Any] = []
+
+    def process(variant: str, path: Optional[Path]) -> Any:
+        docs: Iterable[Any] = run_pipeline(
+            nlp, _references(nlp, args), gold=VARIANTS[variant], knowledge=args.knowledge, own_tokens=args.own_tokens
+        )
+        docs = tqdm(docs, total=len(gold.posts), unit=" posts", desc=variant, disable=None)
+        if path is not None:
+            docs = write_posts(docs, path)
+        return doc_annotations(_noting(docs, failed if variant == "pipeline" else []), name=variant)
+
+    started = time.perf_counter()
+    predictions = process("pipeline", args.predictions)
+    seconds = time.perf_counter() - started
+    scores = score(predictions, gold, options)
+    result = scores.to_dict()
+    result["speed"] = {"seconds": seconds, "posts_per_second": len(gold.posts) / seconds}
+    result["errors"] = {"posts": len(failed), "examples": failed[:5]}
+    if failed:
+        scores.notes.append(f"{len(failed)} posts carry errors, for example: {failed[0]['message']}")
+    if args.bootstrap:
+        for name, task in scores.tasks.items():
+            result[name]["intervals"] = {key: list(value) for key, value in bootstrap(task, samples=args.bootstrap).items()}
+    if args.sweep:
+        result["sweep"] = {"thresholds": list(THRESHOLDS), **sweep_iou(scores)}
+    if args.calibration:
+        found = calibrate(scores.groups)
+        result["calibration"] = None if found is None else found.to_dict()
+    if args.propagation:
+        table = {"pipeline": _summary(result)}
+        for variant in VARIANTS:
+            if variant != "pipeline":
+                table[variant] = _summary(score(process(variant, None), gold, options).to_dict())
+        result["propagation"] = table
+    return result
+
+
+def format_propagation(table: Dict[str, Dict[str, float]]) -> List[str]:
+    """The error propagation as a Markdown table, in percent."""
+    if not table:
+        return []
+    columns = [column for column in next(iter(table.values()))]
+    lines = ["", "| fed in | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for name, row in table.items():
+        values = ("–" if row.get(column) is None else f"{100 * row[column]:.2f}" for column in columns)
+        lines.append(f"| {name} | " + " | ".join(values) + " |")
+    return lines
+
+
+def _summary(result: Dict[str, Any]) -> Dict[str, Optional[float]]:
+    row: Dict[str, Optional[float]] = {}
+    for task in ("mner", "eeg", "gmner", "ees", "smner"):
+        row[task.upper()] = result[task]["f"] if task in result else None
+    for name, step, key in (("VE", "entailment", "accuracy"), ("VG", "grounding", "prec"), ("mIoU", "segmentation", "miou")):
+        row[name] = result[step][key] if step in result else None
+    return row
+
+
+def _references(nlp: Any, args: argparse.Namespace) -> Iterator[Any]:
+    from ..corpus.docbin import read_docbin
+
+    for number, doc in enumerate(read_docbin(args.corpus, nlp.vocab)):
+        if args.limit and number >= args.limit:
+            return
+        image = doc._.image
+        if args.images is not None and isinstance(image, str):
+            doc._.image = str(args.images / image)
+        yield doc
+
+
+def _noting(docs: Iterable[Any], failed: List[Any]) -> Iterator[Any]:
+    for doc in docs:
+        failed += doc._.rivega_errors[:1]
+        yield doc

@@ -1,0 +1,80 @@
+"""The scores as spaCy scorers, for `[nlp]` components and `[training.score_weights]`."""
+from typing import Any, Callable, Dict, Iterable, List, Tuple
+
+from spacy.training import Example
+
+from .matching import MatchOptions
+from .mentions import Annotations
+from .tasks import Scores, score
+
+Scorer = Callable[..., Dict[str, Any]]
+
+
+def make_post_scorer(rule: str = "offset", types: str = "folded", iou: float = 0.5, comparison: str = ">=") -> Scorer:
+    """`rivega.post_scorer.v1`: everything that the reference posts have gold data for.
+
+    rule (str), types (str), iou (float), comparison (str): As in `MatchOptions`.
+    RETURNS (Callable): From examples to `mner_f` (`_p`, `_r`, `_per_type`), the same for gmner, eeg, ees and smner, and
+        `ve_accuracy`, `vg_prec`, `mask_miou`; None where gold has no data for it.
+    """
+    options = MatchOptions(rule=rule, types=types, iou=iou, comparison=comparison)
+
+    def score_posts(examples: Iterable[Example], **_: Any) -> Dict[str, Any]:
+        return _flatten(score_examples(examples, options), ("mner", "gmner", "eeg", "ees", "smner"))
+
+    return score_posts
+
+
+def make_grounding_scorer(iou: float = 0.5, comparison: str = ">=") -> Scorer:
+    """`rivega.grounding_scorer.v1`: what belongs to the picture alone: `ve_accuracy`, `ve_p`, `ve_r`, `ve_f`, `vg_prec`, `eeg_f`.
+
+    iou (float), comparison (str): As in `MatchOptions`.
+    """
+    options = MatchOptions(types="none", iou=iou, comparison=comparison)
+
+    def score_grounding(examples: Iterable[Example], **_: Any) -> Dict[str, Any]:
+        return _flatten(score_examples(examples, options), ("eeg", "ees"))
+
+    return score_grounding
+
+
+def score_examples(examples: Iterable[Example], options: MatchOptions) -> Scores:
+    """Score the predicted posts of examples against their references.
+
+    examples (Iterable[Example]): Processed posts with gold ones; the two may be tokenized differently.
+    options (MatchOptions): The rules.
+    RETURNS (Scores): See there.
+    """
+    predicted, gold = Annotations(name="predicted"), Annotations(name="reference")
+    for number, example in enumerate(examples):
+        # By number, not by id: a post may be in a training corpus twice.
+        predicted.add_doc(example.predicted, str(number))
+        gold.add_doc(example.reference, str(number))
+    return score(predicted, gold, options)
+
+
+def _flatten(scores: Scores, tasks: Tuple[str, ...]) -> Dict[str, Any]:
+    result: Dict[str, Any] = {}
+    for task in tasks:
+        found = scores.tasks.get(task)
+        for measure in ("p", "r", "f"):
+            result[f"{task}_{measure}"] = None if found is None else getattr(found.total, measure)
+        if found is not None and found.types:
+            result[f"{task}_per_type"] = {
+                label: {measure: getattr(counts, measure) for measure in ("p", "r", "f")} for label, counts in found.types.items()
+            }
+    for name, values, keys in _single_steps(scores):
+        for key in keys:
+            result[f"{name}_{key}"] = None if values is None else values[key]
+    return result
+
+
+def _single_steps(scores: Scores) -> List[Tuple[str, Any, Tuple[str, ...]]]:
+    return [
+        ("ve", scores.entailment, ("accuracy", "p", "r", "f")),
+        ("vg", scores.grounding, ("prec",)),
+        ("mask", scores.segmentation, ("miou",)),
+    ]
+
+
+__all__ = ["make_grounding_scorer", "make_post_scorer", "score_examples"]
