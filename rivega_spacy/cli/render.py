@@ -1,0 +1,89 @@
+"""`rivega render annotated.jsonl pages/`: annotated posts as HTML pages and pictures."""
+import argparse
+import re
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator, List
+
+if TYPE_CHECKING:
+    from spacy.tokens import Doc
+
+NAME = "render"
+HELP = "Show annotated posts: JSON lines in, HTML pages and PNG pictures with boxes and masks out."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("annotated", type=Path, help="JSON lines that `rivega annotate` wrote (.gz: gzipped)")
+    parser.add_argument("out", type=Path, help="folder for index.html, further pages and overlays/")
+    parser.add_argument("--images", type=Path, default=None, help="folder that relative image paths start from (default: that of ANNOTATED)")
+    parser.add_argument("--title", default=None, help="heading of the pages (default: the file's name)")
+    parser.add_argument("--page-size", type=int, default=100, help="posts a page (default: %(default)s)")
+    parser.add_argument("--max-side", type=int, default=1280, help="longer side of embedded pictures in pixels (default: %(default)s)")
+    parser.add_argument("--no-overlays", action="store_true", help="write pages only, no PNG files")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render the file.
+
+    RETURNS (int): 0, or 1 where posts carry errors (they are shown on the page, by their post).
+    """
+    from tqdm import tqdm
+
+    from ..rendering.annotated import read_annotated
+    from ..rendering.html import render_posts
+
+    title = args.title if args.title is not None else args.annotated.name
+    size = max(1, args.page_size)
+    docs = iter(tqdm(read_annotated(args.annotated, images=args.images), unit=" posts", disable=None))
+    page: List["Doc"] = list(islice(docs, size))
+    args.out.mkdir(parents=True, exist_ok=True)
+    number, count, pictures, failed = 1, 0, 0, 0
+    while page or number == 1:
+        following = list(islice(docs, size))
+        links = {}
+        if number > 1:
+            links["← earlier posts"] = page_name(number - 1)
+        if following:
+            links["later posts →"] = page_name(number + 1)
+        if not args.no_overlays:
+            pictures += write_overlays(page, args.out / "overlays", start=count)
+        html = render_posts(page, title=title, max_side=args.max_side, links=links)
+        (args.out / page_name(number)).write_text(html, encoding="utf8")
+        failed += sum(bool(doc._.rivega_errors) for doc in page)
+        number, count, page = number + 1, count + len(page), following
+    sys.stdout.write(f"{count} posts on {number - 1} pages, {pictures} pictures, {failed} posts with errors -> {args.out / 'index.html'}\n")
+    return 1 if failed else 0
+
+
+def page_name(number: int) -> str:
+    """File name of the page with this number, from 1."""
+    return "index.html" if number == 1 else f"page-{number}.html"
+
+
+def write_overlays(docs: List["Doc"], folder: Path, *, start: int = 0) -> int:
+    """Write a PNG for every post with a picture that can be read.
+
+    docs (List[Doc]): Processed posts.
+    folder (Path): Where to.
+    start (int): How many posts came before; the names begin with the post's number.
+    RETURNS (int): How many were written.
+    """
+    from ..images import doc_image
+    from ..rendering.overlay import render_overlay
+
+    count = 0
+    for doc, name in zip(docs, overlay_names(docs, start)):
+        if doc_image(doc, "rendering") is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            render_overlay(doc).save(folder / name)
+            count += 1
+    return count
+
+
+def overlay_names(docs: List["Doc"], start: int = 0) -> Iterator[str]:
+    """File names from the posts' numbers and ids: "0007-astronaut.png"."""
+    for number, doc in enumerate(docs, start=start + 1):
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", str(doc.user_data.get("id") or "")).strip("-")[:60]
+        yield f"{number:04d}-{name}.png" if name else f"{number:04d}.png"

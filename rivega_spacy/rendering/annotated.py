@@ -1,0 +1,145 @@
+"""Annotated posts (the JSON lines that `rivega annotate` writes) back as docs, without the pipeline that made them."""
+import re
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
+
+from spacy.tokens import Doc, Span
+from spacy.vocab import Vocab
+
+from ..errors import Errors, PostError, RivegaError
+from ..extensions import ERRORS_KEY, ID_KEY, TEXT_FIELDS, post_name, record_error
+from ..posts import Post, read_posts
+
+_SCORES = {"score": "ner_score", "groundable_score": "groundable_score", "box_score": "box_score", "mask_score": "mask_score"}
+
+
+def read_annotated(path: Union[str, Path], *, images: Optional[Path] = None, vocab: Optional[Vocab] = None) -> Iterator[Doc]:
+    """Docs of a file of annotated posts.
+
+    path (Union[str, Path]): JSON lines as `rivega_spacy.posts.doc_to_post` makes them (.gz: gzipped).
+    images (Optional[Path]): Folder that relative image paths start from; without it the working folder, then that of `path`.
+    vocab (Optional[Vocab]): Of the docs.
+    YIELDS (Doc): One a line, in order; what cannot be taken over is noted on `doc._.rivega_errors`.
+    RAISES (RivegaError): E020 where there is no such file.
+    """
+    vocab = vocab if vocab is not None else Vocab()
+    beside = Path(path).resolve().parent
+    for post in read_posts(path):
+        yield annotated_to_doc(post, vocab, images=images, beside=beside)
+
+
+def annotated_to_doc(
+    post: Union[Post, PostError], vocab: Vocab, *, images: Optional[Path] = None, beside: Optional[Path] = None
+) -> Doc:
+    """The doc of one annotated post.
+
+    post (Union[Post, PostError]): What `doc_to_post` made, or what `read_posts` gives for a bad line.
+    vocab (Vocab): Of the doc.
+    images (Optional[Path]), beside (Optional[Path]): Folders that a relative image path is looked up in.
+    RETURNS (Doc): Tokens are cut at the borders of entities and words, so that offsets come back whatever tokenizer was used.
+    """
+    if isinstance(post, PostError):
+        doc = Doc(vocab)
+        record_error(doc, "post", str(post))
+        return doc
+    text = post.get("text")
+    spans = [_offsets(ent, text) for ent in _list(post.get("ents"))] if isinstance(text, str) else []
+    words = _cut(text, [border for span in spans if span for border in span]) if isinstance(text, str) else []
+    doc = Doc(vocab, words=words, spaces=[False] * len(words))
+    if post.get(ID_KEY) is not None:
+        doc.user_data[ID_KEY] = str(post[ID_KEY])
+    if not isinstance(text, str):
+        record_error(doc, "post", Errors.E010.format(post=post_name(doc)))
+    for entry in _list(post.get("errors")):
+        if isinstance(entry, dict):
+            doc.user_data.setdefault(ERRORS_KEY, []).append({key: str(value) for key, value in entry.items()})
+    image = post.get("image")
+    if isinstance(image, str):
+        image = _find_image(image, images, beside)
+    for field, value in (("image", image), *((name, post.get(name)) for name in TEXT_FIELDS)):
+        if value is not None:
+            try:
+                doc._.set(field, value)
+            except RivegaError as error:
+                record_error(doc, "post", str(error))
+    _set_ents(doc, list(zip(_list(post.get("ents")), spans)))
+    return doc
+
+
+def _set_ents(doc: Doc, found: List[Tuple[Any, Optional[Tuple[int, int]]]]) -> None:
+    name = post_name(doc)
+    kept: List[Span] = []
+    for value, place in found:
+        label = value.get("label") if isinstance(value, dict) else None
+        if place is None or not isinstance(label, str) or not label:
+            record_error(doc, "post", Errors.E012.format(post=name, value=_brief(value), length=len(doc.text)))
+            continue
+        span = doc.char_span(*place, label=label)
+        if any(span.start < other.end and other.start < span.end for other in kept):
+            record_error(doc, "post", Errors.E014.format(post=name, value=[*place, label]))
+            continue
+        kept.append(span)
+        _set_fields(span, value, name)
+    doc.ents = kept
+
+
+def _set_fields(span: Span, value: Dict[str, Any], name: str) -> None:
+    def bad(what: str, kind: str) -> None:
+        message = Errors.E603.format(post=name, what=f"`{what}`", kind=kind, value=_brief(value[what]))
+        record_error(span.doc, "post", message)
+
+    for key, attribute in _SCORES.items():
+        score = value.get(key)
+        if isinstance(score, (int, float)) and not isinstance(score, bool):
+            span._.set(attribute, float(score))
+        elif score is not None:
+            bad(key, "a number or null")
+    if isinstance(value.get("groundable"), bool):
+        span._.groundable = value["groundable"]
+    elif value.get("groundable") is not None:
+        bad("groundable", "true, false or null")
+    if isinstance(value.get("expansion"), str):
+        span._.expansion = value["expansion"]
+    elif value.get("expansion") is not None:
+        bad("expansion", "a string or null")
+    boxes = value.get("boxes") or ([value["box"]] if value.get("box") else [])
+    try:
+        span._.boxes = boxes
+    except (RivegaError, TypeError) as error:
+        record_error(span.doc, "post", str(error))
+    if isinstance(value.get("mask"), dict):
+        span._.mask_rle = value["mask"]
+    elif value.get("mask") is not None:
+        bad("mask", "an RLE dict or null")
+
+
+def _offsets(ent: Any, text: str) -> Optional[Tuple[int, int]]:
+    if not isinstance(ent, dict):
+        return None
+    start, end = ent.get("start"), ent.get("end")
+    fits = all(isinstance(x, int) and not isinstance(x, bool) for x in (start, end)) and 0 <= start < end <= len(text)
+    return (start, end) if fits else None
+
+
+def _cut(text: str, borders: List[int]) -> List[str]:
+    """The text in pieces that end at every border and wherever words and spaces meet."""
+    cuts = {0, len(text), *borders, *(found.start() for found in re.finditer(r"(?<=\s)\S|(?<=\S)\s", text))}
+    places = sorted(cuts)
+    return [text[a:b] for a, b in zip(places, places[1:])]
+
+
+def _find_image(image: str, images: Optional[Path], beside: Optional[Path]) -> str:
+    if images is not None:
+        return str(images / image)
+    if beside is not None and not Path(image).exists() and (beside / image).exists():
+        return str(beside / image)
+    return image
+
+
+def _list(value: Any) -> List[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _brief(value: Any) -> Any:
+    shown = repr(value)
+    return value if len(shown) <= 80 else shown[:77] + "..."

@@ -1,0 +1,292 @@
+"""Posts as one HTML page that needs nothing else: pictures are embedded, text is escaped, no script, nothing from the network."""
+import base64
+import io
+from html import escape
+from pathlib import Path
+from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
+
+import numpy as np
+from PIL import Image
+from spacy.tokens import Doc
+
+from ..extensions import ID_KEY
+from ..images import doc_image
+from .expected import PostCheck
+from .labels import place_labels
+from .overlay import fit_picture, mask_layer
+from .shapes import ABSENT, PALETTE, SHOWN, Shape, anchor_box, doc_shapes, rgb
+
+# No script and no address of any kind: what a post says can then do nothing, however it is written.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+# Of how many entities of one post the pointer can single one out.
+_HOVER = 24
+# The width in CSS pixels that labels are laid out for; they scale with the picture from there.
+_NOMINAL = 560.0
+_STATES = {SHOWN: "in the picture", ABSENT: "not in the picture"}
+
+
+def make_html_page(*, title: str = "Posts", max_side: int = 1280, quality: int = 86, context: bool = True) -> Callable[[Iterable[Doc]], str]:
+    """`rivega.HTMLPage.v1`: `render_posts` with its settings; they are explained there."""
+
+    def render(docs: Iterable[Doc]) -> str:
+        return render_posts(docs, title=title, max_side=max_side, quality=quality, context=context)
+
+    return render
+
+
+def render_posts(
+    docs: Iterable[Doc],
+    *,
+    title: str = "Posts",
+    max_side: int = 1280,
+    quality: int = 86,
+    context: bool = True,
+    checks: Optional[Mapping[str, PostCheck]] = None,
+    links: Optional[Mapping[str, str]] = None,
+) -> str:
+    """A page with every post: its text with the entities marked, beside its picture with their masks and boxes.
+
+    docs (Iterable[Doc]): Processed posts.
+    title (str): The page's heading.
+    max_side (int): Longer side of the embedded pictures in pixels; larger ones are scaled down, with boxes and masks.
+    quality (int): Of the embedded JPEGs, 1..95.
+    context (bool): Show caption, description and knowledge, folded away.
+    checks (Optional[Mapping[str, PostCheck]]): Comparison with what is expected, by post id (see `expected.py`).
+    links (Optional[Mapping[str, str]]): Text -> relative address, for example of the next page.
+    RETURNS (str): The HTML.
+    """
+    articles, count, entities, shown, right, judged = [], 0, 0, 0, 0, 0
+    for doc in docs:
+        shapes = doc_shapes(doc)
+        check = (checks or {}).get(str(doc.user_data.get(ID_KEY)))
+        articles.append("".join(_article(doc, shapes, check, max_side, quality, context)))
+        count, entities = count + 1, entities + len(shapes)
+        shown += sum(shape.state == SHOWN for shape in shapes)
+        right, judged = right + (check.right if check else 0), judged + (check.total if check else 0)
+    summary = f"{_plural(count, 'post')}, {_plural(entities, 'entity')}, {shown} of them in a picture"
+    if judged:
+        summary += f"; {right} of {judged} as expected"
+    nav = "".join(f'<a href="{escape(address)}">{escape(text)}</a>' for text, address in (links or {}).items())
+    nav = f"<nav>{nav}</nav>" if nav else ""
+    css = Path(__file__).with_name("page.css").read_text(encoding="utf8") + _colour_rules()
+    page = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_text(title)}</title>\n<style>\n{css}</style></head>\n<body><div class=sheet>"
+        f"<h1>{_text(title)}</h1><p class=lead>{summary}</p>{_controls(bool(checks))}{nav}\n"
+        + "\n".join(articles)
+        + f"\n{nav}</div></body></html>\n"
+    )
+    # Lone surrogates, which JSON can carry, have no UTF-8.
+    return page.encode("utf8", "replace").decode("utf8")
+
+
+def _controls(checked: bool) -> str:
+    boxes = [("masks", "masks", True), ("boxes", "boxes", True), ("names", "names", True)]
+    if checked:
+        boxes.append(("gold", "expected boxes", False))
+    inputs = "".join(
+        f'<label><input type=checkbox id="see-{key}"{" checked" if on else ""}>{text}</label>' for key, text, on in boxes
+    )
+    return (
+        f"<div class=bar>{inputs}<span class='key push'><mark class=shown style='--c:{PALETTE[1]}'>in the picture</mark></span>"
+        "<span class=key><mark class=absent>not in the picture</mark></span>"
+        "<span class=key><mark class=unjudged>not judged</mark></span></div>"
+    )
+
+
+def _colour_rules() -> str:
+    rules = [f".n{number}{{--c:{PALETTE[(number - 1) % len(PALETTE)]}}}" for number in range(1, _HOVER + 1)]
+    for number in range(1, _HOVER + 1):
+        # Pointing at one entity, in the text, the list or the picture, fades the others of its post.
+        rules.append(
+            f".post:has(.n{number}:hover) :is(.mask,.tag,rect):not(.n{number}){{opacity:.12}}"
+            f".post:has(.n{number}:hover) mark.n{number}{{box-shadow:inset 0 0 0 2px var(--c)}}"
+        )
+    return "\n".join(rules) + "\n"
+
+
+def _article(
+    doc: Doc, shapes: Sequence[Shape], check: Optional[PostCheck], max_side: int, quality: int, context: bool
+) -> Iterator[str]:
+    name = doc.user_data.get(ID_KEY)
+    number = sum(shape.state == SHOWN for shape in shapes)
+    if check:
+        tone = "right" if check.right == check.total else "wrong"
+        summary = f"<span class={tone}>{check.right} of {check.total} as expected</span>"
+    elif not shapes:
+        summary = "no entities"
+    else:
+        summary = f"{number} of {_plural(len(shapes), 'entity')} in the picture"
+    yield "<article class=post><div class=cols><div class=words>"
+    yield f"<div class=head><span class=id>{_text(str(name)) if name is not None else ''}</span><span class=sum>{summary}</span></div>"
+    yield _marked_text(doc, shapes)
+    rows = [_row(shape, check) for shape in shapes]
+    rows += [_missed_row(text) for text in (check.missed if check else [])]
+    if rows:
+        yield f"<ul class=ents>{''.join(rows)}</ul>"
+    if context:
+        yield _context(doc)
+    if doc._.rivega_errors:
+        items = "".join(f"<li><b>{_text(e.get('component', ''))}</b> {_text(e.get('message', ''))}</li>" for e in doc._.rivega_errors)
+        yield f"<ul class=errors>{items}</ul>"
+    yield "</div>"
+    yield from _photo(doc, shapes, check, max_side, quality)
+    yield "</div></article>"
+
+
+def _marked_text(doc: Doc, shapes: Sequence[Shape]) -> str:
+    if not doc.text.strip():
+        return "<p class='text none'>no text</p>"
+    parts, at = [], 0
+    for shape in shapes:
+        ent = shape.ent
+        parts.append(_text(doc.text[at : ent.start_char]))
+        parts.append(
+            f"<mark class='{_classes(shape)}'{_style(shape)}><bdi>{_text(ent.text)}</bdi><small>{_text(ent.label_)}</small></mark>"
+        )
+        at = ent.end_char
+    parts.append(_text(doc.text[at:]))
+    return f"<p class=text dir=auto>{''.join(parts)}</p>"
+
+
+def _row(shape: Shape, check: Optional[PostCheck]) -> str:
+    ent = shape.ent
+    score = ent._.groundable_score
+    facts = []
+    if score is not None:
+        width = round(100 * min(1.0, max(0.0, float(score))))
+        facts.append(f"<span class=meter><i style='width:{width}%'></i></span>")
+    known = _STATES.get(shape.state, "not judged")
+    facts.append(f"<span><b>{known}</b>{_number(score)}</span>")
+    if shape.boxes:
+        what = f"box{_number(ent._.box_score)}" if len(shape.boxes) == 1 else f"{len(shape.boxes)} boxes{_number(ent._.box_score)}"
+        facts.append(f"<span>{what}</span>")
+    elif shape.state == SHOWN and shape.mask is None:
+        facts.append("<span>no box</span>")
+    if shape.mask is not None:
+        facts.append(f"<span>mask{_number(ent._.mask_score)}, {shape.mask.mean():.1%} of the picture</span>")
+    if ent._.ner_score is not None:
+        facts.append(f"<span>name{_number(ent._.ner_score)}</span>")
+    means = f" <span class=means>{_text(ent._.expansion)}</span>" if ent._.expansion else ""
+    verdict = check.verdicts.get((ent.start_char, ent.end_char)) if check else None
+    judge, why = "<span></span>", ""
+    if verdict is not None:
+        tone, sign = ("right", "✓") if verdict.right else ("wrong", "✗")
+        judge = f"<span class='judge {tone}'>{sign}</span>"
+        why = f"<span class=why>{_text(verdict.reason)}</span>" if verdict.reason else ""
+    if shape.problem:
+        why += f"<span class=why>{_text(shape.problem)}</span>"
+    return (
+        f"<li class='{_classes(shape)}'{_style(shape)}><span class=dot>{shape.number or '–'}</span>"
+        f"<span><bdi class=name>{_text(ent.text)}</bdi><span class=type>{_text(ent.label_)}</span>{means}</span>{judge}"
+        f"<span class=facts>{''.join(facts)}</span>{why}</li>"
+    )
+
+
+def _missed_row(text: str) -> str:
+    return (
+        f"<li class=absent><span class=dot>–</span><span><bdi class=name>{_text(text)}</bdi></span>"
+        "<span class='judge wrong'>✗</span><span class=why>not found in the text</span></li>"
+    )
+
+
+def _context(doc: Doc) -> str:
+    fields = [("caption", doc._.caption), ("description", doc._.description), ("knowledge", doc._.knowledge)]
+    fields = [(name, value) for name, value in fields if value]
+    return "".join(f"<details><summary>{name}</summary><p dir=auto>{_text(value)}</p></details>" for name, value in fields)
+
+
+def _photo(
+    doc: Doc, shapes: Sequence[Shape], check: Optional[PostCheck], max_side: int, quality: int
+) -> Iterator[str]:
+    image = doc_image(doc, "rendering")
+    if image is None:
+        yield f"<div class=nophoto>{'no picture' if doc._.image is None else 'the picture cannot be read'}</div>"
+        return
+    height, width = image.shape[:2]
+    picture = fit_picture(image, 1, max_side)
+    yield f"<figure class=photo><div class=frame style='--ratio:{width / height:.4f};aspect-ratio:{width}/{height}'>"
+    yield f'<img alt="the picture of the post" width="{picture.width}" height="{picture.height}" src="{_jpeg(picture, quality)}">'
+    for shape in sorted((s for s in shapes if s.mask is not None), key=lambda s: -int(s.mask.sum())):
+        yield f"<img class='mask {_classes(shape)}' alt='' src=\"{_mask_png(shape, picture)}\">"
+    yield f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" aria-hidden="true">'
+    yield from _rects(shapes, check)
+    yield "</svg>"
+    yield from _tags(shapes, width, height)
+    source = doc._.image
+    caption = f"{Path(source).name}, " if isinstance(source, str) else ""
+    yield f"</div><figcaption>{_text(caption)}{width} × {height}</figcaption></figure>"
+
+
+def _rects(shapes: Sequence[Shape], check: Optional[PostCheck]) -> Iterator[str]:
+    for box in check.gold_boxes if check else []:
+        yield f"<rect class=gold {_place(box)}/>"
+    drawn: List[np.ndarray] = []
+    for shape in shapes:
+        for box in shape.boxes:
+            # Entities with the same box: each further frame goes inside the one before.
+            side = min(box[2] - box[0], box[3] - box[1])
+            same = sum(bool(np.abs(np.array(box) - other).max() < 0.02 * max(side, 1)) for other in drawn)
+            drawn.append(np.array(box))
+            step = min(same * 0.03, 0.4) * side
+            inner = [box[0] + step, box[1] + step, box[2] - step, box[3] - step]
+            yield f"<rect class='under {_classes(shape)}' {_place(inner)}/><rect class='over {_classes(shape)}'{_style(shape)} {_place(inner)}/>"
+
+
+def _tags(shapes: Sequence[Shape], width: int, height: int) -> Iterator[str]:
+    placed = [(shape, anchor_box(shape)) for shape in shapes if shape.colour is not None]
+    placed = [(shape, box) for shape, box in placed if box is not None]
+    scale = _NOMINAL / width
+    sizes = [(min(_NOMINAL, 14.0 + 8.0 * len(f"{shape.number} {shape.ent.text}")), 23.0) for shape, _ in placed]
+    anchors = [[side * scale for side in box] for _, box in placed]
+    places = place_labels(anchors, sizes, _NOMINAL, height * scale)
+    for (shape, _), (left, top) in zip(placed, places):
+        where = f"left:{left / _NOMINAL:.2%};top:{top / (height * scale):.2%}"
+        style = f"{where};--c:{shape.colour}"
+        yield f"<span class='tag {_classes(shape)}' style='{style}'>{shape.number} <bdi>{_text(shape.ent.text)}</bdi></span>"
+
+
+def _jpeg(picture: Image.Image, quality: int) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=quality, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _mask_png(shape: Shape, picture: Image.Image) -> str:
+    layer = mask_layer(shape.mask, picture.size, rgb(shape.colour), 0.42)
+    buffer = io.BytesIO()
+    layer.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _classes(shape: Shape) -> str:
+    return f"{shape.state} n{shape.number}" if shape.number is not None else shape.state
+
+
+def _style(shape: Shape) -> str:
+    # Beyond the entities that have a rule of their own the colour is given in place.
+    return f" style='--c:{shape.colour}'" if shape.number is not None and shape.number > _HOVER else ""
+
+
+def _place(box: Sequence[float]) -> str:
+    x1, y1, x2, y2 = box
+    return f'x="{x1:.2f}" y="{y1:.2f}" width="{max(0.0, x2 - x1):.2f}" height="{max(0.0, y2 - y1):.2f}"'
+
+
+def _number(value: Optional[float]) -> str:
+    return "" if value is None else f" {float(value):.2f}"
+
+
+_PLURALS: Dict[str, str] = {"post": "posts", "entity": "entities"}
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun if count == 1 else _PLURALS[noun]}"
+
+
+def _text(text: str) -> str:
+    """Escaped, with the control characters that HTML does not allow made visible."""
+    clean = "".join(sign if sign in "\n\t\r" or ord(sign) >= 32 and ord(sign) != 127 else "\ufffd" for sign in text)
+    return escape(clean)
