@@ -16,7 +16,7 @@ from rivega_spacy.posts import annotate, doc_to_post
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "assets" / "demo" / "images"
-COLLINS = PICTURES / "collins.jpg"
+COLLINS = PICTURES / "astronaut.jpg"
 TEXT = "Astronaut Eileen Collins before her flight to space"
 
 pytestmark = pytest.mark.skipif(
