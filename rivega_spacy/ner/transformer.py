@@ -25,8 +25,9 @@ from ..errors import Errors, RivegaError
 from ..networks.shim import TorchShim
 from .encoding import N_SHAPES, EncodedPost, PairEncoder, Window
 
-# A bucket of at least so many rows is closed before a row that is shorter than its longest by more than this share.
-_LEAST_ROWS = 4
+# A bucket of at least so many pieces is closed before a row that is shorter than its longest by more than this share; the
+# fixed cost of one more pass through the encoder is about that of so many pieces.
+_LEAST_PIECES = 384
 _PADDING_SHARE = 0.2
 
 
@@ -42,7 +43,7 @@ class EncoderSettings:
     case_features: bool
     bf16: bool
     bucket_pieces: int
-    layer_decay: float
+    freeze_embeddings: bool
 
 
 @dataclass
@@ -104,6 +105,7 @@ def build_knowledge_transformer(
     case_features: bool = False,
     case_learn_rate: float = 10.0,
     layer_decay: float = 1.0,
+    freeze_embeddings: bool = False,
     bf16: bool = False,
     bucket_pieces: int = 4096,
     half_on_disk: bool = True,
@@ -119,6 +121,7 @@ def build_knowledge_transformer(
     case_features (bool): Add a learned embedding of capitals and digits to each piece, for uncased encoders.
     case_learn_rate (float): Learning rate of that embedding, in multiples of the encoder's.
     layer_decay (float): Learning rate of each layer in multiples of the one above it; 1 treats all alike.
+    freeze_embeddings (bool): Leave the word embeddings as they are: half of MiniLM's weights, and on a CPU much of a step's time.
     bf16 (bool): Compute in bfloat16 where torch holds that to be safe, on CPU and GPU.
     bucket_pieces (int): Padded pieces that go through the encoder at once.
     half_on_disk (bool): Save weights in half precision.
@@ -134,7 +137,7 @@ def build_knowledge_transformer(
         case_features=case_features,
         bf16=bf16,
         bucket_pieces=bucket_pieces,
-        layer_decay=layer_decay,
+        freeze_embeddings=freeze_embeddings,
     )
     shim = TorchShim(
         None,
@@ -255,6 +258,7 @@ def forward(model: Model, docs: List[Doc], is_train: bool) -> Tuple[KnowledgeTra
         inputs = _pad([windows[row] for row in bucket], shim)
         if is_train:
             shim.module.train()
+            shim.module.encoder.get_input_embeddings().weight.requires_grad_(not settings.freeze_embeddings)
             with shim.autocast(settings.bf16):
                 hidden = shim.module(*inputs)
             graphs.append(hidden)
@@ -293,7 +297,7 @@ def make_buckets(lengths: Sequence[int], most: int) -> List[List[int]]:
     bucket: List[int] = []
     padded = 0
     for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
-        too_short = len(bucket) >= _LEAST_ROWS and lengths[row] < (1 - _PADDING_SHARE) * lengths[bucket[0]]
+        too_short = padded >= _LEAST_PIECES and lengths[row] < (1 - _PADDING_SHARE) * lengths[bucket[0]]
         if bucket and (too_short or padded + lengths[bucket[0]] > most):
             buckets.append(bucket)
             bucket, padded = [], 0
