@@ -80,6 +80,15 @@ class Errors:
         "No annotated photographs under {folder}. It must hold folders whose names begin with voc, ccp or coco, each with "
         "annotations.jsonl and images/; give the folder that holds them."
     )
+    E204 = "There are no weights at {path}. Train them with `python -m rivega_spacy.networks.small.train`, or give the right path."
+    E205 = (
+        "Post {post}: {component} failed on its picture ({reason}). Its entities keep what they had; look whether other "
+        "programs open the picture."
+    )
+    E206 = "{component} cannot be trained: its architecture {model} has no training step. Choose one that has, or freeze it."
+    E207 = "{component}: the architecture {model} takes no weights file, so {weights} cannot be loaded. Leave `weights` out."
+    E208 = "`{option}` must be between 0 and 1, not {value!r}."
+    E209 = "`{option}` must be at least {least}, not {value!r}."
 
     # Segmentation and masks (E300-E399)
     E300 = "A mask must be a two-dimensional array, HxW, not one of shape {shape}."
@@ -169,6 +178,10 @@ class Errors:
     E737 = "{path}: the file holds Python objects other than weights ({reason}). It is not opened, because that could run its code."
     E738 = "`{option}` must be {allowed}, not {value!r}."
     E739 = "The answer is not a JSON list of boxes ({reason}): {answer!r}."
+    E740 = (
+        "SeqTR's checkpoint {path} holds no list of words and none was given: every word is unknown until training adds it. "
+        "Give `words` (upstream's token_to_ix.pkl) to predict with the checkpoint as it is."
+    )
 
     # Scoring and its commands (E510-E529)
     E510 = "`{option}` cannot be {value!r}. Use one of: {known}."
@@ -181,7 +194,7 @@ class Errors:
     E514 = "{path} holds nothing to score. Is it the right file?"
     E515 = "None of the {count} posts of the predictions {predicted} is in the gold data {gold}. Do both use the same post ids?"
     E516 = "The two runs were not scored on the same posts ({first} and {second}); a paired test needs the same ones."
-    E517 = "The pipeline has no {factory}, which `{option}` needs."
+    E517 = "No component of the pipeline assigns {assigned}, so there is nowhere to put {option}. Leave it out, or add the component."
 
     # Command line (E500-E599)
     E500 = (

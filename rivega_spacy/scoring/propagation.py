@@ -1,5 +1,5 @@
 """A pipeline over gold posts, and where its errors come from: gold answers fed in, one stage after the other."""
-from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
@@ -19,10 +19,8 @@ VARIANTS: Dict[str, FrozenSet[str]] = {
     "gold groundability alone": frozenset({"groundability"}),
     "gold groundability + boxes, own entities": frozenset({"groundability", "boxes"}),
 }
-GROUNDER = "rivega_grounder"
-SEGMENTER = "rivega_segmenter"
-
-Pairs = Iterable[Tuple[Doc, Doc]]
+# What the stage assigns before which each is put in: the grounder and the segmenter, whatever they are called.
+_BOXES, _MASKS = "span._.boxes", "span._.mask_rle"
 
 
 def run_pipeline(
@@ -132,10 +130,10 @@ def _give_boxes(ent: Span, match: Span) -> None:
 def _injections(nlp: Language, gold: FrozenSet[str]) -> Dict[str, List[Callable[[Span, Span], None]]]:
     """Before which component what is put in."""
     result: Dict[str, List[Callable[[Span, Span], None]]] = {}
-    for what, factory, inject in (("groundability", GROUNDER, _give_groundability), ("boxes", SEGMENTER, _give_boxes)):
+    for what, assigned, inject in (("groundability", _BOXES, _give_groundability), ("boxes", _MASKS, _give_boxes)):
         if what in gold:
-            names = [name for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == factory]
+            names = [name for name in nlp.pipe_names if assigned in nlp.get_pipe_meta(name).assigns]
             if not names:
-                raise RivegaError(Errors.E517.format(factory=factory, option=f"gold {what}"))
+                raise RivegaError(Errors.E517.format(assigned=assigned, option=f"gold {what}"))
             result.setdefault(names[0], []).append(inject)
     return result

@@ -1,0 +1,74 @@
+"""`rivega evaluate`."""
+import json
+
+import pytest
+import spacy
+from spacy.language import Language
+
+from rivega_spacy.cli import main
+from rivega_spacy.corpus.docbin import write_docbin
+from rivega_spacy.posts import GIVEN_ENTS_KEY, post_to_doc
+
+
+@Language.component("evaluate_test_stages", assigns=["doc.ents", "span._.groundable", "span._.boxes", "span._.mask_rle"])
+def stages(doc):
+    """Finds "Ann", and boxes it where the post has a picture."""
+    if not doc.user_data.get(GIVEN_ENTS_KEY):
+        doc.ents = [doc.char_span(t.idx, t.idx + 3, label="PER") for t in doc if t.text == "Ann"]
+    for ent in doc.ents:
+        ent._.groundable = doc._.image is not None
+        if ent._.groundable and not ent._.boxes:
+            ent._.boxes = [[0, 0, 10, 10]]
+    return doc
+
+
+@pytest.fixture()
+def files(tmp_path, monkeypatch):
+    nlp = spacy.blank("rivega")
+    nlp.add_pipe("evaluate_test_stages")
+    monkeypatch.setattr(spacy, "load", lambda name: nlp)
+    docs = []
+    for number, (text, ents, image) in enumerate(
+        [("Ann sings", [[0, 3, "PER"]], "a.jpg"), ("Bob and Ann", [[0, 3, "PER"], [8, 11, "PER"]], "b.jpg"), ("nothing", [], None)]
+    ):
+        doc = post_to_doc(nlp, {"id": str(number), "text": text, "ents": ents, "image": image})
+        del doc.user_data[GIVEN_ENTS_KEY]
+        for ent in doc.ents:
+            ent._.groundable = ent.text == "Ann"
+            ent._.boxes = [[0, 0, 10, 12]] if ent.text == "Ann" else []
+        docs.append(doc)
+    write_docbin(docs, tmp_path / "gold.spacy")
+    return tmp_path
+
+
+def test_evaluate_writes_scores_and_predictions(files, capsys):
+    out = files / "metrics" / "scores.json"
+    status = main(["evaluate", "model", str(files / "gold.spacy"), "--output", str(out), "--predictions", str(files / "out.jsonl"), "--bootstrap", "20"])
+    assert status == 0
+    result = json.loads(out.read_text(encoding="utf8"))
+    assert (result["mner"]["right"], result["mner"]["predicted"], result["mner"]["gold"]) == (2, 2, 3)
+    assert result["gmner"]["right"] == 2 and result["grounding"]["prec"] == 1.0 and result["entailment"]["accuracy"] == 1.0
+    assert "smner" not in result and result["errors"]["posts"] == 0 and len(result["mner"]["intervals"]["f"]) == 2
+    assert "MNER" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (files / "out.jsonl").read_text(encoding="utf8").splitlines()]
+    assert [len(line["ents"]) for line in lines] == [1, 1, 0]
+
+
+def test_evaluate_with_gold_fed_in(files, capsys):
+    out = files / "scores.json"
+    assert main(["evaluate", "model", str(files / "gold.spacy"), "--propagation", "--output", str(out), "--json"]) == 0
+    table = json.loads(out.read_text(encoding="utf8"))["propagation"]
+    assert table["pipeline"]["MNER"] == pytest.approx(0.8)
+    assert table["gold entities"]["MNER"] == 1.0 and table["gold entities"]["SMNER"] is None
+
+
+def test_images_are_found_below_a_root(files, capsys):
+    out = files / "out.jsonl"
+    main(["evaluate", "model", str(files / "gold.spacy"), "--images", "/root", "--predictions", str(out), "--limit", "1", "--json"])
+    lines = [json.loads(line) for line in out.read_text(encoding="utf8").splitlines()]
+    assert [line["image"] for line in lines] == ["/root/a.jpg"]
+
+
+def test_a_missing_corpus_is_told_before_the_pipeline_is_loaded(tmp_path, capsys):
+    assert main(["evaluate", "no_such_model", str(tmp_path / "none.spacy")]) == 2
+    assert "rivega convert" in capsys.readouterr().err
