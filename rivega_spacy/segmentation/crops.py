@@ -103,6 +103,9 @@ def paste(
     picture = Image.fromarray(np.ascontiguousarray(probabilities, dtype=np.float32))
     fine = np.array(picture.resize((right - left, bottom - top), Image.BILINEAR, box=source))
     chosen = fine > 0.5
+    if not chosen.any():
+        # The box says that something is there: better the likeliest pixels than none, at a low score.
+        chosen = (fine >= 0.5 * fine.max()) & (fine > 0)
     mask[top:bottom, left:right] = chosen
     inside, outside = float(fine[chosen].sum()), float(fine[~chosen].sum())
     total = float(chosen.sum()) + outside
