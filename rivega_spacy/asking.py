@@ -1,0 +1,149 @@
+"""From posts to what entailment and grounding networks are asked, and from gold posts to what they should answer."""
+
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+from thinc.api import Model, Optimizer
+
+from .errors import Errors, RivegaError
+from .extensions import post_name, record_error
+from .images import doc_image, image_digest
+from .queries import ImageQueries, QueryTarget
+
+
+class Asked(NamedTuple):
+    """The questions of a batch of posts.
+
+    queries (List[ImageQueries]): One for each post that asks something about a readable picture.
+    owners (List[Tuple[int, List[int]]]): For each of them the post, and which of its `doc.ents` are asked about.
+    """
+
+    queries: List[ImageQueries]
+    owners: List[Tuple[int, List[int]]]
+
+
+def ask(docs: Sequence[Doc], component: str, wanted: Callable[[Span], bool]) -> Asked:
+    """Collect the questions of a batch.
+
+    docs (Sequence[Doc]): Posts; they stay as they are, but for notes on pictures that cannot be read.
+    component (str): Who asks, for those notes.
+    wanted (Callable[[Span], bool]): Which entities to ask about.
+    RETURNS (Asked): The questions. Posts with equal pictures have equal `image_key`s.
+    """
+    queries: List[ImageQueries] = []
+    owners: List[Tuple[int, List[int]]] = []
+    for number, doc in enumerate(docs):
+        spans = [(place, ent) for place, ent in enumerate(doc.ents) if wanted(ent)]
+        image = doc_image(doc, component) if spans else None
+        if image is None:
+            continue
+        expressions = [ent._.referring_expression for _, ent in spans]
+        queries.append(ImageQueries(image, expressions, doc._.caption or "", image_digest(doc._.image)))
+        owners.append((number, [place for place, _ in spans]))
+    return Asked(queries, owners)
+
+
+def answers_by_post(model: Model, docs: Sequence[Doc], asked: Asked, component: str) -> List[Optional[np.ndarray]]:
+    """Put a batch of questions to a model; where that fails, put them one post at a time, so that one post's trouble stays its own.
+
+    model (Model): From List[ImageQueries] to one array a picture.
+    docs (Sequence[Doc]): The posts.
+    asked (Asked): What `ask` returned for them.
+    component (str): Who asks.
+    RETURNS (List[Optional[np.ndarray]]): One for each query; None where the model failed, with a note on the post.
+    """
+    if not asked.queries:
+        return []
+    try:
+        return list(model.predict(asked.queries))
+    except Exception as batch_error:  # whatever a network raises on a picture is noted on its post below
+        failure = batch_error
+    results: List[Optional[np.ndarray]] = []
+    for query, (number, _) in zip(asked.queries, asked.owners):
+        try:
+            results.append(model.predict([query])[0] if len(asked.queries) > 1 else _raise(failure))
+        except Exception as error:  # noted on the post, the batch goes on
+            reason = f"{type(error).__name__}: {error}"
+            post = post_name(docs[number])
+            record_error(docs[number], component, Errors.E205.format(post=post, component=component, reason=reason))
+            results.append(None)
+    return results
+
+
+def _raise(error: Exception) -> Any:
+    raise error
+
+
+def learn(
+    model: Model, examples: Iterable[Example], component: str, *, drop: float, losses: Dict[str, float], sgd: Optional[Optimizer]
+) -> Dict[str, float]:
+    """One training step of an entailment or grounding network on gold entities.
+
+    model (Model): With `attrs["train_step"]` (see queries.py).
+    examples (Iterable[Example]): The reference docs carry picture, entities, `groundable` and `boxes`.
+    component (str): Under which name the loss is kept.
+    drop (float): Dropout.
+    losses (Dict[str, float]): Changed in place.
+    sgd (Optional[Optimizer]): Takes the step where given.
+    RETURNS (Dict[str, float]): The losses.
+    RAISES (RivegaError): E206 where the architecture cannot be trained.
+    """
+    step = model.attrs.get("train_step")
+    if step is None:
+        raise RivegaError(Errors.E206.format(component=component, model=model.name))
+    losses.setdefault(component, 0.0)
+    queries, targets = training_batch(examples, component)
+    if queries:
+        parts = step(model, queries, targets, dropout=drop)
+        losses[component] += float(parts.get("loss", sum(parts.values())))
+        if sgd is not None:
+            model.finish_update(sgd)
+    return losses
+
+
+def training_batch(examples: Iterable[Example], component: str) -> Tuple[List[ImageQueries], List[List[QueryTarget]]]:
+    """Gold entities of examples as questions with their answers.
+
+    examples (Iterable[Example]): See `learn`.
+    component (str): Who learns, for notes on unreadable pictures.
+    RETURNS (Tuple[List[ImageQueries], List[List[QueryTarget]]]): Pictures with expressions; for each
+        expression its target. Posts without picture or entities are left out.
+    """
+    references = [example.reference for example in examples]
+    asked = ask(references, component, _any)
+    targets: List[List[QueryTarget]] = []
+    for number, places in asked.owners:
+        ents = references[number].ents
+        targets.append([_target(ents[place]) for place in places])
+    return asked.queries, targets
+
+
+def _any(ent: Span) -> bool:
+    return True
+
+
+def _target(ent: Span) -> QueryTarget:
+    boxes = np.array(ent._.boxes, dtype="float32").reshape(-1, 4)
+    # Boxes say by themselves that the picture shows the entity.
+    groundable = True if len(boxes) and ent._.groundable is None else ent._.groundable
+    return QueryTarget(groundable, boxes if groundable is not False else boxes[:0])
+
+
+def start_model(model: Model, component: str, *, weights: Optional[str], word_vectors: Optional[str]) -> None:
+    """Give a network its first weights.
+
+    model (Model): Entailment or grounding model.
+    component (str): Whose it is, for the error.
+    weights (Optional[str]): A file of weights, for architectures with `attrs["load"]`.
+    word_vectors (Optional[str]): A sentence encoder to begin from, for architectures with `attrs["start"]`.
+    RAISES (RivegaError): E207 where weights are given to an architecture that takes none.
+    """
+    if weights is not None:
+        if "load" not in model.attrs:
+            raise RivegaError(Errors.E207.format(component=component, model=model.name, weights=weights))
+        model.attrs["load"](model, weights)
+    elif "start" in model.attrs:
+        model.attrs["start"](model, word_vectors)
+    model.initialize()

@@ -1,0 +1,173 @@
+"""`rivega_entailment`: writes `span._.groundable` for every entity of a post that has a readable picture."""
+
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
+
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc, Span
+from spacy.training import Example, validate_examples
+from spacy.util import minibatch
+from spacy.vocab import Vocab
+from thinc.api import Config, Model, Optimizer
+from thinc.types import Floats1d
+
+from ..asking import answers_by_post, ask, learn, start_model
+from ..errors import Errors, RivegaError
+from ..extensions import record_failure
+from ..queries import ImageQueries
+
+default_entailment_config = """
+[model]
+@architectures = "rivega.SmallEntailment.v1"
+size = 192
+"""
+DEFAULT_ENTAILMENT_MODEL = Config().from_str(default_entailment_config)["model"]
+
+
+class Judgement(NamedTuple):
+    """What was found for one entity.
+
+    groundable (bool): Whether the picture shows it.
+    score (float): Probability that it does.
+    """
+
+    groundable: bool
+    score: float
+
+
+@Language.factory(
+    "rivega_entailment",
+    assigns=["span._.groundable", "span._.groundable_score"],
+    requires=["doc.ents", "span._.referring_expression"],
+    default_config={
+        "model": DEFAULT_ENTAILMENT_MODEL,
+        "threshold": 0.5,
+        "overwrite": True,
+        "scorer": {"@scorers": "rivega.grounding_scorer.v1"},
+    },
+    default_score_weights={"ve_accuracy": 1.0, "ve_p": None, "ve_r": None, "ve_f": None},
+)
+def make_entailment(
+    nlp: Language,
+    name: str,
+    model: Model[List[ImageQueries], List[Floats1d]],
+    threshold: float,
+    overwrite: bool,
+    scorer: Optional[Callable],
+) -> "VisualEntailment":
+    """Construct the component.
+
+    model (Model[List[ImageQueries], List[Floats1d]]): Probability of being shown, for each expression.
+    threshold (float): From which probability on an entity counts as groundable.
+    overwrite (bool): Judge entities again that came with a judgement.
+    scorer (Optional[Callable]): The scoring method.
+    """
+    return VisualEntailment(nlp.vocab, model, name, threshold=threshold, overwrite=overwrite, scorer=scorer)
+
+
+class VisualEntailment(TrainablePipe):
+    """Visual entailment: does the picture show the entity? (paper, section IV-C 1; labels e and c)"""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model[List[ImageQueries], List[Floats1d]],
+        name: str = "rivega_entailment",
+        *,
+        threshold: float = 0.5,
+        overwrite: bool = True,
+        scorer: Optional[Callable] = None,
+    ) -> None:
+        if not 0.0 <= threshold <= 1.0:
+            raise RivegaError(Errors.E208.format(option="threshold", value=threshold))
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.scorer = scorer
+        self.cfg: Dict[str, Any] = {"threshold": threshold, "overwrite": overwrite}
+
+    def __call__(self, doc: Doc) -> Doc:
+        self._annotate([doc])
+        return doc
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Judge a stream; the questions of a batch go to the model together, a picture at most once.
+
+        stream (Iterable[Doc]): The posts.
+        batch_size (int): Posts a batch.
+        YIELDS (Doc): The same posts in the same order; what failed is noted on the post.
+        """
+        for docs in minibatch(stream, size=batch_size):
+            self._annotate(docs)
+            yield from docs
+
+    def predict(self, docs: Iterable[Doc]) -> List[List[Optional[Judgement]]]:
+        """Judge every entity of every post with a readable picture; the posts stay as they are.
+
+        docs (Iterable[Doc]): The posts.
+        RETURNS (List[List[Optional[Judgement]]]): One list a post, in the order of `doc.ents`; None where nothing
+            can be said.
+        """
+        docs = list(docs)
+        asked = ask(docs, self.name, self._wanted)
+        results: List[List[Optional[Judgement]]] = [[None] * len(doc.ents) for doc in docs]
+        found = answers_by_post(self.model, docs, asked, self.name)
+        for (number, places), scores in zip(asked.owners, found):
+            for place, score in zip(places, () if scores is None else scores):
+                results[number][place] = Judgement(bool(score >= self.cfg["threshold"]), float(score))
+        return results
+
+    def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[Judgement]]]) -> None:
+        """Write `groundable` and `groundable_score`; entities that were not judged keep what they have."""
+        for doc, judgements in zip(docs, results):
+            for ent, judgement in zip(doc.ents, judgements):
+                if judgement is not None:
+                    ent._.groundable = judgement.groundable
+                    ent._.groundable_score = judgement.score
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optional[Optimizer] = None,
+        losses: Optional[Dict[str, float]] = None,
+    ) -> Dict[str, float]:
+        """Learn from the gold entities of the references (see `rivega_spacy.asking.learn`).
+
+        examples (Iterable[Example]): References carry picture, entities, `groundable` and `boxes`.
+        drop (float): Dropout.
+        sgd (Optional[Optimizer]): Takes the step where given.
+        losses (Optional[Dict[str, float]]): Changed in place.
+        RETURNS (Dict[str, float]): The losses.
+        """
+        examples = list(examples)
+        validate_examples(examples, "VisualEntailment.update")
+        losses = {} if losses is None else losses
+        return learn(self.model, examples, self.name, drop=drop, losses=losses, sgd=sgd)
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Optional[Language] = None,
+        weights: Optional[str] = None,
+        word_vectors: Optional[str] = None,
+    ) -> None:
+        """Give the network its first weights.
+
+        get_examples (Callable): Not needed; nothing is inferred from the data.
+        nlp (Optional[Language]): The pipeline.
+        weights (Optional[str]): A file of weights to begin from (`[initialize.components.rivega_entailment]`).
+        word_vectors (Optional[str]): Folder of the sentence encoder that new word vectors are distilled from.
+        """
+        start_model(self.model, self.name, weights=weights, word_vectors=word_vectors)
+
+    def _wanted(self, ent: Span) -> bool:
+        return self.cfg["overwrite"] or ent._.groundable is None
+
+    def _annotate(self, docs: Sequence[Doc]) -> None:
+        try:
+            self.set_annotations(docs, self.predict(docs))
+        except Exception as error:  # whatever else fails is noted on the posts, and the stream goes on
+            record_failure(self.name, list(docs), error)

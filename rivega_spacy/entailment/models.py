@@ -1,0 +1,37 @@
+"""Entailment architectures of our own: does the picture show it?"""
+
+from typing import Any, List, Sequence
+
+from thinc.api import Model
+from thinc.types import Floats1d
+
+from ..networks.small.model import read_shown, small_model
+from ..queries import ImageQueries
+
+
+def build_small_entailment(
+    size: int = 192,
+    width: int = 128,
+    box_width: int = 96,
+    word_width: int = 64,
+    image_widths: Sequence[int] = (32, 64, 128, 256),
+    image_depths: Sequence[int] = (2, 2, 2, 2),
+    image_width: int = 96,
+) -> Model[List[ImageQueries], List[Floats1d]]:
+    """`rivega.SmallEntailment.v1`: the compact network's judgement.
+
+    size (int): Side of the square input, pixels, a multiple of 32.
+    width (int), box_width (int), word_width (int), image_width (int): Widths; see SmallVision.
+    image_widths (Sequence[int]), image_depths (Sequence[int]): Channels and blocks of the four stages.
+    RETURNS (Model): One probability for each expression.
+    """
+    config: dict[str, Any] = {
+        "size": size,
+        "width": width,
+        "box_width": box_width,
+        "word_width": word_width,
+        "image_widths": list(image_widths),
+        "image_depths": list(image_depths),
+        "image_width": image_width,
+    }
+    return small_model("small_entailment", read_shown, config)

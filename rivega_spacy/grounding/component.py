@@ -1,0 +1,196 @@
+"""`rivega_grounder`: writes `span._.boxes` for every entity that the picture shows."""
+
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc, Span
+from spacy.training import Example, validate_examples
+from spacy.util import minibatch
+from spacy.vocab import Vocab
+from thinc.api import Config, Model, Optimizer
+from thinc.types import Floats2d
+
+from ..asking import answers_by_post, ask, learn, start_model
+from ..boxes import clip_boxes
+from ..errors import Errors, RivegaError
+from ..extensions import record_failure
+from ..queries import ImageQueries
+
+default_grounder_config = """
+[model]
+@architectures = "rivega.SmallGrounder.v1"
+size = 192
+"""
+DEFAULT_GROUNDER_MODEL = Config().from_str(default_grounder_config)["model"]
+
+
+class Located(NamedTuple):
+    """What was found for one entity.
+
+    boxes (List[List[float]]): XYXY pixels of the picture; at most one.
+    score (Optional[float]): Probability that the box is right.
+    """
+
+    boxes: List[List[float]]
+    score: Optional[float]
+
+
+@Language.factory(
+    "rivega_grounder",
+    assigns=["span._.boxes", "span._.box", "span._.box_score"],
+    requires=["doc.ents", "span._.referring_expression"],
+    default_config={
+        "model": DEFAULT_GROUNDER_MODEL,
+        "ground_unjudged": True,
+        "min_score": 0.0,
+        "overwrite": True,
+        "scorer": {"@scorers": "rivega.grounding_scorer.v1"},
+    },
+    default_score_weights={"vg_prec": 1.0},
+)
+def make_grounder(
+    nlp: Language,
+    name: str,
+    model: Model[List[ImageQueries], List[Floats2d]],
+    ground_unjudged: bool,
+    min_score: float,
+    overwrite: bool,
+    scorer: Optional[Callable],
+) -> "VisualGrounder":
+    """Construct the component.
+
+    model (Model[List[ImageQueries], List[Floats2d]]): A box and its score, for each expression.
+    ground_unjudged (bool): Look also for entities that nobody judged (`groundable` is None): without an entailment
+        component, for all of them.
+    min_score (float): Boxes below this score are left out.
+    overwrite (bool): Look again for entities that came with boxes.
+    scorer (Optional[Callable]): The scoring method.
+    """
+    options = {"ground_unjudged": ground_unjudged, "min_score": min_score, "overwrite": overwrite}
+    return VisualGrounder(nlp.vocab, model, name, scorer=scorer, **options)
+
+
+class VisualGrounder(TrainablePipe):
+    """Visual grounding: where in the picture is the entity? (paper, section IV-C 2)"""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model[List[ImageQueries], List[Floats2d]],
+        name: str = "rivega_grounder",
+        *,
+        ground_unjudged: bool = True,
+        min_score: float = 0.0,
+        overwrite: bool = True,
+        scorer: Optional[Callable] = None,
+    ) -> None:
+        if not 0.0 <= min_score <= 1.0:
+            raise RivegaError(Errors.E208.format(option="min_score", value=min_score))
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.scorer = scorer
+        self.cfg: Dict[str, Any] = {
+            "ground_unjudged": ground_unjudged,
+            "min_score": min_score,
+            "overwrite": overwrite,
+        }
+
+    def __call__(self, doc: Doc) -> Doc:
+        self._annotate([doc])
+        return doc
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Ground a stream; the questions of a batch go to the model together, a picture at most once.
+
+        stream (Iterable[Doc]): The posts.
+        batch_size (int): Posts a batch.
+        YIELDS (Doc): The same posts in the same order; what failed is noted on the post.
+        """
+        for docs in minibatch(stream, size=batch_size):
+            self._annotate(docs)
+            yield from docs
+
+    def predict(self, docs: Iterable[Doc]) -> List[List[Optional[Located]]]:
+        """Look for the groundable entities of every post with a readable picture; the posts stay as they are.
+
+        docs (Iterable[Doc]): The posts.
+        RETURNS (List[List[Optional[Located]]]): One list a post, in the order of `doc.ents`; None for entities that
+            were not looked for. Boxes are within the picture and not empty.
+        """
+        docs = list(docs)
+        asked = ask(docs, self.name, self._wanted)
+        results: List[List[Optional[Located]]] = [[None] * len(doc.ents) for doc in docs]
+        found = answers_by_post(self.model, docs, asked, self.name)
+        for (number, places), query, rows in zip(asked.owners, asked.queries, found):
+            if rows is None:
+                continue
+            rows = np.asarray(rows, dtype="float64").reshape(-1, 5)
+            boxes = clip_boxes(rows[:, :4], query.image.shape[0], query.image.shape[1])
+            for place, box, score in zip(places, boxes.tolist(), rows[:, 4].tolist()):
+                usable = np.isfinite(box).all() and score >= self.cfg["min_score"]
+                results[number][place] = Located([box] if usable else [], float(score))
+        return results
+
+    def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[Located]]]) -> None:
+        """Write `boxes` and `box_score`; entities judged not groundable lose boxes that they had."""
+        for doc, found in zip(docs, results):
+            for ent, located in zip(doc.ents, found):
+                if located is not None:
+                    ent._.boxes = located.boxes
+                    ent._.box_score = located.score
+                elif ent._.groundable is False and self.cfg["overwrite"]:
+                    ent._.boxes = []
+                    ent._.box_score = None
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optional[Optimizer] = None,
+        losses: Optional[Dict[str, float]] = None,
+    ) -> Dict[str, float]:
+        """Learn from the gold entities of the references (see `rivega_spacy.asking.learn`).
+
+        examples (Iterable[Example]): References carry picture, entities, `groundable` and `boxes`.
+        drop (float): Dropout.
+        sgd (Optional[Optimizer]): Takes the step where given.
+        losses (Optional[Dict[str, float]]): Changed in place.
+        RETURNS (Dict[str, float]): The losses.
+        """
+        examples = list(examples)
+        validate_examples(examples, "VisualGrounder.update")
+        losses = {} if losses is None else losses
+        return learn(self.model, examples, self.name, drop=drop, losses=losses, sgd=sgd)
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Optional[Language] = None,
+        weights: Optional[str] = None,
+        word_vectors: Optional[str] = None,
+    ) -> None:
+        """Give the network its first weights.
+
+        get_examples (Callable): Not needed; nothing is inferred from the data.
+        nlp (Optional[Language]): The pipeline.
+        weights (Optional[str]): A file of weights to begin from (`[initialize.components.rivega_grounder]`).
+        word_vectors (Optional[str]): Folder of the sentence encoder that new word vectors are distilled from.
+        """
+        start_model(self.model, self.name, weights=weights, word_vectors=word_vectors)
+
+    def _wanted(self, ent: Span) -> bool:
+        if ent._.boxes and not self.cfg["overwrite"]:
+            return False
+        judged = ent._.groundable
+        return bool(judged) or (judged is None and self.cfg["ground_unjudged"])
+
+    def _annotate(self, docs: Sequence[Doc]) -> None:
+        try:
+            self.set_annotations(docs, self.predict(docs))
+        except Exception as error:  # whatever else fails is noted on the posts, and the stream goes on
+            record_failure(self.name, list(docs), error)

@@ -1,0 +1,1 @@
+"""A compact text-conditioned network: does the picture show the thing named, and where is it."""

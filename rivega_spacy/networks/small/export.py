@@ -1,0 +1,139 @@
+"""Weights to spaCy components: calibrate on the dev photos, then save entailment and grounder as a pipeline.
+
+    python -m rivega_spacy.networks.small.export network.safetensors OUT --photos PHOTOS
+"""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+import torch
+
+from ...corpus.phrases.bank import load_bank
+from ...corpus.photos import VOC_KINDS, read_photos
+from .network import SmallVision
+from .pictures import plain
+from .train import to_picture
+from .predict import answers, overlap
+from .weights import load_network, save_network
+
+logger = logging.getLogger(__name__)
+COMPONENTS = ("rivega_entailment", "rivega_grounder")
+
+
+def calibrate(network: SmallVision, folder: Path, *, size: int, rounds: int = 3) -> Dict[str, float]:
+    """Fit slope and offset of both probabilities on the dev photos (Platt 1999), in place.
+
+    Questions about shown and absent things count equally, half of the absent ones being kinds of things that
+    photographs show; so 0.5 is the threshold of the best balanced accuracy.
+
+    network (SmallVision): The network.
+    folder (Path): The photos.
+    size (int): Side of the input.
+    rounds (int): Phrases drawn for each thing.
+    RETURNS (Dict[str, float]): The fitted numbers, and how many questions they come from.
+    """
+    bank, rng = load_bank(), np.random.default_rng(11)
+    network.eval()
+    shown: List[Tuple[float, float]] = []
+    right: List[Tuple[float, float]] = []
+    for photo in read_photos(folder, "dev", bank=bank):
+        if photo.source != "voc":
+            continue
+        view = plain(to_picture(photo, bank.kinds), size)
+        with torch.inference_mode():
+            encoded = network.encode_images(torch.from_numpy(view.pixels.copy()).permute(2, 0, 1)[None])
+        present = [k for k, kind in enumerate(bank.kinds) if kind in VOC_KINDS and view.status[k] == 1]
+        absent = [k for k, kind in enumerate(bank.kinds) if kind in VOC_KINDS and view.status[k] == 0]
+        for _ in range(rounds):
+            wrong = rng.choice(absent, len(present))
+            never = [bank.absent(rng).expression for _ in present]
+            expressions = [bank.sample(bank.kinds[k], rng).expression for k in [*present, *wrong]] + never
+            with torch.inference_mode():
+                logits, boxes, heat = answers(network, encoded, network.encode_phrases(expressions))
+            # Two kinds of absent questions share the weight of one shown question.
+            shown.extend((logit, 1.0) for logit in logits[: len(present)].tolist() for _ in range(2))
+            shown.extend((logit, 0.0) for logit in logits[len(present) :].tolist())
+            for k, box, score in zip(present, boxes.numpy(), heat.tolist()):
+                right.append((score, float((overlap(box, view.boxes[view.owner == k]) >= 0.5).any())))
+    network.shown_calibration.copy_(fit_logistic(np.array(shown)))
+    network.box_calibration.copy_(fit_logistic(np.array(right)))
+    return {
+        "shown_slope": float(network.shown_calibration[0]),
+        "shown_offset": float(network.shown_calibration[1]),
+        "box_slope": float(network.box_calibration[0]),
+        "box_offset": float(network.box_calibration[1]),
+        "questions": float(len(shown)),
+    }
+
+
+def fit_logistic(pairs: np.ndarray, *, steps: int = 50) -> torch.Tensor:
+    """Slope and offset of a logistic curve, by Newton's method.
+
+    pairs (np.ndarray): N x 2, logit and truth (0 or 1).
+    steps (int): Newton steps.
+    RETURNS (torch.Tensor): Slope (at least 0.05, so that the order of scores stays) and offset.
+    """
+    x = np.stack([pairs[:, 0], np.ones(len(pairs))], axis=1)
+    weights = np.array([1.0, 0.0])
+    for _ in range(steps):
+        p = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
+        gradient = x.T @ (p - pairs[:, 1]) + 1e-3 * weights
+        curvature = (x * (p * (1 - p))[:, None]).T @ x + 1e-3 * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        weights = weights - step * min(1.0, 2.0 / (np.abs(step).max() + 1e-9))
+    weights[0] = max(weights[0], 0.05)
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def make_pipeline(weights: Path, *, size: int, language: str = "rivega") -> Any:
+    """A pipeline of the two components with equal weights.
+
+    weights (Path): A file of `save_network`.
+    size (int): Side of the input.
+    language (str): Code of the language class.
+    RETURNS (Language): With rivega_entailment and rivega_grounder.
+    """
+    import spacy
+
+    nlp = spacy.blank(language)
+    architectures = {"rivega_entailment": "rivega.SmallEntailment.v1", "rivega_grounder": "rivega.SmallGrounder.v1"}
+    for name in COMPONENTS:
+        pipe = nlp.add_pipe(name, config={"model": {"@architectures": architectures[name], "size": size}})
+        pipe.model.attrs["load"](pipe.model, weights)
+    return nlp
+
+
+def export(weights: Path, out: Path, *, size: int, photos: Optional[Path] = None) -> Dict[str, float]:
+    """Calibrate and save: OUT/network.safetensors and OUT/pipeline (a folder for `spacy.load`).
+
+    weights (Path): What training wrote.
+    out (Path): Folder to write.
+    size (int): Side of the input.
+    photos (Optional[Path]): For calibration; without them the weights keep theirs.
+    RETURNS (Dict[str, float]): What `calibrate` returned.
+    """
+    network = load_network(weights, {})
+    fitted = calibrate(network, photos, size=size) if photos is not None else {}
+    out.mkdir(parents=True, exist_ok=True)
+    save_network(network, out / "network.safetensors")
+    make_pipeline(out / "network.safetensors", size=size).to_disk(out / "pipeline")
+    return fitted
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--photos", type=Path, default=None, help="folder of photos, for calibration")
+    parser.add_argument("--size", type=int, default=192, help="side of the network's input")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logger.info("%s", export(args.weights, args.out, size=args.size, photos=args.photos))
+
+
+if __name__ == "__main__":
+    main()

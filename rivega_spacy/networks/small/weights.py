@@ -1,0 +1,65 @@
+"""Networks from and to their weights."""
+
+from pathlib import Path
+from typing import Any, Dict
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from ...errors import Errors, RivegaError
+from ..shim import load_state
+from .network import SmallVision
+
+# Present since calibration came in; earlier files get the neutral values.
+_OPTIONAL = ("shown_calibration", "box_calibration")
+
+
+def build_network(config: Dict[str, Any]) -> SmallVision:
+    """A network of the sizes in a config, without weights.
+
+    config (Dict[str, Any]): Arguments of SmallVision; `size`, which is the input's, is passed over.
+    RETURNS (SmallVision): The network, convolutions in the layout that is fastest on CPUs.
+    """
+    network = SmallVision(**{key: value for key, value in config.items() if key != "size"})
+    return network.to(memory_format=torch.channels_last)
+
+
+def save_network(network: SmallVision, path: Path) -> None:
+    """Write weights in half precision.
+
+    network (SmallVision): The network.
+    path (Path): A .safetensors file.
+    """
+    state = {k: v.detach() for k, v in network.state_dict().items()}
+    half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    save_file({k: v.contiguous().clone() for k, v in half.items()}, path)
+
+
+def load_network(path: Path, config: Dict[str, Any]) -> SmallVision:
+    """A network with the weights of a file.
+
+    path (Path): What `save_network` wrote.
+    config (Dict[str, Any]): Sizes; those of vocabulary and word table are read from the file.
+    RETURNS (SmallVision): The network.
+    RAISES (RivegaError): E204 where there is no such file; E022 where it does not fit the sizes.
+    """
+    if not Path(path).is_file():
+        raise RivegaError(Errors.E204.format(path=path))
+    state = load_file(path)
+    network = build_network({**config, **vocabulary_sizes(state)})
+    for name in _OPTIONAL:
+        state.setdefault(name, network.state_dict()[name])
+    load_state(network, state, name=str(path))
+    return network
+
+
+def vocabulary_sizes(state: Dict[str, torch.Tensor]) -> Dict[str, int]:
+    """Config entries that follow from the vocabulary.
+
+    state (Dict[str, torch.Tensor]): Weights by name.
+    RETURNS (Dict[str, int]): vocab_size, vocab_bytes, word_width where the word table is there.
+    """
+    if "text.table" not in state:
+        return {}
+    rows, width = state["text.table"].shape
+    return {"vocab_size": rows, "vocab_bytes": state["text.vocab_bytes"].numel(), "word_width": width}
