@@ -15,7 +15,7 @@ from ..errors import Errors, RivegaError
 from ..extensions import ID_KEY, IMAGE_KEY
 from .docbin import docbin_files, read_docbin
 
-KNOWLEDGE = ("present", "absent")
+KNOWLEDGE = ("present", "absent", "alternate")
 
 
 def make_corpus(
@@ -24,7 +24,8 @@ def make_corpus(
     """Reader for `[corpora.train]` and `[corpora.dev]`.
 
     path (Union[str, Path]): A .spacy file or a folder of them (`rivega convert`).
-    knowledge (str): "present" keeps z, "absent" takes it away.
+    knowledge (str): "present" keeps z, "absent" takes it away, "alternate" takes it away from every second post: a dev set
+        read so chooses a model that is good with and without.
     limit (int): Read so many posts at most; 0 reads all.
     shuffle (bool): In another order each time it is read.
     max_length (int): Leave out posts of more tokens; 0 leaves out none.
@@ -61,7 +62,7 @@ class PostCorpus:
             if self.limit and count >= self.limit:
                 return
             count += 1
-            if self.knowledge == "absent":
+            if self.knowledge == "absent" or (self.knowledge == "alternate" and count % 2 == 0):
                 reference._.knowledge = None
             yield Example(bare_copy(reference), reference)
 
