@@ -167,6 +167,7 @@ def update_twin(twin: Albef, model: Albef, momentum: float) -> None:
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, (nn.Linear, nn.Embedding)):
-        nn.init.trunc_normal_(module.weight, std=0.02)
+        # BERT's 0.02 at its width of 768; narrower networks need proportionally more to pass any signal on.
+        nn.init.trunc_normal_(module.weight, std=0.02 * (768 / module.weight.shape[1]) ** 0.5)
     if isinstance(module, nn.Linear) and module.bias is not None:
         nn.init.zeros_(module.bias)

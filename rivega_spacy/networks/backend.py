@@ -1,0 +1,162 @@
+"""What entailment and grounding networks from elsewhere share: weights that load when first needed, batches, training state."""
+import warnings
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from thinc.api import Model
+from torch import nn
+
+from ..errors import Errors, RivegaError
+from ..queries import ImageQueries
+from .pretrained import freeze
+from .shim import TorchShim, torch_model
+
+# Makes a network and what is saved beside its weights: (module, config).
+Loaded = Tuple[nn.Module, Dict[str, Any]]
+
+
+class BackendShim(TorchShim):
+    """A network whose weights come from a file of someone else's, from a saved pipeline, or from nothing.
+
+    name (str): How errors name it.
+    build (Callable[[dict], Module]): Makes the network from the saved config.
+    load (Optional[Callable[[], Loaded]]): Makes it from its source; called when the network is first needed and no saved
+        pipeline has filled it.
+    tools (Callable[[dict], Any]): Makes what the network needs besides weights (tokenizer, picture preparation) from the config.
+    frozen (Sequence[str]): Parameters whose names begin so are not trained.
+    prepare (Optional[Callable[[Module], None]]): Called once on every network put in place.
+    amsgrad (bool): Train with AdamW's AMSGrad variant.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        build: Callable[[Dict[str, Any]], nn.Module],
+        load: Optional[Callable[[], Loaded]],
+        tools: Callable[[Dict[str, Any]], Any],
+        frozen: Sequence[str] = (),
+        prepare: Optional[Callable[[nn.Module], None]] = None,
+        amsgrad: bool = False,
+        half_on_disk: bool = True,
+        ema_decay: float = 0.0,
+    ) -> None:
+        super().__init__(None, name=name, build=build, half_on_disk=half_on_disk, ema_decay=ema_decay)
+        self._load = load
+        self._make_tools = tools
+        self._tools: Any = None
+        self._frozen = tuple(frozen)
+        self._prepare = prepare
+        self._amsgrad = amsgrad
+
+    @property
+    def tools(self) -> Any:
+        """What `tools` made from the config of the network now in place."""
+        self.ready()
+        if self._tools is None:
+            self._tools = self._make_tools(self.cfg)
+        return self._tools
+
+    def ready(self) -> nn.Module:
+        """The network, loaded from its source if nothing has filled it yet. RAISES (RivegaError): E736 without a source."""
+        if self._model is None:
+            if self._load is None:
+                raise RivegaError(Errors.E736.format(name=self.name))
+            self.set_module(*self._load())
+        return self._model
+
+    def set_module(self, module: nn.Module, config: Optional[Dict[str, Any]] = None) -> None:
+        super().set_module(module, config)
+        self._settle()
+
+    def from_bytes(self, bytes_data: bytes) -> "BackendShim":
+        super().from_bytes(bytes_data)
+        if self._model is not None:
+            self._settle()
+        return self
+
+    def _settle(self) -> None:
+        self._tools = None
+        freeze(self._model, self._frozen)
+        if self._prepare is not None:
+            self._prepare(self._model)
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        optimizer = super()._make_optimizer()
+        for group in optimizer.param_groups:
+            group["amsgrad"] = self._amsgrad
+        return optimizer
+
+
+def backend_model(
+    name: str,
+    shim: BackendShim,
+    predict: Callable[[BackendShim, List[ImageQueries]], List[np.ndarray]],
+    *,
+    train_step: Optional[Callable[..., Dict[str, float]]] = None,
+) -> Model:
+    """The Thinc model around a network that answers questions about pictures.
+
+    name (str): Name of the layer.
+    predict (Callable): (shim, batch) -> one array for each picture: n probabilities, or n x 5 boxes with scores.
+    train_step (Optional[Callable]): See `rivega_spacy.queries`; None where the network cannot be trained.
+    RETURNS (Model): Its backward pass does nothing: it is trained through `train_step`.
+    """
+
+    def forward(model: Model, batch: List[ImageQueries], is_train: bool) -> Tuple[List[np.ndarray], Callable]:
+        found = [model.ops.asarray(rows, dtype="f") for rows in predict(model.shims[0], list(batch))]
+        return found, lambda gradients: []
+
+    def init(model: Model, X: Any = None, Y: Any = None) -> None:
+        model.shims[0].ready()
+
+    attrs = {} if train_step is None else {"train_step": train_step}
+    return torch_model(name, shim, forward, attrs=attrs, init=init)
+
+
+def questions(batch: Sequence[ImageQueries], size: int) -> Iterator[List[int]]:
+    """Indices of pictures, grouped so that a group asks about `size` expressions (a picture with more is a group of its own).
+
+    Pictures that nothing is asked about are left out.
+    """
+    group: List[int] = []
+    count = 0
+    for n, queries in enumerate(batch):
+        if not queries.expressions:
+            continue
+        if group and count + len(queries.expressions) > size:
+            yield group
+            group, count = [], 0
+        group.append(n)
+        count += len(queries.expressions)
+    if group:
+        yield group
+
+
+def set_dropout(module: nn.Module, rate: float) -> None:
+    """The share of dropout in every layer that has any, as `[training] dropout` says."""
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = rate
+        elif isinstance(getattr(part, "dropout", None), float):
+            part.dropout = rate
+
+
+def generator() -> np.random.Generator:
+    """Random numbers that follow the seed of the training (`[training] seed`)."""
+    return np.random.default_rng(np.random.randint(0, 2**31 - 1))
+
+
+def warn_once(seen: set, message: str) -> None:
+    """Warn the first time only; `seen` remembers."""
+    if message not in seen:
+        seen.add(message)
+        warnings.warn(message, stacklevel=3)
+
+
+def check_choice(option: str, value: Any, allowed: Sequence[Any]) -> None:
+    """RAISES (RivegaError): E738 where a setting is none of the allowed values."""
+    if value not in allowed:
+        names = " or ".join(repr(choice) for choice in allowed)
+        raise RivegaError(Errors.E738.format(option=option, allowed=names, value=value))
