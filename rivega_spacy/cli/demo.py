@@ -107,7 +107,7 @@ def entity_table(docs: Sequence["Doc"], checks: Dict[str, "PostCheck"]) -> str:
     checks (Dict[str, PostCheck]): Comparison with what is expected, by post id; may be empty.
     RETURNS (str): A table in plain text.
     """
-    rows = [["post", "entity", "type", "name", "expansion", "in picture", "box", "mask"]]
+    rows = [["post", "entity", "type", "tagger", "expansion", "in picture", "box", "mask"]]
     if checks:
         rows[0].append("as expected?")
     for number, doc in enumerate(docs, start=1):

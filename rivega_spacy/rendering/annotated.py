@@ -107,10 +107,10 @@ def _set_fields(span: Span, value: Dict[str, Any], name: str) -> None:
         span._.boxes = boxes
     except (RivegaError, TypeError) as error:
         record_error(span.doc, "post", str(error))
-    if isinstance(value.get("mask"), dict):
-        span._.mask_rle = value["mask"]
-    elif value.get("mask") is not None:
-        bad("mask", "an RLE dict or null")
+    if isinstance(value.get("mask_rle"), dict):
+        span._.mask_rle = value["mask_rle"]
+    elif value.get("mask_rle") is not None:
+        bad("mask_rle", "an RLE dict or null")
 
 
 def _offsets(ent: Any, text: str) -> Optional[Tuple[int, int]]:

@@ -22,6 +22,8 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _HOVER = 24
 # The width in CSS pixels that labels are laid out for; they scale with the picture from there.
 _NOMINAL = 560.0
+# Masks are drawn with at least this longer side, in pixels.
+_MASK_SIDE = 1024
 _STATES = {SHOWN: "in the picture", ABSENT: "not in the picture"}
 
 
@@ -90,7 +92,7 @@ def _controls(checked: bool) -> str:
         f'<label><input type=checkbox id="see-{key}"{" checked" if on else ""}>{text}</label>' for key, text, on in boxes
     )
     return (
-        f"<div class=bar>{inputs}<span class='key push'><mark class=shown style='--c:{PALETTE[1]}'>in the picture</mark></span>"
+        f"<div class=bar>{inputs}<span class='key push'><mark class=shown style='--c:{PALETTE[0]}'>in the picture</mark></span>"
         "<span class=key><mark class=absent>not in the picture</mark></span>"
         "<span class=key><mark class=unjudged>not judged</mark></span></div>"
     )
@@ -144,7 +146,7 @@ def _marked_text(doc: Doc, shapes: Sequence[Shape]) -> str:
         ent = shape.ent
         parts.append(_text(doc.text[at : ent.start_char]))
         parts.append(
-            f"<mark class='{_classes(shape)}'{_style(shape)}><bdi>{_text(ent.text)}</bdi><small>{_text(ent.label_)}</small></mark>"
+            f"<mark class='{_classes(shape)}'{_style(shape)} dir=auto>{_text(ent.text)}<small>{_text(ent.label_)}</small></mark>"
         )
         at = ent.end_char
     parts.append(_text(doc.text[at:]))
@@ -168,7 +170,7 @@ def _row(shape: Shape, check: Optional[PostCheck]) -> str:
     if shape.mask is not None:
         facts.append(f"<span>mask{_number(ent._.mask_score)}, {shape.mask.mean():.1%} of the picture</span>")
     if ent._.ner_score is not None:
-        facts.append(f"<span>name{_number(ent._.ner_score)}</span>")
+        facts.append(f"<span>tagger{_number(ent._.ner_score)}</span>")
     means = f" <span class=means>{_text(ent._.expansion)}</span>" if ent._.expansion else ""
     verdict = check.verdicts.get((ent.start_char, ent.end_char)) if check else None
     judge, why = "<span></span>", ""
@@ -255,9 +257,12 @@ def _jpeg(picture: Image.Image, quality: int) -> str:
 
 
 def _mask_png(shape: Shape, picture: Image.Image) -> str:
-    layer = mask_layer(shape.mask, picture.size, rgb(shape.colour), 0.42)
+    # Outlines of small pictures are drawn finer than their pixels: the page enlarges them.
+    factor = max(1.0, _MASK_SIDE / max(picture.size))
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    layer = mask_layer(shape.mask, size, rgb(shape.colour), 0.42)
     buffer = io.BytesIO()
-    layer.save(buffer, format="PNG", optimize=True)
+    layer.save(buffer, format="PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

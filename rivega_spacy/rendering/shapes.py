@@ -13,8 +13,8 @@ from ..rle import decode_mask
 
 # Told apart on dark and on light photographs, neighbours far from each other in hue; black text is readable on all of them.
 PALETTE = (
-    "#ff5c7a",
     "#3fa7ff",
+    "#ff5c7a",
     "#ffb91f",
     "#34cf82",
     "#b583ff",
