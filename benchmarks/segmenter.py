@@ -1,0 +1,169 @@
+"""Masks from given boxes on held-out photographs: the trained segmenter beside what needs no training.
+
+    python benchmarks/segmenter.py PIPELINE PHOTOS [--output benchmarks/results/segmenter.md] [--grabcut 60]
+
+PIPELINE holds a trained `rivega_segmenter`; PHOTOS the folders ccp_pixel, voc2007_test_a and voc2007_test_b. Read are the ids divisible
+by 5, which no training reads, and of VOC the masks whose own box agrees with the annotated one (mask_box_iou >= 0.8). Intervals are
+95 % percentile bootstrap, resampling photographs. Time is processor time of one thread.
+"""
+import argparse
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+import spacy  # noqa: E402
+import torch  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from rivega_spacy.corpus.masks import make_mask_corpus  # noqa: E402
+from rivega_spacy.images import read_image  # noqa: E402
+from rivega_spacy.rle import decode_mask  # noqa: E402
+from rivega_spacy.segmentation.crops import jitter_box  # noqa: E402
+from rivega_spacy.segmentation.grabcut import make_grabcut  # noqa: E402
+
+SETS = {"VOC": ["voc2007_test_a", "voc2007_test_b"], "CCP persons": ["ccp_pixel"]}
+
+
+class Item(NamedTuple):
+    photo: str
+    label: str
+    image: np.ndarray
+    box: np.ndarray
+    mask: np.ndarray
+
+
+def held_out(photos: Path, sources: Sequence[str]) -> List[Item]:
+    """Every object with a good mask in the photographs kept for measuring."""
+    corpus = make_mask_corpus(
+        str(photos), {name: 1.0 for name in sources}, remainders=[0], classes={"ccp_pixel": ["person"]}, min_side=0.0
+    )
+    items = []
+    for source, rows in corpus.photos().items():
+        for photo in rows:
+            image = read_image(photo.path)
+            for thing in photo.objects:
+                box = np.array(thing.box, dtype="float64")
+                items.append(Item(f"{source}/{photo.id}", thing.label, image, box, decode_mask(thing.rle)))
+    return items
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> float:
+    union = np.logical_or(first, second).sum()
+    return float(np.logical_and(first, second).sum() / union) if union else 0.0
+
+
+def box_mask(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5
+    return (columns >= box[0]) & (columns < box[2]) & (rows >= box[1]) & (rows < box[3])
+
+
+def ellipse_mask(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return ((columns - x) / max(box[2] - x, 0.5)) ** 2 + ((rows - y) / max(box[3] - y, 0.5)) ** 2 <= 1
+
+
+def measure(items: Sequence[Item], segment: Callable[[np.ndarray, np.ndarray], np.ndarray], name: str) -> Tuple[np.ndarray, float]:
+    """IoU of every item, and milliseconds of processor time a box."""
+    segment(items[0].image, items[0].box)
+    ious, spent = [], 0.0
+    for item in tqdm(items, desc=name, mininterval=5.0):
+        start = time.process_time()
+        mask = segment(item.image, item.box)
+        spent += time.process_time() - start
+        ious.append(iou(mask, item.mask))
+    return np.array(ious), 1000 * spent / len(items)
+
+
+def interval(values: np.ndarray, items: Sequence[Item], *, rounds: int = 2000, seed: int = 0) -> Tuple[float, float]:
+    """95 % of the means that other draws of as many photographs would give."""
+    rng = np.random.default_rng(seed)
+    names = sorted({item.photo for item in items})
+    place = {name: number for number, name in enumerate(names)}
+    owner = np.array([place[item.photo] for item in items])
+    sums, counts = np.bincount(owner, values, len(names)), np.bincount(owner, minlength=len(names))
+    picks = rng.integers(0, len(names), (rounds, len(names)))
+    means = sums[picks].sum(1) / counts[picks].sum(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def single(model: Callable[[List[Any]], List[Any]]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    def segment(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+        return model([(image, box[None])])[0][0][0]
+
+    return segment
+
+
+def moved(segment: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    rng = np.random.default_rng(0)
+
+    def segment_moved(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+        return segment(image, np.array(jitter_box(box, rng, amount=0.1)))
+
+    return segment_moved
+
+
+def row(name: str, items: Sequence[Item], values: np.ndarray, milliseconds: Optional[float]) -> str:
+    low, high = interval(values, items)
+    spent = "" if milliseconds is None else f"{milliseconds:.1f}"
+    half = 100 * float((values >= 0.5).mean())
+    return f"| {name} | {len(items)} | {100 * values.mean():.1f} | {100 * low:.1f} to {100 * high:.1f} | {half:.1f} | {spent} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure masks from given boxes on held-out photographs.")
+    parser.add_argument("pipeline")
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--grabcut", type=int, default=60, help="how many boxes of each set GrabCut is tried on; 0: none")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    model = spacy.load(arguments.pipeline).get_pipe("rivega_segmenter").model
+    trained = single(model.predict)
+    lines: List[str] = []
+    for title, sources in SETS.items():
+        items = held_out(arguments.photos, sources)
+        photos = len({item.photo for item in items})
+        lines += [f"### {title}: {len(items)} masks on {photos} photographs", ""]
+        lines += ["| | masks | mIoU | 95 % interval | IoU >= 0.5, % | ms per box |", "|---|---|---|---|---|---|"]
+        values, spent = measure(items, trained, f"{title}: trained")
+        lines.append(row("rivega.SmallSegmenter.v1", items, values, spent))
+        other, _ = measure(items, moved(trained), f"{title}: moved boxes")
+        lines.append(row("the same, sides of the boxes moved by 10 % (standard deviation)", items, other, None))
+        for name, function in (("the box as mask", box_mask), ("an ellipse in the box", ellipse_mask)):
+            base, _ = measure(items, function, name)
+            lines.append(row(name, items, base, None))
+        if arguments.grabcut:
+            step = max(1, len(items) // arguments.grabcut)
+            few = items[::step][: arguments.grabcut]
+            cut, spent = measure(few, single(make_grabcut()), f"{title}: GrabCut")
+            lines.append(row("rivega.GrabCut.v1 (subset)", few, cut, spent))
+            lines.append(row("rivega.SmallSegmenter.v1 (same subset)", few, values[::step][: arguments.grabcut], None))
+        lines.append("")
+        if len({item.label for item in items}) > 1:
+            lines += by_class(items, values)
+    lines.append(f"{platform.processor() or platform.machine()}, one thread, PyTorch {torch.__version__}.")
+    text = "\n".join(lines) + "\n"
+    if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(text, encoding="utf8")
+    print(text)
+
+
+def by_class(items: Sequence[Item], values: np.ndarray) -> List[str]:
+    groups: Dict[str, List[float]] = {}
+    for item, value in zip(items, values):
+        groups.setdefault(item.label, []).append(value)
+    ordered = sorted(groups.items(), key=lambda pair: -len(pair[1]))
+    cells = ", ".join(f"{label} {100 * np.mean(ious):.0f} ({len(ious)})" for label, ious in ordered)
+    return [f"By class, mIoU (masks): {cells}.", ""]
+
+
+if __name__ == "__main__":
+    main()
