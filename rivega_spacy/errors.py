@@ -165,7 +165,6 @@ class Errors:
     E706 = "{path} is not an OFA checkpoint: {name} is missing; its first tensors are {names}."
     E707 = "{path}: {reason}. Settings and weights do not belong together."
     E708 = "{path} was trained with {name} = {value!r}; only {supported!r} is ported, which all published OFA models use."
-    E709 = "{path}: {names} hold numbers that are not finite. The file is damaged, or its training diverged."
     E720 = (
         "No vocabulary in {folder}: neither {first} (in OFA's repository: utils/BPE) nor {second} (in a model folder). Put the "
         "files there, or name their folder with `vocab`."
@@ -174,6 +173,10 @@ class Errors:
     E722 = "{path}: inputs.safetensors lacks {name}."
     E723 = "{path} must end in .safetensors."
     E724 = "There is no network {network!r}. Known are: {known}."
+    E725 = (
+        "OFA's labels are {labels}, of which {shown} are to mean that the picture shows it. `labels` needs yes and no, and `shown` "
+        "some of them, not all."
+    )
     E730 = "{path} is not {what}: {reason}."
     E731 = "The {what} cannot be used: {reason}."
     E732 = "The {what} {path!r} is neither a file or folder nor at hand on the model hub ({reason}). Download it first and give its path."

@@ -2,7 +2,6 @@
 import argparse
 import importlib
 import json
-import pickle
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -11,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..errors import Errors, RivegaError
+from .pretrained import read_checkpoint
 
 Tensors = Dict[str, torch.Tensor]
 
@@ -22,25 +22,16 @@ CONVERTERS: Dict[str, Tuple[str, str]] = {
 METADATA_KEY = "rivega"
 
 
-def read_checkpoint(path: Path) -> Any:
-    """Read a checkpoint file with tensors in CPU memory.
+def read_namespaced(path: Path, *, what: str) -> Dict[str, Any]:
+    """Read a checkpoint file of fairseq's, which keeps its settings in an `argparse.Namespace`: the one class let through.
 
     path (Path): .safetensors, or what torch.save wrote (.pt, .pth, .bin).
-    RETURNS (Any): A dict of tensors, or whatever containers the file holds around it. fairseq's `argparse.Namespace` is the
-        one class that is let through.
-    RAISES (RivegaError): E020 where there is no such file, E701 where it cannot be read safely.
+    what (str): How errors call the thing expected.
+    RETURNS (Dict[str, Any]): The file's top level, tensors in CPU memory.
+    RAISES (RivegaError): E020, E730, E737; see `pretrained.read_checkpoint`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise RivegaError(Errors.E020.format(path=path))
-    if path.suffix == ".safetensors":
-        return read_safetensors(path)[0]
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RivegaError(Errors.E701.format(path=path, reason=reason)) from error
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return read_checkpoint(path, what=what)
 
 
 def read_safetensors(path: Path) -> Tuple[Tensors, Dict[str, Any]]:
@@ -62,7 +53,7 @@ def read_safetensors(path: Path) -> Tuple[Tensors, Dict[str, Any]]:
 def find_tensors(content: Any, *, path: Path, under: Tuple[str, ...] = ("model", "state_dict", "model_state_dict")) -> Tensors:
     """The dict of tensors within what a checkpoint file holds; `module.` before every name is taken off.
 
-    content (Any): From `read_checkpoint`.
+    content (Any): A file's top level.
     path (Path): For errors.
     under (Tuple[str, ...]): Where to look for it, if not at the top.
     RAISES (RivegaError): E702 where there is none.
@@ -87,7 +78,7 @@ def recognise(path: Path) -> str:
     RAISES (RivegaError): E703 where none knows its tensors.
     """
     file = weights_file(path)
-    names: List[str] = list(find_tensors(read_checkpoint(file), path=file))
+    names: List[str] = list(find_tensors(read_namespaced(file, what="a checkpoint"), path=file))
     for network, (_, mark) in CONVERTERS.items():
         if any(mark in name for name in names):
             return network

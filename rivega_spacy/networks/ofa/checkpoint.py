@@ -8,7 +8,8 @@ import srsly
 import torch
 
 from ...errors import Errors, RivegaError
-from ..checkpoints import Tensors, find_tensors, read_checkpoint, read_safetensors, weights_file
+from ..checkpoints import Tensors, find_tensors, read_namespaced, read_safetensors, weights_file
+from ..pretrained import check_finite
 from ..shim import load_state
 from .config import EXTRA_IMAGE_ROWS, OFAConfig
 from .network import OFA
@@ -47,10 +48,12 @@ def load_ofa(path: Path, *, vocab_size: int = 0, options: Optional[Dict[str, Any
     vocab_size (int): Grow the token table to this many rows, as the published code does for smaller checkpoints.
     options (Optional[Dict[str, Any]]): The published code's settings, where the file does not hold them.
     RETURNS (OFA): Single precision, on the CPU.
-    RAISES (RivegaError): E020, E701, E702, E704 unreadable; E022 and E705-E708 where it does not fit, naming what differs.
+    RAISES (RivegaError): E020, E701, E702, E704, E730, E737 unreadable; E022 and E705-E708 where it does not fit, naming what
+        differs; E734 where weights are not finite.
     """
     state, found = read_ofa(path)
     config, state = fit(state, {**found, **(options or {})}, path=path, vocab_size=vocab_size)
+    check_finite(state, path=path, name="OFA")
     network = OFA(config)
     load_state(network, state, name="OFA")
     return network.eval()
@@ -59,7 +62,7 @@ def load_ofa(path: Path, *, vocab_size: int = 0, options: Optional[Dict[str, Any
 def read_ofa(path: Path) -> Tuple[Tensors, Dict[str, Any]]:
     """Tensors of a checkpoint under our names, in the precision of the file, and the settings found beside them.
 
-    RAISES (RivegaError): E020, E701, E702, E704; E705 where the three copies of the token table differ.
+    RAISES (RivegaError): E020, E701, E702, E704, E730, E737; E705 where the three copies of the token table differ.
     """
     path = Path(path)
     file = weights_file(path)
@@ -68,7 +71,7 @@ def read_ofa(path: Path) -> Tuple[Tensors, Dict[str, Any]]:
         content, note = read_safetensors(file)
         options.update(note.get("options", {}))
     else:
-        content = read_checkpoint(file)
+        content = read_namespaced(file, what="an OFA checkpoint")
     for name in ("configuration.json", "config.json"):
         if path.is_dir() and (path / name).is_file():
             options.update(_settings(srsly.read_json(path / name)))
@@ -151,12 +154,14 @@ def _sizes(shapes: Dict[str, Tuple[int, ...]], options: Dict[str, Any], path: Pa
         reason = f"tables of {relations} token and {offsets} patch relations belong to no bucket size"
         raise RivegaError(Errors.E707.format(path=path, reason=reason))
     heads = shape("encoder.layers.0.self_attn.c_attn", 1)[0]
-    if width % heads:
-        raise RivegaError(Errors.E707.format(path=path, reason=f"{heads} heads do not divide a width of {width}"))
+    decoder_heads = shape("decoder.layers.0.self_attn.c_attn", 1)[0]
+    if width % heads or width % decoder_heads:
+        raise RivegaError(Errors.E707.format(path=path, reason=f"{heads} or {decoder_heads} heads do not divide a width of {width}"))
     stages = count(r"encoder\.embed_images\.layer(\d+)\.") - 1
     return OFAConfig(
         width=width,
         heads=heads,
+        decoder_heads=decoder_heads,
         encoder_layers=count(r"encoder\.layers\.(\d+)\."),
         decoder_layers=count(r"decoder\.layers\.(\d+)\."),
         encoder_ffn=shape("encoder.layers.0.fc1.weight", 2)[0],
@@ -179,6 +184,7 @@ def _check_settings(config: OFAConfig, options: Dict[str, Any], path: Path) -> N
         "encoder_layers": ("encoder_layers",),
         "decoder_layers": ("decoder_layers",),
         "heads": ("encoder_attention_heads",),
+        "decoder_heads": ("decoder_attention_heads",),
         "encoder_ffn": ("encoder_ffn_embed_dim", "encoder_ffn_dim"),
         "decoder_ffn": ("decoder_ffn_embed_dim", "decoder_ffn_dim"),
         "token_buckets": ("token_bucket_size",),

@@ -14,7 +14,7 @@ class OFAConfig:
     """Sizes and rates. The defaults are those of OFA-large.
 
     width (int): Of the transformer.
-    encoder_layers (int), decoder_layers (int), heads (int), encoder_ffn (int), decoder_ffn (int): Of the transformer.
+    encoder_layers (int), decoder_layers (int), heads (int), decoder_heads (int), encoder_ffn (int), decoder_ffn (int): Of the transformer.
     resnet_layers (Tuple[int, ...]): Blocks of the three stages of the picture stem.
     resnet_width (int): Channels of its first convolution; its output has 16 times as many.
     vocab_size (int): Tokens, location and picture codes included.
@@ -29,6 +29,7 @@ class OFAConfig:
     encoder_layers: int = 12
     decoder_layers: int = 12
     heads: int = 16
+    decoder_heads: int = 16
     encoder_ffn: int = 4096
     decoder_ffn: int = 4096
     resnet_layers: Tuple[int, ...] = (3, 8, 36)

@@ -56,17 +56,17 @@ class Positions(nn.Module):
     token_rp_bucket: torch.Tensor
     image_rp_bucket: torch.Tensor
 
-    def __init__(self, config: OFAConfig, layers: int) -> None:
+    def __init__(self, config: OFAConfig, layers: int, heads: int) -> None:
         super().__init__()
         self.config = config
-        self.heads = config.heads
-        self.scaling = (config.width // config.heads * config.scale_factor) ** -0.5
+        self.heads = heads
+        self.scaling = (config.width // heads * config.scale_factor) ** -0.5
         self.embed_positions = nn.Embedding(config.positions, config.width)
         self.embed_image_positions = nn.Embedding(config.image_positions, config.width)
         self.pos_ln = nn.LayerNorm(config.width)
         self.image_pos_ln = nn.LayerNorm(config.width)
-        self.token_rel_pos_table_list = nn.ModuleList(nn.Embedding(config.token_relations, config.heads) for _ in range(layers))
-        self.image_rel_pos_table_list = nn.ModuleList(nn.Embedding(config.image_relations, config.heads) for _ in range(layers))
+        self.token_rel_pos_table_list = nn.ModuleList(nn.Embedding(config.token_relations, heads) for _ in range(layers))
+        self.image_rel_pos_table_list = nn.ModuleList(nn.Embedding(config.image_relations, heads) for _ in range(layers))
         self.register_buffer("token_rp_bucket", token_buckets(config.token_buckets, MAX_TOKENS), persistent=False)
 
     def token_bias(self, layer: int, rows: slice, columns: slice) -> torch.Tensor:
@@ -78,7 +78,7 @@ class OFAEncoder(Positions):
     """Patches and text together."""
 
     def __init__(self, config: OFAConfig) -> None:
-        super().__init__(config, config.encoder_layers)
+        super().__init__(config, config.encoder_layers, config.heads)
         width = config.width
         self.embed_images = ResNetStem(config.resnet_layers, config.resnet_width)
         self.image_proj = nn.Linear(self.embed_images.out_channels, width)
@@ -204,7 +204,7 @@ class OFADecoder(Positions):
     """Answers, one token after another."""
 
     def __init__(self, config: OFAConfig) -> None:
-        super().__init__(config, config.decoder_layers)
+        super().__init__(config, config.decoder_layers, config.decoder_heads)
         width = config.width
         self.layernorm_embedding = nn.LayerNorm(width)
         # For picture generation, which is not ported; kept because the checkpoints have it.
@@ -215,7 +215,7 @@ class OFADecoder(Positions):
         self.cross_pos_k_linear = nn.Linear(width, width)
         rates = torch.linspace(0, config.drop_path, config.decoder_layers).tolist()
         self.layers = nn.ModuleList(
-            DecoderLayer(width, config.heads, config.decoder_ffn, config.scale_factor, config.dropout, rate) for rate in rates
+            DecoderLayer(width, config.decoder_heads, config.decoder_ffn, config.scale_factor, config.dropout, rate) for rate in rates
         )
         self.layer_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)

@@ -17,6 +17,7 @@ from .decoding import BeamOptions, Hypothesis, Trie, beam_search, score_labels
 from .loss import smoothed_cross_entropy
 from .network import Encoded
 from .pictures import bins_to_box, box_to_bins, to_pixels
+from .training import Row, answer_tensors
 from .tokens import OFATokenizer, clean_text, entailment_prompt, grounding_prompt
 
 # Single precision on both sides; the published code itself is 1e-5 away from its double-precision results.
@@ -72,7 +73,9 @@ class _Folder:
         return self._encoded[case]
 
     def _honours_masks(self, case: str) -> bool:
-        return f"{case}.patch_masks" in self.inputs or "fwd.patch_masks" in self.inputs
+        # The Hugging-Face-style code takes `patch_masks` and does nothing with them.
+        told = f"{case}.patch_masks" in self.inputs or "fwd.patch_masks" in self.inputs
+        return told and "hf_config" not in self.config
 
     def features(self, case: str) -> torch.Tensor:
         self.encoded(case)
@@ -134,6 +137,7 @@ def compare(folder: Path) -> List[Comparison]:
         data = _Folder(Path(folder))
         rows = list(_buffers(data))
         rows += list(_preprocessing(data))
+        rows += list(_training_rows(data))
         for name in sorted(data.outputs):
             rows.append(_compare_output(data, name))
         rows += list(_tokenization(data))
@@ -333,6 +337,33 @@ def _preprocessing(data: _Folder) -> Iterator[Comparison]:
             for i, sample in enumerate(samples)
         ]
         yield _equal("vg.target", torch.tensor(bins) + config.bin_0, data.inputs["vg.target"][:, :4])
+
+
+def _training_rows(data: _Folder) -> Iterator[Comparison]:
+    """What the decoder reads and should answer in fine-tuning."""
+    config = data.network.config
+    for case in ("vg", "ve", "ve_multi"):
+        if f"{case}.target" not in data.inputs:
+            continue
+        want = data.inputs[f"{case}.target"]
+        answers = [row[row.ne(config.pad)].tolist() for row in want]
+        trie = None
+        prompts = [[config.bos]] * len(want)
+        if case != "vg":
+            trie, prompts = data.trie(case), data.prompts(case)
+            answers = [[*data.config["meta"][f"{case}.label_token_ids"][_label(sample)], config.eos] for sample in data.config["samples"]]
+        rows = [Row([], prompt, answer) for prompt, answer in zip(prompts, answers)]
+        previous, target, allowed = answer_tensors(rows, config.pad, trie, config.vocab_size)
+        yield _equal(f"{case}.prev_output_tokens", previous, data.inputs[f"{case}.prev_output_tokens"])
+        yield _equal(f"{case}.target rows", target, want)
+        masks = data.inputs.get(f"{case}.constraint_masks")
+        if allowed is not None and masks is not None:
+            counts = want.ne(config.pad)
+            yield _equal(f"{case}.constraint_masks", allowed[counts], masks[counts])
+
+
+def _label(sample: Dict[str, Any]) -> str:
+    return "no" if sample["label"] == "contradiction" else "yes"
 
 
 def _tokenization(data: _Folder) -> Iterator[Comparison]:
