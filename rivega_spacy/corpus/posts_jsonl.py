@@ -16,6 +16,7 @@ from spacy.vocab import Vocab
 
 from ..errors import Errors, PostError
 from ..ner.schemes import read_bio
+from .mix import keep_sources
 
 
 @dataclass
@@ -27,7 +28,7 @@ class ReadReport:
     orphan_tags (int): I- tags that had nothing to continue.
     unmatched_boxes (List[Tuple[str, str]]): Post and name of boxes that name no entity of their post.
     without_text (int): Posts without tokens.
-    without_entities (int), without_boxes (int): Posts.
+    without_entities (int), without_boxes (int), without_knowledge (int): Posts.
     """
 
     posts: int = 0
@@ -38,13 +39,14 @@ class ReadReport:
     without_text: int = 0
     without_entities: int = 0
     without_boxes: int = 0
+    without_knowledge: int = 0
     unmatched_boxes: List[Tuple[str, str]] = field(default_factory=list)
 
     def lines(self) -> List[str]:
         """The report as text."""
         lines = [
             f"{self.posts} posts ({self.without_text} without text, {self.without_entities} without entities, "
-            f"{self.without_boxes} without boxes)",
+            f"{self.without_boxes} without boxes, {self.without_knowledge} without knowledge)",
             f"{self.entities} entities, {self.groundable} of them groundable, {self.boxes} boxes",
         ]
         if self.orphan_tags:
@@ -77,14 +79,35 @@ def read_json_lines(path: Union[str, Path]) -> Iterator[Tuple[int, Dict[str, Any
             yield number, row
 
 
+def read_knowledge(path: Union[str, Path]) -> Dict[str, str]:
+    """Knowledge that is kept apart from its posts.
+
+    path (Union[str, Path]): JSON lines with `id` and `knowledge`.
+    RETURNS (Dict[str, str]): z by post id.
+    RAISES (PostError): E110 where a line is no JSON object, E114 where one lacks a field.
+    """
+    found = {}
+    for number, row in read_json_lines(path):
+        if row.get("id") is None or not isinstance(row.get("knowledge"), str):
+            raise PostError(Errors.E114.format(path=path, line=number))
+        found[str(row["id"])] = row["knowledge"]
+    return found
+
+
 def read_posts(
-    path: Union[str, Path], vocab: Vocab, *, images: Optional[Union[str, Path]] = None, report: Optional[ReadReport] = None
+    path: Union[str, Path],
+    vocab: Vocab,
+    *,
+    images: Optional[Union[str, Path]] = None,
+    knowledge: Optional[Dict[str, str]] = None,
+    report: Optional[ReadReport] = None,
 ) -> Iterator[Doc]:
     """Annotated posts as Docs with gold entities, boxes, knowledge and captions.
 
     path (Union[str, Path]): JSON lines, plain or gzip.
     vocab (Vocab): Of the pipeline.
     images (Optional[Union[str, Path]]): Folder of pictures called `{id}.jpg`; a post whose picture is there refers to it.
+    knowledge (Optional[Dict[str, str]]): z by post id, for files that do not hold it themselves.
     report (Optional[ReadReport]): Counts are added to it.
     YIELDS (Doc): In the order of the file. `span._.groundable` is None where the file has no boxes at all for its posts
         (no `boxes` field). Boxes are kept as published: 1-based, upper bound inclusive.
@@ -93,6 +116,9 @@ def read_posts(
     report = ReadReport() if report is None else report
     for number, row in read_json_lines(path):
         doc = _make_doc(row, vocab, f"{path}", number, report)
+        if knowledge is not None:
+            doc._.knowledge = knowledge.get(str(row.get("id")), doc._.knowledge)
+        report.without_knowledge += not doc._.knowledge
         if images is not None:
             picture = Path(images) / f"{row.get('id')}.jpg"
             if picture.is_file():
@@ -115,6 +141,7 @@ def _make_doc(row: Dict[str, Any], vocab: Vocab, path: str, number: int, report:
     doc._.knowledge = row.get("knowledge")
     doc._.caption = row.get("caption", row.get("caption_blip2"))
     doc._.description = row.get("description", row.get("description_owl"))
+    keep_sources(doc, row)
     spans = [Span(doc, start, end, label=label) for start, end, label in read_bio(tags)]
     doc.set_ents(spans, default="outside")
     report.posts += 1

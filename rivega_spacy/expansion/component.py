@@ -1,5 +1,6 @@
 """`rivega_expander`: writes `span._.expansion` for every entity."""
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
+from collections import deque
+from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from spacy.language import Language
 from spacy.pipeline import Pipe
@@ -7,7 +8,8 @@ from spacy.tokens import Doc
 from spacy.util import minibatch
 from thinc.api import Config
 
-from ..extensions import record_failure
+from ..errors import Errors
+from ..extensions import ID_KEY, post_name, record_error, record_failure
 
 default_expander_config = """
 [model]
@@ -23,6 +25,7 @@ class ExpansionRequest(NamedTuple):
     description (str): What is known of the picture in words; "" where nothing is.
     start (int), end (int): The entity in `text`, in characters, `end` exclusive.
     label (str): The entity's type.
+    post (str): The post's id; "" where it has none.
     """
 
     text: str
@@ -30,10 +33,26 @@ class ExpansionRequest(NamedTuple):
     start: int
     end: int
     label: str
+    post: str = ""
 
 
-# One expansion (or None where there is none to give) for each request.
-Expander = Callable[[Sequence[ExpansionRequest]], List[Optional[str]]]
+class ExpansionFailure(NamedTuple):
+    """In place of an expansion: why there is none.
+
+    model (str): Who was asked.
+    reason (str): Why there is no answer.
+    unusable (bool): There was one, but it could not be used.
+    """
+
+    model: str
+    reason: str
+    unusable: bool = False
+
+
+Expansion = Union[str, ExpansionFailure, None]
+# One expansion (None where there is none to give) for each request. An expander may also have `start(requests)`, which begins to
+# work and returns a callable that waits for the expansions: the next batch is then begun before this one is done.
+Expander = Callable[[Sequence[ExpansionRequest]], List[Expansion]]
 
 
 @Language.factory(
@@ -71,29 +90,60 @@ class EntityExpander(Pipe):
         batch_size (int): Posts a batch.
         YIELDS (Doc): The same posts in the same order.
         """
+        waiting: Deque[Tuple[List[Doc], Optional[Callable[[], List[List[Expansion]]]]]] = deque()
         for docs in minibatch(stream, size=batch_size):
-            self._annotate(docs)
+            waiting.append((docs, self.begin(docs)))
+            if len(waiting) > 1:
+                docs, wait = waiting.popleft()
+                self.finish(docs, wait)
+                yield from docs
+        while waiting:
+            docs, wait = waiting.popleft()
+            self.finish(docs, wait)
             yield from docs
 
-    def predict(self, docs: Sequence[Doc]) -> List[List[Optional[str]]]:
+    def predict(self, docs: Sequence[Doc]) -> List[List[Expansion]]:
         """Expansions for every entity of every post; the posts stay as they are.
 
         docs (Sequence[Doc]): The posts.
-        RETURNS (List[List[Optional[str]]]): One list a post, in the order of `doc.ents`.
+        RETURNS (List[List[Expansion]]): One list a post, in the order of `doc.ents`.
         """
-        requests = [
-            ExpansionRequest(doc.text, doc._.description or "", ent.start_char, ent.end_char, ent.label_)
-            for doc in docs
-            for ent in doc.ents
-        ]
-        answers = iter(self.model(requests) if requests else [])
-        return [[next(answers) for _ in doc.ents] for doc in docs]
+        return self.start(docs)()
 
-    def set_annotations(self, docs: Sequence[Doc], expansions: List[List[Optional[str]]]) -> None:
-        """Write the expansions, keeping those that came with the post unless `overwrite` is set."""
+    def start(self, docs: Sequence[Doc]) -> Callable[[], List[List[Expansion]]]:
+        """Begin to expand; calling what it returns waits. Entities that came with an expansion are not asked about."""
+        wanted = [[self.cfg["overwrite"] or not ent._.expansion for ent in doc.ents] for doc in docs]
+        requests = [
+            ExpansionRequest(
+                doc.text,
+                doc._.description or doc._.caption or "",
+                ent.start_char,
+                ent.end_char,
+                ent.label_,
+                str(doc.user_data.get(ID_KEY) or ""),
+            )
+            for doc, flags in zip(docs, wanted)
+            for ent, flag in zip(doc.ents, flags)
+            if flag
+        ]
+        begin = getattr(self.model, "start", None)
+        answers = begin(requests) if begin is not None and requests else None
+
+        def wait() -> List[List[Expansion]]:
+            found = iter(answers() if answers is not None else self.model(requests) if requests else [])
+            return [[next(found) if flag else None for flag in flags] for flags in wanted]
+
+        return wait
+
+    def set_annotations(self, docs: Sequence[Doc], expansions: List[List[Expansion]]) -> None:
+        """Write the expansions, keeping those that came with the post unless `overwrite` is set; note what failed."""
         for doc, answers in zip(docs, expansions):
             for ent, answer in zip(doc.ents, answers):
-                if answer is not None and (self.cfg["overwrite"] or not ent._.expansion):
+                if isinstance(answer, ExpansionFailure):
+                    message = Errors.E401 if answer.unusable else Errors.E400
+                    values = {"model": answer.model, "what": f"expansion of {ent.text!r}", "reason": answer.reason}
+                    record_error(doc, self.name, message.format(post=post_name(doc), **values))
+                elif answer is not None and (self.cfg["overwrite"] or not ent._.expansion):
                     ent._.expansion = answer
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
@@ -109,7 +159,21 @@ class EntityExpander(Pipe):
         return self
 
     def _annotate(self, docs: Sequence[Doc]) -> None:
+        self.finish(docs, self.begin(docs))
+
+    def begin(self, docs: Sequence[Doc]) -> Optional[Callable[[], List[List[Expansion]]]]:
+        """`start`, with what goes wrong noted on the posts."""
         try:
-            self.set_annotations(docs, self.predict(docs))
+            return self.start(docs)
         except Exception as error:  # whatever a model raises is noted on the posts, and the batch goes on
+            record_failure(self.name, list(docs), error)
+            return None
+
+    def finish(self, docs: Sequence[Doc], wait: Optional[Callable[[], List[List[Expansion]]]]) -> None:
+        """Wait for what `begin` returned and write it on the posts."""
+        if wait is None:
+            return
+        try:
+            self.set_annotations(docs, wait())
+        except Exception as error:
             record_failure(self.name, list(docs), error)

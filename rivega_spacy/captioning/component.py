@@ -1,0 +1,137 @@
+"""`rivega_captioner`: writes `doc._.caption` and `doc._.description`."""
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from spacy.language import Language
+from spacy.tokens import Doc
+from thinc.api import Config
+
+from ..errors import Errors, ImageError, RivegaError
+from ..extensions import record_error
+from ..llm.asking import Asker, Pending, Result
+from ..llm.base import Answer, ChatRequest, LanguageModel, image_ref
+from ..llm.component import AskingPipe, doc_id, note_failure
+from ..llm.prompting import load_prompt, load_reminder
+from ..llm.safety import clean_answer
+from ..llm.store import AnswerStore
+
+default_captioner_config = """
+[model]
+@misc = "rivega.OpenAIChat.v1"
+model = "gpt-4o-mini"
+"""
+DEFAULT_CAPTIONER_MODEL = Config().from_str(default_captioner_config)["model"]
+
+# What is written: its field, the longest answer in tokens, the most words that are taken.
+KINDS: Dict[str, Tuple[int, int]] = {"caption": (60, 40), "description": (350, 300)}
+
+
+@Language.factory(
+    "rivega_captioner",
+    assigns=["doc._.caption", "doc._.description"],
+    default_config={
+        "model": DEFAULT_CAPTIONER_MODEL,
+        "store": None,
+        "fields": ["caption", "description"],
+        "caption_prompt": None,
+        "description_prompt": None,
+        "overwrite": False,
+    },
+)
+def make_captioner(
+    nlp: Language,
+    name: str,
+    model: LanguageModel,
+    store: Optional[AnswerStore],
+    fields: List[str],
+    caption_prompt: Optional[str],
+    description_prompt: Optional[str],
+    overwrite: bool,
+) -> "Captioner":
+    """Construct the component.
+
+    model (LanguageModel): Takes pictures: a vision-language model, or `rivega.TransformersCaptioner.v1`.
+    store (Optional[AnswerStore]): `rivega.AnswerStore.v1`.
+    fields (List[str]): "caption" (one line), "description" (a paragraph), or both.
+    caption_prompt (Optional[str]), description_prompt (Optional[str]): The user's prompt files; None takes the package's.
+    overwrite (bool): Replace what came with the post.
+    """
+    overrides = {"caption": caption_prompt, "description": description_prompt}
+    return Captioner(nlp.vocab, model, name, store=store, fields=fields, prompt_files=overrides, overwrite=overwrite)
+
+
+class Captioner(AskingPipe):
+    """Captions and descriptions of pictures."""
+
+    def __init__(
+        self,
+        vocab: Any,
+        model: LanguageModel,
+        name: str = "rivega_captioner",
+        *,
+        store: Optional[AnswerStore] = None,
+        fields: Sequence[str] = ("caption", "description"),
+        prompt_files: Optional[Dict[str, Optional[str]]] = None,
+        overwrite: bool = False,
+    ) -> None:
+        wrong = [field for field in fields if field not in KINDS]
+        if wrong or not fields:
+            raise RivegaError(Errors.E416.format(field="fields", value=list(fields), wanted=f"some of {', '.join(KINDS)}"))
+        self.vocab = vocab
+        self.name = name
+        self.asker = Asker(model, store, load_reminder())
+        self.prompts = {field: load_prompt(field, (), (prompt_files or {}).get(field)) for field in fields}
+        self.cfg: Dict[str, Any] = {"overwrite": overwrite}
+
+    def start(self, docs: Sequence[Doc]) -> Callable[[], Dict[str, List[Any]]]:
+        """Begin to ask about the pictures of these posts; no post is changed."""
+        images = [self._image(doc) for doc in docs]
+        waiting: Dict[str, Pending] = {}
+        for field in self.prompts:
+            requests = [
+                None if image is None or isinstance(image, str) or not self._wanted(doc, field) else self._request(field, doc, image)
+                for doc, image in zip(docs, images)
+            ]
+            waiting[field] = self.asker.start(requests, partial(_validate, KINDS[field][1]))
+        failures = [image if isinstance(image, str) else None for image in images]
+
+        def wait() -> Dict[str, List[Any]]:
+            return {"failures": failures, **{field: pending.results() for field, pending in waiting.items()}}
+
+        return wait
+
+    def set_annotations(self, docs: Sequence[Doc], answers: Dict[str, List[Any]]) -> None:
+        """Write captions and descriptions; where there is none, the reason."""
+        for doc, failure in zip(docs, answers["failures"]):
+            if failure is not None:
+                record_error(doc, self.name, failure)
+        for field in self.prompts:
+            results: List[Optional[Result]] = answers[field]
+            for doc, result in zip(docs, results):
+                if result is None:
+                    continue
+                if result.text is None:
+                    note_failure(doc, self.name, self.asker, field, result)
+                else:
+                    doc._.set(field, result.text)
+
+    def _wanted(self, doc: Doc, field: str) -> bool:
+        return self.cfg["overwrite"] or not doc._.get(field)
+
+    def _image(self, doc: Doc) -> Any:
+        """The picture to ask about, why it cannot be read, or None where there is none or nothing to ask."""
+        source = doc._.image
+        if source is None or not any(self._wanted(doc, field) for field in self.prompts):
+            return None
+        try:
+            return image_ref(source)
+        except ImageError as error:
+            return str(error)
+
+    def _request(self, field: str, doc: Doc, image: Any) -> ChatRequest:
+        prompt = self.prompts[field]
+        return ChatRequest(prompt.render({}, image=image), KINDS[field][0], field, prompt.version, post=doc_id(doc))
+
+
+def _validate(most_words: int, answer: Answer) -> str:
+    return clean_answer(answer.text or "", most_words=most_words, cut=answer.finish == "length")

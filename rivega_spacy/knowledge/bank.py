@@ -1,0 +1,174 @@
+"""Annotated examples with their features, computed once and kept in one safetensors file."""
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple, Union, runtime_checkable
+
+import numpy as np
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+
+from ..errors import Errors, ImageError, RivegaError
+from ..images import doc_image, read_image
+from .examples import Example, Exclusion
+
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """From posts to vectors.
+
+    name (str): Tells encoders apart: features of one cannot be compared with those of another.
+    """
+
+    name: str
+
+    def __call__(self, docs: Sequence[Doc]) -> np.ndarray:
+        """n posts -> n x d float32."""
+
+
+@runtime_checkable
+class ImageEncoder(Protocol):
+    """From pictures to vectors; `name` as in TextEncoder."""
+
+    name: str
+
+    def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """n pictures, HxWx3 uint8 RGB -> n x d float32."""
+
+
+@dataclass
+class ExampleBank:
+    """m examples and their features.
+
+    examples (List[Example]): m of them.
+    text (ndarray): m x d float32, rows of length 1.
+    image (ndarray): m x e float32, rows of length 1; zero where there is no picture.
+    has_image (ndarray): m bool.
+    encoders (Dict[str, str]): Names of the two encoders.
+    """
+
+    examples: List[Example]
+    text: np.ndarray
+    image: np.ndarray
+    has_image: np.ndarray
+    encoders: Dict[str, str]
+
+    def check(self, text_encoder: TextEncoder, image_encoder: ImageEncoder, *, path: str = "") -> None:
+        """Refuse encoders that these features were not made with (E422); pictures matter only where there are some."""
+        wanted = {"text": text_encoder.name, "image": image_encoder.name}
+        used = ("text", "image") if self.has_image.any() else ("text",)
+        if any(self.encoders[kind] != wanted[kind] for kind in used):
+            raise RivegaError(Errors.E422.format(path=path, found=self.encoders, wanted=wanted))
+
+    def without(self, exclusion: Exclusion) -> "ExampleBank":
+        """The bank without the posts that may not be shown."""
+        kept = {id(example) for example in exclusion.keep(self.examples)}
+        rows = [index for index, example in enumerate(self.examples) if id(example) in kept]
+        examples = [self.examples[index] for index in rows]
+        return ExampleBank(examples, self.text[rows], self.image[rows], self.has_image[rows], self.encoders)
+
+    def save(self, path: Union[str, Path]) -> None:
+        """Write the file: three arrays, and the examples as JSON among the metadata."""
+        from safetensors.numpy import save
+
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        examples = json.dumps([example.to_json() for example in self.examples], ensure_ascii=False)
+        arrays = {"text": self.text, "image": self.image, "has_image": self.has_image.astype("uint8")}
+        data = save(
+            {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+            metadata={"kind": "rivega-examples", "examples": examples, "encoders": json.dumps(self.encoders)},
+        )
+        part = path.with_name(path.name + ".part")
+        part.write_bytes(data)
+        part.replace(path)
+
+
+def load_bank(path: Union[str, Path]) -> ExampleBank:
+    """The file that `rivega examples build` wrote.
+
+    RAISES (RivegaError): E020 missing, E423 unreadable.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise RivegaError(Errors.E020.format(path=path))
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in ("text", "image", "has_image")}
+        rows = json.loads(metadata["examples"])
+        encoders = {kind: str(json.loads(metadata["encoders"])[kind]) for kind in ("text", "image")}
+        examples = [Example(row["text"], row["caption"], row["annotation"], row["id"], row["image"]) for row in rows]
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise RivegaError(Errors.E423.format(path=path, reason=f"{type(error).__name__}: {error}")) from error
+    if any(array.shape[:1] != (len(examples),) for array in arrays.values()):
+        raise RivegaError(Errors.E423.format(path=path, reason="as many features as examples are needed"))
+    return ExampleBank(examples, arrays["text"], arrays["image"], arrays["has_image"].astype(bool), encoders)
+
+
+def encode_examples(
+    examples: Sequence[Example],
+    text_encoder: TextEncoder,
+    image_encoder: ImageEncoder,
+    *,
+    nlp: Optional[Any] = None,
+    batch_size: int = 64,
+    wrong: Optional[List[str]] = None,
+) -> ExampleBank:
+    """Compute the features of annotated examples.
+
+    examples (Sequence[Example]): m of them.
+    nlp (Optional[Any]): A pipeline that encodes their texts first, for `rivega.DocVectors.v1`; None only splits them into words.
+    wrong (Optional[List[str]]): Takes what was wrong with pictures; such an example counts as one without.
+    """
+    texts, images, flags = [], [], []
+    vocab = Vocab()
+    for start in range(0, len(examples), batch_size):
+        batch = examples[start : start + batch_size]
+        texts_here = [example.text for example in batch]
+        docs = list(nlp.pipe(texts_here)) if nlp is not None else [Doc(vocab, words=text.split() or ["-"]) for text in texts_here]
+        pictures: List[Optional[np.ndarray]] = []
+        for example in batch:
+            try:
+                pictures.append(None if example.image is None else read_image(example.image))
+            except ImageError as error:
+                pictures.append(None)
+                if wrong is not None:
+                    wrong.append(str(error))
+        texts.append(unit_rows(text_encoder(docs)))
+        vectors, has = _encode_images(pictures, image_encoder)
+        images.append(vectors)
+        flags.append(has)
+    width = max((array.shape[1] for array in images), default=1)
+    images = [array if array.shape[1] == width else np.zeros((len(array), width), dtype="float32") for array in images]
+    encoders = {"text": text_encoder.name, "image": image_encoder.name}
+    if not texts:
+        return ExampleBank([], np.zeros((0, 1), "float32"), np.zeros((0, 1), "float32"), np.zeros(0, bool), encoders)
+    return ExampleBank(list(examples), np.concatenate(texts), np.concatenate(images), np.concatenate(flags), encoders)
+
+
+def encode_docs(
+    docs: Sequence[Doc], text_encoder: TextEncoder, image_encoder: ImageEncoder
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features of posts: text n x d, picture n x e, has_image n bool. A picture that cannot be read counts as none."""
+    pictures = [doc_image(doc, "examples") for doc in docs]
+    image, has_image = _encode_images(pictures, image_encoder)
+    return unit_rows(text_encoder(docs)), image, has_image
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Rows of length 1; zero rows, and rows with NaN, are zero."""
+    vectors = np.nan_to_num(np.asarray(vectors, dtype="float32"), nan=0.0, posinf=0.0, neginf=0.0)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+
+
+def _encode_images(pictures: Sequence[Optional[np.ndarray]], encoder: ImageEncoder) -> Tuple[np.ndarray, np.ndarray]:
+    has = np.array([picture is not None for picture in pictures], dtype=bool)
+    if not has.any():
+        return np.zeros((len(pictures), 1), dtype="float32"), has
+    vectors = unit_rows(encoder([picture for picture in pictures if picture is not None]))
+    rows = np.zeros((len(pictures), vectors.shape[1]), dtype="float32")
+    rows[has] = vectors
+    return rows, has

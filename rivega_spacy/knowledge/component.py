@@ -1,0 +1,142 @@
+"""`rivega_knowledge`: writes `doc._.knowledge`, the paper's auxiliary refined knowledge z."""
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from spacy.language import Language
+from spacy.tokens import Doc
+from thinc.api import Config
+
+from ..errors import Errors, RivegaError
+from ..extensions import post_name, record_error
+from ..llm.asking import Asker, Result
+from ..llm.base import Answer, ChatRequest, LanguageModel
+from ..llm.component import AskingPipe, doc_id, note_failure
+from ..llm.prompting import load_prompt, load_reminder
+from ..llm.safety import clean_answer
+from ..llm.store import AnswerStore
+from .examples import Example
+from .selection import Selector
+
+default_knowledge_config = """
+[model]
+@misc = "rivega.OpenAIChat.v1"
+model = "gpt-4o-mini"
+
+[examples]
+@misc = "rivega.MSEA.v1"
+n = 5
+"""
+_DEFAULTS = Config().from_str(default_knowledge_config)
+DEFAULT_KNOWLEDGE_MODEL = _DEFAULTS["model"]
+DEFAULT_EXAMPLES = _DEFAULTS["examples"]
+
+FIELDS = ("text", "caption")
+# The recorded answers of the paper's model have 90 words, 210 at most.
+MOST_WORDS = 400
+
+
+@Language.factory(
+    "rivega_knowledge",
+    assigns=["doc._.knowledge"],
+    default_config={
+        "model": DEFAULT_KNOWLEDGE_MODEL,
+        "examples": DEFAULT_EXAMPLES,
+        "store": None,
+        "prompt": None,
+        "max_tokens": 512,
+        "overwrite": False,
+    },
+)
+def make_knowledge(
+    nlp: Language,
+    name: str,
+    model: LanguageModel,
+    examples: Selector,
+    store: Optional[AnswerStore],
+    prompt: Optional[str],
+    max_tokens: int,
+    overwrite: bool,
+) -> "KnowledgeRefiner":
+    """Construct the component.
+
+    model (LanguageModel): Who is asked.
+    examples (Selector): `rivega.MSEA.v1`, `rivega.FixedExamples.v1` or `rivega.NoExamples.v1` (Table VI).
+    store (Optional[AnswerStore]): `rivega.AnswerStore.v1`.
+    prompt (Optional[str]): The user's prompt file; None takes the package's.
+    max_tokens (int): Length limit of an answer.
+    overwrite (bool): Replace knowledge that came with the post.
+    """
+    return KnowledgeRefiner(
+        nlp.vocab, model, examples, name, store=store, prompt_file=prompt, max_tokens=max_tokens, overwrite=overwrite
+    )
+
+
+class KnowledgeRefiner(AskingPipe):
+    """Heuristic enhanced generation: head, in-context examples, the post (paper, section IV-B c)."""
+
+    def __init__(
+        self,
+        vocab: Any,
+        model: LanguageModel,
+        examples: Selector,
+        name: str = "rivega_knowledge",
+        *,
+        store: Optional[AnswerStore] = None,
+        prompt_file: Optional[str] = None,
+        max_tokens: int = 512,
+        overwrite: bool = False,
+    ) -> None:
+        if max_tokens < 1:
+            raise RivegaError(Errors.E416.format(field="max_tokens", value=max_tokens, wanted="1 or more"))
+        self.vocab = vocab
+        self.name = name
+        self.examples = examples
+        self.asker = Asker(model, store, load_reminder())
+        self.prompts = {"knowledge": load_prompt("knowledge", FIELDS, prompt_file)}
+        self.cfg: Dict[str, Any] = {"overwrite": overwrite, "max_tokens": max_tokens}
+
+    def start(self, docs: Sequence[Doc]) -> Callable[[], Tuple[List[Optional[Result]], List[str]]]:
+        """Begin to ask about these posts; no post is changed."""
+        asked = [doc for doc in docs if self._wanted(doc)]
+        chosen, problem = self._choose(asked)
+        by_doc = {id(doc): examples for doc, examples in zip(asked, chosen)}
+        requests = [self._request(doc, by_doc[id(doc)]) if id(doc) in by_doc else None for doc in docs]
+        pending = self.asker.start(requests, _validate)
+        problems = [problem if id(doc) in by_doc else "" for doc in docs]
+
+        def wait() -> Tuple[List[Optional[Result]], List[str]]:
+            return pending.results(), problems
+
+        return wait
+
+    def set_annotations(self, docs: Sequence[Doc], answers: Tuple[List[Optional[Result]], List[str]]) -> None:
+        """Write the knowledge; where there is none, the reason."""
+        for doc, result, problem in zip(docs, *answers):
+            if problem:
+                record_error(doc, self.name, Errors.E425.format(post=post_name(doc), reason=problem))
+            if result is None:
+                continue
+            if result.text is None:
+                note_failure(doc, self.name, self.asker, "knowledge", result)
+            else:
+                doc._.knowledge = result.text
+
+    def _wanted(self, doc: Doc) -> bool:
+        return bool(doc.text.strip()) and (self.cfg["overwrite"] or not doc._.knowledge)
+
+    def _choose(self, docs: Sequence[Doc]) -> Tuple[List[List[Example]], str]:
+        """In-context examples for each post; none, with the reason, where they cannot be selected."""
+        try:
+            return self.examples(docs), ""
+        except Exception as error:  # encoders run foreign code; a prompt without examples is better than no prompt
+            return [[] for _ in docs], f"{type(error).__name__}: {error}"
+
+    def _request(self, doc: Doc, examples: Sequence[Example]) -> ChatRequest:
+        prompt = self.prompts["knowledge"]
+        values = {"text": doc.text, "caption": doc._.caption or "no picture"}
+        shown = [{"text": example.text, "caption": example.caption, "answer": example.answer} for example in examples]
+        messages = prompt.render(values, examples=shown)
+        return ChatRequest(messages, self.cfg["max_tokens"], "knowledge", prompt.version, post=doc_id(doc))
+
+
+def _validate(answer: Answer) -> str:
+    return clean_answer(answer.text or "", most_words=MOST_WORDS, cut=answer.finish == "length")

@@ -1,0 +1,1 @@
+"""Language models as the bridge (paper, section IV): clients behind one interface, the answer store, prompts, safety."""

@@ -1,0 +1,265 @@
+"""Asking: the store first, then the model; every answer kept as it comes, an unusable one asked again once."""
+import json
+import threading
+import time
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+
+from .base import Answer, ChatRequest, LanguageModel, answer_key, prompt_key
+from .safety import InvalidAnswer, shorten
+from .store import AnswerStore, Record
+
+# Where another process asks the same question, its answer is looked for at this interval.
+POLL_SECONDS = 0.05
+# From an answer to what is kept of it; raises InvalidAnswer.
+Validator = Callable[[Answer], str]
+
+
+class Result(NamedTuple):
+    """What asking came to.
+
+    text (Optional[str]): The validated answer, or None.
+    reason (str): Why there is none.
+    unusable (bool): The model did answer, twice, and neither answer could be used.
+    """
+
+    text: Optional[str]
+    reason: str = ""
+    unusable: bool = False
+
+
+@dataclass
+class Counts:
+    """What was done so far, for the summary of a run."""
+
+    questions: int = 0
+    stored: int = 0
+    asked: int = 0
+    failed: int = 0
+    unusable: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, **values: int) -> None:
+        """Count."""
+        with self.lock:
+            for name, value in values.items():
+                setattr(self, name, getattr(self, name) + value)
+
+
+class Asker:
+    """A model with its store.
+
+    model (LanguageModel): Who is asked.
+    store (Optional[AnswerStore]): Where answers are kept; None keeps none.
+    reminder (str): Said after an answer that could not be used.
+    """
+
+    def __init__(self, model: LanguageModel, store: Optional[AnswerStore], reminder: str) -> None:
+        self.model = model
+        self.store = None if model.recorded else store
+        self.reminder = reminder
+        self.counts = Counts()
+
+    def __getstate__(self) -> Dict[str, object]:
+        return {"model": self.model, "store": self.store, "reminder": self.reminder}
+
+    def __setstate__(self, state: Dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self.counts = Counts()
+
+    def start(self, requests: Sequence[Optional[ChatRequest]], validate: Validator) -> "Pending":
+        """Begin to answer; what the store knows is not asked.
+
+        requests (Sequence[Optional[ChatRequest]]): Questions; None where there is nothing to ask.
+        validate (Validator): From an answer to what is kept of it.
+        RETURNS (Pending): Its `results` waits.
+        """
+        return Pending(self, list(requests), validate)
+
+
+class Pending:
+    """Questions under way."""
+
+    def __init__(self, asker: Asker, requests: List[Optional[ChatRequest]], validate: Validator) -> None:
+        self.asker = asker
+        self.requests = requests
+        self.validate = validate
+        self.round = _Round(asker, [request for request in requests if request is not None])
+
+    def results(self) -> List[Optional[Result]]:
+        """Wait for all answers.
+
+        RETURNS (List[Optional[Result]]): In the order of the requests; None where there was none.
+        """
+        first = self.round.answers()
+        results: Dict[str, Result] = {}
+        again: Dict[str, ChatRequest] = {}
+        for key, answer in first.items():
+            result = self._judge(answer)
+            if result.unusable:
+                again[key] = self.round.requests[key].again(self.asker.reminder)
+            results[key] = result
+        if again:
+            self.round, former = _Round(self.asker, list(again.values())), self.round
+            second = self.round.answers()
+            for key, request in again.items():
+                result = self._judge(second[self.round.key(request)])
+                if result.text is not None or not result.unusable:
+                    results[key] = result
+            self.round = former
+        counts = self.asker.counts
+        counts.add(failed=sum(r.text is None and not r.unusable for r in results.values()))
+        counts.add(unusable=sum(r.unusable for r in results.values()))
+        return [None if request is None else results[self.round.key(request)] for request in self.requests]
+
+    def cancel(self) -> None:
+        """Drop the questions that nobody has begun to answer."""
+        self.round.cancel()
+
+    def _judge(self, answer: Answer) -> Result:
+        if answer.text is None:
+            return Result(None, shorten(answer.error))
+        try:
+            return Result(self.validate(answer))
+        except InvalidAnswer as error:
+            return Result(None, shorten(str(error)), unusable=True)
+
+
+class _Round:
+    """One question each: looked up, claimed, asked, kept."""
+
+    def __init__(self, asker: Asker, requests: List[ChatRequest]) -> None:
+        self.asker = asker
+        self.identity = asker.model.identity()
+        self.keys: Dict[int, str] = {}
+        # The same question of several posts is one question.
+        self.requests: Dict[str, ChatRequest] = {}
+        self.questions: Dict[str, str] = {}
+        for request in requests:
+            question = prompt_key(request)
+            key = answer_key(self.identity, question)
+            self.keys[id(request)] = key
+            self.requests.setdefault(key, request)
+            self.questions[key] = question
+        asker.counts.add(questions=len(self.requests))
+        self.found: Dict[str, Answer] = {}
+        self.futures: Dict[str, "Future[Answer]"] = {}
+        self.elsewhere: List[str] = []
+        missing = list(self.requests)
+        if asker.store is not None and missing:
+            self.found = asker.store.get_many(missing)
+            asker.counts.add(stored=len(self.found))
+            missing = [key for key in missing if key not in self.found]
+            mine = set(asker.store.claim(missing)) if missing else set()
+            self.elsewhere = [key for key in missing if key not in mine]
+            missing = [key for key in missing if key in mine]
+        self._submit(missing)
+
+    def key(self, request: ChatRequest) -> str:
+        """The key of one of the requests given."""
+        return self.keys[id(request)]
+
+    def answers(self) -> Dict[str, Answer]:
+        """Wait for all of them."""
+        answers = dict(self.found)
+        for key in list(self.futures):
+            answers[key] = self._wait(key)
+        store = self.asker.store
+        while self.elsewhere and store is not None:
+            found = store.get_many(self.elsewhere)
+            self.asker.counts.add(stored=len(found))
+            answers.update(found)
+            left = [key for key in self.elsewhere if key not in found]
+            # What another process gave up, by failing or by dying, is ours now.
+            mine = store.claim(left) if left else []
+            self.elsewhere = [key for key in left if key not in set(mine)]
+            self._submit(mine)
+            for key in mine:
+                answers[key] = self._wait(key)
+            if self.elsewhere:
+                time.sleep(POLL_SECONDS)
+        return answers
+
+    def cancel(self) -> None:
+        """Drop what has not begun."""
+        for future in self.futures.values():
+            future.cancel()
+
+    def _wait(self, key: str) -> Answer:
+        try:
+            return self.futures[key].result()
+        except CancelledError:
+            return Answer(None, error="it was cancelled")
+
+    def _submit(self, keys: List[str]) -> None:
+        if not keys:
+            return
+        try:
+            futures = self.asker.model.submit([self.requests[key] for key in keys])
+        except BaseException:
+            if self.asker.store is not None:
+                self.asker.store.release(keys)
+            raise
+        for key, future in zip(keys, futures):
+            self.futures[key] = self._kept(key, future)
+
+    def _kept(self, key: str, future: "Future[Answer]") -> "Future[Answer]":
+        """The future of the answer once it is in the store."""
+        kept = _Chained(future)
+
+        def done(source: "Future[Answer]") -> None:
+            # Runs in the model's thread: the answer is on disk before anybody sees it.
+            try:
+                answer = Answer(None, error="it was cancelled") if source.cancelled() else source.result()
+                answer = self._keep(key, answer)
+            except Exception as error:  # a future without a result would make its reader wait for ever
+                answer = Answer(None, error=f"{type(error).__name__}: {error}")
+            kept.set_result(answer)
+
+        future.add_done_callback(done)
+        return kept
+
+    def _keep(self, key: str, answer: Answer) -> Answer:
+        store, counts = self.asker.store, self.asker.counts
+        if answer.text is None:
+            if store is not None:
+                store.release([key])
+            return answer
+        if self.asker.model.recorded:
+            counts.add(stored=1)
+        else:
+            counts.add(asked=1, input_tokens=answer.input_tokens, output_tokens=answer.output_tokens)
+        if store is not None:
+            request = self.requests[key]
+            record = Record(
+                key=key,
+                question=self.questions[key],
+                model=self.asker.model.name,
+                identity=json.dumps(self.identity, sort_keys=True),
+                prompt=request.prompt,
+                version=request.version,
+                post=request.post,
+                entity=request.entity,
+                attempt=request.attempt,
+                text=answer.text,
+                finish=answer.finish,
+                input_tokens=answer.input_tokens,
+                output_tokens=answer.output_tokens,
+                created=time.time(),
+            )
+            store.put(record)
+        return answer
+
+
+class _Chained(Future):
+    """A future that follows another one; cancelling it cancels that."""
+
+    def __init__(self, source: "Future[Answer]") -> None:
+        super().__init__()
+        self.source = source
+
+    def cancel(self) -> bool:
+        return self.source.cancel()

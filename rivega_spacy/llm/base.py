@@ -1,0 +1,158 @@
+"""The small interface that all language models share: a request in, the future of an answer out."""
+import hashlib
+import json
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple, Union, runtime_checkable
+
+from ..errors import Errors, ImageError
+from ..images import describe_source, image_for_storage
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """A picture that goes with a message; it is opened only when the question is really asked.
+
+    source (Union[str, bytes]): A path or an encoded picture, as `doc._.image` returns it.
+    digest (str): SHA-256 of the encoded picture: equal on every machine, whatever the file is called.
+    """
+
+    source: Union[str, bytes]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a chat.
+
+    role (str): "system" or "user".
+    text (str): What is said.
+    images (Tuple[ImageRef, ...]): Pictures shown with it.
+    """
+
+    role: str
+    text: str
+    images: Tuple[ImageRef, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One question.
+
+    messages (Tuple[Message, ...]): The full prompt.
+    max_tokens (int): Length limit of the answer.
+    prompt (str): Which prompt it is made from: "caption", "description", "knowledge" or "expansion".
+    version (str): Version of that prompt, from its text and from the code that fills it.
+    post (str), entity (str): What it is about: for recorded answers and for people who read the store; no part of the key.
+    attempt (int): 0, or 1 where the first answer was not usable.
+    """
+
+    messages: Tuple[Message, ...]
+    max_tokens: int
+    prompt: str
+    version: str
+    post: str = ""
+    entity: str = ""
+    attempt: int = 0
+
+    def again(self, reminder: str) -> "ChatRequest":
+        """The same question once more, with a reminder of how to answer."""
+        last = self.messages[-1]
+        messages = (*self.messages[:-1], replace(last, text=f"{last.text}\n\n{reminder}"))
+        return replace(self, messages=messages, attempt=self.attempt + 1)
+
+    def tokens(self) -> int:
+        """What it will cost at most, roughly: four bytes of prompt a token, 800 tokens a picture, and the whole answer."""
+        return self.prompt_tokens() + self.max_tokens
+
+    def prompt_tokens(self) -> int:
+        """The prompt's share of `tokens`."""
+        size = sum(len(message.text.encode("utf8", "replace")) // 4 + 800 * len(message.images) + 8 for message in self.messages)
+        return max(1, size)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.
+
+    text (Optional[str]): The answer as the model wrote it, or None.
+    error (str): Why there is none; "" where there is one.
+    finish (str): "stop", or "length" where the limit cut it.
+    input_tokens (int), output_tokens (int): As the server counted them, or estimated where it did not.
+    cached (bool): Whether it came from the store.
+    """
+
+    text: Optional[str]
+    error: str = ""
+    finish: str = "stop"
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached: bool = False
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """What `rivega.OpenAIChat.v1` and the others return.
+
+    name (str): The source's name, for people and for the store.
+    recorded (bool): True where the answers were recorded earlier; they are not stored again.
+    """
+
+    name: str
+    recorded: bool
+
+    def identity(self) -> Dict[str, Any]:
+        """Everything but the prompt that shapes its answers, as JSON values; part of the store's key."""
+
+    def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+        """Begin to answer. A future never raises: what goes wrong is an Answer with `error`."""
+
+    def close(self) -> None:
+        """Let go of threads and connections."""
+
+
+def image_ref(value: Any) -> ImageRef:
+    """A picture ready for a message.
+
+    value (Union[str, Path, bytes]): What `doc._.image` returns.
+    RETURNS (ImageRef): With the digest of its content.
+    RAISES (ImageError): E001 where the file is missing, E003 where it cannot be read.
+    """
+    source = image_for_storage(value)
+    data = source
+    if isinstance(source, str):
+        try:
+            data = Path(source).read_bytes()
+        except FileNotFoundError as error:
+            raise ImageError(Errors.E001.format(source=describe_source(source))) from error
+        except OSError as error:
+            raise ImageError(Errors.E003.format(source=describe_source(source), reason=error.strerror or error)) from error
+    return ImageRef(source, hashlib.sha256(data).hexdigest())
+
+
+def prompt_key(request: ChatRequest) -> str:
+    """Hash of the question alone, whoever answers it: 64 hexadecimal digits."""
+    messages = [[message.role, message.text, [image.digest for image in message.images]] for message in request.messages]
+    return _digest([messages, request.max_tokens, request.prompt, request.version, request.attempt])
+
+
+def answer_key(identity: Dict[str, Any], question: str) -> str:
+    """Hash of everything that shapes an answer: 64 hexadecimal digits.
+
+    identity (Dict[str, Any]): Of the model.
+    question (str): From `prompt_key`.
+    """
+    return _digest([identity, question])
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def finished(answer: Answer) -> "Future[Answer]":
+    """A future that is done."""
+    future: "Future[Answer]" = Future()
+    future.set_result(answer)
+    return future

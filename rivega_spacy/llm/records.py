@@ -1,0 +1,69 @@
+"""Recorded answers in files: what `rivega store export` writes."""
+import gzip
+import json
+from pathlib import Path
+from typing import Any, Dict, Iterator, Tuple, Union
+
+from ..errors import Errors, RivegaError
+from .store import Record
+
+_WANTED = {"text": str, "model": str, "prompt": str, "version": str, "post": str, "entity": str, "finish": str}
+_COUNTS = ("attempt", "input_tokens", "output_tokens")
+_HEX = set("0123456789abcdef")
+
+
+def read_lines(path: Union[str, Path]) -> Iterator[Tuple[int, Union[Dict[str, Any], str]]]:
+    """Objects of a JSON lines file (gzipped where the name ends in .gz).
+
+    YIELDS (Tuple[int, Union[Dict[str, Any], str]]): The line's number with its object, or with what is wrong with it.
+    RAISES (RivegaError): E020 where there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RivegaError(Errors.E020.format(path=path))
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf8", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                yield number, str(error)
+                continue
+            yield number, value if isinstance(value, dict) else f"it is a {type(value).__name__}"
+
+
+def read_records(path: Union[str, Path]) -> Iterator[Union[Record, str]]:
+    """Rows of an exported store.
+
+    path (Union[str, Path]): JSON lines.
+    YIELDS (Union[Record, str]): A row, or E413 where a line is none.
+    """
+    for number, row in read_lines(path):
+        reason = row if isinstance(row, str) else _reason(row)
+        if reason:
+            yield Errors.E413.format(path=path, line=number, reason=reason)
+        else:
+            assert isinstance(row, dict)
+            values = {**row, "identity": json.dumps(row["identity"], sort_keys=True), "created": float(row["created"])}
+            yield Record(**{name: values[name] for name in Record._fields})
+
+
+def _reason(row: Dict[str, Any]) -> str:
+    """Why a line is no row; "" where it is one."""
+    for name in ("key", "question"):
+        value = row.get(name)
+        if not (isinstance(value, str) and len(value) == 64 and set(value) <= _HEX):
+            return f"`{name}` is not a SHA-256 in hexadecimal"
+    for name, kind in _WANTED.items():
+        if not isinstance(row.get(name), kind):
+            return f"`{name}` is not a string"
+    for name in _COUNTS:
+        value = row.get(name)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
+            return f"`{name}` is not a count"
+    created = row.get("created")
+    if isinstance(created, bool) or not isinstance(created, (int, float)) or not 0 <= created < 1e12:
+        return "`created` is not a time"
+    return "" if isinstance(row.get("identity"), dict) else "`identity` is not an object"

@@ -1,0 +1,100 @@
+"""`rivega.Replay.v1`: answers that were recorded earlier, from an answer store or from JSON lines."""
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from ..errors import Errors, RivegaError
+from .base import Answer, ChatRequest, finished, prompt_key
+from .records import read_lines
+from .store import AnswerStore
+
+# Prompt -> the fields of a post that hold its recorded answer, the first one that is there.
+POST_FIELDS = {"knowledge": ("knowledge",), "caption": ("caption", "caption_blip2"), "description": ("description", "description_owl")}
+_SQLITE = b"SQLite format 3\x00"
+
+
+def make_replay(path: str, name: str = "replay", source: Optional[str] = None) -> "Replay":
+    """`rivega.Replay.v1`.
+
+    path (str): An answer store, or JSON lines (gzipped where the name ends in .gz): what `rivega store export` wrote; or posts with
+        `id` and `knowledge`, `caption`, `description`; or entities with `id`, `text` and `expansion`.
+    name (str): What this source is called in enriched files.
+    source (Optional[str]): Where the recording holds several models' answers, the one to take; None takes any.
+    """
+    return Replay(path, name=name, source=source)
+
+
+class Replay:
+    """Answers by question, or by post. Of posts in JSON lines all answers are held in memory; a store stays on disk."""
+
+    recorded = True
+
+    def __init__(self, path: str, *, name: str = "replay", source: Optional[str] = None) -> None:
+        self.path = str(path)
+        self.name = name
+        self.source = source
+        if not Path(path).is_file():
+            raise RivegaError(Errors.E020.format(path=path))
+        with open(path, "rb") as file:
+            is_store = file.read(len(_SQLITE)) == _SQLITE
+        self.store = AnswerStore(path) if is_store else None
+        self._lines: Optional[_Lines] = None
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**self.__dict__, "_lines": None}
+
+    def identity(self) -> Dict[str, Any]:
+        """Only for people: recorded answers are not stored again."""
+        return {"client": "replay", "name": self.name}
+
+    def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+        """The recorded answers; where there is none, an Answer that says so."""
+        questions = [prompt_key(request) for request in requests]
+        missing = Answer(None, error=Errors.E414)
+        if self.store is not None:
+            found = self.store.find(questions, self.source)
+            return [finished(found.get(question, missing)) for question in questions]
+        if self._lines is None:
+            self._lines = _Lines(self.path, self.source)
+        return [finished(self._lines.find(question, request) or missing) for question, request in zip(questions, requests)]
+
+    def close(self) -> None:
+        """Close the store."""
+        if self.store is not None:
+            self.store.close()
+
+
+class _Lines:
+    """Recorded answers of a JSON lines file."""
+
+    def __init__(self, path: str, source: Optional[str]) -> None:
+        self.by_question: Dict[str, str] = {}
+        self.by_post: Dict[Tuple[str, str, str], str] = {}
+        for _, row in read_lines(path):
+            if isinstance(row, str):
+                continue
+            if isinstance(row.get("question"), str) and isinstance(row.get("text"), str):
+                if source is None or row.get("model") == source:
+                    self.by_question[row["question"]] = row["text"]
+            elif row.get("id") is not None:
+                self._add_post(str(row["id"]), row, source)
+
+    def find(self, question: str, request: ChatRequest) -> Optional[Answer]:
+        """The answer to a question, or to its prompt about that post."""
+        text = self.by_question.get(question)
+        if text is None and request.post:
+            text = self.by_post.get((request.post, request.prompt, request.entity))
+        return None if text is None else Answer(text, cached=True)
+
+    def _add_post(self, post: str, row: Dict[str, Any], source: Optional[str]) -> None:
+        named = row.get("knowledge_by_model")
+        if source is not None and isinstance(named, dict):
+            if isinstance(named.get(source), str):
+                self.by_post[post, "knowledge", ""] = named[source]
+        else:
+            for prompt, fields in POST_FIELDS.items():
+                text = next((row[field] for field in fields if isinstance(row.get(field), str) and row[field]), None)
+                if text is not None:
+                    self.by_post.setdefault((post, prompt, ""), text)
+        if isinstance(row.get("expansion"), str) and isinstance(row.get("text"), str):
+            self.by_post.setdefault((post, "expansion", row["text"]), row["expansion"])

@@ -1,0 +1,173 @@
+"""Untrusted words on their way into a prompt, and the model's words on their way out.
+
+A post and the caption of its picture are data, whatever they say. They enter a prompt on one line, between << and >>, which cannot
+occur within them: neither can a line break, so a forged "Answer:" or "Question:" never begins a line, nor can the angle brackets
+that special tokens and markup are made of.
+"""
+import re
+import unicodedata
+from typing import Optional
+
+# Bump it when `clean_untrusted`, `quote` or `clean_answer` change: it is part of every prompt's version.
+SAFETY_VERSION = "1"
+OPEN, CLOSE = "<<", ">>"
+# Emoji need VS15 and VS16; the other variation selectors are invisible and can carry hidden text.
+_KEPT_SELECTORS = {"\ufe0e", "\ufe0f"}
+_ANGLES = str.maketrans({"<": "‹", ">": "›", "＜": "‹", "＞": "›", "«": "‹", "»": "›", "⟪": "‹", "⟫": "›", "《": "‹", "》": "›"})
+# Control words of chat templates in square brackets: [INST], [/INST], [SYSTEM_PROMPT], [IMG] ...
+_BRACKET_TOKEN = re.compile(r"\[(/?[A-Z][A-Z_]{1,30})\]")
+_MOST_MARKS = 3
+
+
+class InvalidAnswer(ValueError):
+    """An answer that cannot be used; its text says why."""
+
+
+def clean_untrusted(text: str, limit: int) -> str:
+    """One line of visible characters without angle brackets.
+
+    text (str): From a post, a caption, a picture's description.
+    limit (int): Longest result in characters; what is cut is marked with "…".
+    RETURNS (str): Control, zero-width, bidirectional, private and unassigned characters are gone, white space is single spaces.
+    """
+    # Nothing beyond can reach the result but from behind invisible characters: do not work through megabytes.
+    text = unicodedata.normalize("NFC", text[: 8 * limit])
+    kept, marks = [], 0
+    for character in text:
+        category = unicodedata.category(character)
+        if category[0] == "Z" or character in "\t\n\r\v\f":
+            kept.append(" ")
+            marks = 0
+        elif category[0] == "C":
+            continue
+        elif category == "Mn":
+            marks += 1
+            code = ord(character)
+            selector = (0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF) and character not in _KEPT_SELECTORS
+            if marks <= _MOST_MARKS and not selector:
+                kept.append(character)
+        else:
+            kept.append(character)
+            marks = 0
+    line = " ".join("".join(kept).split()).translate(_ANGLES)
+    line = _BRACKET_TOKEN.sub(r"(\1)", line)
+    if len(line) > limit:
+        head = line[: limit - 2]
+        # At a word's end where there is one near.
+        space = head.rfind(" ", max(0, limit - 80))
+        line = (head[:space] if space > 0 else head) + " …"
+    return line
+
+
+def quote(text: str, limit: int) -> str:
+    """Untrusted text between the delimiters: "<< the text >>"."""
+    return f"{OPEN} {clean_untrusted(text, limit)} {CLOSE}"
+
+
+_THOUGHT = re.compile(r"(?is)<(think|thinking|reasoning)>.*?</\1>")
+_OPEN_THOUGHT = re.compile(r"(?i)</?(think|thinking|reasoning)>")
+_FENCE = re.compile(r"(?m)^\s*(?:```|~~~)[\w-]*\s*$")
+# A model that goes on after its answer writes the next question itself.
+_CONTINUES = re.compile(r"(?im)\n\s*(?:Text|Image|Background|Question|Example|User|Human|System)\s*:")
+_LABEL = re.compile(r"(?i)^\s*(?:Answer|Response|Output|Assistant)\s*:\s*")
+_CHATTER = re.compile(
+    r"(?i)^(?:(?:sure(?: thing)?|certainly|of course|okay|ok|absolutely|great(?: question)?|no problem|gladly)\b[^.:!\n]{0,60}[.:!,]"
+    r"|(?:here(?: is|'s|’s| are)|below (?:is|are)|based on the (?:provided|given)|i(?:'d| would) be happy)\b[^.:!\n]{0,120}:"
+    r"|i hope this helps[.!]?)\s*"
+)
+_FAREWELL = re.compile(
+    r"(?i)\s*(?:let me know if|i hope this helps|is there anything else|feel free to|please let me know|if you (?:have|need) (?:any|more)|"
+    r"would you like me to)[^.!?\n]{0,200}[.!?]?\s*$"
+)
+_REFUSAL = re.compile(
+    r"(?i)^(?:i['’]?m (?:very |really )?sorry|i am sorry|sorry[,.!]|i apologi[sz]e|as an? (?:ai|large language|language)\b|"
+    r"i (?:can(?:not|['’]t| not)|am (?:not able|unable)|['’]m (?:not able|unable)|won['’]t)\b)"
+)
+_IMAGE_LINK = re.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)")
+_LINK = re.compile(r"\[([^\]\n]*)\]\((?:https?:|mailto:|/|#)[^)\n]*\)")
+_URL = re.compile(r"(?i)\bhttps?://\S+")
+_TAG = re.compile(r"<[/!?]?[A-Za-z|][^<>]{0,300}>|<\||\|>|<<|>>|\[/?INST\]")
+_ENTITY_TAG = re.compile(r"(?i)&(?:lt|gt|#0*6[02]|#x0*3[ce]);")
+_SENTENCE_END = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s+[\"'“‘(]*[A-Z0-9]|\s*$)")
+_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Prof|Sen|Gov|Rep|Gen|Lt|Col|Sgt|Jr|Sr|vs|No|Inc|Ltd|Co|Corp|e\.g|i\.e)|\b[A-Z])\.$")
+
+
+def clean_answer(text: str, *, most_words: int, one_sentence: bool = False, cut: bool = False) -> str:
+    """A model's answer, fit to be kept.
+
+    text (str): As the model wrote it.
+    most_words (int): An answer of more words is refused (after it was trimmed to one sentence, where that is asked).
+    one_sentence (bool): Keep the first sentence only.
+    cut (bool): The model was stopped by its length limit: an unfinished last sentence is dropped.
+    RETURNS (str): One line of plain text: no chatter around it, no Markdown, no control characters.
+    RAISES (InvalidAnswer): Where nothing is left, it is too long, a refusal, holds markup, or only repeats itself.
+    """
+    text = _THOUGHT.sub(" ", text[:50_000])
+    if _OPEN_THOUGHT.search(text):
+        raise InvalidAnswer("it is unfinished thought, not an answer")
+    text = "".join(c for c in text if c in "\n\t\r" or (unicodedata.category(c)[0] != "C" and c != "\ufffd"))
+    text = _FENCE.sub("", text.replace("\r", "\n")).strip()
+    text = _LABEL.sub("", text)
+    text = _CONTINUES.split("\n" + text if _CONTINUES.match("\n" + text) else text)[0].strip()
+    for _ in range(3):
+        text = _LABEL.sub("", _CHATTER.sub("", text)).strip()
+    text = _FAREWELL.sub("", text).strip()
+    if _REFUSAL.match(text):
+        raise InvalidAnswer("it is a refusal")
+    text = _plain(text)
+    if _TAG.search(text) or _ENTITY_TAG.search(text):
+        raise InvalidAnswer("it holds markup")
+    if cut and not one_sentence:
+        text = _whole_sentences(text)
+    if one_sentence:
+        text = first_sentence(text)
+    text = _unquote(text)
+    words = text.split()
+    if not any(c.isalpha() for c in text):
+        raise InvalidAnswer("it is empty")
+    if len(words) > most_words or len(text) > 12 * most_words + 40:
+        raise InvalidAnswer(f"it has {len(words)} words and {len(text)} characters, more than {most_words} words may have")
+    if len(words) >= 24 and len({word.lower() for word in words}) * 6 < len(words):
+        raise InvalidAnswer("it repeats itself")
+    return text
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a line; all of it where it has no end. "Mr.", "U.S." and initials end none."""
+    for match in _SENTENCE_END.finditer(text):
+        sentence = text[: match.end()]
+        if not _ABBREVIATION.search(sentence) or match.end() == len(text):
+            return sentence.strip()
+    return text.strip()
+
+
+def _whole_sentences(text: str) -> str:
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    return text[: ends[-1]].strip() if ends else text
+
+
+def _plain(text: str) -> str:
+    """Markdown taken off, everything on one line."""
+    text = _IMAGE_LINK.sub(r"\1", text)
+    text = _LINK.sub(r"\1", text)
+    text = _URL.sub("", text)
+    lines = []
+    for line in text.split("\n"):
+        line = re.sub(r"^\s*(?:#{1,6}\s+|[-*•+]\s+|>\s+)", "", line)
+        lines.append(line)
+    text = " ".join(" ".join(lines).split())
+    text = re.sub(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", r"\2", text)
+    text = re.sub(r"(?<![\w*])\*(?=\S)([^*]+?)(?<=\S)\*(?![\w*])", r"\1", text)
+    return text.replace("`", "")
+
+
+def _unquote(text: str) -> str:
+    pairs = {'"': '"', "“": "”", "'": "'", "«": "»"}
+    while len(text) >= 2 and pairs.get(text[0]) == text[-1] and text[0] not in text[1:-1]:
+        text = text[1:-1].strip()
+    return text
+
+
+def shorten(reason: Optional[str]) -> str:
+    """A reason short enough for a note on a post."""
+    return clean_untrusted(reason or "", 300)

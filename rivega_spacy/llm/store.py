@@ -1,0 +1,340 @@
+"""`rivega.AnswerStore.v1`: every answer once, in one SQLite file that several processes may share and `kill -9` cannot damage.
+
+An answer is committed the moment it arrives (write-ahead log, so a killed process loses nothing that was committed). Before a
+question is asked it is claimed; another process that wants the same answer waits for it instead of paying twice. A claim of a
+process that died counts for nothing.
+"""
+import json
+import os
+import socket
+import sqlite3
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+from ..errors import Errors, RivegaError
+from .base import Answer
+
+APPLICATION_ID = 0x52695645
+LAYOUT = 1
+# Claims of another machine cannot be checked: they lapse.
+LEASE = 15 * 60.0
+_CHUNK = 400
+_LAYOUT = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY, question TEXT NOT NULL, model TEXT NOT NULL, identity TEXT NOT NULL, prompt TEXT NOT NULL,
+    version TEXT NOT NULL, post TEXT NOT NULL, entity TEXT NOT NULL, attempt INTEGER NOT NULL, text TEXT NOT NULL,
+    finish TEXT NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, created REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS by_question ON answers (question, model);
+CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL, since REAL NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Record(NamedTuple):
+    """One row: an answer and what it answers."""
+
+    key: str
+    question: str
+    model: str
+    identity: str
+    prompt: str
+    version: str
+    post: str
+    entity: str
+    attempt: int
+    text: str
+    finish: str
+    input_tokens: int
+    output_tokens: int
+    created: float
+
+    def answer(self) -> Answer:
+        """As the store gives it back."""
+        return Answer(self.text, finish=self.finish, input_tokens=self.input_tokens, output_tokens=self.output_tokens, cached=True)
+
+
+_FIELDS = ", ".join(Record._fields)
+_MARKS = ", ".join("?" * len(Record._fields))
+
+
+def make_store(path: str) -> "AnswerStore":
+    """`rivega.AnswerStore.v1`.
+
+    path (str): The file; made where there is none.
+    """
+    return AnswerStore(path)
+
+
+class AnswerStore:
+    """Answers by the hash of all that shaped them.
+
+    path (Union[str, Path]): The SQLite file. It is opened when first used, once a process.
+    patience (float): Seconds to wait for another process that is writing.
+    """
+
+    def __init__(self, path: Union[str, Path], *, patience: float = 60.0) -> None:
+        self.path = str(path)
+        self.patience = patience
+        self._connection: Optional[sqlite3.Connection] = None
+        self._pid = 0
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {"path": self.path, "patience": self.patience}
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        self.__init__(state["path"], patience=state["patience"])  # type: ignore[misc]
+
+    def get_many(self, keys: Sequence[str]) -> Dict[str, Answer]:
+        """The answers that are there.
+
+        keys (Sequence[str]): From `answer_key`.
+        RETURNS (Dict[str, Answer]): Only of those that have one.
+        """
+        found: Dict[str, Answer] = {}
+        with self._open() as connection:
+            for start in range(0, len(keys), _CHUNK):
+                chunk = list(keys[start : start + _CHUNK])
+                marks = ", ".join("?" * len(chunk))
+                rows = connection.execute(
+                    f"SELECT key, text, finish, input_tokens, output_tokens FROM answers WHERE key IN ({marks})", chunk
+                )
+                for key, text, finish, input_tokens, output_tokens in rows:
+                    found[key] = Answer(text, finish=finish, input_tokens=input_tokens, output_tokens=output_tokens, cached=True)
+        return found
+
+    def claim(self, keys: Iterable[str]) -> List[str]:
+        """Say that this process asks these questions.
+
+        keys (Iterable[str]): Questions without an answer.
+        RETURNS (List[str]): Those that are ours to ask; the others were answered or claimed meanwhile.
+        """
+        mine, me, now = [], _owner(), time.time()
+        with self._write() as connection:
+            for key in keys:
+                if connection.execute("SELECT 1 FROM answers WHERE key = ?", (key,)).fetchone():
+                    continue
+                row = connection.execute("SELECT owner, since FROM claims WHERE key = ?", (key,)).fetchone()
+                if row is not None and _holds(row[0], row[1], now):
+                    continue
+                connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (key, me, now))
+                mine.append(key)
+        return mine
+
+    def put(self, record: Record) -> None:
+        """Keep an answer; it is on disk when this returns, and its claim is gone."""
+        with self._write() as connection:
+            connection.execute(f"INSERT OR IGNORE INTO answers ({_FIELDS}) VALUES ({_MARKS})", _clean(record))
+            connection.execute("DELETE FROM claims WHERE key = ?", (record.key,))
+
+    def release(self, keys: Iterable[str]) -> None:
+        """Give up claims that came to nothing."""
+        me = _owner()
+        with self._write() as connection:
+            connection.executemany("DELETE FROM claims WHERE key = ? AND owner = ?", [(key, me) for key in keys])
+
+    def find(self, questions: Sequence[str], model: Optional[str]) -> Dict[str, Answer]:
+        """Recorded answers by the question alone, whatever the parameters were.
+
+        questions (Sequence[str]): From `prompt_key`.
+        model (Optional[str]): Name of the source; None takes any, the latest first.
+        """
+        found: Dict[str, Answer] = {}
+        with self._open() as connection:
+            for question in questions:
+                rows = connection.execute(
+                    f"SELECT {_FIELDS} FROM answers WHERE question = ? AND (? IS NULL OR model = ?) ORDER BY created DESC LIMIT 1",
+                    (question, model, model),
+                )
+                for row in rows:
+                    found[question] = Record(*row).answer()
+        return found
+
+    def stats(self) -> List[Dict[str, Any]]:
+        """Answers and tokens, one row a model and prompt."""
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT model, prompt, COUNT(*), SUM(input_tokens), SUM(output_tokens) FROM answers GROUP BY model, prompt ORDER BY 1, 2"
+            ).fetchall()
+        names = ("model", "prompt", "answers", "input_tokens", "output_tokens")
+        return [dict(zip(names, row)) for row in rows]
+
+    def export(self, path: Union[str, Path], *, model: Optional[str] = None) -> int:
+        """Write the answers as JSON lines, so that they can travel with a data set.
+
+        path (Union[str, Path]): The file; it appears whole or not at all.
+        model (Optional[str]): Only this source.
+        RETURNS (int): How many.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        count = 0
+        with part.open("w", encoding="utf8") as out:
+            for record in self.records(model=model):
+                row = record._asdict()
+                row["identity"] = json.loads(record.identity)
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                count += 1
+        os.replace(part, path)
+        return count
+
+    def records(self, *, model: Optional[str] = None) -> Iterator[Record]:
+        """All rows in the order they came, a few hundred at a time."""
+        last = -1
+        while True:
+            with self._open() as connection:
+                rows = connection.execute(
+                    f"SELECT rowid, {_FIELDS} FROM answers WHERE rowid > ? AND (? IS NULL OR model = ?) ORDER BY rowid LIMIT ?",
+                    (last, model, model, _CHUNK),
+                ).fetchall()
+            if not rows:
+                return
+            last = rows[-1][0]
+            for row in rows:
+                yield Record(*row[1:])
+
+    def import_file(self, path: Union[str, Path]) -> Tuple[int, int, List[str]]:
+        """Take over answers that `export` wrote.
+
+        path (Union[str, Path]): JSON lines.
+        RETURNS (Tuple[int, int, List[str]]): How many were new, how many were there already (those stay as they are), and what was
+            wrong with the lines that were left out.
+        RAISES (RivegaError): E020 where there is no such file.
+        """
+        from .records import read_records
+
+        new = known = 0
+        wrong: List[str] = []
+        batch: List[Record] = []
+
+        def flush() -> None:
+            nonlocal new, known
+            with self._write() as connection:
+                for record in batch:
+                    values = _clean(record)
+                    inserted = connection.execute(f"INSERT OR IGNORE INTO answers ({_FIELDS}) VALUES ({_MARKS})", values).rowcount
+                    new, known = new + inserted, known + 1 - inserted
+            batch.clear()
+
+        for item in read_records(path):
+            if isinstance(item, str):
+                wrong.append(item)
+            else:
+                batch.append(item)
+            if len(batch) >= _CHUNK:
+                flush()
+        flush()
+        return new, known, wrong
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        if self._pid != os.getpid():
+            # A connection must not cross a fork, nor must a lock that another thread held then.
+            self._connection, self._lock, self._pid = None, threading.RLock(), os.getpid()
+        with self._lock:
+            if self._connection is None:
+                self._connection = _connect(self.path, self.patience)
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                raise RivegaError(Errors.E410.format(path=self.path, reason=error)) from error
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._open() as connection:
+            # IMMEDIATE takes the write lock at once: a transaction that begins by reading could be refused later.
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+
+def _connect(path: str, patience: float) -> sqlite3.Connection:
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+    except (sqlite3.Error, OSError) as error:
+        raise RivegaError(Errors.E410.format(path=path, reason=error)) from error
+    try:
+        # Tables first: another process that is making the file commits them together with its mark.
+        tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+        kind = connection.execute("PRAGMA application_id").fetchone()[0]
+        layout = connection.execute("PRAGMA user_version").fetchone()[0]
+        if kind != APPLICATION_ID and tables:
+            raise RivegaError(Errors.E411.format(path=path))
+        if layout > LAYOUT:
+            raise RivegaError(Errors.E412.format(path=path, found=layout, known=LAYOUT))
+        if kind != APPLICATION_ID or layout < LAYOUT:
+            _use_write_ahead_log(connection, patience)
+            # One transaction, so that no other process sees a half-made file.
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {_LAYOUT} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {LAYOUT}; COMMIT;"
+            )
+        # NORMAL: what is committed survives the death of the process; losing power may cost the last seconds, never the file.
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error as error:
+        connection.close()
+        raise RivegaError(Errors.E410.format(path=path, reason=error)) from error
+    except RivegaError:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, patience: float) -> None:
+    """SQLite does not wait by itself where two processes change the mode of a new file at once."""
+    for _ in range(max(1, int(patience / 0.05))):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) and "busy" not in str(error):
+                raise
+            time.sleep(0.05)
+    connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _clean(record: Record) -> Tuple[Any, ...]:
+    """Values that SQLite takes: lone surrogates, which it refuses, become U+FFFD."""
+    return tuple(value.encode("utf8", "replace").decode("utf8") if isinstance(value, str) else value for value in record)
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{_born(os.getpid())}"
+
+
+def _born(pid: int) -> str:
+    """When a process began, so that a new one with an old number is told apart; "" where the system does not say."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rsplit(b")", 1)[1].split()[19].decode("ascii")
+    except (OSError, IndexError):
+        return ""
+
+
+def _holds(owner: str, since: float, now: float) -> bool:
+    """Whether a claim still counts."""
+    host, pid, born = owner.rsplit(":", 2)
+    if host != socket.gethostname():
+        return now - since < LEASE
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        pass
+    return _born(int(pid)) == born

@@ -1,0 +1,151 @@
+"""`rivega.TransformersCaptioner.v1`: BLIP-2, BLIP, GIT and other image-to-text models from a local folder."""
+import os
+from concurrent.futures import Future
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+
+from ..errors import Errors, ImageError, RivegaError
+from ..images import read_image
+from .base import Answer, ChatRequest
+from .local import BatchWorker, fingerprint_folder, load_class
+
+# What the answer goes on from; image-to-text models know no chat.
+DEFAULT_PREFIXES = {"caption": "", "description": "a detailed description of the picture:"}
+
+
+def make_transformers_captioner(
+    path: str,
+    name: Optional[str] = None,
+    prefixes: Optional[Dict[str, str]] = None,
+    num_beams: int = 1,
+    batch_size: int = 8,
+    device: str = "cpu",
+    dtype: str = "auto",
+) -> "TransformersCaptioner":
+    """`rivega.TransformersCaptioner.v1`.
+
+    path (str): Folder with config.json, preprocessor_config.json, a tokenizer and safetensors weights; nothing is downloaded.
+    name (Optional[str]): What this source is called in the store; None takes the folder's name.
+    prefixes (Optional[Dict[str, str]]): "caption" and "description" -> the words that the model goes on from.
+    num_beams (int): Width of the beam search; 1 takes the likeliest word each time.
+    batch_size (int): Pictures a batch.
+    device (str), dtype (str): Where the weights live, and as what: "auto", "float32", "bfloat16", "float16".
+    """
+    return TransformersCaptioner(
+        path, name=name, prefixes=prefixes, num_beams=num_beams, batch_size=batch_size, device=device, dtype=dtype
+    )
+
+
+class TransformersCaptioner:
+    """An image-to-text model behind the interface of language models: of a question it sees the picture and which prompt it is."""
+
+    recorded = False
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        name: Optional[str] = None,
+        prefixes: Optional[Dict[str, str]] = None,
+        num_beams: int = 1,
+        batch_size: int = 8,
+        device: str = "cpu",
+        dtype: str = "auto",
+    ) -> None:
+        if batch_size < 1 or num_beams < 1:
+            raise RivegaError(Errors.E416.format(field="batch_size, num_beams", value=(batch_size, num_beams), wanted="1 or more"))
+        self.path = str(path)
+        self.name = name or os.path.basename(os.path.normpath(self.path))
+        self.prefixes = {**DEFAULT_PREFIXES, **(prefixes or {})}
+        self.num_beams = num_beams
+        self.batch_size = batch_size
+        self.device = device
+        self.dtype = dtype
+        self.weights = fingerprint_folder(self.path)
+        self._worker: Optional[BatchWorker] = None
+        self._loaded: Any = None
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**self.__dict__, "_worker": None, "_loaded": None}
+
+    def identity(self) -> Dict[str, Any]:
+        """What shapes the answers."""
+        return {
+            "client": "transformers-captioner",
+            "name": self.name,
+            "weights": self.weights,
+            "prefixes": self.prefixes,
+            "num_beams": self.num_beams,
+            "dtype": self.dtype,
+        }
+
+    def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+        """Begin to answer, in batches."""
+        if self._worker is None or self._worker.pid != os.getpid():
+            self._worker = BatchWorker(self._answer, self.batch_size)
+        return self._worker.submit(requests)
+
+    def close(self) -> None:
+        """Stop the thread and let go of the weights."""
+        worker, self._worker = self._worker, None
+        if worker is not None and worker.pid == os.getpid():
+            worker.close()
+        self._loaded = None
+
+    def _answer(self, requests: List[ChatRequest]) -> List[Answer]:
+        if self._loaded is None:
+            processor = load_class("AutoProcessor", self.path)
+            model = load_class("AutoModelForImageTextToText", self.path, torch_dtype=self.dtype).to(self.device).eval()
+            processor.tokenizer.padding_side = "left"
+            self._loaded = (processor, model)
+        answers: Dict[int, Answer] = {}
+        groups: Dict[tuple, List[int]] = {}
+        pictures: Dict[int, Any] = {}
+        for index, request in enumerate(requests):
+            images = [image for message in request.messages for image in message.images]
+            if not images:
+                answers[index] = Answer(None, error="the question comes without a picture, and this model knows nothing else")
+                continue
+            try:
+                pictures[index] = np.ascontiguousarray(read_image(images[0].source))
+            except ImageError as error:
+                answers[index] = Answer(None, error=str(error))
+                continue
+            groups.setdefault((self.prefixes.get(request.prompt, ""), request.max_tokens), []).append(index)
+        for (prefix, max_tokens), indices in groups.items():
+            texts = self._generate([pictures[index] for index in indices], prefix, max_tokens)
+            answers.update(zip(indices, texts))
+        return [answers[index] for index in range(len(requests))]
+
+    def _generate(self, pictures: List[np.ndarray], prefix: str, max_tokens: int) -> List[Answer]:
+        import torch
+        from PIL import Image
+
+        processor, model = self._loaded
+        images = [Image.fromarray(picture) for picture in pictures]
+        words = {"text": [prefix] * len(images), "padding": True} if prefix else {}
+        inputs = processor(images=images, return_tensors="pt", **words).to(self.device)
+        inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
+        with torch.inference_mode():
+            output = model.generate(**inputs, max_new_tokens=max_tokens, num_beams=self.num_beams, do_sample=False)
+        texts = processor.batch_decode(output, skip_special_tokens=True)
+        return [_read(text, prefix, row, max_tokens) for text, row in zip(texts, output)]
+
+
+def _read(text: str, prefix: str, row: Any, max_tokens: int) -> Answer:
+    """The answer without the words it went on from, which some models repeat."""
+    text = text.strip()
+    plain = " ".join(text.lower().split())
+    opening = " ".join(prefix.lower().split())
+    if opening and plain.startswith(opening):
+        text = " ".join(text.split())[len(opening) :].strip(" :")
+    elif opening and plain.replace(" ", "").startswith(opening.replace(" ", "")):
+        # Word-piece tokenizers put spaces around punctuation.
+        left = len(opening.replace(" ", ""))
+        for index, character in enumerate(text):
+            left -= not character.isspace()
+            if left == 0:
+                text = text[index + 1 :].strip(" :")
+                break
+    return Answer(text, output_tokens=int(min(len(row), max_tokens)))

@@ -1,0 +1,193 @@
+"""`rivega.TransformersChat.v1`: a chat model, or a vision-language model, from a local folder."""
+import os
+import re
+from concurrent.futures import Future
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+
+from ..errors import Errors, RivegaError
+from ..images import read_image
+from .base import Answer, ChatRequest, Message
+from .local import BatchWorker, fingerprint_folder, load_class
+
+
+def make_transformers_chat(
+    path: str,
+    name: Optional[str] = None,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 8,
+    device: str = "cpu",
+    dtype: str = "auto",
+    max_image_side: int = 1024,
+) -> "TransformersChat":
+    """`rivega.TransformersChat.v1`.
+
+    path (str): Folder with config.json, tokenizer, a chat template and safetensors weights; nothing is downloaded.
+    name (Optional[str]): What this source is called in the store and in enriched files; None takes the folder's name.
+    temperature (float): 0 takes the likeliest word each time.
+    top_p (float), seed (int): Sampling, where the temperature is above 0; the seed is set for each batch.
+    batch_size (int): Prompts answered together.
+    device (str), dtype (str): Where the weights live, and as what: "auto", "float32", "bfloat16", "float16".
+    max_image_side (int): Pictures are scaled down to it.
+    """
+    settings = {"temperature": temperature, "top_p": top_p, "seed": seed}
+    return TransformersChat(
+        path, name=name, settings=settings, batch_size=batch_size, device=device, dtype=dtype, max_image_side=max_image_side
+    )
+
+
+class TransformersChat:
+    """Local weights behind a chat template, answering in batches on one thread."""
+
+    recorded = False
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        name: Optional[str] = None,
+        settings: Optional[Dict[str, Any]] = None,
+        batch_size: int = 8,
+        device: str = "cpu",
+        dtype: str = "auto",
+        max_image_side: int = 1024,
+    ) -> None:
+        if batch_size < 1:
+            raise RivegaError(Errors.E416.format(field="batch_size", value=batch_size, wanted="1 or more"))
+        self.path = str(path)
+        self.name = name or os.path.basename(os.path.normpath(self.path))
+        self.settings = {"temperature": 0.0, "top_p": 1.0, "seed": 0, **(settings or {})}
+        self.batch_size = batch_size
+        self.device = device
+        self.dtype = dtype
+        self.max_image_side = max_image_side
+        self.weights = fingerprint_folder(self.path)
+        self._worker: Optional[BatchWorker] = None
+        self._loaded: Any = None
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**self.__dict__, "_worker": None, "_loaded": None}
+
+    def identity(self) -> Dict[str, Any]:
+        """What shapes the answers: the weights' hash, sampling, size of pictures."""
+        return {
+            "client": "transformers-chat",
+            "name": self.name,
+            "weights": self.weights,
+            "settings": self.settings,
+            "dtype": self.dtype,
+            "max_image_side": self.max_image_side,
+        }
+
+    def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+        """Begin to answer, in batches of alike lengths."""
+        if self._worker is None or self._worker.pid != os.getpid():
+            self._worker = BatchWorker(self._answer, self.batch_size)
+        return self._worker.submit(requests)
+
+    def close(self) -> None:
+        """Stop the thread and let go of the weights."""
+        worker, self._worker = self._worker, None
+        if worker is not None and worker.pid == os.getpid():
+            worker.close()
+        self._loaded = None
+
+    def _answer(self, requests: List[ChatRequest]) -> List[Answer]:
+        import torch
+
+        if self._loaded is None:
+            self._loaded = _Loaded(self)
+        loaded: _Loaded = self._loaded
+        with_images = any(message.images for request in requests for message in request.messages)
+        if with_images and loaded.processor is None:
+            return [Answer(None, error=Errors.E418.format(model=self.name, what=request.prompt)) for request in requests]
+        inputs = self._inputs(loaded, requests).to(self.device)
+        options: Dict[str, Any] = {"max_new_tokens": max(request.max_tokens for request in requests)}
+        if self.settings["temperature"] > 0:
+            torch.manual_seed(self.settings["seed"])
+            options.update(do_sample=True, temperature=self.settings["temperature"], top_p=self.settings["top_p"])
+        else:
+            # The folder's generation config may name sampling values, which would only cause warnings here.
+            options.update(do_sample=False, temperature=None, top_p=None, top_k=None)
+        with torch.inference_mode():
+            output = loaded.model.generate(**inputs, **options, pad_token_id=loaded.pad)
+        start = inputs["input_ids"].shape[1]
+        prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
+        return [
+            loaded.read(row[start : start + request.max_tokens].tolist(), int(count))
+            for request, row, count in zip(requests, output, prompt_tokens)
+        ]
+
+    def _inputs(self, loaded: "_Loaded", requests: List[ChatRequest]) -> Any:
+        if loaded.processor is None:
+            chats = [[{"role": m.role, "content": loaded.defuse(m.text)} for m in r.messages] for r in requests]
+            texts = [loaded.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
+            # The template writes the special tokens itself.
+            return loaded.tokenizer(texts, padding=True, add_special_tokens=False, return_tensors="pt")
+        chats = [[_with_pictures(m, loaded.defuse(m.text)) for m in r.messages] for r in requests]
+        texts = [loaded.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
+        pictures = [[self._picture(image.source) for m in r.messages for image in m.images] for r in requests]
+        images = pictures if any(pictures) else None
+        if images is not None and not all(pictures):
+            raise ValueError("prompts with and without pictures cannot share a batch")
+        return loaded.processor(text=texts, images=images, padding=True, add_special_tokens=False, return_tensors="pt")
+
+    def _picture(self, source: Any) -> Any:
+        from PIL import Image
+
+        picture = Image.fromarray(np.asarray(read_image(source)))
+        picture.thumbnail((self.max_image_side, self.max_image_side))
+        return picture
+
+
+class _Loaded:
+    """Weights and tokenizer of one folder."""
+
+    def __init__(self, chat: TransformersChat) -> None:
+        config = load_class("AutoConfig", chat.path)
+        if hasattr(config, "vision_config"):
+            self.processor = load_class("AutoProcessor", chat.path)
+            self.tokenizer = self.processor.tokenizer
+            kind = "AutoModelForImageTextToText"
+            template = getattr(self.processor, "chat_template", None)
+        else:
+            self.processor = None
+            self.tokenizer = load_class("AutoTokenizer", chat.path)
+            kind = "AutoModelForCausalLM"
+            template = self.tokenizer.chat_template
+        if not template:
+            raise RivegaError(Errors.E417.format(path=chat.path, reason="it has no chat template; choose a chat (instruct) model"))
+        self.model = load_class(kind, chat.path, torch_dtype=chat.dtype).to(chat.device).eval()
+        # Prompts end on the right, where the answers begin.
+        self.tokenizer.padding_side = "left"
+        if self.tokenizer.pad_token_id is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.pad = self.tokenizer.pad_token_id
+        ends = self.model.generation_config.eos_token_id
+        self.ends = set(ends if isinstance(ends, list) else [ends]) | {self.tokenizer.eos_token_id}
+        special = {str(token) for token in self.tokenizer.added_tokens_decoder.values()} | set(self.tokenizer.all_special_tokens)
+        words = sorted((re.escape(token) for token in special if len(token) > 1), key=len, reverse=True)
+        self.special = re.compile("|".join(words)) if words else None
+
+    def defuse(self, text: str) -> str:
+        """Text in which no special token of this tokenizer is left: only the template may write those."""
+        return text if self.special is None else self.special.sub(lambda match: match[0][0] + " " + match[0][1:], text)
+
+    def read(self, tokens: List[int], prompt_tokens: int) -> Answer:
+        """The words of an answer, up to its end."""
+        end = next((index for index, token in enumerate(tokens) if token in self.ends), None)
+        kept = tokens if end is None else tokens[:end]
+        if end is None:
+            while kept and kept[-1] == self.pad:
+                kept = kept[:-1]
+        text = self.tokenizer.decode(kept, skip_special_tokens=True)
+        finish = "length" if end is None else "stop"
+        return Answer(text, finish=finish, input_tokens=prompt_tokens, output_tokens=len(kept) + (end is not None))
+
+
+def _with_pictures(message: Message, text: str) -> Dict[str, Any]:
+    parts: List[Dict[str, str]] = [{"type": "image"} for _ in message.images]
+    return {"role": message.role, "content": [*parts, {"type": "text", "text": text}]}
