@@ -68,6 +68,7 @@ class Errors:
     E110 = "{path}, line {line}: not a JSON object ({reason})."
     E111 = "Post {post} ({path}, line {line}): {reason}. Every post needs `tokens` and as many `tags`."
     E112 = "There are no posts to read at {path}. Convert them first: `rivega convert POSTS.jsonl.gz POSTS.spacy`."
+    E114 = "{path}, line {line}: every line needs `id` and `knowledge` (a string)."
     E113 = "`knowledge` must be one of {known}, not {value!r}."
 
     # Entailment, grounding and their networks (E200-E299)

@@ -123,6 +123,17 @@ def test_shuffled_corpus_has_every_post_in_another_order(vocab, tmp_path):
     assert orders[0] != orders[1] and orders[0] != plain
 
 
+def test_knowledge_of_another_file(posts_file, vocab, tmp_path):
+    path = tmp_path / "knowledge.jsonl"
+    path.write_text('{"id": "2", "knowledge": "Jonas Brothers (band)"}\n{"id": "4", "knowledge": ""}\n', encoding="utf8")
+    out = tmp_path / "posts.spacy"
+    assert main(["convert", str(posts_file), str(out), "--knowledge", str(path)]) == 1
+    known = [doc._.knowledge for doc in read_docbin(out, vocab)]
+    assert known == [ROWS[0]["knowledge"], "Jonas Brothers (band)", None, ""]
+    path.write_text('{"id": "2"}\n', encoding="utf8")
+    assert main(["convert", str(posts_file), str(out), "--knowledge", str(path)]) == 2
+
+
 def test_command(posts_file, tmp_path, capsys):
     out = tmp_path / "posts.spacy"
     assert main(["convert", str(posts_file), str(out)]) == 1
