@@ -20,7 +20,7 @@ from ..networks.albef.model import (
 )
 from ..networks.albef.text import WordPieces, read_vocab
 from ..networks.albef.weights import albef_from_file
-from ..networks.backend import BackendShim, Loaded, backend_model, generator, questions, set_dropout
+from ..networks.backend import BackendShim, Loaded, backend_model, generator, published_form, questions, set_dropout
 from ..networks.pretrained import finite_or_raise
 from ..queries import ImageQueries, QueryTarget
 
@@ -134,7 +134,7 @@ def _predict(
 
 def _texts(pieces: WordPieces, expressions: List[List[str]]) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     owner = torch.tensor([place for place, texts in enumerate(expressions) for _ in texts], dtype=torch.long)
-    ids, mask = pieces([text for texts in expressions for text in texts])
+    ids, mask = pieces([published_form(text) for texts in expressions for text in texts])
     return torch.from_numpy(ids), torch.from_numpy(mask), owner
 
 

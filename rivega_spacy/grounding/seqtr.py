@@ -10,7 +10,7 @@ from thinc.types import Floats2d
 
 from ..boxes import box_area, clip_boxes
 from ..errors import Errors
-from ..networks.backend import BackendShim, Loaded, backend_model, generator, set_dropout, warn_once
+from ..networks.backend import BackendShim, Loaded, backend_model, generator, published_form, set_dropout, warn_once
 from ..networks.pretrained import finite_or_raise
 from ..networks.seqtr.darknet import load_yolo_weights
 from ..networks.seqtr.geometry import bins_to_box, box_to_bins
@@ -151,7 +151,7 @@ def _predict(shim: BackendShim, batch: List[ImageQueries], *, batch_size: int, b
             group = members[start : start + batch_size]
             ready = [prepared[n] for n in group]
             owner = np.array([place for place, n in enumerate(group) for _ in batch[n].expressions])
-            texts = [text for n in group for text in batch[n].expressions]
+            texts = [published_form(text) for n in group for text in batch[n].expressions]
             bins, scores = _decode(shim, ready, owner, vocabulary(texts, max_words=config.max_words), batch_size, bf16)
             for place, n in enumerate(group):
                 height, width = batch[n].image.shape[:2]
@@ -211,7 +211,7 @@ class SeqtrTrainer:
             item, boxes = self._view(queries.image, np.stack([box for _, box in asked]), network.config)
             owner += [len(items)] * len(asked)
             items.append(item)
-            texts += [text for text, _ in asked]
+            texts += [published_form(text) for text, _ in asked]
             gold += list(boxes)
         if not items:
             return {"grounding": 0.0}

@@ -1,4 +1,5 @@
 """What entailment and grounding networks from elsewhere share: weights that load when first needed, batches, training state."""
+import re
 import warnings
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -132,6 +133,17 @@ def questions(batch: Sequence[ImageQueries], size: int) -> Iterator[List[int]]:
         count += len(queries.expressions)
     if group:
         yield group
+
+
+_EXPRESSION = re.compile(r"(?s)(?P<name>.*?\S) \((?P<type>[A-Z]+)\)(?: — (?P<rest>.*))?")
+
+
+def published_form(expression: str) -> str:
+    """ "Name (TYPE) — expansion" as the data have it that the published networks were fine-tuned on: "Name(TYPE)-expansion"."""
+    match = _EXPRESSION.fullmatch(expression)
+    if match is None:
+        return expression
+    return f"{match['name']}({match['type']})" + (f"-{match['rest']}" if match["rest"] else "")
 
 
 def set_dropout(module: nn.Module, rate: float) -> None:

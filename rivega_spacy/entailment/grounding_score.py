@@ -1,0 +1,29 @@
+"""`rivega.GroundingScore.v1`: a detector's score as entailment: what is found with confidence is shown."""
+from typing import Any, Callable, List, Tuple
+
+import numpy as np
+from thinc.api import Model
+from thinc.types import Floats1d, Floats2d
+
+from ..queries import ImageQueries
+
+
+def grounding_score(grounder: Model[List[ImageQueries], List[Floats2d]]) -> Model[List[ImageQueries], List[Floats1d]]:
+    """`rivega.GroundingScore.v1`.
+
+    Detectors' scores are no probabilities of being shown: fit the component's threshold on dev posts with `rivega fit-threshold`.
+
+    grounder (Model[List[ImageQueries], List[Floats2d]]): For example `rivega.GroundingDINO.v1` or `rivega.OWLv2.v1`.
+    RETURNS (Model[List[ImageQueries], List[Floats1d]]): The score of each expression's best box. It is not trained here.
+    """
+    return Model("grounding_score", _forward, init=_init, layers=[grounder])
+
+
+def _forward(model: Model, batch: List[ImageQueries], is_train: bool) -> Tuple[List[np.ndarray], Callable]:
+    rows = model.layers[0].predict(batch)
+    found = [model.ops.asarray(np.asarray(row).reshape(-1, 5)[:, 4], dtype="f") for row in rows]
+    return found, lambda gradients: []
+
+
+def _init(model: Model, X: Any = None, Y: Any = None) -> None:
+    model.layers[0].initialize()

@@ -1,0 +1,161 @@
+"""`rivega.OWLv2.v1`: where is the entity, asked of OWLv2."""
+from functools import partial
+from typing import Dict, List, Optional, Tuple
+
+import numpy as np
+import torch
+from PIL import Image
+from thinc.api import Model
+from thinc.types import Floats2d
+from torch import nn
+
+from ..boxes import clip_boxes
+from ..networks.backend import BackendShim, Loaded, backend_model, questions, set_dropout
+from ..networks.detection import corners, largest_boxes, one_box_loss
+from ..networks.hub import Kinds, Tools, build_hub, flat_texts, hub_tools, load_hub
+from ..networks.pretrained import finite_or_raise
+from ..queries import ImageQueries, QueryTarget
+
+NAME = "OWLv2"
+KINDS: Kinds = {"owlv2": ("transformers", "Owlv2Config", "Owlv2ForObjectDetection")}
+# What pictures are padded with to a square, as a share of white.
+GREY = 0.5
+
+
+def owlv2_grounder(
+    *,
+    path: Optional[str] = None,
+    max_tokens: int = 16,
+    batch_size: int = 32,
+    bf16: bool = False,
+    gradient_checkpointing: bool = False,
+    freeze: Optional[List[str]] = None,
+    half_on_disk: bool = True,
+) -> Model[List[ImageQueries], List[Floats2d]]:
+    """`rivega.OWLv2.v1`.
+
+    path (Optional[str]): Folder or name on the model hub, for example "google/owlv2-base-patch16-ensemble". A saved pipeline
+        needs none.
+    max_tokens (int): Tokens of an expression that are read; the network was trained with 16 and has no more positions.
+    batch_size (int): Expressions in one pass. A picture is encoded once, each further expression costs one small text.
+    bf16 (bool): Compute in bfloat16.
+    gradient_checkpointing (bool): Less memory and more time in training.
+    freeze (Optional[List[str]]): Beginnings of the names of parameters that are not trained, for example "owlv2.".
+    half_on_disk (bool): Save in half precision.
+    RETURNS (Model[List[ImageQueries], List[Floats2d]]): The likeliest box of every expression: n x 5, XYXY in pixels and its
+        score, which `rivega.GroundingScore.v1` can use as entailment.
+    """
+
+    def load() -> Loaded:
+        return load_hub(path, KINDS, what="OWLv2 network", max_tokens=max_tokens)
+
+    shim = BackendShim(
+        name=NAME,
+        build=partial(build_hub, kinds=KINDS),
+        load=None if path is None else load,
+        tools=hub_tools,
+        frozen=freeze or (),
+        prepare=partial(_prepare, gradient_checkpointing=gradient_checkpointing),
+        half_on_disk=half_on_disk,
+    )
+    predict = partial(_predict, batch_size=batch_size, bf16=bf16)
+    return backend_model("owlv2", shim, predict, train_step=partial(_train_step, bf16=bf16))
+
+
+def preprocess(tools: Tools, image: np.ndarray, size: int) -> np.ndarray:
+    """The picture in the upper left corner of a grey square.
+
+    The published preparation pads first and filters with a Gaussian; scaling the picture itself differs by a few grey levels.
+
+    image (ndarray): HxWx3 uint8 RGB. size (int): Side of the square in pixels.
+    RETURNS (ndarray): 3 x size x size float32, normalised.
+    """
+    height, width = image.shape[:2]
+    scale = size / max(height, width)
+    inner = max(1, round(height * scale)), max(1, round(width * scale))
+    square = np.empty((3, size, size), dtype="float32")
+    square[:] = ((GREY - tools.pictures.mean) / tools.pictures.std)[:, None, None]
+    square[:, : inner[0], : inner[1]] = tools.pictures.resized(image, *inner, resample=Image.Resampling.BILINEAR)
+    return square
+
+
+def _prepare(network: nn.Module, *, gradient_checkpointing: bool) -> None:
+    # Image-level similarity and the guess of objectness take no part.
+    for part in (network.owlv2.visual_projection, network.objectness_head):
+        part.requires_grad_(False)
+    network.owlv2.logit_scale.requires_grad_(False)
+    if gradient_checkpointing:
+        network.gradient_checkpointing_enable({"use_reentrant": False})
+
+
+def answers(
+    network: nn.Module, pixels: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, owner: torch.Tensor
+) -> Tuple[torch.Tensor, torch.Tensor]:
+    """What every place of every picture says to its expressions.
+
+    pixels (Tensor): pictures x 3 x S x S. ids (Tensor), mask (Tensor): n x t. owner (Tensor): n, the expressions' pictures.
+    RETURNS (Tuple[Tensor, Tensor]): logits n x places x 1; boxes pictures x places x 4, cx, cy, w, h as shares of the square.
+    """
+    features, _ = network.image_embedder(pixels)
+    flat = features.flatten(1, 2)
+    boxes = network.box_predictor(flat, features)
+    state = network.owlv2.text_model(input_ids=ids, attention_mask=mask)[1]
+    named = nn.functional.normalize(network.owlv2.text_projection(state), dim=-1)
+    # One picture for each expression: maps are small, and every expression sees only its own picture.
+    logits, _ = network.class_predictor(flat[owner], named[:, None])
+    return logits, boxes
+
+
+def _predict(shim: BackendShim, batch: List[ImageQueries], *, batch_size: int, bf16: bool) -> List[np.ndarray]:
+    found = [np.zeros((0, 5), dtype="float32") for _ in batch]
+    tools = shim.tools
+    for group in questions(batch, batch_size):
+        texts, owner = flat_texts([batch[n].expressions for n in group])
+        ids, mask = tools.tokens(texts)
+        with shim.inference(bf16=bf16) as network:
+            pixels = _pixels(network, tools, [batch[n].image for n in group], shim.device)
+            logits, boxes = answers(network, pixels, ids.to(shim.device), mask.to(shim.device), owner.to(shim.device))
+            scores, best = logits[..., 0].float().sigmoid().max(dim=1)
+            chosen = corners(boxes.float()[owner.to(shim.device), best])
+            values = torch.cat([chosen, scores[:, None]], dim=1).cpu().numpy()
+        finite_or_raise(values, name=NAME)
+        for place, n in enumerate(group):
+            rows = values[(owner == place).numpy()]
+            height, width = batch[n].image.shape[:2]
+            boxes_found = clip_boxes(rows[:, :4] * max(height, width), height, width)
+            found[n] = np.concatenate([boxes_found, rows[:, 4:]], axis=1)
+    return found
+
+
+def _pixels(network: nn.Module, tools: Tools, images: List[np.ndarray], device: torch.device) -> torch.Tensor:
+    size = network.config.vision_config.image_size
+    return torch.from_numpy(np.stack([preprocess(tools, image, size) for image in images])).to(device)
+
+
+def _train_step(
+    model: Model, batch: List[ImageQueries], targets: List[List[QueryTarget]], *, dropout: float, bf16: bool
+) -> Dict[str, float]:
+    """Set loss against the largest gold box; see `rivega_spacy.queries`."""
+    shim: BackendShim = model.shims[0]
+    network = shim.ready()
+    found = largest_boxes(batch, targets)
+    if not found:
+        return {"loss": 0.0}
+    texts, owner = flat_texts([texts for _, texts, _ in found])
+    ids, mask = shim.tools.tokens(texts)
+    gold = []
+    for queries, _, boxes in found:
+        height, width = queries.image.shape[:2]
+        # From shares of the picture to shares of the square.
+        gold.append(boxes * np.array([width, height, width, height], dtype="float32") / max(height, width))
+    network.train()
+    set_dropout(network, dropout)
+    owner = owner.to(shim.device)
+    with shim.autocast(bf16):
+        pixels = _pixels(network, shim.tools, [queries.image for queries, _, _ in found], shim.device)
+        logits, boxes = answers(network, pixels, ids.to(shim.device), mask.to(shim.device), owner)
+    phrase = torch.ones(len(owner), 1, dtype=torch.bool, device=shim.device)
+    wanted = torch.from_numpy(np.concatenate(gold)).to(shim.device)
+    loss, parts = one_box_loss(logits, phrase, boxes[owner], wanted)
+    loss.backward()
+    return {"loss": float(loss.detach()), **parts}
