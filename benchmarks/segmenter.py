@@ -2,9 +2,9 @@
 
     python benchmarks/segmenter.py PIPELINE PHOTOS [--output benchmarks/results/segmenter.md] [--grabcut 60]
 
-PIPELINE holds a trained `rivega_segmenter`; PHOTOS the folders ccp_pixel, voc2007_test_a and voc2007_test_b. Read are the ids divisible
-by 5, which no training reads, and of VOC the masks whose own box agrees with the annotated one (mask_box_iou >= 0.8). Intervals are
-95 % percentile bootstrap, resampling photographs. Time is processor time of one thread.
+PIPELINE holds a trained `rivega_segmenter`; PHOTOS the folders ccp_pixel, voc2007_test_a and voc2007_test_b. Read are the ids
+divisible by 5, which no training reads, and of VOC the masks whose own box agrees with the annotated one (mask_box_iou >= 0.8).
+Intervals are 95 % percentile bootstrap, resampling photographs. Time is processor time of one thread.
 """
 import argparse
 import os
@@ -27,6 +27,10 @@ from rivega_spacy.segmentation.crops import jitter_box  # noqa: E402
 from rivega_spacy.segmentation.grabcut import make_grabcut  # noqa: E402
 
 SETS = {"VOC": ["voc2007_test_a", "voc2007_test_b"], "CCP persons": ["ccp_pixel"]}
+
+
+# A picture and a box (XYXY pixels) to a mask.
+Segment = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Item(NamedTuple):
@@ -68,7 +72,7 @@ def ellipse_mask(image: np.ndarray, box: np.ndarray) -> np.ndarray:
     return ((columns - x) / max(box[2] - x, 0.5)) ** 2 + ((rows - y) / max(box[3] - y, 0.5)) ** 2 <= 1
 
 
-def measure(items: Sequence[Item], segment: Callable[[np.ndarray, np.ndarray], np.ndarray], name: str) -> Tuple[np.ndarray, float]:
+def measure(items: Sequence[Item], segment: Segment, name: str) -> Tuple[np.ndarray, float]:
     """IoU of every item, and milliseconds of processor time a box."""
     segment(items[0].image, items[0].box)
     ious, spent = [], 0.0
@@ -93,14 +97,14 @@ def interval(values: np.ndarray, items: Sequence[Item], *, rounds: int = 2000, s
     return float(low), float(high)
 
 
-def single(model: Callable[[List[Any]], List[Any]]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def single(model: Callable[[List[Any]], List[Any]]) -> Segment:
     def segment(image: np.ndarray, box: np.ndarray) -> np.ndarray:
         return model([(image, box[None])])[0][0][0]
 
     return segment
 
 
-def moved(segment: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def moved(segment: Segment) -> Segment:
     rng = np.random.default_rng(0)
 
     def segment_moved(image: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -65,8 +65,8 @@ def make_mask_corpus(
     classes (Optional[Dict[str, List[str]]]): For a source the classes to read; all where it is not named.
     min_side (float): Leave out objects whose box is narrower or lower than this many pixels.
     min_mask_box_iou (float): Leave out masks whose own box agrees less with the annotated one, where that is stated.
-    drawn (Optional[str]), drawn_share (float): One more source and its share: masks that `rivega_spacy.segmentation.self_training`
-        drew into boxes.
+    drawn (Optional[str]), drawn_share (float): One more source and its share: masks that
+        `rivega_spacy.segmentation.self_training` drew into boxes.
     min_score (float): Leave out drawn masks that the segmenter was less sure of.
     boxes_per_epoch (int): Draw so many boxes, at random by the shares; 0 reads every object once, in order.
     max_boxes (int): Boxes a post at most, so that crowded pictures do not make up whole batches.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 BINS = 8
 # RGB, box, picture, colour odds, x, y, aspect
 FEATURES = 9
+X_PLANE = 6
 
 
 class Residual(nn.Module):

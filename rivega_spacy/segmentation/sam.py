@@ -1,6 +1,7 @@
 """rivega.SAM.v1: Segment Anything through Meta's package, from its published checkpoints.
 
-Kirillov et al., "Segment Anything", ICCV 2023. RiVEG prompts the ViT-H model with the boxes that grounding found (section IV-C 2).
+Kirillov et al., "Segment Anything", ICCV 2023. RiVEG prompts the ViT-H model with the boxes that grounding found (section
+IV-C 2).
 """
 import pickle
 import re

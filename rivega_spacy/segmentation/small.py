@@ -9,8 +9,8 @@ from thinc.api import Model
 
 from ..boxes import clip_boxes
 from ..networks.shim import TorchShim, torch_model
-from .crops import MARGIN, Window, box_window, cut, jitter_box, paste
-from .network import MaskNetwork, crop_features
+from .crops import MARGIN, box_window, cut, jitter_box, paste
+from .network import X_PLANE, MaskNetwork, crop_features
 
 # A picture with its boxes, n x 4 XYXY pixels; in training also the mask of each box, HxW bool.
 Prompt = Tuple[np.ndarray, np.ndarray]
@@ -110,7 +110,7 @@ def _probabilities(model: Model, crops: Sequence[Tuple[np.ndarray, np.ndarray, f
             if run.flip:
                 # The x coordinate keeps its direction: it says where a pixel is, not what it shows.
                 mirrored = features.flip(3)
-                mirrored[:, -3] = features[:, -3]
+                mirrored[:, X_PLANE] = features[:, X_PLANE]
                 found = (found + torch.sigmoid(network(mirrored)).flip(2)) / 2
             done.append(found.float().cpu().numpy())
     return np.concatenate(done)
@@ -155,9 +155,14 @@ def _train(model: Model, prompts: Sequence[TrainingPrompt]) -> Tuple[np.ndarray,
 
 
 def training_crops(
-    prompts: Sequence[TrainingPrompt], *, size: int, jitter: float, rng: np.random.Generator, device: Optional[torch.device] = None
+    prompts: Sequence[TrainingPrompt],
+    *,
+    size: int,
+    jitter: float,
+    rng: np.random.Generator,
+    device: Optional[torch.device] = None,
 ) -> Tuple[torch.Tensor, np.ndarray, np.ndarray]:
-    """Cut and augment the crops of a training step: boxes moved, mirrored, other light, other colours, blur.
+    """Cut and augment the crops of a training step: boxes moved, mirrored, other light and colours, noise.
 
     prompts (Sequence[TrainingPrompt]): pictures, boxes and the mask of each box.
     size (int): side of the crops.
@@ -174,7 +179,7 @@ def training_crops(
             if rng.random() < 0.5:
                 box = clip_boxes(np.array([jitter_box(box, rng, amount=jitter)]), height, width)[0]
             window = box_window(box)
-            crop, inside = cut(_softened(picture, window, size, rng), window, size)
+            crop, inside = cut(picture, window, size)
             truth, _ = cut(Image.fromarray(mask.astype(np.uint8) * 255), window, size, fill=0)
             if rng.random() < 0.5:
                 crop, inside, truth = crop[:, ::-1], inside[:, ::-1], truth[:, ::-1]
@@ -186,11 +191,6 @@ def training_crops(
     features = _features(crops, device or torch.device("cpu"))
     weights = np.stack([inside for _, inside, _ in crops]).astype("float32")
     return features, np.stack(targets), weights
-
-
-def _softened(picture: Image.Image, window: Window, size: int, rng: np.random.Generator) -> Image.Image:
-    """Now and then a coarser picture, so that small and blurred objects are known too."""
-    return picture
 
 
 def _recoloured(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:

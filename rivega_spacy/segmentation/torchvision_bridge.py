@@ -1,10 +1,10 @@
 """Import segment-anything where torchvision is missing or broken, without anybody else noticing.
 
 segment-anything imports three names of torchvision: a resize of PIL pictures, the area of boxes and a non-maximum suppression.
-On a machine without GPU torchvision is often missing, or is the CUDA build that fails beside a CPU torch. Instead of putting a
-stand-in into `sys.modules`, where transformers or the user's own code would take it for torchvision, segment-anything's modules are
-run with an import function of their own that knows those names. Nothing called torchvision enters `sys.modules`, so a real one can
-be imported at any time, and threads that import something meanwhile see nothing.
+On a machine without GPU torchvision is often missing, or is the CUDA build that fails beside a CPU torch. A stand-in in
+`sys.modules` would be taken for torchvision by transformers and by the user's own code. So segment-anything's modules are run
+with an import function of their own that knows those names: nothing called torchvision enters `sys.modules`, a real one can be
+imported at any time, and threads that import something meanwhile see nothing.
 """
 import builtins
 import importlib

@@ -9,7 +9,7 @@ from PIL import Image
 from rivega_spacy.errors import RivegaError
 from rivega_spacy.segmentation.crops import box_window, cut, paste
 from rivega_spacy.segmentation.loss import mask_loss
-from rivega_spacy.segmentation.network import colour_odds
+from rivega_spacy.segmentation.network import X_PLANE, colour_odds
 from rivega_spacy.segmentation.small import build_small_segmenter, training_crops
 
 from .conftest import disc_picture
@@ -115,7 +115,7 @@ def test_mirroring_makes_prediction_symmetric():
     network = model.shims[0].module
     with torch.no_grad():
         for part in (network.stem[0].weight.view(8, 9, 4, 3, 3),):
-            part[:, -3] = 0
+            part[:, X_PLANE] = 0
     [[(mask, _)]] = model.predict([(image, np.array([box]))])
     mirrored = [64 - box[2], box[1], 64 - box[0], box[3]]
     [[(other, _)]] = model.predict([(np.ascontiguousarray(image[:, ::-1]), np.array([mirrored]))])

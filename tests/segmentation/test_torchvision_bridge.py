@@ -79,7 +79,8 @@ def test_with_a_broken_torchvision(tmp_path):
     # What PyPI's CUDA build does beside a CPU torch: submodules load, then an operator is missing.
     package = tmp_path / "torchvision"
     package.mkdir()
-    (package / "__init__.py").write_text("from torchvision import extension\nraise RuntimeError('operator torchvision::nms does not exist')\n")
+    failure = "raise RuntimeError('operator torchvision::nms does not exist')"
+    (package / "__init__.py").write_text(f"from torchvision import extension\n{failure}\n")
     (package / "extension.py").write_text("")
     after = SAME_ERROR.format(error="RuntimeError", message="operator torchvision::nms does not exist")
     assert python(check(after=after), path=tmp_path) == "done"
@@ -91,7 +92,8 @@ def test_a_working_torchvision_is_used(tmp_path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "__init__.py").write_text("")
     (tmp_path / "torchvision/ops/boxes.py").write_text("def batched_nms(): return 'real'\ndef box_area(): return 'real'\n")
-    (tmp_path / "torchvision/transforms/functional.py").write_text("def resize(): return 'real'\ndef to_pil_image(): return 'real'\n")
+    functional = "def resize(): return 'real'\ndef to_pil_image(): return 'real'\n"
+    (tmp_path / "torchvision/transforms/functional.py").write_text(functional)
     code = """
     from rivega_spacy.segmentation.torchvision_bridge import import_segment_anything
     import_segment_anything()
