@@ -1,5 +1,5 @@
 """From a box to a square crop, and from a mask on that crop back to the picture."""
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -34,13 +34,13 @@ def box_window(box: Sequence[float], *, margin: float = MARGIN) -> Window:
     return Window(x1 - wide, y1 - high, max(x2, x1 + 1.0) + wide, max(y2, y1 + 1.0) + high)
 
 
-def cut(picture: Image.Image, window: Window, size: int, *, fill: object = FILL) -> Tuple[np.ndarray, np.ndarray]:
+def cut(picture: Image.Image, window: Window, size: int, *, fill: Any = FILL) -> Tuple[np.ndarray, np.ndarray]:
     """Cut a window out of a picture and bring it to a square, with antialiasing.
 
     picture (Image): RGB or L.
     window (Window): what to show; sides may differ, the crop is a square all the same.
     size (int): side of the crop in pixels.
-    fill (object): colour where there is no picture.
+    fill (Any): colour where there is no picture.
     RETURNS (Tuple[ndarray, ndarray]): the crop, SxSx3 (or SxS) uint8, and where it shows the picture, SxS bool.
     """
     inside = np.zeros((size, size), dtype=bool)
@@ -58,7 +58,7 @@ def cut(picture: Image.Image, window: Window, size: int, *, fill: object = FILL)
     return np.array(canvas), inside
 
 
-def _visible(low: float, high: float, limit: int, size: int) -> "Tuple[int, int, float, float] | None":
+def _visible(low: float, high: float, limit: int, size: int) -> Optional[Tuple[int, int, float, float]]:
     """Along one axis: first and last pixel of the crop that the picture fills, and from where in it."""
     step = (high - low) / size
     first = int(np.clip(np.ceil(-low / step - 0.5), 0, size))

@@ -2,7 +2,7 @@
 
 Rother, Kolmogorov, Blake, "GrabCut: Interactive Foreground Extraction using Iterated Graph Cuts", SIGGRAPH 2004.
 """
-from typing import Any, List, Tuple
+from typing import Any, List, Optional, Tuple
 
 import numpy as np
 from PIL import Image
@@ -68,7 +68,7 @@ class GrabCutSegmenter:
         mask[top:bottom, left:right] = np.asarray(fine) > 127
         return mask, 1.0
 
-    def _cut(self, cv2: Any, small: np.ndarray, labels: np.ndarray) -> "np.ndarray | None":
+    def _cut(self, cv2: Any, small: np.ndarray, labels: np.ndarray) -> Optional[np.ndarray]:
         # The colour models are fitted to both sides: without any background, or on a few pixels, there is nothing to fit.
         if not (labels == cv2.GC_BGD).any() or labels.size < 25:
             return None

@@ -1,4 +1,4 @@
-"""A small U-shaped network that draws the object of a box: about 1.5 million parameters, from scratch.
+"""A small U-shaped network that draws the object of a box: 1.8 million parameters, from scratch.
 
 The plan is the U-net's (Ronneberger et al., 2015): down to a coarse map that sees the whole crop, up
 again with the fine maps joined in. Kept fast on a CPU by entering at half resolution (2x2 pixels

@@ -15,9 +15,9 @@ import numpy as np
 import spacy
 from tqdm import tqdm
 
+from ..boxes import box_iou
 from ..images import read_image
 from ..rle import encode_mask, rle_to_box
-from ..boxes import box_iou
 
 BOX_SOURCES = ("voc2007_test_a", "voc2007_test_b")
 
