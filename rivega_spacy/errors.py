@@ -195,6 +195,7 @@ class Errors:
         "SeqTR's checkpoint {path} holds no list of words and none was given: every word is unknown until training adds it. "
         "Give `words` (upstream's token_to_ix.pkl) to predict with the checkpoint as it is."
     )
+    E741 = "{model} gave no usable answer to {count} questions about pictures: {reason}. Ask again later, or use another model."
 
     # Scoring and its commands (E510-E529)
     E510 = "`{option}` cannot be {value!r}. Use one of: {known}."

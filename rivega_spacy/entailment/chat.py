@@ -1,0 +1,71 @@
+"""`rivega.ChatEntailment.v1`: does the picture show the entity, asked of a vision-language model."""
+from functools import partial
+from typing import Any, Callable, List, Optional, Tuple
+
+import numpy as np
+from thinc.api import Model
+from thinc.types import Floats1d
+
+from ..images import image_for_storage
+from ..llm.base import ChatRequest, LanguageModel, image_ref
+from ..llm.pictures import PictureAsker
+from ..llm.prompting import Prompt, load_prompt
+from ..llm.safety import InvalidAnswer
+from ..llm.store import AnswerStore
+from ..queries import ImageQueries
+
+FIELDS = ("expression",)
+
+
+def chat_entailment(
+    *, client: LanguageModel, store: Optional[AnswerStore] = None, prompt: Optional[str] = None, max_tokens: int = 60
+) -> Model[List[ImageQueries], List[Floats1d]]:
+    """`rivega.ChatEntailment.v1`.
+
+    client (LanguageModel): Takes pictures: `rivega.OpenAIChat.v1` or `rivega.TransformersChat.v1` with a vision-language model.
+    store (Optional[AnswerStore]): `rivega.AnswerStore.v1` keeps answers, so that nothing is asked twice.
+    prompt (Optional[str]): The user's prompt file; None takes the package's.
+    max_tokens (int): Longest answer.
+    RETURNS (Model[List[ImageQueries], List[Floats1d]]): The probability that the model states for every expression. It cannot
+        be trained here.
+    """
+    asker = PictureAsker(client, store, read_judgement)
+    template = load_prompt("entailment", FIELDS, prompt)
+    return Model("chat_entailment", partial(_forward, asker=asker, template=template, max_tokens=max_tokens))
+
+
+def read_judgement(value: Any) -> float:
+    """The probability in {"shown": "yes" or "no", "probability": 0..1}; a plain "yes" or "no" is taken as certain.
+
+    RAISES (InvalidAnswer): For anything else, and where both parts contradict each other.
+    """
+    if isinstance(value, str):
+        value = {"shown": value}
+    shown = value.get("shown") if isinstance(value, dict) else None
+    if isinstance(shown, bool):
+        shown = "yes" if shown else "no"
+    word = shown.strip().lower() if isinstance(shown, str) else None
+    if word not in ("yes", "no"):
+        raise InvalidAnswer(f"`shown` is neither yes nor no: {str(value)[:80]}")
+    probability = value.get("probability", 1.0 if word == "yes" else 0.0)
+    if isinstance(probability, bool) or not isinstance(probability, (int, float)) or not 0 <= probability <= 1:
+        raise InvalidAnswer(f"`probability` is not a number from 0 to 1: {str(value)[:80]}")
+    if (word == "yes" and probability < 0.5) or (word == "no" and probability > 0.5):
+        raise InvalidAnswer(f"`shown` and `probability` contradict each other: {str(value)[:80]}")
+    return float(probability)
+
+
+def _forward(
+    model: Model, batch: List[ImageQueries], is_train: bool, *, asker: PictureAsker, template: Prompt, max_tokens: int
+) -> Tuple[List[np.ndarray], Callable]:
+    requests = []
+    for queries in batch:
+        if not queries.expressions:
+            continue
+        picture = image_ref(image_for_storage(np.asarray(queries.image)))
+        for text in queries.expressions:
+            messages = template.render({"expression": text}, image=picture)
+            requests.append(ChatRequest(messages, max_tokens, "entailment", template.version, entity=text))
+    answers = iter(asker.ask(requests))
+    found = [model.ops.asarray1f(np.array([next(answers) for _ in queries.expressions], dtype="f")) for queries in batch]
+    return found, lambda gradients: []
