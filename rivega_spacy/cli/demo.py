@@ -45,20 +45,26 @@ def run(args: argparse.Namespace) -> int:
         expected = read_expected(expectation)
     posts = list(read_posts(path))
     started = time.perf_counter()
-    nlp = load_pipeline(args.model, args.gpu_id)
-    loaded = time.perf_counter()
-    stream = annotate(nlp, posts, images=path.resolve().parent)
-    docs = list(write_posts(tqdm(stream, total=len(posts), unit=" posts", disable=None), args.out / "posts.jsonl"))
+    name = Path(args.model).name
+    with tqdm(total=len(posts), unit=" posts", desc=f"loading {name}", disable=None) as progress:
+        nlp = load_pipeline(args.model, args.gpu_id)
+        loaded = time.perf_counter()
+        progress.set_description(name)
+        docs: List["Doc"] = []
+        for doc in write_posts(annotate(nlp, posts, images=path.resolve().parent), args.out / "posts.jsonl"):
+            docs.append(doc)
+            progress.update()
     done = time.perf_counter()
-    checks = {str(doc.user_data.get("id")): check_post(doc, expected[name]) for doc in docs if (name := str(doc.user_data.get("id"))) in expected}
-    page = render_posts(docs, title=f"{args.model}: the demo posts" if args.posts is None else path.name, checks=checks or None)
+    checks = {key: check_post(doc, expected[key]) for doc in docs if (key := str(doc.user_data.get("id"))) in expected}
+    title = f"What {name} sees in {'the demo posts' if args.posts is None else path.name}"
+    page = render_posts(docs, title=title, checks=checks or None)
     (args.out / "index.html").write_text(page, encoding="utf8")
     pictures = write_overlays(docs, args.out / "overlays")
     out = sys.stdout
     out.write("\n" + entity_table(docs, checks) + "\n\n")
     if checks:
         out.write(summarize(list(checks.values())) + "\n")
-    out.write(f"{len(docs)} posts in {done - loaded:.1f} s, after {loaded - started:.1f} s to load {args.model}.\n\n")
+    out.write(f"{len(docs)} posts in {done - loaded:.1f} s, after {loaded - started:.1f} s to load {name}.\n\n")
     out.write(f"Look at   {(args.out / 'index.html').resolve().as_uri()}\n")
     out.write(f"Pictures  {args.out / 'overlays'} ({pictures} PNG files)\nRecords   {args.out / 'posts.jsonl'}\n")
     failed = [doc for doc in docs if doc._.rivega_errors]

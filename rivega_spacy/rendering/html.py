@@ -175,8 +175,8 @@ def _row(shape: Shape, check: Optional[PostCheck]) -> str:
     verdict = check.verdicts.get((ent.start_char, ent.end_char)) if check else None
     judge, why = "<span></span>", ""
     if verdict is not None:
-        tone, sign = ("right", "✓") if verdict.right else ("wrong", "✗")
-        judge = f"<span class='judge {tone}'>{sign}</span>"
+        tone, sign, says = ("right", "✓", "as expected") if verdict.right else ("wrong", "✗", "not as expected")
+        judge = f"<span class='judge {tone}' title='{says}'>{sign}</span>"
         why = f"<span class=why>{_text(verdict.reason)}</span>" if verdict.reason else ""
     if shape.problem:
         why += f"<span class=why>{_text(shape.problem)}</span>"
@@ -210,7 +210,9 @@ def _photo(
     height, width = image.shape[:2]
     picture = fit_picture(image, 1, max_side)
     yield f"<figure class=photo><div class=frame style='--ratio:{width / height:.4f};aspect-ratio:{width}/{height}'>"
-    yield f'<img alt="the picture of the post" width="{picture.width}" height="{picture.height}" src="{_jpeg(picture, quality)}">'
+    names = ", ".join(shape.ent.text for shape in shapes if shape.state == SHOWN)
+    alt = _text(f"picture with {names}" if names else "picture")
+    yield f'<img alt="{alt}" width="{picture.width}" height="{picture.height}" src="{_jpeg(picture, quality)}">'
     for shape in sorted((s for s in shapes if s.mask is not None), key=lambda s: -int(s.mask.sum())):
         yield f"<img class='mask {_classes(shape)}' alt='' src=\"{_mask_png(shape, picture)}\">"
     yield f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" aria-hidden="true">'

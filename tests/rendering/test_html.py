@@ -64,6 +64,7 @@ def test_text_and_picture_share_the_colour(make_post, grey, block):
     text = " ".join(page.text)
     assert "0.07" in text and "0.91" in text and "not in the picture" in text
     assert "2 of 3 entities in the picture" in text
+    assert page.all("img")[0]["alt"] == "picture with Bob, Rome"
     box = with_class(page, "rect", "over")[0]
     assert (float(box["x"]), float(box["y"]), float(box["width"]), float(box["height"])) == (8, 6, 32, 24)
 
