@@ -44,6 +44,7 @@ class Hypothesis:
     steps: List[float]
 
 
+@torch.no_grad()
 def beam_search(network: OFA, encoded: Encoded, options: BeamOptions) -> List[List[Hypothesis]]:
     """The best answers to each source.
 
@@ -196,6 +197,7 @@ class Trie:
         return torch.stack(rows, dim=1)
 
 
+@torch.no_grad()
 def score_labels(network: OFA, encoded: Encoded, prompts: List[List[int]], trie: Trie) -> torch.Tensor:
     """Log-probability of every label as the answer.
 

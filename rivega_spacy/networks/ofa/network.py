@@ -5,7 +5,7 @@ Positions never enter the residual stream: they are biases on attention scores. 
 projected absolute positions, shared by all layers; a table of token distances; a table of patch offsets.
 """
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .attention import KeyValue, image_buckets, image_position_ids, position_scores, token_buckets
 from .config import MAX_TOKENS, OFAConfig
-from .layers import DecoderLayer, DropPath, EncoderLayer
+from .layers import DecoderLayer, EncoderLayer
 from .resnet import ResNetStem
 
 
@@ -87,7 +87,7 @@ class OFAEncoder(Positions):
         self.patch_layernorm_embedding = nn.LayerNorm(width)
         self.pos_q_linear = nn.Linear(width, width)
         self.pos_k_linear = nn.Linear(width, width)
-        rates = torch.linspace(0, config.drop_path, config.encoder_layers).tolist()
+        rates = depth_rates(config.drop_path, config.encoder_layers)
         self.layers = nn.ModuleList(
             EncoderLayer(width, config.heads, config.encoder_ffn, config.scale_factor, config.dropout, rate) for rate in rates
         )
@@ -213,7 +213,7 @@ class OFADecoder(Positions):
         self.self_pos_k_linear = nn.Linear(width, width)
         self.cross_pos_q_linear = nn.Linear(width, width)
         self.cross_pos_k_linear = nn.Linear(width, width)
-        rates = torch.linspace(0, config.drop_path, config.decoder_layers).tolist()
+        rates = depth_rates(config.drop_path, config.decoder_layers)
         self.layers = nn.ModuleList(
             DecoderLayer(width, config.decoder_heads, config.decoder_ffn, config.scale_factor, config.dropout, rate) for rate in rates
         )
@@ -333,9 +333,9 @@ class OFA(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Dropout) and dropout is not None:
                 module.p = dropout
-        for part in (self.encoder, self.decoder):
-            for layer, rate in zip(part.layers, torch.linspace(0, drop_path or 0.0, len(part.layers)).tolist()):
-                if drop_path is not None and isinstance(layer.drop_path, DropPath):
+        if drop_path is not None:
+            for part in (self.encoder, self.decoder):
+                for layer, rate in zip(part.layers, depth_rates(drop_path, len(part.layers))):
                     layer.drop_path.rate = rate
 
     def set_checkpointing(self, on: bool) -> None:
@@ -374,9 +374,9 @@ class OFA(nn.Module):
         return self.logits(states)
 
 
-def build_ofa(config: Dict) -> OFA:
-    """A network with unset weights from `OFAConfig.to_dict()`."""
-    return OFA(OFAConfig.from_dict(config))
+def depth_rates(rate: float, layers: int) -> List[float]:
+    """Stochastic depth grows linearly from 0 in the first layer to `rate` in the last."""
+    return [rate * i / max(1, layers - 1) for i in range(layers)]
 
 
 def _minus_infinity(hidden: torch.Tensor, dtype: torch.dtype, *, dims: int = 2) -> torch.Tensor:
