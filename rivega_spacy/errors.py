@@ -196,6 +196,11 @@ class Errors:
         "Give `words` (upstream's token_to_ix.pkl) to predict with the checkpoint as it is."
     )
     E741 = "{model} gave no usable answer to {count} questions about pictures: {reason}. Ask again later, or use another model."
+    E742 = "The pipeline {model} has no component {component!r}, only {names}. Name the entailment component with --component."
+    E743 = (
+        "No threshold can be fitted: of {count} judged entities with gold answers {shown} are shown. Both answers must occur: "
+        "give annotated dev posts with their pictures (--images)."
+    )
 
     # Scoring and its commands (E510-E529)
     E510 = "`{option}` cannot be {value!r}. Use one of: {known}."

@@ -18,6 +18,8 @@ Tensors = Dict[str, torch.Tensor]
 # tensors under our names and what else is needed to build the network, as JSON.
 CONVERTERS: Dict[str, Tuple[str, str]] = {
     "ofa": ("rivega_spacy.networks.ofa.checkpoint:convert", "image_rel_pos_table_list"),
+    "albef": ("rivega_spacy.networks.albef.weights:convert", "visual_encoder.blocks."),
+    "seqtr": ("rivega_spacy.networks.seqtr.weights:convert", "vis_enc.darknet."),
 }
 METADATA_KEY = "rivega"
 

@@ -1,7 +1,7 @@
 """ALBEF's released files: pre-training and fine-tuned layouts, position embeddings of another picture size."""
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 
@@ -130,3 +130,12 @@ def albef_from_file(path: Any, *, image_size: Optional[int] = 384, **heads: Opti
 
 def _count(state: Dict[str, torch.Tensor], prefix: str) -> int:
     return 1 + max((int(key[len(prefix) :].split(".", 1)[0]) for key in state if key.startswith(prefix)), default=-1)
+
+
+def convert(path: Path) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
+    """For `rivega convert-checkpoint`: the weights by the fine-tuned layout's names, without twin and unused heads.
+
+    RETURNS (Tuple[Dict[str, Tensor], Dict[str, Any]]): Weights; the shape as far as the weights tell it.
+    """
+    state = read_state(path)
+    return state, {"config": infer_config(state, path=path).to_dict()}

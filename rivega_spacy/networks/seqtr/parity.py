@@ -51,7 +51,7 @@ def _network_outputs(model: Seqtr, inputs: Dict[str, torch.Tensor]) -> Dict[str,
     found = {f"vis_{n}": value for n, value in enumerate(model.vis_enc(pixels))}
     found["lan_words"], found["lan"] = model.lan_enc(words)
     found["fusion"] = model.fusion(model.encode_image(pixels), found["lan"])
-    mask = padding_mask(sizes, pixels.shape[2], pixels.shape[3], model.config.divisor)
+    mask = padding_mask(sizes, pixels.shape[2], pixels.shape[3])
     memory = model.head.transformer.encode(found["fusion"], mask)
     found["memory"], found["x_pos_embeds"], found["x_mask"] = memory
     bins = model.config.bins
@@ -81,7 +81,7 @@ def _single(model: Seqtr, inputs: Dict[str, torch.Tensor], n: int) -> Dict[str, 
     height, width = (int(x) for x in inputs["pad_shape"][n, :2])
     pixels = inputs["img"][n : n + 1, :, :height, :width]
     size = (int(inputs["img_shape"][n, 0]), int(inputs["img_shape"][n, 1]))
-    mask = padding_mask([size], height, width, model.config.divisor)
+    mask = padding_mask([size], height, width)
     memory = model.memory(model.encode_image(pixels), inputs["ref_expr_inds"][n : n + 1], mask)
     scale = (float(inputs["scale_factor"][n, 0]), float(inputs["scale_factor"][n, 1]))
     boxes = bins_to_box(model.decode(memory).bins.numpy(), (height, width), scale, model.config.bins)

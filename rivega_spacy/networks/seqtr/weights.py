@@ -1,7 +1,7 @@
 """SeqTR's released files: with or without `module.`, with or without the moving average; a network of the file's shape."""
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 
@@ -109,3 +109,12 @@ def seqtr_from_file(path: Any, *, vocab_size: Optional[int] = None, ema: bool = 
 
 def _count(state: Dict[str, torch.Tensor], prefix: str) -> int:
     return 1 + max((int(key[len(prefix) :].split(".", 1)[0]) for key in state if key.startswith(prefix)), default=-1)
+
+
+def convert(path: Path) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
+    """For `rivega convert-checkpoint`: the weights (the moving average where there is one) without `module.`.
+
+    RETURNS (Tuple[Dict[str, Tensor], Dict[str, Any]]): Weights; the shape as far as the weights tell it.
+    """
+    state = read_state(path)
+    return state, {"config": infer_config(state, path=path).to_dict()}

@@ -1,0 +1,140 @@
+"""`rivega fit-threshold MODEL DEV.spacy`: from which score on the entailment component takes an entity as shown."""
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, Iterable, List, NamedTuple, Tuple
+
+NAME = "fit-threshold"
+HELP = "Choose the threshold of the entailment component on dev posts and save the pipeline with it."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("model", help="installed pipeline or folder")
+    parser.add_argument("corpus", type=Path, help=".spacy file or folder of them, from `rivega convert`: dev posts, never test")
+    parser.add_argument("--output", type=Path, default=None, help="save the pipeline there; without it the threshold is only shown")
+    parser.add_argument("--component", default="rivega_entailment", help="name of the component (default: %(default)s)")
+    parser.add_argument("--measure", choices=("accuracy", "f1"), default="accuracy", help="what to make highest (default: %(default)s)")
+    parser.add_argument("--images", type=Path, default=None, help="folder that relative image paths start from")
+    parser.add_argument("--limit", type=int, default=0, help="take so many posts at most (default: all)")
+    parser.add_argument("--gpu-id", type=int, default=-1, help="GPU to use; -1 for the CPU (default: %(default)s)")
+
+
+class Fitted(NamedTuple):
+    """What was chosen.
+
+    threshold (float): Scores from it on mean "shown".
+    value (float): The measure with it.
+    before (float): The measure with the threshold the component had.
+    count (int): Entities judged.
+    """
+
+    threshold: float
+    value: float
+    before: float
+    count: int
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit, show, save. RETURNS (int): 0."""
+    import spacy
+
+    from ..corpus.docbin import docbin_files
+    from ..errors import Errors, RivegaError
+
+    docbin_files(args.corpus)  # says at once where there is nothing to read
+    if args.gpu_id >= 0:
+        spacy.require_gpu(args.gpu_id)
+    nlp = spacy.load(args.model)
+    if args.component not in nlp.pipe_names:
+        raise RivegaError(Errors.E742.format(model=args.model, component=args.component, names=", ".join(nlp.pipe_names)))
+    pipe = nlp.get_pipe(args.component)
+    scores, shown = dev_scores(pipe, _posts(nlp, args))
+    fitted = fit_threshold(scores, shown, measure=args.measure, before=pipe.cfg["threshold"])
+    sys.stdout.write(
+        f"{fitted.count} entities: {args.measure} {100 * fitted.before:.2f} at {pipe.cfg['threshold']:.4g}, "
+        f"{100 * fitted.value:.2f} at {fitted.threshold:.4g}\n"
+    )
+    if args.output is not None:
+        pipe.cfg["threshold"] = fitted.threshold
+        nlp.get_pipe_config(args.component)["threshold"] = fitted.threshold
+        nlp.to_disk(args.output)
+        sys.stdout.write(f"saved to {args.output}\n")
+    return 0
+
+
+def dev_scores(pipe: Any, docs: Iterable[Any], *, batch_size: int = 32) -> Tuple[List[float], List[bool]]:
+    """Scores of the gold entities of annotated posts, with what gold says; posts without a readable picture are left out.
+
+    pipe (VisualEntailment): The component.
+    docs (Iterable[Doc]): Posts with entities and `groundable`; their judgements are taken away.
+    RETURNS (Tuple[List[float], List[bool]]): Scores, and whether the picture shows the entity.
+    """
+    from spacy.util import minibatch
+
+    scores: List[float] = []
+    shown: List[bool] = []
+    for batch in minibatch(docs, size=batch_size):
+        gold = []
+        for doc in batch:
+            gold.append([_groundable(ent) for ent in doc.ents])
+            for ent in doc.ents:
+                ent._.groundable = None
+        for judgements, answers in zip(pipe.predict(batch), gold):
+            for judgement, answer in zip(judgements, answers):
+                if judgement is not None and answer is not None:
+                    scores.append(judgement.score)
+                    shown.append(answer)
+    return scores, shown
+
+
+def fit_threshold(scores: List[float], shown: List[bool], *, measure: str = "accuracy", before: float = 0.5) -> Fitted:
+    """The threshold with the highest measure: every one that tells two scores apart is tried.
+
+    scores (List[float]): 0..1. shown (List[bool]): What gold says.
+    measure (str): "accuracy", or "f1" of "shown".
+    before (float): A threshold to compare with.
+    RETURNS (Fitted): Of several equally good thresholds the one nearest to `before`.
+    RAISES (RivegaError): E743 where there are no scores, or gold has only one answer.
+    """
+    import numpy as np
+
+    from ..errors import Errors, RivegaError
+
+    values, truth = np.asarray(scores, dtype="float64"), np.asarray(shown, dtype=bool)
+    finite = np.isfinite(values)
+    values, truth = values[finite], truth[finite]
+    if not len(values) or truth.all() or not truth.any():
+        raise RivegaError(Errors.E743.format(count=len(values), shown=int(truth.sum())))
+    order = np.argsort(values, kind="stable")
+    values, truth = values[order], truth[order]
+    edges = np.unique(values)
+    candidates = np.concatenate([[0.0], (edges[:-1] + edges[1:]) / 2, [before]])
+    below = np.searchsorted(values, candidates, side="left")
+    shown_below = np.concatenate([[0], np.cumsum(truth)])[below]
+    right_shown = truth.sum() - shown_below
+    if measure == "accuracy":
+        found = (right_shown + below - shown_below) / len(values)
+    else:
+        found = 2 * right_shown / (len(values) - below + truth.sum())
+    best = np.flatnonzero(found == found.max())
+    chosen = best[np.argmin(np.abs(candidates[best] - before))]
+    return Fitted(float(candidates[chosen]), float(found[chosen]), float(found[-1]), len(values))
+
+
+def _groundable(ent: Any) -> Any:
+    if ent._.groundable is None and ent._.boxes:
+        return True
+    return ent._.groundable
+
+
+def _posts(nlp: Any, args: argparse.Namespace) -> Iterable[Any]:
+    from ..corpus.docbin import read_docbin
+
+    for number, doc in enumerate(read_docbin(args.corpus, nlp.vocab)):
+        if args.limit and number >= args.limit:
+            return
+        image = doc._.image
+        if args.images is not None and isinstance(image, str):
+            doc._.image = str(args.images / image)
+        yield doc
