@@ -69,6 +69,10 @@ class Errors:
     E111 = "Post {post} ({path}, line {line}): {reason}. Every post needs `tokens` and as many `tags`."
     E112 = "There are no posts to read at {path}. Convert them first: `rivega convert POSTS.jsonl.gz POSTS.spacy`."
     E114 = "{path}, line {line}: every line needs `id` and `knowledge` (a string)."
+    W115 = (
+        "None of the {count} posts in {path} has knowledge. If that is meant, read them with `knowledge = \"absent\"`; if not, convert "
+        "them again with `rivega convert`."
+    )
     E113 = "`knowledge` must be one of {known}, not {value!r}."
 
     # Entailment, grounding and their networks (E200-E299)
@@ -228,3 +232,10 @@ class Errors:
     E601 = "Post {post}: a box of {ent!r} lies outside the picture ({width}x{height}). Boxes are in pixels of the original picture."
     E602 = "Post {post}: the mask of {ent!r} cannot be drawn ({reason}). Masks have the size of the original picture."
     E603 = "Post {post}: {what} of an entity must be {kind}, not {value!r}; it is left out."
+
+    # Published formats and annotation tools (E130-E139)
+    E130 = "Strict reading stops here: {what}: {where}. Mend the file, or read without `--strict` to have it counted and left as it is."
+    E131 = "The folder {folder} holds no {kind} files."
+    E132 = "{path} is not {kind} ({reason})."
+    E133 = "There is no text format {form!r}. Known are: {known}."
+    E134 = "{path} is no file of regions: give a folder of VOC XML or labelme JSON, a COCO .json or a Prodigy .jsonl."

@@ -4,6 +4,7 @@ spaCy's own Corpus rebuilds the predicted posts from their words alone: the pict
 are carried over; entities, boxes and judgements are not, they are what is to be predicted.
 """
 import random
+import warnings
 from pathlib import Path
 from typing import Callable, Iterator, List, Union
 
@@ -55,16 +56,19 @@ class PostCorpus:
             shuffled: List[Doc] = list(docs)
             random.shuffle(shuffled)
             docs = iter(shuffled)
-        count = 0
+        count = known = 0
         for reference in docs:
             if not len(reference) or (self.max_length and len(reference) > self.max_length):
                 continue
             if self.limit and count >= self.limit:
-                return
+                break
             count += 1
+            known += bool(reference._.knowledge)
             if self.knowledge == "absent" or (self.knowledge == "alternate" and count % 2 == 0):
                 reference._.knowledge = None
             yield Example(bare_copy(reference), reference)
+        if count and not known and self.knowledge != "absent":
+            warnings.warn(Errors.W115.format(path=self.path, count=count))
 
 
 def bare_copy(doc: Doc) -> Doc:

@@ -44,6 +44,7 @@ class EncoderSettings:
     bf16: bool
     bucket_pieces: int
     freeze_embeddings: bool
+    freeze_layers: int
 
 
 @dataclass
@@ -106,6 +107,7 @@ def build_knowledge_transformer(
     case_learn_rate: float = 10.0,
     layer_decay: float = 1.0,
     freeze_embeddings: bool = False,
+    freeze_layers: int = 0,
     bf16: bool = False,
     bucket_pieces: int = 4096,
     half_on_disk: bool = True,
@@ -123,6 +125,7 @@ def build_knowledge_transformer(
     case_learn_rate (float): Learning rate of that embedding, in multiples of the encoder's.
     layer_decay (float): Learning rate of each layer in multiples of the one above it; 1 treats all alike.
     freeze_embeddings (bool): Leave the word embeddings as they are: half of MiniLM's weights, and on a CPU much of a step's time.
+    freeze_layers (int): Leave all embeddings and so many of the lowest layers as they are, for a second, cheaper stage of training.
     bf16 (bool): Compute in bfloat16 where torch holds that to be safe, on CPU and GPU.
     bucket_pieces (int): Padded pieces that go through the encoder at once.
     half_on_disk (bool): Save weights in half precision.
@@ -139,6 +142,7 @@ def build_knowledge_transformer(
         bf16=bf16,
         bucket_pieces=bucket_pieces,
         freeze_embeddings=freeze_embeddings,
+        freeze_layers=freeze_layers,
     )
     shim = TorchShim(
         None,
@@ -260,7 +264,7 @@ def forward(model: Model, docs: List[Doc], is_train: bool) -> Tuple[KnowledgeTra
         inputs = _pad([windows[row] for row in bucket], shim)
         if is_train:
             shim.module.train()
-            shim.module.encoder.get_input_embeddings().weight.requires_grad_(not settings.freeze_embeddings)
+            _freeze(shim.module, settings)
             with shim.autocast(settings.bf16):
                 hidden = shim.module(*inputs)
             graphs.append(hidden)
@@ -308,6 +312,16 @@ def make_buckets(lengths: Sequence[int], most: int) -> List[List[int]]:
     if bucket:
         buckets.append(bucket)
     return buckets
+
+
+def _freeze(module: CasedEncoder, settings: EncoderSettings) -> None:
+    words = module.encoder.get_input_embeddings().weight
+    for name, parameter in module.named_parameters():
+        fixed = parameter is words and settings.freeze_embeddings
+        if settings.freeze_layers:
+            layer = name.split(".layer.")[1].split(".")[0] if ".layer." in name else None
+            fixed = fixed or "embedding" in name or (layer is not None and int(layer) < settings.freeze_layers)
+        parameter.requires_grad_(not fixed)
 
 
 def _drop_words(window: Window, share: float, mask_id: int) -> Window:

@@ -111,6 +111,16 @@ def test_knowledge_of_every_second_post(vocab, tmp_path):
     assert [example.predicted._.knowledge for example in examples] == ["0", None, "2", None, "4"]
 
 
+def test_a_corpus_without_any_knowledge_is_said(vocab, tmp_path, recwarn):
+    write_docbin([spacy.tokens.Doc(vocab, words=["w"])], tmp_path / "posts.spacy")
+    nlp = spacy.blank("rivega")
+    list(make_corpus(tmp_path / "posts.spacy", knowledge="absent")(nlp))
+    assert not [warning for warning in recwarn if "knowledge" in str(warning.message)]
+    with pytest.warns(UserWarning, match="None of the 1 posts .* has knowledge"):
+        list(make_corpus(tmp_path / "posts.spacy")(nlp))
+
+
+@pytest.mark.filterwarnings("ignore:None of the")
 def test_shuffled_corpus_has_every_post_in_another_order(vocab, tmp_path):
     docs = [spacy.tokens.Doc(vocab, words=[f"w{number}"]) for number in range(60)]
     write_docbin(docs, tmp_path / "posts.spacy")

@@ -186,6 +186,16 @@ def test_gradient_arrives_at_the_weights(encoder_dir, blank):
     assert float(parameter.grad[1, 3]) == pytest.approx((above - below) / (2 * step), rel=0.05)
 
 
+@pytest.mark.parametrize("options,frozen", [({}, 0), ({"freeze_embeddings": True}, 1), ({"freeze_layers": 1}, 21)])
+def test_what_is_frozen_gets_no_gradient(encoder_dir, blank, options, frozen):
+    model = make_transformer(encoder_dir, **options)
+    batch, backprop = model(make_docs(blank, TEXTS[:2], KNOWLEDGE[:2]), True)
+    backprop(batch.unsplit_by_doc([[np.ones_like(data.model_output.last_hidden_state)] for data in batch.doc_data]))
+    without = [name for name, parameter in model.shims[0].module.named_parameters() if parameter.grad is None]
+    assert len(without) == frozen
+    assert all("embedding" in name or ".layer.0." in name for name in without)
+
+
 def test_bf16_is_close(encoder_dir, blank):
     docs = make_docs(blank, TEXTS[:3], KNOWLEDGE[:3])
     exact, rough = (token_vectors(make_transformer(encoder_dir, bf16=bf16), docs) for bf16 in (False, True))
