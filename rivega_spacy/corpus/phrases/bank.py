@@ -14,7 +14,7 @@ GROUPS: Dict[str, Tuple[str, ...]] = {
     "vehicle": ("aeroplane", "bicycle", "boat", "bus", "car", "motorbike", "train", "truck"),
 }
 _SLOT = re.compile(r"\{(\w+?)(2?)\}")
-_VOWEL = re.compile(r"^(?!(uni|use|eu|one|ub|uk|us\b))[aeiou]|^(mp3|nba|nfl|mlb|nhl|led|lcd|hd|suv|x-|18|8|11|fm)\b", re.IGNORECASE)
+_VOWEL = re.compile(r"^(?!(uni|use|eu|one|ub|uk|us\b))[aeiou]|^(mp3|nba|nfl|mlb|nhl|led|lcd|hd|suv|x-|18|8|11|fm|hour|honest|heir|heiress)\b", re.IGNORECASE)
 
 
 class Phrase(NamedTuple):

@@ -1,6 +1,6 @@
 """Weights to spaCy components: calibrate on the dev photos, then save entailment and grounder as a pipeline.
 
-    python -m rivega_spacy.networks.small.export network.safetensors OUT --photos PHOTOS
+    python -m rivega_spacy.networks.small.export network.safetensors OUT --photos PHOTOS --size 192
 """
 
 import argparse
@@ -109,18 +109,24 @@ def make_pipeline(weights: Path, *, size: int, language: str = "rivega") -> Any:
 def export(weights: Path, out: Path, *, size: int, photos: Optional[Path] = None) -> Dict[str, float]:
     """Calibrate and save: OUT/network.safetensors and OUT/pipeline (a folder for `spacy.load`).
 
-    weights (Path): What training wrote.
+    weights (Path): What training wrote: a file of weights, or a pipeline folder of `spacy train` with a grounder.
     out (Path): Folder to write.
     size (int): Side of the input.
     photos (Optional[Path]): For calibration; without them the weights keep theirs.
     RETURNS (Dict[str, float]): What `calibrate` returned.
     """
-    network = load_network(weights, {})
+    network = _from_pipeline(weights) if Path(weights).is_dir() else load_network(weights, {})
     fitted = calibrate(network, photos, size=size) if photos is not None else {}
     out.mkdir(parents=True, exist_ok=True)
     save_network(network, out / "network.safetensors")
     make_pipeline(out / "network.safetensors", size=size).to_disk(out / "pipeline")
     return fitted
+
+
+def _from_pipeline(folder: Path) -> SmallVision:
+    import spacy
+
+    return spacy.load(folder).get_pipe(COMPONENTS[1]).model.shims[0].module
 
 
 def main() -> None:

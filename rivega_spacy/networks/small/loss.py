@@ -1,7 +1,7 @@
 """The joint loss: heat maps, boxes, and "does the picture show it", for every phrase on every picture."""
 
 from dataclasses import dataclass
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -133,16 +133,19 @@ def generalised_iou(a: Tensor, b: Tensor) -> Tuple[Tensor, Tensor]:
     return iou, iou - (hull - union) / hull.clamp_min(1e-6)
 
 
-def joint_loss(network: SmallVision, batch: Batch, *, box_weight: float = 2.0) -> Tuple[Tensor, Dict[str, float]]:
+def joint_loss(
+    network: SmallVision, batch: Batch, *, phrases: Optional[Tensor] = None, box_weight: float = 2.0
+) -> Tuple[Tensor, Dict[str, float]]:
     """Heat maps by quality focal loss (Li et al. 2020, eq. 2), boxes by GIoU, showing by cross-entropy.
 
     network (SmallVision): The network.
     batch (Batch): Pictures and phrases.
+    phrases (Optional[Tensor]): Phrase vectors of the batch's expressions, where they are at hand.
     box_weight (float): Weight of the box loss.
     RETURNS (Tuple[Tensor, Dict[str, float]]): The loss; its parts, for the log.
     """
     encoded = network.encode_images(batch.pixels)
-    asked = network.encode_phrases(batch.expressions)
+    asked = network.questions(network.text(batch.expressions) if phrases is None else phrases)
     targets = make_targets(batch)
     heat = network.heat(encoded, asked)
     shown = network.shown(encoded, asked, heat)

@@ -1,0 +1,48 @@
+"""A network small enough to learn something within a test, and pictures it can learn from."""
+from pathlib import Path
+from typing import Dict, List
+
+import numpy as np
+import pytest
+import torch
+
+from rivega_spacy.networks.small.network import SmallVision
+from rivega_spacy.networks.small.weights import build_network, save_network
+
+SIZES: Dict[str, object] = {
+    "width": 16,
+    "box_width": 16,
+    "word_width": 8,
+    "image_widths": [8, 16, 16, 16],
+    "image_depths": [1, 1, 1, 1],
+    "image_width": 16,
+}
+WORDS = "[UNK] a red green thing square league nobody person ( ) — , ##s ada lea".split()
+
+
+def tiny_network(seed: int = 0) -> SmallVision:
+    torch.manual_seed(seed)
+    network = build_network({**SIZES, "vocab_size": len(WORDS), "vocab_bytes": len("\n".join(WORDS))})
+    network.text.set_table(WORDS, np.random.default_rng(seed).normal(size=(len(WORDS), 8)))
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_network(tiny_network(), path)
+    return path
+
+
+def square_picture(rng: np.random.Generator, colour: str, height: int = 72, width: int = 96) -> tuple:
+    """A grey picture with one coloured rectangle, and its box."""
+    image = np.full((height, width, 3), 110, np.uint8) + rng.integers(0, 20, (height, width, 3)).astype(np.uint8)
+    w, h = rng.integers(30, 50, 2)
+    x, y = rng.integers(0, width - w), rng.integers(0, height - h)
+    image[y : y + h, x : x + w] = (230, 20, 20) if colour == "red" else (20, 210, 20)
+    return image, np.array([x, y, x + w, y + h], np.float32)
+
+
+def squares(count: int, seed: int = 0) -> List[tuple]:
+    rng = np.random.default_rng(seed)
+    return [(colour, *square_picture(rng, colour)) for colour in ["red", "green"] * (count // 2)]
