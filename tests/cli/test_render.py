@@ -39,6 +39,11 @@ def test_several_pages_are_linked(annotated, tmp_path):
     assert not (tmp_path / "out" / "overlays").exists() and not (tmp_path / "out" / "page-3.html").exists()
 
 
+def test_pictures_are_numbered_through_all_pages(annotated, tmp_path):
+    assert main(["render", str(annotated), str(tmp_path / "out"), "--page-size", "1"]) == 0
+    assert sorted(p.name for p in (tmp_path / "out" / "overlays").iterdir()) == ["0001-one-two.png", "0003-3.png"]
+
+
 def test_bad_lines_are_shown_and_reported(annotated, tmp_path):
     with annotated.open("a") as lines:
         lines.write("{broken\n")
