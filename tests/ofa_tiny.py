@@ -133,3 +133,35 @@ def picture(seed: int, height: int = 40, width: int = 56) -> np.ndarray:
 def asked(seed: int, *expressions: str, caption: str = "", key: str = "") -> ImageQueries:
     """Questions about a picture."""
     return ImageQueries(picture(seed), list(expressions), caption, key)
+
+
+def demo_examples(nlp: Any, *, limit: int, only_boxes: bool = False) -> List[Any]:
+    """Real photographs with gold entities: the posts of assets/demo as examples."""
+    from spacy.tokens import Doc
+    from spacy.training import Example
+
+    folder = Path(__file__).resolve().parents[1] / "assets" / "demo"
+    gold = {row["id"]: row["ents"] for row in _lines(folder / "expected.jsonl")}
+    examples = []
+    for post in _lines(folder / "posts.jsonl"):
+        if len(examples) == limit:
+            break
+        doc = nlp.make_doc(post["text"])
+        doc._.image = str(folder / post["image"]) if (folder / post["image"]).is_file() else str(folder / "images" / post["image"])
+        spans = []
+        for ent in gold[post["id"]]:
+            span = doc.char_span(ent["start"], ent["end"], label=ent["labels"][0])
+            if span is not None and (ent["boxes"] or not only_boxes):
+                span._.groundable = bool(ent["shown"])
+                span._.boxes = ent["boxes"]
+                spans.append(span)
+        doc.ents = spans
+        predicted = Doc(nlp.vocab, words=[token.text for token in doc], spaces=[bool(token.whitespace_) for token in doc])
+        predicted._.image = doc._.image
+        if spans:
+            examples.append(Example(predicted, doc))
+    return examples
+
+
+def _lines(path: Path) -> List[Dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf8").splitlines() if line.strip()]

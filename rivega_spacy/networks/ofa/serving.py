@@ -238,9 +238,9 @@ def answer(
     batch_size (int): Expressions in one pass.
     YIELDS (Tuple[int, int, Any]): Query, expression, answer; in no particular order.
     """
+    network, tokenizer = shim.ready(), shim.tools
     for group in questions(batch, batch_size):
         with shim.inference(bf16=bf16):
-            network, tokenizer = shim.ready(), shim.tools
             limit = network.config.positions - ANSWER_ROOM
             asked = [
                 Question(n, place, to_source(tokenizer, text, batch[n].caption, limit))
