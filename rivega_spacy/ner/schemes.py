@@ -108,14 +108,6 @@ class TagScheme:
         ends = np.flatnonzero(named & ~joined[1:]) + 1
         return starts, ends, label[starts]
 
-    def read(self, tags: Sequence[str]) -> List[TaggedSpan]:
-        """Entities of written BIO tags with the dirt that occurs in published files; an orphan I- begins an entity.
-
-        tags (Sequence[str]): For example ["B-PER", "I-PER", "O"].
-        RETURNS (List[TaggedSpan]): In order of their first token.
-        """
-        return read_bio(tags)
-
 
 def read_bio(tags: Sequence[str]) -> List[TaggedSpan]:
     """Entities of written BIO tags; an I- with no entity of its type before it begins one.

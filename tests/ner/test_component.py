@@ -187,6 +187,24 @@ def test_spacys_own_ner_can_listen(encoder_dir):
     assert nlp("Nike rocks Paris").has_annotation("ENT_IOB")
 
 
+def test_it_works_on_any_token_vectors_and_without_span_scores():
+    nlp = spacy.blank("rivega")
+    vectors = {
+        "@architectures": "spacy.HashEmbedCNN.v2", "pretrained_vectors": None, "width": 16, "depth": 1, "embed_size": 200,
+        "window_size": 1, "maxout_pieces": 2, "subword_features": False,
+    }
+    head = {"@architectures": "rivega.CRFTagger.v1", "tok2vec": vectors, "dropout": 0.0, "hidden_width": 8}
+    nlp.add_pipe("rivega_ner", config={"model": head, "span_scores": False})
+    spacy.util.fix_random_seed(0)
+    optimizer = nlp.initialize(lambda: make_examples(nlp))
+    optimizer.learn_rate = 0.01
+    for _ in range(60):
+        nlp.update(make_examples(nlp), sgd=optimizer)
+    docs = list(nlp.pipe([text for text, _, _ in POSTS]))
+    assert [found(doc) for doc in docs] == [entities for _, entities, _ in POSTS]
+    assert all(ent._.ner_score is None for doc in docs for ent in doc.ents)
+
+
 def test_two_listeners_share_one_encoder(encoder_dir):
     nlp = make_pipeline(encoder_dir)
     nlp.add_pipe("rivega_ner", name="second")
