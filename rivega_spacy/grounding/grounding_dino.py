@@ -40,6 +40,7 @@ def grounding_dino(
     bf16: bool = False,
     gradient_checkpointing: bool = False,
     freeze: Optional[List[str]] = None,
+    backbone_rate: float = 0.1,
     half_on_disk: bool = True,
 ) -> Model[List[ImageQueries], List[Floats2d]]:
     """`rivega.GroundingDINO.v1`.
@@ -53,6 +54,7 @@ def grounding_dino(
     bf16 (bool): Compute in bfloat16.
     gradient_checkpointing (bool): Less memory and more time in training.
     freeze (Optional[List[str]]): Beginnings of the names of parameters that are not trained, for example "model.backbone.".
+    backbone_rate (float): Share of the learning rate that the two encoders, of pictures and of text, are trained with.
     half_on_disk (bool): Save in half precision.
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): The likeliest box of every expression: n x 5, XYXY in pixels and its
         score, which `rivega.GroundingScore.v1` can use as entailment.
@@ -69,10 +71,15 @@ def grounding_dino(
         frozen=freeze or (),
         prepare=partial(_prepare, gradient_checkpointing=gradient_checkpointing),
         half_on_disk=half_on_disk,
+        lr_scale=partial(_rate, backbone=backbone_rate),
     )
     settings = Settings(shortest, longest, batch_size, bf16)
     predict = partial(_predict, settings=settings)
     return backend_model("grounding_dino", shim, predict, train_step=partial(_train_step, settings=settings))
+
+
+def _rate(parameter: str, *, backbone: float) -> float:
+    return backbone if parameter.startswith(("model.backbone.", "model.text_backbone.")) else 1.0
 
 
 def prompt(expression: str) -> str:

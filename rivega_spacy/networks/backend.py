@@ -28,6 +28,7 @@ class BackendShim(TorchShim):
     frozen (Sequence[str]): Parameters whose names begin so are not trained.
     prepare (Optional[Callable[[Module], None]]): Called once on every network put in place.
     amsgrad (bool): Train with AdamW's AMSGrad variant.
+    half_on_disk, ema_decay, lr_scale: See TorchShim.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class BackendShim(TorchShim):
         amsgrad: bool = False,
         half_on_disk: bool = True,
         ema_decay: float = 0.0,
+        lr_scale: Optional[Callable[[str], float]] = None,
     ) -> None:
-        super().__init__(None, name=name, build=build, half_on_disk=half_on_disk, ema_decay=ema_decay)
+        super().__init__(None, name=name, build=build, half_on_disk=half_on_disk, lr_scale=lr_scale, ema_decay=ema_decay)
         self._load = load
         self._make_tools = tools
         self._tools: Any = None

@@ -74,7 +74,7 @@ def infer_config(
         words = state["text_encoder.embeddings.word_embeddings.weight"]
         positions = state["visual_encoder.pos_embed"]
         text_depth = _count(state, "text_encoder.encoder.layer.")
-        fused = [n for n in range(text_depth) if f"text_encoder.encoder.layer.{n}.crossattention.self.key.weight" in state]
+        fused = {int(key.split(".")[3]) for key in state if ".crossattention." in key}
         head = state.get("cls_head.2.weight")
         return AlbefConfig(
             image_size=image_size or round((positions.shape[1] - 1) ** 0.5) * patches.shape[-1],

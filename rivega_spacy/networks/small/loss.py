@@ -27,24 +27,33 @@ class Batch:
     column (np.ndarray): B x P int, the key that a phrase stands for on a picture; -1: never shown there;
         -2: not asked there.
     prepared (Sequence[Prepared]): The pictures' targets.
+    shown_weight (Optional[np.ndarray]): P, how much more a picture that shows the thing counts than one that
+        does not.
     """
 
     pixels: Tensor
     expressions: List[str]
     column: np.ndarray
     prepared: Sequence[Prepared]
+    shown_weight: Optional[np.ndarray] = None
 
 
-def make_batch(prepared: Sequence[Prepared], expressions: Sequence[str], column: np.ndarray) -> Batch:
+def make_batch(
+    prepared: Sequence[Prepared],
+    expressions: Sequence[str],
+    column: np.ndarray,
+    shown_weight: Optional[np.ndarray] = None,
+) -> Batch:
     """Stack prepared pictures of one size.
 
     prepared (Sequence[Prepared]): B pictures.
     expressions (Sequence[str]): P phrases.
     column (np.ndarray): B x P (see Batch).
+    shown_weight (Optional[np.ndarray]): P (see Batch).
     RETURNS (Batch): The batch.
     """
     pixels = torch.from_numpy(np.stack([p.pixels for p in prepared])).permute(0, 3, 1, 2)
-    return Batch(pixels, list(expressions), column, prepared)
+    return Batch(pixels, list(expressions), column, prepared, shown_weight)
 
 
 @dataclass(frozen=True)
@@ -167,7 +176,10 @@ def joint_loss(
 
     asked_of = targets.status >= 0
     truth = (targets.status == 1).float()
-    balance = torch.where(truth > 0, SHOWN_WEIGHT, 1.0) * asked_of
+    weight = heat.new_full((len(batch.expressions),), SHOWN_WEIGHT)
+    if batch.shown_weight is not None:
+        weight = torch.from_numpy(batch.shown_weight).to(weight)
+    balance = torch.where(truth > 0, weight[None], 1.0) * asked_of
     entropy = F.binary_cross_entropy_with_logits(shown, truth, reduction="none")
     show_loss = (entropy * balance).sum() / balance.sum().clamp_min(1.0)
 

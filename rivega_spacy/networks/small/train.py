@@ -102,6 +102,10 @@ class Trainer:
         self.pictures = [to_picture(photo, self.kinds) for photo in photos]
         share = np.array([SHARE[photo.source] for photo in photos])
         self.chance = share / share.sum()
+        # Rare kinds count more where they are shown, so that no kind is judged by its frequency alone.
+        seen = np.array([[bool(set(kind_members(k)) & set(photo.kinds)) for k in self.kinds] for photo in photos], float)
+        often = np.average(seen, axis=0, weights=share).clip(1e-3, 1)
+        self.shown_weight = np.append(((1 - often) / often).clip(1.5, 8.0), 1.0).astype(np.float32)
         self.per_epoch = int(share.sum()) // settings.batch
         self.dev = [(p, to_picture(p, self.kinds)) for p in read_photos(folder, "dev", bank=self.bank)]
         self.network = SmallVision()
@@ -183,7 +187,7 @@ class Trainer:
         prepared, expressions, column, label = self.batch()
         self.network.train()
         phrases = self.network.text(expressions)
-        loss, parts = joint_loss(self.network, make_batch(prepared, expressions, column), phrases=phrases)
+        loss, parts = joint_loss(self.network, make_batch(prepared, expressions, column, self.shown_weight[label]), phrases=phrases)
         # The phrase vectors alone must tell the kind, else words are learnt only as fast as pictures are.
         kind = nn.functional.cross_entropy(self.guess(phrases), torch.from_numpy(label))
         parts["kind"] = kind.item()
