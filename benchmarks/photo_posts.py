@@ -25,8 +25,8 @@ from spacy.tokens import Doc, Span
 
 from rivega_spacy.boxes import box_area
 from rivega_spacy.corpus.docbin import write_docbin
+from rivega_spacy.extensions import MASKS_KEY
 from rivega_spacy.rle import rle_area
-from rivega_spacy.scoring.mentions import MASKS_KEY
 
 FOLDER = Path(__file__).parent
 UNGROUNDABLE = 0.6  # of all entities, as in Twitter-GMNER (Table III of the paper)

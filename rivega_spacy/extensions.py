@@ -16,6 +16,9 @@ from .images import image_for_storage
 ID_KEY = "id"
 # Fields of a post that are plain text, as they are called in JSON lines and in the context of `nlp.pipe(as_tuples=True)`.
 TEXT_FIELDS = ("caption", "description", "knowledge")
+# Gold data may have several masks of one entity. `Span._.mask_rle` holds one; all of them are kept in `user_data` under
+# ("._.", MASKS_KEY, start_char, end_char), where spaCy would keep a span extension of that name.
+MASKS_KEY = "rivega_masks"
 
 
 class Grounding(NamedTuple):

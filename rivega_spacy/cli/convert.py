@@ -1,25 +1,57 @@
-"""`rivega convert`: annotated posts from JSON lines to the .spacy files that `spacy train` reads."""
+"""`rivega convert`: annotated posts, as published or from annotation tools, to the .spacy files that `spacy train` reads."""
 import argparse
+import itertools
 import sys
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 NAME = "convert"
-HELP = "Turn annotated posts (JSON lines, plain or gzip) into a .spacy file."
+HELP = "Turn annotated posts (compact JSON lines, CoNLL text, Prodigy exports) with boxes and masks into .spacy files."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-command's arguments."""
-    parser.add_argument("input", type=Path, help="JSON lines with tokens and BIO tags; .gz is read as it is")
+    parser.add_argument("input", type=Path, help="posts with tokens and BIO tags; .gz is read as it is")
     parser.add_argument("output", type=Path, help="the .spacy file to write")
     parser.add_argument("--images", type=Path, help="folder of pictures called {id}.jpg")
-    parser.add_argument("--knowledge", type=Path, help="JSON lines with id and knowledge, where the posts do not hold it")
+    parser.add_argument("--image-names", help="references below a root that is given later, for example {id}.jpg; nothing is looked for")
+    parser.add_argument("--knowledge", type=Path, help="JSON lines with id and knowledge, or the published text in the order of the posts")
     parser.add_argument("--lang", default="rivega", help="language class of the pipeline (default: %(default)s)")
+    parser.add_argument("--format", choices=("auto", "jsonl", "conll", "prodigy"), default="auto", help="of the posts (default: %(default)s)")
+    parser.add_argument("--boxes", type=Path, help="folder of VOC XML or labelme JSON, COCO .json, Prodigy .jsonl")
+    parser.add_argument("--masks", type=Path, help="the same, where masks come from another source than boxes (Twitter-SMNER)")
+    parser.add_argument("--captions", type=Path, help="BLIP-2 captions: ID.jpg :caption a line")
+    parser.add_argument("--descriptions", type=Path, help="mPLUG-Owl descriptions: imgid:ID###text")
+    parser.add_argument("--repair", action="store_true", help="mend region names that differ from an entity in case, blanks or a cut-off end")
+    parser.add_argument("--strict", action="store_true", help="fail at the first thing that does not fit")
+    parser.add_argument("--shard", type=int, default=0, metavar="N", help="write files of N posts, OUTPUT-000.spacy and so on")
 
 
 def run(args: argparse.Namespace) -> int:
     """RETURNS (int): Exit status; 1 where boxes did not fit any entity."""
-    lines, refused = convert(args.input, args.output, images=args.images, knowledge=args.knowledge, lang=args.lang)
+    from ..corpus.formats.assemble import Sources
+
+    apart = args.knowledge is not None and ".jsonl" in args.knowledge.name
+    sources = Sources(
+        text=args.input,
+        format=args.format,
+        boxes=args.boxes,
+        masks=args.masks,
+        knowledge=None if apart else args.knowledge,
+        captions=args.captions,
+        descriptions=args.descriptions,
+        repair=args.repair,
+    )
+    lines, refused = convert_sources(
+        sources,
+        args.output,
+        images=args.images,
+        image_names=args.image_names,
+        knowledge=args.knowledge if apart else None,
+        lang=args.lang,
+        strict=args.strict,
+        shard=args.shard,
+    )
     sys.stdout.write("\n".join(lines) + "\n")
     return 1 if refused else 0
 
@@ -27,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 def convert(
     input_path: Path, output_path: Path, *, images: Optional[Path] = None, knowledge: Optional[Path] = None, lang: str = "rivega"
 ) -> "tuple[List[str], int]":
-    """Convert a file.
+    """Convert a file of compact posts.
 
     input_path (Path): Annotated posts as JSON lines.
     output_path (Path): The .spacy file.
@@ -35,21 +67,67 @@ def convert(
     knowledge (Optional[Path]): JSON lines with id and knowledge.
     lang (str): Language class whose vocabulary is used.
     RETURNS (Tuple[List[str], int]): Lines that say what was read, and how many boxes named no entity.
-    RAISES (RivegaError): E018 where the folder of pictures does not exist, E020 where the file does not, E110, E111 where a line is no post.
+    RAISES (RivegaError): As `convert_sources`.
+    """
+    from ..corpus.formats.assemble import Sources
+
+    return convert_sources(Sources(text=Path(input_path), format="jsonl"), output_path, images=images, knowledge=knowledge, lang=lang)
+
+
+def convert_sources(
+    sources: Any,
+    output_path: Path,
+    *,
+    images: Optional[Path] = None,
+    image_names: Optional[str] = None,
+    knowledge: Optional[Path] = None,
+    lang: str = "rivega",
+    strict: bool = False,
+    shard: int = 0,
+) -> Tuple[List[str], int]:
+    """Convert a data set of any of the known forms.
+
+    sources (Sources): Its files.
+    output_path (Path): The .spacy file, or with `shard` the beginning of the files' names.
+    images (Optional[Path]): Folder of pictures.
+    image_names (Optional[str]): Reference to the picture of each post, with {id}; not looked for.
+    knowledge (Optional[Path]): JSON lines with id and knowledge.
+    lang (str): Language class whose vocabulary is used.
+    strict (bool): Fail at the first thing that does not fit.
+    shard (int): Posts a file; 0 writes one file.
+    RETURNS (Tuple[List[str], int]): Lines that say what was read, and how many boxes and masks named no entity.
+    RAISES (RivegaError): E018 where the folder of pictures does not exist, E020 where a file does not, E110, E111 where a line is
+        no post, E130 in strict mode.
     """
     import spacy
 
     from ..corpus.docbin import write_docbin
-    from ..corpus.posts_jsonl import ReadReport, read_knowledge, read_posts
+    from ..corpus.formats.assemble import read_data_set
+    from ..corpus.formats.dirt import Dirt
+    from ..corpus.posts_jsonl import ReadReport, make_docs, read_knowledge
     from ..errors import Errors, RivegaError
 
-    for path in (input_path, knowledge):
+    for path in (sources.text, sources.knowledge, sources.captions, sources.descriptions, knowledge):
         if path is not None and not Path(path).is_file():
             raise RivegaError(Errors.E020.format(path=path))
     if images is not None and not Path(images).is_dir():
         raise RivegaError(Errors.E018.format(root=images))
-    report = ReadReport()
-    vocab = spacy.blank(lang).vocab
+    report, dirt = ReadReport(), Dirt(strict=strict)
     known = None if knowledge is None else read_knowledge(knowledge)
-    write_docbin(read_posts(input_path, vocab, images=images, knowledge=known, report=report), output_path)
-    return [f"{input_path} -> {output_path}", *report.lines()], len(report.unmatched_boxes)
+
+    def rows() -> Iterator[Tuple[int, Dict[str, Any]]]:
+        for number, post in enumerate(read_data_set(sources, dirt), start=1):
+            yield number, post if image_names is None else {**post, "image": image_names.format(id=post["id"])}
+
+    docs = make_docs(rows(), spacy.blank(lang).vocab, source=str(sources.text), images=images, knowledge=known, report=report)
+    if not shard:
+        write_docbin(docs, output_path)
+    else:
+        stem = Path(output_path).with_suffix("")
+        for number in itertools.count():
+            part = list(itertools.islice(docs, shard))
+            if not part and number:
+                break
+            write_docbin(part, stem.with_name(f"{stem.name}-{number:03d}.spacy"))
+    refused = len(report.unmatched_boxes) + dirt.counts.get("unmatched_box", 0) + dirt.counts.get("unmatched_mask", 0)
+    return [f"{sources.text} -> {output_path}", *report.lines(), *dirt.lines()], refused

@@ -1,7 +1,8 @@
 """Annotated posts as JSON lines: tokens, tags, knowledge, captions and boxes, into spaCy Docs.
 
 One post a line, plain or gzip: `id`, `tokens`, `tags` (BIO), optional `knowledge`, `caption_blip2` or `caption`,
-`description_owl` or `description`, and `boxes` [{name, xyxy}], where `name` is the text of an entity. Published files are
+`description_owl` or `description`, `image`, and `boxes` [{name, xyxy, mask_rle}] and `masks` [{name, mask_rle}], where `name` is the
+text of an entity. Published files are
 not clean: an I- with nothing before it begins an entity, a token may be a single no-break space, posts may have no
 tokens and boxes no entity; all of it is read, and what does not fit is counted.
 """
@@ -9,13 +10,15 @@ import gzip
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
 from ..errors import Errors, PostError
+from ..extensions import MASKS_KEY
 from ..ner.schemes import read_bio
+from ..rle import rle_area, rle_to_box
 from .mix import keep_sources
 
 
@@ -23,7 +26,7 @@ from .mix import keep_sources
 class ReadReport:
     """What was read, and what did not fit.
 
-    posts (int), entities (int), groundable (int), boxes (int): Counts of what is in the Docs; `groundable` are entities
+    posts (int), entities (int), groundable (int), boxes (int), masks (int): Counts of what is in the Docs; `groundable` are entities
         with at least one box.
     orphan_tags (int): I- tags that had nothing to continue.
     unmatched_boxes (List[Tuple[str, str]]): Post and name of boxes that name no entity of their post.
@@ -35,6 +38,7 @@ class ReadReport:
     entities: int = 0
     groundable: int = 0
     boxes: int = 0
+    masks: int = 0
     orphan_tags: int = 0
     without_text: int = 0
     without_entities: int = 0
@@ -47,7 +51,8 @@ class ReadReport:
         lines = [
             f"{self.posts} posts ({self.without_text} without text, {self.without_entities} without entities, "
             f"{self.without_boxes} without boxes, {self.without_knowledge} without knowledge)",
-            f"{self.entities} entities, {self.groundable} of them groundable, {self.boxes} boxes",
+            f"{self.entities} entities, {self.groundable} of them groundable, {self.boxes} boxes"
+            + (f", {self.masks} masks" if self.masks else ""),
         ]
         if self.orphan_tags:
             lines.append(f"{self.orphan_tags} I- tags with nothing before them, read as beginnings")
@@ -113,16 +118,38 @@ def read_posts(
         (no `boxes` field). Boxes are kept as published: 1-based, upper bound inclusive.
     RAISES (PostError): E110 or E111 with file and line.
     """
+    yield from make_docs(read_json_lines(path), vocab, source=str(path), images=images, knowledge=knowledge, report=report)
+
+
+def make_docs(
+    rows: Iterable[Tuple[int, Dict[str, Any]]],
+    vocab: Vocab,
+    *,
+    source: str,
+    images: Optional[Union[str, Path]] = None,
+    knowledge: Optional[Dict[str, str]] = None,
+    report: Optional[ReadReport] = None,
+) -> Iterator[Doc]:
+    """Compact posts, wherever they were read, as Docs; see `read_posts`.
+
+    rows (Iterable[Tuple[int, Dict]]): Number (for messages) and post.
+    source (str): The file, for messages.
+    images, knowledge, report: As in `read_posts`. Where a post names its `image`, that is looked for in the folder instead of
+        `{id}.jpg`; without a folder the name is kept as it is, to be found below a root given later.
+    YIELDS (Doc): In order.
+    """
     report = ReadReport() if report is None else report
-    for number, row in read_json_lines(path):
-        doc = _make_doc(row, vocab, f"{path}", number, report)
+    for number, row in rows:
+        doc = _make_doc(row, vocab, source, number, report)
         if knowledge is not None:
             doc._.knowledge = knowledge.get(str(row.get("id")), doc._.knowledge)
         report.without_knowledge += not doc._.knowledge
         if images is not None:
-            picture = Path(images) / f"{row.get('id')}.jpg"
+            picture = Path(images) / (row.get("image") or f"{row.get('id')}.jpg")
             if picture.is_file():
                 doc._.image = str(picture)
+        elif row.get("image"):
+            doc._.image = row["image"]
         yield doc
 
 
@@ -149,24 +176,39 @@ def _make_doc(row: Dict[str, Any], vocab: Vocab, path: str, number: int, report:
     report.without_text += not tokens
     report.without_entities += not spans
     report.orphan_tags += sum(tag.startswith("I-") and any(span.start == place for span in spans) for place, tag in enumerate(tags))
-    if row.get("boxes") is not None:
-        _attach_boxes(doc, row["boxes"], name, report)
+    if row.get("boxes") is not None or row.get("masks") is not None:
+        _attach_regions(doc, row, name, report)
     return doc
 
 
-def _attach_boxes(doc: Doc, boxes: List[Dict[str, Any]], name: str, report: ReadReport) -> None:
-    """Give every entity the boxes that carry its text; the same text twice in a post has the same boxes twice."""
-    by_name: Dict[str, List[List[float]]] = {}
-    for box in boxes:
-        by_name.setdefault(box["name"].strip(), []).append([float(value) for value in box["xyxy"]])
+def _attach_regions(doc: Doc, row: Dict[str, Any], name: str, report: ReadReport) -> None:
+    """Give every entity the boxes and masks that carry its text; the same text twice in a post has the same ones twice.
+
+    Names are compared to the letter: the published counts come out only so (`rivega convert --repair` mends names before).
+    """
+    boxes: Dict[str, List[List[float]]] = {}
+    masks: Dict[str, List[Dict[str, Any]]] = {}
+    for region in [*(row.get("boxes") or ()), *(row.get("masks") or ())]:
+        if region.get("xyxy") is not None:
+            boxes.setdefault(region["name"], []).append([float(value) for value in region["xyxy"]])
+        if region.get("mask_rle") is not None:
+            masks.setdefault(region["name"], []).append(region["mask_rle"])
+    for text, rles in masks.items():
+        if text not in boxes:
+            boxes[text] = [rle_to_box(rle) for rle in rles]
     texts = set()
     for span in doc.ents:
         text = " ".join(token.text for token in span)
         texts.add(text)
-        span._.groundable = text in by_name
-        if text in by_name:
-            span._.boxes = by_name[text]
+        span._.groundable = text in boxes
+        if text in boxes:
+            span._.boxes = boxes[text]
             report.groundable += 1
-    report.boxes += sum(len(found) for text, found in by_name.items() if text in texts)
+        if text in masks:
+            # One mask has its place on the entity; all of them are kept beside it, for scores that accept any.
+            span._.mask_rle = max(masks[text], key=rle_area)
+            doc.user_data[("._.", MASKS_KEY, span.start_char, span.end_char)] = masks[text]
+            report.masks += len(masks[text])
+    report.boxes += sum(len(found) for text, found in boxes.items() if text in texts)
     report.without_boxes += not boxes
-    report.unmatched_boxes += [(name, text) for text, found in by_name.items() if text not in texts for _ in found]
+    report.unmatched_boxes += [(name, text) for text, found in boxes.items() if text not in texts for _ in found]

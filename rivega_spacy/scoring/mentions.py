@@ -5,11 +5,8 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 from spacy.tokens import Doc, Span
 
 from ..boxes import box_area
-from ..extensions import ID_KEY
+from ..extensions import ID_KEY, MASKS_KEY
 from ..rle import rle_area
-
-# Where the gold data keeps several masks of one entity, beside `Span._.mask_rle` (which holds one).
-MASKS_KEY = "rivega_masks"
 
 Box = List[float]
 RLE = Dict[str, Any]

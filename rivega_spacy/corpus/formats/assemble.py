@@ -1,0 +1,193 @@
+"""Texts, regions, knowledge and captions joined into compact posts."""
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Union
+
+from ...errors import Errors, RivegaError
+from ...ner.schemes import read_bio
+from ..posts_jsonl import read_json_lines
+from .coco import read_coco
+from .conll import read_conll
+from .dirt import Dirt
+from .labelme import read_labelme
+from .prodigy import read_prodigy_regions, read_prodigy_text
+from .published import add_knowledge, read_captions, read_descriptions
+from .regions import Pictures
+from .voc import read_voc
+
+Post = Dict[str, Any]
+PathLike = Union[str, Path]
+FORMATS = ("auto", "jsonl", "conll", "prodigy")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files that a data set consists of.
+
+    text (Path): Tokens and tags: CoNLL, compact JSON lines or a Prodigy export.
+    format (str): Which of them; "auto" looks at the file.
+    boxes (Optional[Path]): Regions: a folder of VOC XML or labelme JSON, a COCO JSON file or a Prodigy export.
+    masks (Optional[Path]): Regions that only masks are taken from, where boxes come from elsewhere (Twitter-SMNER beside
+        Twitter-GMNER).
+    knowledge (Optional[Path]): As RiVEG and PGIM publish it, in the order of the posts.
+    captions (Optional[Path]), descriptions (Optional[Path]): BLIP-2 and mPLUG-Owl files.
+    repair (bool): Match region names that differ from an entity in case, blanks or a cut-off end only.
+    """
+
+    text: Path
+    format: str = "auto"
+    boxes: Optional[Path] = None
+    masks: Optional[Path] = None
+    knowledge: Optional[Path] = None
+    captions: Optional[Path] = None
+    descriptions: Optional[Path] = None
+    repair: bool = False
+
+
+def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
+    """Compact posts of a data set.
+
+    sources (Sources): Its files.
+    dirt (Dirt): Takes what does not fit, or raises in strict mode.
+    YIELDS (Dict[str, Any]): `id`, `tokens`, `tags`, and as far as there are sources `knowledge`, `caption`, `description`,
+        `image`, `image_width`, `image_height`, `boxes` [{name, xyxy, mask_rle}], `masks` [{name, mask_rle}]. Names are those
+        of entities; regions that match none are left out and counted.
+    RAISES (RivegaError): E020, E130-E134 for files that are not there or not what they should be.
+    """
+    boxes = None if sources.boxes is None else read_regions(sources.boxes, dirt)
+    masks = None if sources.masks is None else read_regions(sources.masks, dirt)
+    captions = None if sources.captions is None else read_captions(sources.captions, dirt)
+    descriptions = None if sources.descriptions is None else read_descriptions(sources.descriptions, dirt)
+    posts: Iterator[Post] = read_texts(sources.text, sources.format, dirt)
+    if sources.knowledge is not None:
+        # The order is all that ties knowledge to posts, so the texts (some megabytes) have to be at hand together.
+        known = list(posts)
+        add_knowledge(known, sources.knowledge, dirt)
+        posts = iter(known)
+    seen: Set[str] = set()
+    for post in posts:
+        seen.add(post["id"])
+        if boxes is not None:
+            _join(post, boxes, "boxes", "unmatched_box", sources.repair, dirt)
+        if masks is not None:
+            _join(post, masks, "masks", "unmatched_mask", sources.repair, dirt)
+            _note_unmasked(post, dirt)
+        for key, texts in (("caption", captions), ("description", descriptions)):
+            if texts is not None:
+                post[key] = texts.get(post["id"])
+                if post[key] is None:
+                    dirt.note("no_caption", f"{post['id']} ({key})")
+        yield post
+    for pictures in (boxes, masks):
+        for name in pictures or ():
+            if name not in seen and pictures[name].regions:
+                dirt.note("foreign_region", name)
+
+
+def read_texts(path: PathLike, form: str, dirt: Dirt) -> Iterator[Post]:
+    """Posts with tokens and tags.
+
+    path (PathLike): The file.
+    form (str): One of `FORMATS`.
+    dirt (Dirt): Takes what does not fit.
+    YIELDS (Dict[str, Any]): Posts.
+    RAISES (RivegaError): E133 for an unknown form.
+    """
+    readers: Dict[str, Callable[[PathLike, Dirt], Iterator[Post]]] = {
+        "conll": read_conll,
+        "prodigy": read_prodigy_text,
+        "jsonl": _read_compact,
+    }
+    form = _guess(Path(path)) if form == "auto" else form
+    if form not in readers:
+        raise RivegaError(Errors.E133.format(form=form, known=", ".join(FORMATS)))
+    yield from readers[form](path, dirt)
+
+
+def read_regions(path: PathLike, dirt: Dirt) -> Pictures:
+    """Regions of any of the known kinds, told apart by what is there.
+
+    path (PathLike): A folder of .xml (VOC) or .json (labelme); a .json file (COCO); a .jsonl file (Prodigy).
+    dirt (Dirt): Takes what does not fit.
+    RETURNS (Dict[str, Picture]): By post id.
+    RAISES (RivegaError): E020 where there is nothing, E134 where it is none of them.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return read_voc(path, dirt) if next(path.glob("*.xml"), None) is not None else read_labelme(path, dirt)
+    if not path.is_file():
+        raise RivegaError(Errors.E020.format(path=path))
+    if path.suffix == ".json":
+        return read_coco(path, dirt)
+    if ".jsonl" in path.name:
+        return read_prodigy_regions(path, dirt)
+    raise RivegaError(Errors.E134.format(path=path))
+
+
+def _read_compact(path: PathLike, dirt: Dirt) -> Iterator[Post]:
+    for number, row in read_json_lines(path):
+        row.setdefault("id", str(number))
+        yield {**row, "id": str(row["id"])}
+
+
+def _guess(path: Path) -> str:
+    if not path.is_file():
+        raise RivegaError(Errors.E020.format(path=path))
+    if ".jsonl" not in path.name:
+        return "conll"
+    _, first = next(read_json_lines(path), (0, {}))
+    return "jsonl" if "tags" in first or "tokens" in first and "text" not in first else "prodigy"
+
+
+def _join(post: Post, pictures: Pictures, key: str, unmatched: str, repair: bool, dirt: Dirt) -> None:
+    """Put the regions of a post's picture into the post, under the names of its entities."""
+    picture = pictures.get(post["id"])
+    spans = read_bio(post["tags"])
+    texts = [" ".join(post["tokens"][start:end]) for start, end, _ in spans]
+    # A type names an entity only where the post has a single one of it.
+    types = [label for _, _, label in spans]
+    by_type = {label: text for text, (_, _, label) in zip(texts, spans) if types.count(label) == 1}
+    rows: List[Dict[str, Any]] = []
+    if picture is not None:
+        post["image_width"], post["image_height"] = picture.width, picture.height
+        if picture.image and not post.get("image"):
+            post["image"] = picture.image.replace("\\", "/")
+    for region in picture.regions if picture is not None else ():
+        name: Optional[str] = region.name if region.name in texts else by_type.get(region.name)
+        if name is None and repair:
+            name = repaired_name(region.name, texts)
+            if name is not None:
+                dirt.note("repaired_name", f"{post['id']} {region.name!r} -> {name!r}")
+        if name is None:
+            dirt.note(unmatched, f"{post['id']} {region.name!r}")
+            continue
+        if key == "boxes":
+            rows.append({"name": name, "xyxy": region.xyxy, **({"mask_rle": region.mask} if region.mask else {})})
+        elif region.mask:
+            rows.append({"name": name, "mask_rle": region.mask})
+    post[key] = rows
+
+
+def repaired_name(name: str, texts: List[str]) -> Optional[str]:
+    """The entity that a region's name means, where only one comes near enough.
+
+    name (str): As the annotator wrote it ("Pacquia", "bob geldof", "Node . Js\\n").
+    texts (List[str]): The post's entities.
+    RETURNS (Optional[str]): The entity that has the same letters and digits but for case, or that begins with the name or is the
+        beginning of it; None where there is none or several.
+    """
+    bare = _letters(name)
+    same = {text for text in texts if bare and _letters(text) == bare}
+    if not same and len(bare) >= 3:
+        same = {text for text in texts if _letters(text).startswith(bare) or bare.startswith(_letters(text)) and len(_letters(text)) >= 3}
+    return same.pop() if len(same) == 1 else None
+
+
+def _letters(text: str) -> str:
+    return "".join(letter for letter in text.casefold() if letter.isalnum())
+
+
+def _note_unmasked(post: Post, dirt: Dirt) -> None:
+    masked = {row["name"] for row in post["masks"]} | {row["name"] for row in post.get("boxes") or () if row.get("mask_rle")}
+    for name in {row["name"] for row in post.get("boxes") or ()} - masked:
+        dirt.note("unmasked", f"{post['id']} {name!r}")

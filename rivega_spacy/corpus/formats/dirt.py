@@ -1,0 +1,66 @@
+"""What is wrong with the files: counted and told, or refused in strict mode."""
+from typing import Dict, List
+
+from ...errors import Errors, RivegaError
+
+# kind -> how it is told; {n} is the count.
+KINDS: Dict[str, str] = {
+    "bad_line": "{n} lines hold no token and tag",
+    "no_break_space": "{n} tokens are only blank characters (kept, so that tags stay in step)",
+    "imgid_space": "{n} IMGID lines begin with a space",
+    "orphan_tag": "{n} I- tags continue nothing (read as beginnings)",
+    "duplicate_post": "{n} posts occur twice (the first is kept)",
+    "filename": "{n} box files name another picture than their own name says (the file's own name counts)",
+    "bad_file": "{n} files cannot be read (left out)",
+    "bad_region": "{n} regions are empty or malformed (left out)",
+    "unmatched_box": "{n} boxes match no entity",
+    "unmatched_mask": "{n} masks match no entity",
+    "repaired_name": "{n} region names were repaired",
+    "unmasked": "{n} entities have boxes but no mask",
+    "foreign_region": "{n} posts with regions are not among the posts",
+    "knowledge_order": "{n} knowledge entries match no post",
+    "knowledge_gap": "{n} posts have no knowledge entry",
+    "empty_token": "{n} knowledge lines hold an empty token",
+    "no_caption": "{n} posts have no caption",
+    "empty_caption": "{n} captions are empty",
+    "rejected": "{n} tasks were rejected or skipped by the annotator (left out)",
+    "misaligned": "{n} entities do not begin and end at tokens (left out)",
+}
+# What is no fault of the files: told, but not refused in strict mode.
+HARMLESS = {"repaired_name", "unmasked", "knowledge_gap", "no_caption", "rejected", "foreign_region"}
+SHOWN = 5
+
+
+class Dirt:
+    """Counts what does not fit, with examples.
+
+    strict (bool): Raise at the first thing that is not harmless.
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict
+        self.counts: Dict[str, int] = {}
+        self.examples: Dict[str, List[str]] = {}
+
+    def note(self, kind: str, where: str) -> None:
+        """Count one.
+
+        kind (str): A key of `KINDS`.
+        where (str): Post and detail, for the report.
+        RAISES (RivegaError): E130 in strict mode.
+        """
+        if self.strict and kind not in HARMLESS:
+            raise RivegaError(Errors.E130.format(what=KINDS[kind].format(n=1), where=where))
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        examples = self.examples.setdefault(kind, [])
+        if len(examples) < SHOWN:
+            examples.append(where)
+
+    def lines(self) -> List[str]:
+        """The report as text, for example "60 boxes match no entity: 12990 'Pacquia', ..."."""
+        result = []
+        for kind, text in KINDS.items():
+            if kind in self.counts:
+                more = ", ..." if self.counts[kind] > SHOWN else ""
+                result.append(f"{text.format(n=self.counts[kind])}: {', '.join(self.examples[kind])}{more}")
+        return result

@@ -1,0 +1,104 @@
+"""What RiVEG and PGIM publish beside the posts: recorded knowledge, BLIP-2 captions, mPLUG-Owl descriptions."""
+import re
+from pathlib import Path
+from typing import Any, Dict, List, Tuple, Union
+
+from ...errors import Errors, RivegaError
+from .conll import read_blocks
+from .dirt import Dirt
+
+Post = Dict[str, Any]
+EOS = "<EOS>"
+_CAPTION = re.compile(r"^\s*(?P<id>.+?)\.jpg\s*:(?P<text>.*)$", re.IGNORECASE)
+_OWL = re.compile(r"^imgid:(?P<id>.+?)###(?P<text>.*)$", re.IGNORECASE)
+
+
+def add_knowledge(posts: List[Post], path: Union[str, Path], dirt: Dirt) -> None:
+    """Give posts the knowledge of a published file, which has no ids: entries stand in the order of the posts.
+
+    posts (List[Post]): In the order of their file; `knowledge` is set where an entry is found.
+    path (Union[str, Path]): Lines of token and tag (CRLF or LF), then `<EOS>` with tag X, then the words of z with tag X.
+    dirt (Dirt): Takes what does not fit. An entry whose words are not those of the next post is looked for further on, so that
+        a post left out on either side costs one entry and not all that follow.
+    """
+    place = 0
+    words = [post["tokens"] for post in posts]
+    for _, rows in read_blocks(path, dirt, by_blank=True):
+        tokens, z = _split(rows, dirt)
+        found = place
+        while found < len(words) and words[found] != tokens:
+            found += 1
+        if found == len(words):
+            dirt.note("knowledge_order", " ".join(tokens)[:60])
+            continue
+        posts[found]["knowledge"] = " ".join(z)
+        place = found + 1
+    for post in posts:
+        if post.get("knowledge") is None:
+            dirt.note("knowledge_gap", post["id"])
+
+
+def _split(rows: List[Tuple[str, str]], dirt: Dirt) -> Tuple[List[str], List[str]]:
+    tokens: List[str] = []
+    z: List[str] = []
+    inside = False
+    for token, tag in rows:
+        if token == EOS and tag == "X":
+            inside = True
+        elif not inside:
+            tokens.append(token)
+        elif token:
+            z.append(token)
+        else:
+            dirt.note("empty_token", " ".join(tokens)[:40])
+    return tokens, z
+
+
+def read_captions(path: Union[str, Path], dirt: Dirt) -> Dict[str, str]:
+    """BLIP-2 captions: `ID.jpg :caption` a line; the caption may hold colons itself.
+
+    path (Union[str, Path]): The file.
+    dirt (Dirt): Takes what does not fit.
+    RETURNS (Dict[str, str]): Caption by post id; "" where it is empty.
+    """
+    captions: Dict[str, str] = {}
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        match = _CAPTION.match(line.rstrip("\r"))
+        if match is None:
+            dirt.note("bad_line", f"{path}, line {number}: {line[:60]!r}")
+            continue
+        captions[match["id"].strip()] = match["text"].strip()
+        if not match["text"].strip():
+            dirt.note("empty_caption", match["id"].strip())
+    return captions
+
+
+def read_descriptions(path: Union[str, Path], dirt: Dirt) -> Dict[str, str]:
+    """mPLUG-Owl descriptions: `imgid:ID###text`, the text going on over paragraphs until the next imgid.
+
+    path (Union[str, Path]): The file.
+    dirt (Dirt): Takes what does not fit.
+    RETURNS (Dict[str, str]): Description by post id, paragraphs kept.
+    """
+    parts: Dict[str, List[str]] = {}
+    current: List[str] = []
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        line = line.rstrip("\r")
+        match = _OWL.match(line)
+        if match is not None:
+            current = parts.setdefault(match["id"].strip(), [])
+            current.append(match["text"])
+        elif parts:
+            current.append(line)
+        elif line.strip():
+            dirt.note("bad_line", f"{path}, line {number}: {line[:60]!r}")
+    return {name: "\n".join(lines).strip() for name, lines in parts.items()}
+
+
+def _text(path: Union[str, Path]) -> str:
+    path = Path(path)
+    if not path.is_file():
+        raise RivegaError(Errors.E020.format(path=path))
+    return path.read_text(encoding="utf8", errors="replace")
