@@ -86,8 +86,11 @@ class PhraseBank:
         elif rng.random() < 0.08:
             # The name itself can be the noun, and taggers mistake the type of what they do not know.
             name = self._pick(entry["nouns"], rng)
-        if rng.random() < 0.04:
-            label = ("PER", "LOC", "ORG", "OTHER")[rng.integers(4)] if kind != "person" else "OTHER"
+        if kind in GROUPS["animal"] or kind == "animal":
+            # Pets have the names of people, and taggers take them for people.
+            label = "PER" if rng.random() < 0.3 else label
+        elif rng.random() < 0.12:
+            label = ("LOC", "ORG", "OTHER")[rng.integers(3)] if kind != "person" else "OTHER"
         # The first nouns of a kind are its commonest words.
         nouns = entry["nouns"][:4] if kind != "person" and rng.random() < 0.3 else entry["nouns"]
         noun = self._pick(nouns, rng)

@@ -153,9 +153,10 @@ def joint_loss(
     box_weight (float): Weight of the box loss.
     RETURNS (Tuple[Tensor, Dict[str, float]]): The loss; its parts, for the log.
     """
-    encoded = network.encode_images(batch.pixels)
+    device = network.heat_prior.device
+    encoded = network.encode_images(batch.pixels.to(device))
     asked = network.questions(network.text(batch.expressions) if phrases is None else phrases)
-    targets = make_targets(batch)
+    targets = Targets(*(value.to(device) for value in vars(make_targets(batch)).values()))
     heat = network.heat(encoded, asked)
     shown = network.shown(encoded, asked, heat)
 
@@ -163,7 +164,7 @@ def joint_loss(
     box_loss = heat.new_zeros(())
     picture, phrase, place, box = targets.picture, targets.phrase, targets.place, targets.box
     if len(picture):
-        chosen = torch.randperm(len(picture))[:MAX_PLACES]
+        chosen = torch.randperm(len(picture), device=device)[:MAX_PLACES]
         found = network.boxes(encoded, asked, picture[chosen], phrase[chosen], place[chosen])
         iou, giou = generalised_iou(found, box[chosen])
         box_loss = (1 - giou).mean()

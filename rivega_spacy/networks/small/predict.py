@@ -26,7 +26,7 @@ def answers(network: SmallVision, encoded: Encoded, asked: Questions) -> Tuple[T
     heat = heat[0]
     phrases, count = heat.shape[0], min(CANDIDATES, heat.shape[1])
     values, places = heat.topk(count, dim=1)
-    rows = torch.arange(phrases)[:, None].expand(-1, count).reshape(-1)
+    rows = torch.arange(phrases, device=heat.device)[:, None].expand(-1, count).reshape(-1)
     boxes = network.boxes(encoded, asked, torch.zeros_like(rows), rows, places.reshape(-1)).view(phrases, count, 4)
     # The neighbours that mean the same object correct the best one's sides: a mean weighted by score.
     overlap = _overlap(boxes[:, :1], boxes)

@@ -1,6 +1,6 @@
 """Train the small network on annotated photographs: one joint loss, on one CPU core if need be.
 
-    python -m rivega_spacy.networks.small.train PHOTOS OUT --epochs 60 --hours 1.5
+    python -m rivega_spacy.networks.small.train PHOTOS OUT --epochs 80 --hours 1.3
 
 Every picture answers for every kind of thing at once: each batch draws fresh phrases for all kinds and as many
 for what no photograph shows, and all of them are asked about all pictures. What is written to OUT:
