@@ -165,3 +165,28 @@ def demo_examples(nlp: Any, *, limit: int, only_boxes: bool = False) -> List[Any
 
 def _lines(path: Path) -> List[Dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf8").splitlines() if line.strip()]
+
+
+def run_config(name: str, component: str, weights: Path, folder: Path, **model: Any) -> Any:
+    """Train with a config of the project for two steps on four posts and return the best pipeline, from disk."""
+    import spacy
+    from spacy.cli.train import train
+    from spacy.tokens import DocBin
+
+    nlp = spacy.blank("rivega")
+    posts = DocBin(docs=[example.reference for example in demo_examples(nlp, limit=4)], store_user_data=True)
+    posts.to_disk(folder / "posts.spacy")
+    overrides = {
+        "paths.train": str(folder / "posts.spacy"),
+        "paths.dev": str(folder / "posts.spacy"),
+        "paths.weights": str(weights),
+        "paths.vocab": str(weights),
+        "training.max_steps": 2,
+        "training.eval_frequency": 1,
+        "training.accumulate_gradient": 2,
+        "training.optimizer.learn_rate.warmup_steps": 1,
+    }
+    overrides.update({f"components.{component}.model.{key}": value for key, value in model.items()})
+    root = Path(__file__).resolve().parents[1]
+    train(root / "configs" / name, folder / "out", overrides=overrides)
+    return spacy.load(folder / "out" / "model-last")

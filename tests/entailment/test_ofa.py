@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
-from ofa_tiny import asked, demo_examples, picture, sizes, tiny_network, write_folder, write_vocabulary
+from ofa_tiny import asked, demo_examples, picture, run_config, sizes, tiny_network, write_folder, write_vocabulary
 from spacy.tokens import Span
 from thinc.api import Adam
 
@@ -240,3 +240,14 @@ def test_bfloat16_is_close_and_trains(vocab):
         last = half.attrs["train_step"](half, queries, targets, dropout=0.1)["loss"]
         half.finish_update(Adam(0.001))
     assert np.isfinite(last) and last < first
+
+
+def test_spacy_train_runs_the_config(folder, tmp_path):
+    """`spacy train configs/entailment_ofa.cfg` at tiny sizes: batches, accumulation, warm-up, saving."""
+    best = run_config("entailment_ofa.cfg", "rivega_entailment", folder, tmp_path, image_size=SIDE)
+    pipe = best.get_pipe("rivega_entailment")
+    before = ofa_entailment(path=str(folder), image_size=SIDE).shims[0].ready()
+    after = pipe.model.shims[0].ready()
+    assert not torch.equal(before.embed_tokens.weight, after.embed_tokens.weight)
+    (scores,) = pipe.model.predict([asked(1, "a")])
+    assert 0 <= scores[0] <= 1

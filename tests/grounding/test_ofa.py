@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
-from ofa_tiny import BINS, asked, demo_examples, picture, sizes, tiny_network, write_folder, write_vocabulary
+from ofa_tiny import BINS, asked, demo_examples, picture, run_config, sizes, tiny_network, write_folder, write_vocabulary
 from spacy.tokens import Span
 from thinc.api import Adam
 
@@ -190,3 +190,12 @@ def test_bfloat16_trains(vocab):
         model.finish_update(Adam(0.003))
     assert np.isfinite(losses).all() and losses[-1] < losses[0]
     assert np.isfinite(model.predict([asked(1, "a")])[0]).all()
+
+
+def test_spacy_train_runs_the_config(folder, tmp_path):
+    """`spacy train configs/grounder_ofa.cfg` at tiny sizes: batches, accumulation, warm-up, saving."""
+    best = run_config("grounder_ofa.cfg", "rivega_grounder", folder, tmp_path, image_size=SIDE)
+    pipe = best.get_pipe("rivega_grounder")
+    before = ofa_grounder(path=str(folder), image_size=SIDE).shims[0].ready()
+    assert not torch.equal(before.embed_tokens.weight, pipe.model.shims[0].ready().embed_tokens.weight)
+    assert np.isfinite(pipe.model.predict([asked(1, "a")])[0]).all()

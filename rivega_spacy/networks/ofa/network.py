@@ -96,9 +96,14 @@ class OFAEncoder(Positions):
         self.checkpointing = False
         self.register_buffer("image_rp_bucket", image_buckets(config.image_buckets), persistent=False)
 
-    def pictures(self, pixels: torch.Tensor) -> Picture:
-        """pixels (Tensor): B x 3 x H x W, normalised. RETURNS (Picture): Independent of any text, so it can be kept."""
-        features = self.embed_images(pixels)
+    def pictures(self, pixels: torch.Tensor, stem: Optional[ResNetStem] = None) -> Picture:
+        """Encode pictures as far as no text is needed, so that it can be kept.
+
+        pixels (Tensor): B x 3 x H x W, normalised.
+        stem (Optional[ResNetStem]): Takes the place of the network's own: its folded copy.
+        RETURNS (Picture): B of them.
+        """
+        features = self.embed_images(pixels) if stem is None else stem(pixels)
         height, width = features.shape[-2:]
         x = self.image_proj(features.flatten(2).transpose(1, 2))
         x = self.patch_layernorm_embedding(x + self.type_embedding.weight[1])

@@ -1,9 +1,11 @@
 """The picture stem of OFA: a ResNet (v1.5, stride on the 3x3 convolution) up to its third stage, 1/16 of the resolution."""
 import contextlib
+import copy
 from typing import ContextManager, Iterator, Tuple
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 
 
@@ -64,6 +66,20 @@ class ResNetStem(nn.Module):
             else:
                 x = stage(x)
         return x
+
+
+    def folded(self) -> "ResNetStem":
+        """A copy for prediction: batch normalisation is folded into the convolutions, memory is laid out as they like it."""
+        stem = copy.deepcopy(self).eval()
+        for module in [stem, *(block for block in stem.modules() if isinstance(block, Bottleneck))]:
+            for i in (1, 2, 3):
+                if hasattr(module, f"bn{i}"):
+                    fused = fuse_conv_bn_eval(getattr(module, f"conv{i}"), getattr(module, f"bn{i}"))
+                    setattr(module, f"conv{i}", fused)
+                    setattr(module, f"bn{i}", nn.Identity())
+            if isinstance(module, Bottleneck) and module.downsample is not None:
+                module.downsample = nn.Sequential(fuse_conv_bn_eval(module.downsample[0], module.downsample[1]))
+        return stem.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 class _CountOnce:

@@ -19,10 +19,13 @@ from .checkpoint import load_ofa
 from .config import OFAConfig
 from .network import OFA, Encoded, Picture
 from .pictures import to_pixels
+from .resnet import ResNetStem
 from .tokens import OFATokenizer, clean_text
 
 # Encoded pictures kept for each network; OFA-large makes 3.7 MB of a picture at 480 pixels.
 CACHE_BYTES = 256 * 1024 * 1024
+# Pictures that go through the stem together.
+PICTURE_BATCH = 8
 # Positions left free after the source: the decoder reads it again and then answers.
 ANSWER_ROOM = 8
 
@@ -36,13 +39,18 @@ _EXPRESSION = re.compile(r"^(?P<name>.*?) \((?P<type>[^()]*)\)(?: — (?P<rest>.
 
 
 class PictureCache:
-    """Encoded pictures, least recently used out first, bounded in bytes."""
+    """Encoded pictures, least recently used out first, bounded in bytes; and what encodes them.
+
+    encoded (int): How many pictures were encoded since the start.
+    stem (Optional[ResNetStem]): The network's picture stem, folded for prediction.
+    """
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         self.limit = limit
         self.size = 0
         self.items: "OrderedDict[Any, Picture]" = OrderedDict()
         self.encoded = 0
+        self.stem: Optional[ResNetStem] = None
 
     def get(self, key: Any) -> Optional[Picture]:
         """The picture, or None."""
@@ -62,6 +70,7 @@ class PictureCache:
 
     def clear(self) -> None:
         """Forget all, because the weights changed."""
+        self.stem = None
         self.items.clear()
         self.size = 0
 
@@ -281,20 +290,24 @@ def encode_pictures(network: OFA, wanted: Dict[int, ImageQueries], *, image_size
     """
     cache = pictures_of(network)
     device = network.embed_tokens.weight.device
-    found: Dict[int, Picture] = {}
-    fresh: Dict[Any, Picture] = {}
-    for n, queries in wanted.items():
-        key = (queries.image_key, image_size, bf16, str(device)) if queries.image_key else n
-        picture = fresh.get(key) or (cache.get(key) if queries.image_key else None)
-        if picture is None:
-            picture = network.encoder.pictures(to_pixels(queries.image, image_size)[None].to(device))
-            picture = Picture(picture.states, picture.height, picture.width)
-            cache.encoded += 1
-            fresh[key] = picture
-            if queries.image_key:
-                cache.put(key, picture)
-        found[n] = picture
-    return found
+    if cache.stem is None or next(cache.stem.parameters()).device != device:
+        cache.stem = network.encoder.embed_images.folded()
+    keys = {n: (q.image_key, image_size, bf16, str(device)) if q.image_key else n for n, q in wanted.items()}
+    found = {key: cache.get(key) for key in keys.values()}
+    fresh = {keys[n]: queries for n, queries in reversed(wanted.items()) if found[keys[n]] is None}
+    missing = list(fresh)
+    for start in range(0, len(missing), PICTURE_BATCH):
+        part = missing[start : start + PICTURE_BATCH]
+        pixels = torch.stack([to_pixels(fresh[key].image, image_size) for key in part])
+        pixels = pixels.to(device, memory_format=torch.channels_last)
+        pictures = network.encoder.pictures(pixels, cache.stem)
+        cache.encoded += len(part)
+        for i, key in enumerate(part):
+            # A copy: a part of the batch would keep all of it in memory.
+            found[key] = Picture(pictures.states[i : i + 1].clone(), pictures.height, pictures.width)
+            if fresh[key].image_key:
+                cache.put(key, found[key])
+    return {n: found[key] for n, key in keys.items()}
 
 
 def pictures_of(network: OFA) -> PictureCache:
