@@ -243,11 +243,13 @@ def _tags(shapes: Sequence[Shape], width: int, height: int) -> Iterator[str]:
     placed = [(shape, anchor_box(shape)) for shape in shapes if shape.colour is not None]
     placed = [(shape, box) for shape, box in placed if box is not None]
     scale = _NOMINAL / width
-    sizes = [(min(_NOMINAL, 14.0 + 8.0 * len(f"{shape.number} {shape.ent.text}")), 23.0) for shape, _ in placed]
+    sizes = [(min(_NOMINAL, 16.0 + 8.5 * len(f"{shape.number} {shape.ent.text}")), 23.0) for shape, _ in placed]
     anchors = [[side * scale for side in box] for _, box in placed]
     places = place_labels(anchors, sizes, _NOMINAL, height * scale)
-    for (shape, _), (left, top) in zip(placed, places):
-        where = f"left:{left / _NOMINAL:.2%};top:{top / (height * scale):.2%}"
+    for (shape, _), (left, top), (wide, _) in zip(placed, places, sizes):
+        # The width is a guess, the browser's font decides: at the right edge the label is held by its right side.
+        side = "right:0" if left > 0 and left + wide >= _NOMINAL - 0.5 else f"left:{left / _NOMINAL:.2%}"
+        where = f"{side};top:{top / (height * scale):.2%}"
         style = f"{where};--c:{shape.colour}"
         yield f"<span class='tag {_classes(shape)}' style='{style}'>{shape.number} <bdi>{_text(shape.ent.text)}</bdi></span>"
 
