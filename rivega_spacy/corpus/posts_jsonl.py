@@ -2,9 +2,8 @@
 
 One post a line, plain or gzip: `id`, `tokens`, `tags` (BIO), optional `knowledge`, `caption_blip2` or `caption`,
 `description_owl` or `description`, `image`, and `boxes` [{name, xyxy, mask_rle}] and `masks` [{name, mask_rle}], where `name` is the
-text of an entity. Published files are
-not clean: an I- with nothing before it begins an entity, a token may be a single no-break space, posts may have no
-tokens and boxes no entity; all of it is read, and what does not fit is counted.
+text of an entity. Published files are not clean: an I- with nothing before it begins an entity, a token may be a single no-break
+space, posts may have no tokens and boxes no entity; all of it is read, and what does not fit is counted.
 """
 import gzip
 import json
@@ -208,7 +207,7 @@ def _attach_regions(doc: Doc, row: Dict[str, Any], name: str, report: ReadReport
             # One mask has its place on the entity; all of them are kept beside it, for scores that accept any.
             span._.mask_rle = max(masks[text], key=rle_area)
             doc.user_data[("._.", MASKS_KEY, span.start_char, span.end_char)] = masks[text]
-            report.masks += len(masks[text])
+    report.masks += sum(len(found) for text, found in masks.items() if text in texts)
     report.boxes += sum(len(found) for text, found in boxes.items() if text in texts)
     report.without_boxes += not boxes
     report.unmatched_boxes += [(name, text) for text, found in boxes.items() if text not in texts for _ in found]
