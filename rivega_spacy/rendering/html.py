@@ -14,7 +14,7 @@ from ..images import doc_image
 from .expected import PostCheck
 from .labels import place_labels
 from .overlay import fit_picture, mask_layer
-from .shapes import ABSENT, PALETTE, SHOWN, Shape, anchor_box, doc_shapes, rgb
+from .shapes import ABSENT, PALETTE, SHOWN, UNJUDGED, Shape, anchor_box, doc_shapes, rgb
 
 # No script and no address of any kind: what a post says can then do nothing, however it is written.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -119,6 +119,8 @@ def _article(
         summary = f"<span class={tone}>{check.right} of {check.total} as expected</span>"
     elif not shapes:
         summary = "no entities"
+    elif all(shape.state == UNJUDGED for shape in shapes):
+        summary = _plural(len(shapes), "entity")
     else:
         summary = f"{number} of {_plural(len(shapes), 'entity')} in the picture"
     yield "<article class=post><div class=cols><div class=words>"
