@@ -1,0 +1,75 @@
+"""`rivega report PREDICTIONS --gold CORPUS.spacy --output report.html`: why a number is what it is, on one page."""
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, Dict, Optional, Set
+
+from .score import add_options, read_options
+
+NAME = "report"
+HELP = "One HTML page of an evaluation: tables, curves, confusion, the worst and the best posts with their pictures."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("predictions", type=Path, help="what a system found: any form that `rivega score` reads")
+    parser.add_argument("--gold", type=Path, required=True, help="what is right: a .spacy file shows pictures too")
+    parser.add_argument("--output", type=Path, default=Path("report.html"), help="where to write the page (default: %(default)s)")
+    parser.add_argument("--images", type=Path, default=None, help="folder that relative image paths start from")
+    parser.add_argument("--scores", type=Path, default=None, help="JSON of `rivega evaluate --propagation --output`: its propagation table is shown")
+    parser.add_argument("--examples", type=int, default=10, help="worst and best posts, each (default: %(default)s)")
+    parser.add_argument("--title", default="Evaluation", help="heading of the page")
+    add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page.
+
+    RETURNS (int): 0.
+    """
+    from ..rendering.report import example_posts, render_report
+    from ..scoring.read import read_annotations
+    from ..scoring.tasks import score
+
+    scores = score(read_annotations(args.predictions), read_annotations(args.gold), read_options(args))
+    wanted = {post for posts in example_posts(scores, args.examples).values() for post in posts}
+    gold = _find_docs(args.gold, wanted, args.images)
+    predicted = _find_docs(args.predictions, wanted, args.images)
+    for post, doc in predicted.items():
+        # Predictions of other systems know their post's picture only through the gold data.
+        if doc._.image is None and post in gold and gold[post]._.image is not None:
+            doc._.image = gold[post]._.image
+    propagation: Optional[Dict[str, Any]] = None
+    if args.scores is not None:
+        propagation = json.loads(args.scores.read_text(encoding="utf8")).get("propagation")
+    page = render_report(scores, predicted=predicted, gold=gold, examples=args.examples, title=args.title, propagation=propagation)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.write_text(page, encoding="utf8")
+    sys.stdout.write(f"{len(scores.posts)} posts -> {args.output}\n")
+    if args.json:
+        sys.stdout.write(json.dumps(scores.to_dict(), ensure_ascii=False) + "\n")
+    return 0
+
+
+def _find_docs(path: Path, wanted: Set[str], images: Optional[Path]) -> Dict[str, Any]:
+    """The wanted posts of a file as docs, as far as its form has texts."""
+    import spacy
+
+    from ..corpus.docbin import read_docbin
+    from ..extensions import ID_KEY
+    from ..rendering.annotated import read_annotated
+
+    found: Dict[str, Any] = {}
+    binary = path.is_dir() or path.suffix == ".spacy"
+    if not binary and ".jsonl" not in path.name:
+        return found
+    docs = read_docbin(path, spacy.blank("rivega").vocab) if binary else read_annotated(path, images=images)
+    for number, doc in enumerate(docs):
+        post = str(doc.user_data.get(ID_KEY, number))
+        if post in wanted and len(doc):
+            image = doc._.image
+            if binary and images is not None and isinstance(image, str):
+                doc._.image = str(images / image)
+            found[post] = doc
+    return found

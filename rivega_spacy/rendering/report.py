@@ -1,0 +1,166 @@
+"""An evaluation as one HTML page that needs nothing else: tables, curves, and the posts that went worst and best."""
+import base64
+import io
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+from ..errors import ImageError
+
+if TYPE_CHECKING:
+    from spacy.tokens import Doc
+
+    from ..scoring.tasks import Scores
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_CSS = """
+table { border-collapse: collapse; margin: 10px 0 22px; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: 4px 12px; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; }
+td.hit { font-weight: 650; }
+h2 { font-size: 1.15rem; margin: 30px 0 6px; }
+.two { display: grid; grid-template-columns: 1fr 1fr; gap: 10px; padding: 0 20px 20px; }
+.two figure { margin: 0; } .two img { width: 100%; border-radius: 8px; } figcaption { font-size: .8rem; color: var(--soft); }
+.note { color: var(--soft); font-size: .88rem; }
+svg text { fill: currentColor; }
+"""
+_TASKS = ("mner", "gmner", "eeg", "ees", "smner")
+
+
+def render_report(
+    scores: "Scores",
+    *,
+    predicted: Optional[Mapping[str, "Doc"]] = None,
+    gold: Optional[Mapping[str, "Doc"]] = None,
+    examples: int = 10,
+    title: str = "Evaluation",
+    propagation: Optional[Mapping[str, Mapping[str, Optional[float]]]] = None,
+    max_side: int = 480,
+) -> str:
+    """The page.
+
+    scores (Scores): From `score`.
+    predicted (Optional[Mapping[str, Doc]]), gold (Optional[Mapping[str, Doc]]): Posts by id, for the examples (only those of
+        `example_posts` are looked at); without them, or where a picture cannot be read, text alone is shown.
+    examples (int): Worst and best posts, each.
+    title (str): The heading.
+    propagation (Optional[Mapping]): F1 by what of gold was fed in (`rivega evaluate --propagation`).
+    max_side (int): Longer side of the embedded pictures in pixels.
+    RETURNS (str): The HTML.
+    """
+    from ..scoring.calibration import calibrate
+    from ..scoring.confusion import confuse_types
+    from ..scoring.sweep import line_plot, sweep_iou, sweep_plot
+
+    options = scores.options
+    body = [f"<h1>{escape(title)}</h1>"]
+    rule = f"Rule {options.rule}, types {options.types}, IoU {options.comparison} {options.iou}, {len(scores.posts)} posts."
+    body.append(f"<p class='lead'>{escape(rule)}</p>")
+    body += [f"<p class='note'>{escape(note)}</p>" for note in scores.notes]
+    body += ["<h2>Scores</h2>", _table(["", "P", "R", "F1", "right", "predicted", "gold"], _score_rows(scores))]
+    body += _steps(scores)
+    if propagation:
+        columns = list(next(iter(propagation.values())))
+        rows = [[name, *(_percent(row.get(column)) for column in columns)] for name, row in propagation.items()]
+        body += ["<h2>Where the errors come from: gold fed in</h2>", _table(["fed in", *columns], rows)]
+    sweep = sweep_iou(scores)
+    if sweep:
+        body += ["<h2>F1 over the IoU threshold</h2>", sweep_plot(sweep)]
+    if options.types != "none":
+        body += ["<h2>Types: gold in rows, predicted in columns</h2>", _confusion(confuse_types(scores.groups, options))]
+    found = calibrate(scores.groups)
+    if found is not None:
+        lines = {name: [row[key] for row in found.curve] for name, key in (("accuracy", "accuracy"), ("precision", "p"), ("recall", "r"))}
+        body += ["<h2>Groundability over its threshold</h2>", line_plot(lines, [row["threshold"] for row in found.curve], "threshold", "%")]
+        numbers = f"Brier score {found.brier:.4f}, calibration error {100 * found.ece:.2f}, average precision {100 * found.average_precision:.2f}"
+        body.append(f"<p class='note'>{numbers}; {found.count} entities.</p>")
+        rows = [[f"{row['low']:.1f}–{row['high']:.1f}", row["count"], _percent(row["score"]), _percent(row["shown"])] for row in found.bins]
+        body.append(_table(["score", "entities", "mean score", "in the picture"], rows))
+    for name, heading in (("worst", "Posts with the most errors"), ("best", "Posts where all is right")):
+        posts = example_posts(scores, examples)[name]
+        if posts and predicted is not None and gold is not None:
+            body.append(f"<h2>{heading}</h2>")
+            body += [_example(predicted.get(post), gold.get(post), post, max_side) for post in posts]
+    css = (Path(__file__).parent / "page.css").read_text(encoding="utf8") + _CSS
+    head = f"<meta charset='utf-8'><meta http-equiv='Content-Security-Policy' content=\"{_POLICY}\"><title>{escape(title)}</title><style>{css}</style>"
+    return f"<!doctype html><html lang='en'><head>{head}</head><body><main class='sheet'>{''.join(body)}</main></body></html>\n"
+
+
+def example_posts(scores: "Scores", count: int) -> Dict[str, List[str]]:
+    """Which posts are shown.
+
+    scores (Scores): From `score`.
+    count (int): Of each kind.
+    RETURNS (Dict[str, List[str]]): Ids under "worst" (most errors first) and "best" (most entities first, no error).
+    """
+    from ..scoring.confusion import rank_posts
+
+    _, ranked = rank_posts(scores)
+    worst = [post.post for post in ranked if post.errors][:count]
+    best = [post.post for post in reversed(ranked) if not post.errors][:count]
+    return {"worst": worst, "best": best}
+
+
+def _score_rows(scores: "Scores") -> Iterable[List[Any]]:
+    for name in _TASKS:
+        if name in scores.tasks:
+            task = scores.tasks[name]
+            for label, counts in [(name.upper(), task.total), *((f"· {label}", counts) for label, counts in task.types.items())]:
+                yield [label, _percent(counts.p), _percent(counts.r), _percent(counts.f), counts.right, counts.predicted, counts.gold]
+
+
+def _steps(scores: "Scores") -> List[str]:
+    lines = []
+    for name, values in (("Entailment", scores.entailment), ("Grounding", scores.grounding), ("Segmentation", scores.segmentation)):
+        if values:
+            parts = (f"{key.replace('_', ' ')} {_percent(value) if isinstance(value, float) else value}" for key, value in values.items())
+            lines.append(f"<p><b>{name}</b>: {escape(', '.join(parts))}</p>")
+    return lines
+
+
+def _confusion(table: Mapping[Tuple[str, str], int]) -> str:
+    golds, ours = sorted({gold for gold, _ in table}), sorted({own for _, own in table})
+    head = "".join(f"<th>{escape(name)}</th>" for name in ours)
+    rows = ""
+    for gold in golds:
+        cells = "".join(f"<td{' class=hit' if gold == own else ''}>{table.get((gold, own), 0)}</td>" for own in ours)
+        rows += f"<tr><td>{escape(gold)}</td>{cells}</tr>"
+    return f"<table><tr><th></th>{head}</tr>{rows}</table>"
+
+
+def _example(predicted: Optional["Doc"], gold: Optional["Doc"], post: str, max_side: int) -> str:
+    source = gold if gold is not None else predicted
+    text = escape(source.text) if source is not None else ""
+    sides = []
+    for name, doc in (("gold", gold), ("predicted", predicted)):
+        if doc is not None:
+            sides.append(f"<figure>{_picture(doc, max_side)}<figcaption>{name}: {_entities(doc)}</figcaption></figure>")
+    head = f"<div class='words'><div class='head'><span class='id'>{escape(post)}</span></div><p class='text'>{text}</p></div>"
+    return f"<article class='post'>{head}<div class='two'>{''.join(sides)}</div></article>"
+
+
+def _entities(doc: "Doc") -> str:
+    said = {True: "in the picture", False: "not in the picture", None: "not judged"}
+    return "; ".join(f"{escape(ent.text)} ({escape(ent.label_)}, {said[ent._.groundable]})" for ent in doc.ents) or "no entities"
+
+
+def _picture(doc: "Doc", max_side: int) -> str:
+    from .overlay import render_overlay
+
+    try:
+        picture = render_overlay(doc, min_side=min(320, max_side), max_side=max_side)
+    except ImageError:
+        return "<p class='note'>no picture</p>"
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, format="JPEG", quality=82, optimize=True)
+    return f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}'>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    lines = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{top}</tr>{lines}</table>"
+
+
+def _percent(value: Optional[float]) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"
