@@ -12,6 +12,9 @@ from rivega_spacy.queries import ImageQueries, QueryTarget
 
 DEMO = Path(__file__).resolve().parents[1] / "assets" / "demo"
 WORDS = "red blue square round thing per loc other a the cat dog woman rocket person ( ) — . ,".split()
+WORDS += "eileen collins space shuttle elmira rex hamburg ##per ##loc ##other".split()
+# Such small tensors gain nothing from threads, which wait for each other on a busy machine.
+torch.set_num_threads(1)
 ALBEF_SIZES: Dict[str, Any] = {
     "image_size": 32,
     "patch_size": 8,
