@@ -218,6 +218,8 @@ def read_pretrained(name: Any, *, case_features: bool) -> Tuple[torch.nn.Module,
     if not tokenizer.is_fast:
         raise RivegaError(Errors.E106.format(name=source))
     settings = json.loads(encoder.config.to_json_string(use_diff=False))
+    # Where it lay on the machine that trained is nobody's business later.
+    settings.pop("_name_or_path", None)
     config = {
         "encoder": settings,
         "tokenizer": tokenizer.backend_tokenizer.to_str(),

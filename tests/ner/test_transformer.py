@@ -209,6 +209,7 @@ def test_bytes_hold_all_and_loading_asks_nobody(encoder_dir, blank, monkeypatch)
         model.shims[0].module.shape_embedding.weight.normal_()
     data = model.to_bytes()
     assert b"pickle" not in data and b"torch._utils" not in data
+    assert str(encoder_dir).encode() not in data, "a path of the training machine is saved"
 
     def refuse(*args, **kwargs):
         raise AssertionError("loading opened a connection")
