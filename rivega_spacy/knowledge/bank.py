@@ -127,7 +127,7 @@ def encode_examples(
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
         texts_here = [example.text for example in batch]
-        docs = list(nlp.pipe(texts_here)) if nlp is not None else [Doc(vocab, words=text.split() or ["-"]) for text in texts_here]
+        docs = list(nlp.pipe(texts_here)) if nlp is not None else [_split(vocab, text) for text in texts_here]
         pictures: List[Optional[np.ndarray]] = []
         for example in batch:
             try:
@@ -162,6 +162,11 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     vectors = np.nan_to_num(np.asarray(vectors, dtype="float32"), nan=0.0, posinf=0.0, neginf=0.0)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+
+
+def _split(vocab: Vocab, text: str) -> Doc:
+    words = text.split()
+    return Doc(vocab, words=words, spaces=[True] * (len(words) - 1) + [False] if words else [])
 
 
 def _encode_images(pictures: Sequence[Optional[np.ndarray]], encoder: ImageEncoder) -> Tuple[np.ndarray, np.ndarray]:

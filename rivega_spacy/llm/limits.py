@@ -6,6 +6,10 @@ from typing import Callable, Dict, Optional
 from ..errors import Errors, RivegaError
 
 
+# Shorter waits than this are none: a clock's rounding must not make anybody wait for ever.
+_CLOCK = 1e-6
+
+
 class Pace:
     """Requests and tokens a minute, shared by all threads of one client.
 
@@ -44,7 +48,7 @@ class Pace:
         while True:
             with self.lock:
                 delay = self._delay(tokens)
-                if delay <= 0:
+                if delay <= _CLOCK:
                     for name in self.levels:
                         self.levels[name] -= 1.0 if name == "requests" else float(tokens)
                     return
@@ -77,7 +81,7 @@ class Budget:
     """What a run of this process may use at most; None is no limit.
 
     Each request reserves what it may need at most, and gives back what it did not use, so that requests in flight together cannot
-    overrun the budget.
+    overrun the budget; where only reservations of others stand in the way, it waits for them to be settled.
 
     requests (Optional[int]): Answers.
     tokens (Optional[int]): Tokens, prompt and answer together.
@@ -102,9 +106,10 @@ class Budget:
         self.price_in = price_in
         self.price_out = price_out
         self.spent: Dict[str, float] = {"requests": 0, "tokens": 0, "cost": 0.0}
+        self.reserved = dict(self.spent)
         self.input_tokens = 0
         self.output_tokens = 0
-        self.lock = threading.Lock()
+        self.lock = threading.Condition()
 
     def __getstate__(self) -> Dict[str, object]:
         state = dict(self.__dict__)
@@ -113,17 +118,22 @@ class Budget:
 
     def __setstate__(self, state: Dict[str, object]) -> None:
         self.__dict__.update(state)
-        self.lock = threading.Lock()
+        self.reserved = dict.fromkeys(self.spent, 0)
+        self.lock = threading.Condition()
 
     def reserve(self, input_tokens: int, output_tokens: int) -> bool:
         """Set aside what a request may need; False where that is more than is left."""
         need = self._use(input_tokens, output_tokens)
         with self.lock:
-            for name, limit in self.limits.items():
-                if limit is not None and self.spent[name] + need[name] > limit:
+            while True:
+                limits = [(name, limit) for name, limit in self.limits.items() if limit is not None]
+                if any(self.spent[name] + need[name] > limit for name, limit in limits):
                     return False
+                if all(self.spent[name] + self.reserved[name] + need[name] <= limit for name, limit in limits):
+                    break
+                self.lock.wait()
             for name, value in need.items():
-                self.spent[name] += value
+                self.reserved[name] += value
         return True
 
     def settle(self, input_tokens: int, output_tokens: int, *, reserved_input: int, reserved_output: int, answered: bool) -> None:
@@ -133,7 +143,9 @@ class Budget:
         used["requests"] = 1 if answered else 0
         with self.lock:
             for name in self.spent:
-                self.spent[name] += used[name] - reserved[name]
+                self.reserved[name] = max(0, self.reserved[name] - reserved[name])
+                self.spent[name] += used[name]
+            self.lock.notify_all()
             self.input_tokens += input_tokens
             self.output_tokens += output_tokens
 

@@ -71,7 +71,7 @@ _FENCE = re.compile(r"(?m)^\s*(?:```|~~~)[\w-]*\s*$")
 _CONTINUES = re.compile(r"(?im)\n\s*(?:Text|Image|Background|Question|Example|User|Human|System)\s*:")
 _LABEL = re.compile(r"(?i)^\s*(?:Answer|Response|Output|Assistant)\s*:\s*")
 _CHATTER = re.compile(
-    r"(?i)^(?:(?:sure(?: thing)?|certainly|of course|okay|ok|absolutely|great(?: question)?|no problem|gladly)\b[^.:!\n]{0,60}[.:!,]"
+    r"(?i)^(?:(?:sure(?: thing)?|certainly|of course|okay|ok|absolutely|great(?: question)?|no problem|gladly)(?:[.!,]|\b[^.!?:\n]{0,80}:)"
     r"|(?:here(?: is|'s|’s| are)|below (?:is|are)|based on the (?:provided|given)|i(?:'d| would) be happy)\b[^.:!\n]{0,120}:"
     r"|i hope this helps[.!]?)\s*"
 )
@@ -86,7 +86,7 @@ _REFUSAL = re.compile(
 _IMAGE_LINK = re.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)")
 _LINK = re.compile(r"\[([^\]\n]*)\]\((?:https?:|mailto:|/|#)[^)\n]*\)")
 _URL = re.compile(r"(?i)\bhttps?://\S+")
-_TAG = re.compile(r"<[/!?]?[A-Za-z|][^<>]{0,300}>|<\||\|>|<<|>>|\[/?INST\]")
+_TAG = re.compile(r"<[/!?]?[A-Za-z|]|\|>|<<|>>|\[/?INST\]")
 _ENTITY_TAG = re.compile(r"(?i)&(?:lt|gt|#0*6[02]|#x0*3[ce]);")
 _SENTENCE_END = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s+[\"'“‘(]*[A-Z0-9]|\s*$)")
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Prof|Sen|Gov|Rep|Gen|Lt|Col|Sgt|Jr|Sr|vs|No|Inc|Ltd|Co|Corp|e\.g|i\.e)|\b[A-Z])\.$")

@@ -105,6 +105,8 @@ class TransformersChat:
         if with_images and loaded.processor is None:
             return [Answer(None, error=Errors.E418.format(model=self.name, what=request.prompt)) for request in requests]
         inputs = self._inputs(loaded, requests).to(self.device)
+        # Some tokenizers make them for networks that know none.
+        inputs.pop("token_type_ids", None)
         options: Dict[str, Any] = {"max_new_tokens": max(request.max_tokens for request in requests)}
         if self.settings["temperature"] > 0:
             torch.manual_seed(self.settings["seed"])
