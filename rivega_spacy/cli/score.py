@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sweep", action="store_true", help="F1 over IoU thresholds")
     parser.add_argument("--plot", type=Path, default=None, help="write the sweep as an SVG picture")
     parser.add_argument("--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals from N resamples of the posts")
+    parser.add_argument("--segment-with", default=None, metavar="SEGMENTER", help="make masks from the predicted boxes: pipeline, SAM checkpoint (.pth) or folder")
+    parser.add_argument("--images", type=Path, default=None, help="folder of the pictures, for --segment-with (default: that of the gold file)")
+    parser.add_argument("--segmented", type=Path, default=None, help="write the predictions with their masks as JSON lines")
     parser.add_argument("--calibration", action="store_true", help="judge the groundability scores")
     add_options(parser)
 
@@ -56,7 +59,10 @@ def run(args: argparse.Namespace) -> int:
 
     options = read_options(args)
     gold = read_annotations(args.gold)
-    scores = score(read_annotations(args.predictions), gold, options)
+    predicted = read_annotations(args.predictions)
+    if args.segment_with is not None:
+        predicted = _segment(args, predicted, gold)
+    scores = score(predicted, gold, options)
     result = scores.to_dict()
     if args.bootstrap:
         for name, task in scores.tasks.items():
@@ -78,6 +84,17 @@ def run(args: argparse.Namespace) -> int:
         result["calibration"] = None if found is None else found.to_dict()
     write_result(result, as_json=args.json)
     return 0
+
+
+def _segment(args: argparse.Namespace, predicted: Any, gold: Any) -> Any:
+    from ..scoring.segment import add_masks, find_picture, load_segmenter, write_mentions
+
+    folder = args.images if args.images is not None else args.gold.resolve().parent
+    pictures = find_picture(folder, {**predicted.images, **gold.images})
+    predicted = add_masks(predicted, load_segmenter(args.segment_with), pictures)
+    if args.segmented is not None:
+        write_mentions(predicted, args.segmented)
+    return predicted
 
 
 def write_result(result: Dict[str, Any], *, as_json: bool) -> None:

@@ -59,6 +59,8 @@ class Annotations:
     groundability (bool), boxes (bool), masks (bool): Whether the source says anything about them at all. A source whose
         entities carry none of it differs from one that says "not shown" of each.
     name (str): For messages, usually a file name.
+    notes (List[str]): What a reader of the scores should know about the source.
+    images (Dict[str, str]): References to pictures by post id, where the source has them.
     """
 
     posts: Dict[str, List[Mention]] = field(default_factory=dict)
@@ -66,6 +68,8 @@ class Annotations:
     boxes: bool = False
     masks: bool = False
     name: str = ""
+    notes: List[str] = field(default_factory=list)
+    images: Dict[str, str] = field(default_factory=dict)
 
     def add_post(self, post: str) -> None:
         """Note that the post exists, with or without entities."""
@@ -78,6 +82,8 @@ class Annotations:
     def add_doc(self, doc: Doc, post: str) -> None:
         """Add the entities of a doc, gold or processed, under the given id."""
         self.add_post(post)
+        if isinstance(doc._.image, str):
+            self.images[post] = doc._.image
         for ent in doc.ents:
             mention = span_mention(ent, post)
             self.groundability |= mention.groundable is not None

@@ -125,6 +125,8 @@ def _add_annotated(result: Annotations, row: Row, number: int) -> None:
     """One post a line, as `rivega annotate` writes it."""
     post = str(row["id"]) if row.get("id") is not None else str(number - 1)
     result.add_post(post)
+    if isinstance(row.get("image"), str):
+        result.images[post] = row["image"]
     for ent in row["ents"]:
         if isinstance(ent, list):
             start, end, label = ent

@@ -270,7 +270,7 @@ def _claims(predicted: Annotations, region: str) -> bool:
 
 
 def _notes(predicted: Annotations, gold: Annotations) -> List[str]:
-    notes = []
+    notes = [*predicted.notes, *gold.notes]
     unknown = sum(post not in gold.posts for post in predicted.posts)
     if unknown:
         notes.append(f"{unknown} posts of the predictions are not in the gold data; their entities count as wrong")

@@ -1,0 +1,120 @@
+"""Any GMNER system becomes an SMNER system: masks for the boxes it predicted, from a box-prompted segmenter."""
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Callable, Dict, Iterable, List, Optional, Tuple, Union
+
+import numpy as np
+
+from ..boxes import box_area, clip_boxes
+from ..errors import Errors, ImageError, RivegaError
+from ..images import read_image
+from ..rle import encode_mask
+from .mentions import Annotations, Mention
+
+Prompt = Tuple[np.ndarray, np.ndarray]
+Segmenter = Callable[[List[Prompt]], List[List[Tuple[np.ndarray, float]]]]
+
+
+def add_masks(predicted: Annotations, segmenter: Segmenter, pictures: Callable[[str], Optional[str]]) -> Annotations:
+    """The same predictions with a mask for every box that a prediction is judged by.
+
+    predicted (Annotations): With boxes.
+    segmenter (Segmenter): From pictures with boxes to masks (`load_segmenter`).
+    pictures (Callable[[str], Optional[str]]): Path of a post's picture; None where there is none.
+    RETURNS (Annotations): Entities whose picture cannot be read or whose box is empty have no mask; `notes` counts them.
+    """
+    result = Annotations(groundability=predicted.groundability, boxes=predicted.boxes, masks=True, name=predicted.name)
+    failed = 0
+    for post, mentions in predicted.posts.items():
+        result.add_post(post)
+        boxed = [place for place, mention in enumerate(mentions) if mention.box is not None and box_area(mention.box) > 0]
+        masks: Dict[int, Mention] = {}
+        if boxed:
+            image = _read(pictures(post))
+            if image is None:
+                failed += len(boxed)
+            else:
+                boxes = clip_boxes(np.array([mentions[place].box for place in boxed]), *image.shape[:2])
+                (found,) = segmenter([(image, boxes)])
+                for place, (mask, _) in zip(boxed, found):
+                    masks[place] = replace(mentions[place], masks=(encode_mask(mask),))
+        for place, mention in enumerate(mentions):
+            result.add(masks.get(place, replace(mention, masks=())))
+    if failed:
+        result.notes.append(f"{failed} predicted boxes have no picture that can be read, so no mask")
+    return result
+
+
+def load_segmenter(source: Union[str, Path]) -> Segmenter:
+    """A segmenter by name.
+
+    source (Union[str, Path]): A SAM checkpoint (.pth, its name holding vit_h, vit_l or vit_b), a folder of a transformers SAM, or
+        a pipeline that has a component which assigns masks.
+    RETURNS (Segmenter): See `add_masks`.
+    RAISES (RivegaError): E517 where the pipeline has no such component.
+    """
+    path = Path(source)
+    if path.suffix == ".pth":
+        from ..segmentation.sam import make_sam
+
+        kind = next((name for name in ("vit_l", "vit_b") if name in path.name), "vit_h")
+        return make_sam(str(path), kind)
+    if (path / "preprocessor_config.json").is_file():
+        from ..segmentation.hf_sam import make_hf_sam
+
+        return make_hf_sam(str(path))
+    import spacy
+
+    nlp = spacy.load(source)
+    for name in nlp.pipe_names:
+        if "span._.mask_rle" in nlp.get_pipe_meta(name).assigns:
+            return nlp.get_pipe(name).model.predict
+    raise RivegaError(Errors.E517.format(assigned="span._.mask_rle", option="--segment-with"))
+
+
+def write_mentions(annotations: Annotations, path: Path) -> None:
+    """Entities as JSON lines, one a line, in a form that `read_annotations` reads.
+
+    annotations (Annotations): The entities.
+    path (Path): The file.
+    """
+    with path.open("w", encoding="utf8") as out:
+        for mention in annotations.mentions:
+            row = {"id": mention.post, "text": mention.text, "type": mention.type, "groundable": mention.groundable}
+            row.update(_offsets(mention))
+            out.write(json.dumps({**row, "boxes": mention.boxes, "masks": mention.masks}, ensure_ascii=False) + "\n")
+
+
+def _offsets(mention: Mention) -> Dict[str, Optional[int]]:
+    row: Dict[str, Optional[int]] = {}
+    for keys, offsets in ((("start", "end"), mention.tokens), (("start_char", "end_char"), mention.chars)):
+        if offsets is not None:
+            row.update(zip(keys, offsets))
+    return row
+
+
+def _read(path: Optional[str]) -> Optional[np.ndarray]:
+    if path is None:
+        return None
+    try:
+        return read_image(path)
+    except ImageError:
+        return None
+
+
+def find_picture(folder: Path, known: Optional[Dict[str, str]] = None) -> Callable[[str], Optional[str]]:
+    """Where the pictures of posts are.
+
+    folder (Path): With ID.jpg, .jpeg or .png, or what the references in `known` are relative to.
+    known (Optional[Dict[str, str]]): References by post id, for example from the gold data.
+    RETURNS (Callable): From a post's id to the path, or None.
+    """
+
+    def find(post: str) -> Optional[str]:
+        names: Iterable[str] = [f"{post}{end}" for end in (".jpg", ".jpeg", ".png")]
+        if known is not None and post in known:
+            names = [known[post], *names]
+        return next((str(folder / name) for name in names if (folder / name).is_file()), None)
+
+    return find
