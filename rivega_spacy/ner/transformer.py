@@ -198,7 +198,6 @@ def init(model: Model, X: Optional[List[Doc]] = None, Y: Any = None) -> None:
         encoder, config = read_pretrained(settings.name, case_features=settings.case_features)
         shim.set_module(CasedEncoder(encoder, settings.case_features), config)
     model.set_dim("nO", shim.cfg["encoder"]["hidden_size"])
-    shim.lr_scale.n_layers = shim.cfg["encoder"].get("num_hidden_layers", 0)
 
 
 def read_pretrained(name: Any, *, case_features: bool) -> Tuple[torch.nn.Module, Dict[str, Any]]:
@@ -266,6 +265,7 @@ def forward(model: Model, docs: List[Doc], is_train: bool) -> Tuple[KnowledgeTra
         inputs = _pad([windows[row] for row in bucket], shim)
         if is_train:
             shim.module.train()
+            shim.lr_scale.n_layers = shim.cfg["encoder"].get("num_hidden_layers", 0)
             _freeze(shim.module, settings)
             with shim.autocast(settings.bf16):
                 hidden = shim.module(*inputs)

@@ -56,6 +56,29 @@ def test_the_crf_has_its_own_learning_rate(encoder_dir):
     assert moved["transitions"] == pytest.approx(1e-2, rel=0.2)
 
 
+def test_lower_layers_may_learn_more_slowly(encoder_dir, tmp_path):
+    nlp = make_pipeline(encoder_dir, transformer={"layer_decay": 0.5, "case_features": True, "case_learn_rate": 8.0})
+    nlp.initialize(lambda: make_examples(nlp))
+    nlp.to_disk(tmp_path / "saved")
+    # Also where training goes on from a saved pipeline.
+    for pipeline in (nlp, spacy.load(tmp_path / "saved")):
+        optimizer = pipeline.resume_training()
+        optimizer.learn_rate = 1e-4
+        module = pipeline.get_pipe("transformer").model.shims[0].module
+        before = {name: value.detach().clone() for name, value in module.named_parameters()}
+        # As `spacy train` does it; with `sgd` given, spaCy steps `transformer` before its gradient has come back.
+        pipeline.update(make_examples(pipeline), sgd=False)
+        pipeline.get_pipe("transformer").finish_update(optimizer)
+        moved = {name: float((value.detach() - before[name]).abs().max()) for name, value in module.named_parameters()}
+        for name, multiple in (
+            ("encoder.encoder.layer.1.output.dense.weight", 1.0),
+            ("encoder.encoder.layer.0.output.dense.weight", 0.5),
+            ("encoder.embeddings.position_embeddings.weight", 0.25),
+            ("shape_embedding.weight", 8.0),
+        ):
+            assert moved[name] == pytest.approx(multiple * 1e-4, rel=0.2), name
+
+
 def test_only_spans_that_end_are_decoded_without_constraints_too(encoder_dir):
     nlp = make_pipeline(encoder_dir, tagger={"constrain": False})
     nlp.initialize(lambda: make_examples(nlp))
