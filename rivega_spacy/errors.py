@@ -182,6 +182,7 @@ class Errors:
         "OFA's labels are {labels}, of which {shown} are to mean that the picture shows it. `labels` needs yes and no, and `shown` "
         "some of them, not all."
     )
+    E726 = "Pictures of {size} pixels give OFA {patches} patches a side; its tables have {limit}. Choose a smaller `image_size`."
     E730 = "{path} is not {what}: {reason}."
     E731 = "The {what} cannot be used: {reason}."
     E732 = "The {what} {path!r} is neither a file or folder nor at hand on the model hub ({reason}). Download it first and give its path."

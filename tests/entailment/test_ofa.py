@@ -139,6 +139,13 @@ def test_weights_that_broke_after_loading_are_told(folder):
         model.predict([asked(1, "a")])
 
 
+def test_pictures_larger_than_the_tables_are_refused(folder):
+    # Six patches of 16 pixels a side.
+    assert len(ofa_entailment(path=str(folder), image_size=96).predict([asked(1, "a")])[0]) == 1
+    with pytest.raises(RivegaError, match="image_size"):
+        ofa_entailment(path=str(folder), image_size=112).predict([asked(1, "a")])
+
+
 def test_a_model_without_source_says_so():
     with pytest.raises(RivegaError, match="path"):
         ofa_entailment().predict([asked(1, "a")])
@@ -251,3 +258,18 @@ def test_spacy_train_runs_the_config(folder, tmp_path):
     assert not torch.equal(before.embed_tokens.weight, after.embed_tokens.weight)
     (scores,) = pipe.model.predict([asked(1, "a")])
     assert 0 <= scores[0] <= 1
+
+
+def test_the_moving_average_is_used_while_spacy_evaluates(vocab):
+    """And pictures encoded with other weights are not."""
+    model = ofa_entailment(network=sizes(), vocab=str(vocab), image_size=SIDE, averaging=0.9)
+    query, target = asked(1, "a", key="k"), QueryTarget(True, np.zeros((0, 4)))
+    for _ in range(2):
+        model.attrs["train_step"](model, [query], [[target]], dropout=0.0)
+        model.finish_update(Adam(0.01, use_averages=True))
+    now = float(model.predict([query])[0][0])
+    with model.use_params({}):
+        average = float(model.predict([query])[0][0])
+        plain = float(model.predict([asked(1, "a")])[0][0])
+    assert average == pytest.approx(plain, abs=1e-6) and abs(average - now) > 1e-6
+    assert float(model.predict([query])[0][0]) == pytest.approx(now, abs=1e-6)

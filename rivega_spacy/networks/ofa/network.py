@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from ...errors import Errors, RivegaError
 from .attention import KeyValue, image_buckets, image_position_ids, position_scores, token_buckets
 from .config import MAX_TOKENS, OFAConfig
 from .layers import DecoderLayer, EncoderLayer
@@ -102,9 +103,13 @@ class OFAEncoder(Positions):
         pixels (Tensor): B x 3 x H x W, normalised.
         stem (Optional[ResNetStem]): Takes the place of the network's own: its folded copy.
         RETURNS (Picture): B of them.
+        RAISES (RivegaError): E726 where they have more patches a side than the tables of positions.
         """
         features = self.embed_images(pixels) if stem is None else stem(pixels)
         height, width = features.shape[-2:]
+        if max(height, width) > self.config.image_buckets:
+            size = tuple(pixels.shape[-2:])
+            raise RivegaError(Errors.E726.format(size=size, patches=max(height, width), limit=self.config.image_buckets))
         x = self.image_proj(features.flatten(2).transpose(1, 2))
         x = self.patch_layernorm_embedding(x + self.type_embedding.weight[1])
         return Picture(x, height, width, features)
