@@ -35,7 +35,7 @@ UNSEEN = json.loads(Path(__file__).with_name("vision_unseen_words.json").read_te
 class Row(NamedTuple):
     """One question about one photo.
 
-    asked is "bank", "unseen", "plain" (a bare "a cat") or "never" (nothing that photographs show).
+    asked is "bank", "unseen", "plain" (a bare "a cat"), "never" (nothing that photographs show) or "person" (asked about every photo).
     """
 
     photo: int
@@ -89,6 +89,8 @@ def ask_all(nlp: Any, photos: Sequence[Photo], shapes: Dict[str, Tuple[float, fl
             asked.append((kind, "unseen", shown, Phrase(drawn.name, drawn.label, noun)))
             asked.append((kind, "plain", shown, Phrase(drawn.name, drawn.label, simple)))
         asked.extend(("", "never", False, bank.absent(rng)) for _ in present)
+        if "person" in present or "person" in absent:
+            asked.append(("person", "person", "person" in present, bank.sample("person", rng)))
         queries = [ImageQueries(image, [phrase.expression for *_, phrase in asked], "", f"heldout-{photo.id}")]
         probability = nlp.get_pipe("rivega_entailment").model.predict(queries)[0]
         boxes = nlp.get_pipe("rivega_grounder").model.predict(queries)[0]
@@ -204,8 +206,10 @@ def report(rows: List[Row], nothing: Dict[str, Dict[str, float]], milliseconds: 
         add(f"VE accuracy, {label}", [float((r.probability >= threshold) == wanted) for r in chosen], [r.photo for r in chosen])
     never = [r for r in rows if r.asked == "never"]
     add("VE accuracy, what no photo shows", [float(r.probability < threshold) for r in never], [r.photo for r in never])
-    person = [r for r in rows if r.asked == "bank" and r.kind == "person"]
-    add("VE accuracy, persons", [float((r.probability >= threshold) == r.present) for r in person], [r.photo for r in person])
+    for label, wanted in (("with", True), ("without", False)):
+        person = [r for r in rows if r.asked == "person" and r.present is wanted]
+        right = [float((r.probability >= threshold) == wanted) for r in person]
+        add(f"VE accuracy, persons, photos {label} persons", right, [r.photo for r in person])
     bank = [r for r in rows if r.asked == "bank"]
     shown = calibration_error(np.array([r.probability for r in bank]), np.array([r.present for r in bank], float))
     there = [r for r in bank if r.present]

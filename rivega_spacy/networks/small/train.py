@@ -24,6 +24,7 @@ from torch import nn
 
 from ...corpus.phrases.bank import PhraseBank, load_bank
 from ...corpus.photos import VOC_KINDS, Photo, kind_members, read_photos
+from .blanks import blank_picture
 from .distil import distil_word_vectors, sentence_encoder_folder
 from .loss import joint_loss, make_batch
 from .network import SmallVision
@@ -47,6 +48,7 @@ class Settings:
     rate (float): Highest learning rate.
     decay (float): Weight decay of matrices.
     mosaic (float): Share of mosaics until the last fifth of training.
+    blanks (float): Share of pictures that show nothing at all.
     average (float): Decay of the moving average of the weights.
     seed (int): Of all chance but the order of the CPU's sums.
     """
@@ -58,6 +60,7 @@ class Settings:
     rate: float = 2e-3
     decay: float = 0.05
     mosaic: float = 0.15
+    blanks: float = 0.04
     average: float = 0.998
     seed: int = 0
 
@@ -159,6 +162,9 @@ class Trainer:
         size, mosaic = self.size(), self.settings.mosaic if self.progress() < 0.8 else 0.0
         prepared: List[Prepared] = []
         for _ in range(self.settings.batch):
+            if self.rng.random() < self.settings.blanks:
+                prepared.append(augmented([blank_picture(len(self.kinds), self.rng)], size, self.rng))
+                continue
             count = 4 if self.rng.random() < mosaic else 1
             chosen = self.rng.choice(len(self.pictures), count, p=self.chance)
             prepared.append(augmented([self.pictures[i] for i in chosen], size, self.rng))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rivega_spacy.networks.small import pictures
+from rivega_spacy.networks.small.blanks import blank_picture
 from rivega_spacy.networks.small.pictures import MAX_STRETCH, Picture, augmented, fit, plain, to_input
 
 
@@ -119,3 +120,11 @@ def test_colours_change_and_stay_in_range():
     views = [augmented([marked()], 64, rng).pixels for _ in range(20)]
     assert all(view.dtype == np.uint8 for view in views)
     assert np.std([view.mean() for view in views]) > 3
+
+
+def test_blank_pictures_hold_nothing_and_vary():
+    rng = np.random.default_rng(5)
+    views = [augmented([blank_picture(3, rng)], 64, rng) for _ in range(40)]
+    assert all(view.status.tolist() == [0, 0, 0] and len(view.boxes) == 0 for view in views)
+    spreads = [view.pixels.std(axis=(0, 1)).mean() for view in views]
+    assert min(spreads) < 3 and max(spreads) > 20
