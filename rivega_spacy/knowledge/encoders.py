@@ -1,7 +1,8 @@
 """Vectors for choosing examples: of texts and of pictures, with weights and without."""
 import hashlib
 import re
-from typing import Any, List, Sequence
+from functools import lru_cache
+from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 from spacy.tokens import Doc
@@ -29,17 +30,23 @@ class HashedTextEncoder:
         rows = np.zeros((len(docs), self.width), dtype="float32")
         for row, doc in zip(rows, docs):
             for word in _WORD.findall(_URL.sub(" ", doc.text).lower()):
-                marked = f"^{word}$"
-                self._add(row, word, 1.0)
-                for start in range(len(marked) - 2):
-                    self._add(row, marked[start : start + 3], 0.3)
+                for bucket, weight in _pieces(word, self.width):
+                    row[bucket] += weight
         return np.sign(rows) * np.sqrt(np.abs(rows))
 
-    def _add(self, row: np.ndarray, piece: str, weight: float) -> None:
+
+@lru_cache(maxsize=20_000)
+def _pieces(word: str, width: int) -> Tuple[Tuple[int, float], ...]:
+    """Buckets and weights of a word and of its character triples."""
+    marked = f"^{word[:60]}$"
+    weights = [(word[:60], 1.0), *((marked[start : start + 3], 0.3) for start in range(len(marked) - 2))]
+    pieces = []
+    for piece, weight in weights:
         digest = hashlib.blake2b(piece.encode("utf8", "replace"), digest_size=8).digest()
         value = int.from_bytes(digest, "little")
         # The sign keeps collisions from adding up.
-        row[value % self.width] += weight if value & (1 << 60) else -weight
+        pieces.append((value % width, weight if value & (1 << 60) else -weight))
+    return tuple(pieces)
 
 
 class DocVectors:

@@ -195,11 +195,10 @@ class OpenAIChat:
     def _once(self, running: "_Running", messages: List[Dict[str, Any]], request: ChatRequest) -> Answer:
         """One try."""
         openai = running.openai
-        arguments = {**self.parameters, self.token_parameter: request.max_tokens}
-        if self.extra:
-            arguments["extra_body"] = self.extra
+        body = {"model": self.model, "messages": messages, **self.parameters, self.token_parameter: request.max_tokens, **self.extra}
         try:
-            reply = running.client.chat.completions.create(model=self.model, messages=messages, **arguments)
+            # The package's typed `chat.completions.create` takes as much CPU again to check what is built here and read below.
+            reply = running.client.post("/chat/completions", cast_to=object, body=body)
             return _read_reply(reply, request, running.key)
         except openai.APIStatusError as error:
             status, code = error.status_code, getattr(error, "code", None)
@@ -256,24 +255,24 @@ class _Running:
 
 def _read_reply(reply: Any, request: ChatRequest, key: Optional[str]) -> Answer:
     """The answer in a reply, or CallFailed where the reply is not one (some servers answer 200 with an error page)."""
-    choices = getattr(reply, "choices", None)
-    message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
-    if message is None:
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
         raise CallFailed("the reply holds no answer", again=True)
-    text = getattr(message, "content", None)
-    finish = getattr(choices[0], "finish_reason", None) or "stop"
+    text, finish = message.get("content"), str(choice.get("finish_reason") or "stop")[:40]
     if not isinstance(text, str):
-        reason = f"the reply holds no text (finish_reason {str(finish)[:40]!r})"
-        raise CallFailed(reason, again=finish not in ("content_filter", "tool_calls"))
+        raise CallFailed(f"the reply holds no text (finish_reason {finish!r})", again=finish not in ("content_filter", "tool_calls"))
     prompt_tokens, answer_tokens = _usage(reply, request, text)
-    return Answer(blank_key(text, key), finish=str(finish)[:40], input_tokens=prompt_tokens, output_tokens=answer_tokens)
+    return Answer(blank_key(text, key), finish=finish, input_tokens=prompt_tokens, output_tokens=answer_tokens)
 
 
-def _usage(reply: Any, request: ChatRequest, text: str) -> Tuple[int, int]:
-    usage = getattr(reply, "usage", None)
-    counts = (getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None))
+def _usage(reply: Dict[str, Any], request: ChatRequest, text: str) -> Tuple[int, int]:
+    """Tokens as the server counted them, or an estimate where it did not."""
+    usage = reply.get("usage")
+    counts = [usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")]
     if all(isinstance(count, int) and count >= 0 for count in counts):
-        return counts  # type: ignore[return-value]
+        return counts[0], counts[1]
     return request.prompt_tokens(), max(1, len(text.encode("utf8", "replace")) // 4)
 
 

@@ -1,6 +1,7 @@
 """Prompts: one readable file each, filled in a way that what is filled in cannot change their structure."""
 import hashlib
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
@@ -64,7 +65,7 @@ class Prompt:
         if "system" in self.sections:
             messages.append(Message("system", _fill(self.sections["system"], values)))
         block = self.sections.get("example", "")
-        body = "".join(_fill(block, example) for example in examples) + _fill(self.sections["user"], values)
+        body = "".join(_example(block, tuple(example.items())) for example in examples) + _fill(self.sections["user"], values)
         messages.append(Message("user", body, (image,) if self.with_image and image is not None else ()))
         return tuple(messages)
 
@@ -112,6 +113,12 @@ def _parse(source: str, path: str) -> Tuple[Dict[str, str], bool]:
     # An example block keeps its last empty line: it parts it from the next one.
     texts = {name: "\n".join(lines).strip("\n") + ("\n\n" if name == "example" else "") for name, lines in sections.items()}
     return texts, with_image
+
+
+@lru_cache(maxsize=1024)
+def _example(block: str, values: Tuple[Tuple[str, str], ...]) -> str:
+    """An [[example]] section; the same examples stand in many prompts."""
+    return _fill(block, dict(values))
 
 
 def _fill(text: str, values: Mapping[str, str]) -> str:

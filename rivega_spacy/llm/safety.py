@@ -32,6 +32,20 @@ def clean_untrusted(text: str, limit: int) -> str:
     """
     # Nothing beyond can reach the result but from behind invisible characters: do not work through megabytes.
     text = unicodedata.normalize("NFC", text[: 8 * limit])
+    # Printable ASCII, which most of it is, has nothing to take out.
+    visible = text if text.isascii() and text.isprintable() else _visible(text)
+    line = " ".join(visible.split()).translate(_ANGLES)
+    line = _BRACKET_TOKEN.sub(r"(\1)", line)
+    if len(line) > limit:
+        head = line[: limit - 2]
+        # At a word's end where there is one near.
+        space = head.rfind(" ", max(0, limit - 80))
+        line = (head[:space] if space > 0 else head) + " …"
+    return line
+
+
+def _visible(text: str) -> str:
+    """Without control, invisible and piled-up combining characters; every kind of space is a space."""
     kept, marks = [], 0
     for character in text:
         category = unicodedata.category(character)
@@ -49,14 +63,7 @@ def clean_untrusted(text: str, limit: int) -> str:
         else:
             kept.append(character)
             marks = 0
-    line = " ".join("".join(kept).split()).translate(_ANGLES)
-    line = _BRACKET_TOKEN.sub(r"(\1)", line)
-    if len(line) > limit:
-        head = line[: limit - 2]
-        # At a word's end where there is one near.
-        space = head.rfind(" ", max(0, limit - 80))
-        line = (head[:space] if space > 0 else head) + " …"
-    return line
+    return "".join(kept)
 
 
 def quote(text: str, limit: int) -> str:
@@ -105,7 +112,8 @@ def clean_answer(text: str, *, most_words: int, one_sentence: bool = False, cut:
     text = _THOUGHT.sub(" ", text[:50_000])
     if _OPEN_THOUGHT.search(text):
         raise InvalidAnswer("it is unfinished thought, not an answer")
-    text = "".join(c for c in text if c in "\n\t\r" or (unicodedata.category(c)[0] != "C" and c != "\ufffd"))
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(c for c in text if c in "\n\t\r" or (unicodedata.category(c)[0] != "C" and c != "\ufffd"))
     text = _FENCE.sub("", text.replace("\r", "\n")).strip()
     text = _LABEL.sub("", text)
     text = _CONTINUES.split("\n" + text if _CONTINUES.match("\n" + text) else text)[0].strip()
