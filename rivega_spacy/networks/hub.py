@@ -1,4 +1,5 @@
 """Networks of the transformers library: loaded from a folder or the model hub, saved with their tokenizer in one file."""
+import copy
 import importlib
 import json
 from pathlib import Path
@@ -70,7 +71,8 @@ def build_hub(saved: Dict[str, Any], kinds: Kinds) -> nn.Module:
     """The network of a saved config, with random weights. saved (Dict[str, Any]): What `load_hub` returned beside it."""
     module, config_name, model_name = kinds[saved["kind"]]
     library = importlib.import_module(module)
-    config = getattr(library, config_name).from_dict(saved["config"])
+    # Config classes take their nested dicts apart while they read them.
+    config = getattr(library, config_name).from_dict(copy.deepcopy(saved["config"]))
     return getattr(library, model_name)(config).eval()
 
 
