@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sweep", action="store_true", help="F1 over IoU thresholds")
     parser.add_argument("--plot", type=Path, default=None, help="write the sweep as an SVG picture")
     parser.add_argument("--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals from N resamples of the posts")
-    parser.add_argument("--segment-with", default=None, metavar="SEGMENTER", help="make masks from the predicted boxes: pipeline, SAM checkpoint (.pth) or folder")
+    source = "make masks from the predicted boxes with a pipeline, a SAM checkpoint (.pth) or a folder of a transformers SAM"
+    parser.add_argument("--segment-with", default=None, metavar="SEGMENTER", help=source)
     parser.add_argument("--images", type=Path, default=None, help="folder of the pictures, for --segment-with (default: that of the gold file)")
     parser.add_argument("--segmented", type=Path, default=None, help="write the predictions with their masks as JSON lines")
     parser.add_argument("--calibration", action="store_true", help="judge the groundability scores")

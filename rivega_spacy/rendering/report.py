@@ -82,7 +82,8 @@ def render_report(
             body.append(f"<h2>{heading}</h2>")
             body += [_example(predicted.get(post), gold.get(post), post, max_side) for post in posts]
     css = (Path(__file__).parent / "page.css").read_text(encoding="utf8") + _CSS
-    head = f"<meta charset='utf-8'><meta http-equiv='Content-Security-Policy' content=\"{_POLICY}\"><title>{escape(title)}</title><style>{css}</style>"
+    policy = f"<meta http-equiv='Content-Security-Policy' content=\"{_POLICY}\">"
+    head = f"<meta charset='utf-8'>{policy}<title>{escape(title)}</title><style>{css}</style>"
     return f"<!doctype html><html lang='en'><head>{head}</head><body><main class='sheet'>{''.join(body)}</main></body></html>\n"
 
 
