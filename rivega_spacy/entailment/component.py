@@ -19,7 +19,7 @@ from ..queries import ImageQueries
 default_entailment_config = """
 [model]
 @architectures = "rivega.SmallEntailment.v1"
-size = 160
+size = 192
 """
 DEFAULT_ENTAILMENT_MODEL = Config().from_str(default_entailment_config)["model"]
 

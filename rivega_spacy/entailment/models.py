@@ -10,7 +10,7 @@ from ..queries import ImageQueries
 
 
 def build_small_entailment(
-    size: int = 160,
+    size: int = 192,
     width: int = 128,
     box_width: int = 96,
     word_width: int = 64,

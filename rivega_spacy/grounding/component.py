@@ -21,7 +21,7 @@ from ..queries import ImageQueries
 default_grounder_config = """
 [model]
 @architectures = "rivega.SmallGrounder.v1"
-size = 160
+size = 192
 """
 DEFAULT_GROUNDER_MODEL = Config().from_str(default_grounder_config)["model"]
 

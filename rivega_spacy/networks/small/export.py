@@ -1,6 +1,6 @@
 """Weights to spaCy components: calibrate on the dev photos, then save entailment and grounder as a pipeline.
 
-    python -m rivega_spacy.networks.small.export network.safetensors OUT --photos PHOTOS --size 160
+    python -m rivega_spacy.networks.small.export network.safetensors OUT --photos PHOTOS --size 192
 """
 
 import argparse
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--photos", type=Path, default=None, help="folder of photos, for calibration")
-    parser.add_argument("--size", type=int, default=160, help="side of the network's input")
+    parser.add_argument("--size", type=int, default=192, help="side of the network's input")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logger.info("%s", export(args.weights, args.out, size=args.size, photos=args.photos))
