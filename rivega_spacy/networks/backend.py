@@ -73,6 +73,12 @@ class BackendShim(TorchShim):
         super().set_module(module, config)
         self._settle()
 
+    def to_bytes(self) -> bytes:
+        # What is saved holds its weights, also where nothing has asked for them yet.
+        if self._load is not None:
+            self.ready()
+        return super().to_bytes()
+
     def from_bytes(self, bytes_data: bytes) -> "BackendShim":
         super().from_bytes(bytes_data)
         if self._model is not None:

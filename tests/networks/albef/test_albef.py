@@ -14,7 +14,7 @@ from rivega_spacy.networks.albef.images import augment, normalise, preprocess
 from rivega_spacy.networks.albef.model import Albef, AlbefConfig, distilled_loss, entailment_probability, momentum_twin, update_twin
 from rivega_spacy.networks.albef.text import WordPieces, clean
 from rivega_spacy.networks.albef.vit import resize_positions
-from rivega_spacy.networks.albef.weights import albef_from_file, infer_config, read_state
+from rivega_spacy.networks.albef.weights import albef_from_file, infer_config, read_state, to_ve_layout
 from rivega_spacy.networks.parity import compare_folder
 
 CONFIG = AlbefConfig(**ALBEF_SIZES)
@@ -94,6 +94,19 @@ def test_the_full_size_has_the_published_tensors(shared_dir):
         full = Albef(AlbefConfig())
     assert {k: tuple(v.shape) for k, v in full.state_dict().items()} == wanted
     assert sum(p.numel() for p in full.parameters()) == 209_758_467
+
+
+@pytest.mark.shared
+def test_the_released_pretraining_file_has_everything_but_the_head(shared_dir):
+    keys = srsly.read_json(shared_dir / "fixtures" / "albef" / "keys_pretrain_full.json")
+    released = to_ve_layout({key: torch.empty(shape, device="meta") for key, (shape, _) in keys.items()})
+    with torch.device("meta"):
+        full = Albef(infer_config(released, image_size=384))
+    assert full.config == AlbefConfig()
+    own = {key: value.shape for key, value in full.state_dict().items() if not key.startswith("cls_head.")}
+    differing = {key for key in set(own) | set(released) if key not in own or key not in released or own[key] != released[key].shape}
+    # 16 x 16 places at 256 pixels, 24 x 24 at 384.
+    assert differing == {"visual_encoder.pos_embed"} and released["visual_encoder.pos_embed"].shape[1] == 257
 
 
 def test_a_fine_tuned_file_loads_unchanged(network, inputs, tmp_path):
