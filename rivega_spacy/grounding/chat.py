@@ -9,13 +9,13 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..boxes import clip_boxes
+from ..errors import Errors, RivegaError
 from ..images import image_for_storage
 from ..llm.base import ChatRequest, LanguageModel, image_ref
 from ..llm.pictures import PictureAsker
 from ..llm.prompting import Prompt, load_prompt
 from ..llm.safety import InvalidAnswer
 from ..llm.store import AnswerStore
-from ..networks.backend import check_choice
 from ..queries import ImageQueries
 
 CONVENTIONS = {"absolute": ("expression", "width", "height"), "thousand": ("expression",)}
@@ -45,7 +45,9 @@ def chat_grounder(
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): The first box of each answer with score 1; where the model sees none, a
         box of NaN with score 0. It cannot be trained here.
     """
-    check_choice("convention", convention, list(CONVENTIONS))
+    if convention not in CONVENTIONS:
+        allowed = " or ".join(repr(name) for name in CONVENTIONS)
+        raise RivegaError(Errors.E738.format(option="convention", allowed=allowed, value=convention))
     asker = PictureAsker(client, store, read_boxes)
     template = load_prompt(f"grounding_{convention}", CONVENTIONS[convention], prompt)
     forward = partial(

@@ -88,22 +88,27 @@ def _prepare(network: nn.Module, *, gradient_checkpointing: bool) -> None:
         network.gradient_checkpointing_enable({"use_reentrant": False})
 
 
-def answers(
-    network: nn.Module, pixels: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, owner: torch.Tensor
-) -> Tuple[torch.Tensor, torch.Tensor]:
-    """What every place of every picture says to its expressions.
+def look(network: nn.Module, pixels: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Every place of every picture, whatever will be asked about it.
 
-    pixels (Tensor): pictures x 3 x S x S. ids (Tensor), mask (Tensor): n x t. owner (Tensor): n, the expressions' pictures.
-    RETURNS (Tuple[Tensor, Tensor]): logits n x places x 1; boxes pictures x places x 4, cx, cy, w, h as shares of the square.
+    pixels (Tensor): pictures x 3 x S x S.
+    RETURNS (Tuple[Tensor, Tensor]): features pictures x places x width; boxes pictures x places x 4, cx, cy, w, h as shares of
+        the square.
     """
     features, _ = network.image_embedder(pixels)
     flat = features.flatten(1, 2)
-    boxes = network.box_predictor(flat, features)
+    return flat, network.box_predictor(flat, features)
+
+
+def match(network: nn.Module, features: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """How well each place fits the expression asked about its picture.
+
+    features (Tensor): n x places x width, one row for each expression. ids (Tensor), mask (Tensor): n x t.
+    RETURNS (Tensor): Logits, n x places x 1.
+    """
     state = network.owlv2.text_model(input_ids=ids, attention_mask=mask)[1]
     named = nn.functional.normalize(network.owlv2.text_projection(state), dim=-1)
-    # One picture for each expression: maps are small, and every expression sees only its own picture.
-    logits, _ = network.class_predictor(flat[owner], named[:, None])
-    return logits, boxes
+    return network.class_predictor(features, named[:, None])[0]
 
 
 def _predict(shim: BackendShim, batch: List[ImageQueries], *, batch_size: int, bf16: bool) -> List[np.ndarray]:
@@ -114,11 +119,16 @@ def _predict(shim: BackendShim, batch: List[ImageQueries], *, batch_size: int, b
         ids, mask = tools.tokens(texts)
         with shim.inference(bf16=bf16) as network:
             pixels = _pixels(network, tools, [batch[n].image for n in group], shim.device)
-            logits, boxes = answers(network, pixels, ids.to(shim.device), mask.to(shim.device), owner.to(shim.device))
-            scores, best = logits[..., 0].float().sigmoid().max(dim=1)
-            chosen = corners(boxes.float()[owner.to(shim.device), best])
-            values = torch.cat([chosen, scores[:, None]], dim=1).cpu().numpy()
-        finite_or_raise(values, name=NAME)
+            features, boxes = look(network, pixels)
+            parts = []
+            # One picture may be asked about more expressions than fit into a pass.
+            for start in range(0, len(owner), batch_size):
+                rows = slice(start, start + batch_size)
+                mine = owner[rows].to(shim.device)
+                logits = match(network, features[mine], ids[rows].to(shim.device), mask[rows].to(shim.device))
+                scores, best = logits[..., 0].float().sigmoid().max(dim=1)
+                parts.append(torch.cat([corners(boxes[mine, best].float()), scores[:, None]], dim=1))
+            values = finite_or_raise(torch.cat(parts).cpu().numpy(), name=NAME)
         for place, n in enumerate(group):
             rows = values[(owner == place).numpy()]
             height, width = batch[n].image.shape[:2]
@@ -153,7 +163,8 @@ def _train_step(
     owner = owner.to(shim.device)
     with shim.autocast(bf16):
         pixels = _pixels(network, shim.tools, [queries.image for queries, _, _ in found], shim.device)
-        logits, boxes = answers(network, pixels, ids.to(shim.device), mask.to(shim.device), owner)
+        features, boxes = look(network, pixels)
+        logits = match(network, features[owner], ids.to(shim.device), mask.to(shim.device))
     phrase = torch.ones(len(owner), 1, dtype=torch.bool, device=shim.device)
     wanted = torch.from_numpy(np.concatenate(gold)).to(shim.device)
     loss, parts = one_box_loss(logits, phrase, boxes[owner], wanted)

@@ -173,10 +173,3 @@ def warn_once(seen: set, message: str) -> None:
     if message not in seen:
         seen.add(message)
         warnings.warn(message, stacklevel=3)
-
-
-def check_choice(option: str, value: Any, allowed: Sequence[Any]) -> None:
-    """RAISES (RivegaError): E738 where a setting is none of the allowed values."""
-    if value not in allowed:
-        names = " or ".join(repr(choice) for choice in allowed)
-        raise RivegaError(Errors.E738.format(option=option, allowed=names, value=value))

@@ -12,7 +12,7 @@ from .vit import resize_positions
 
 WHAT = "an ALBEF checkpoint"
 # What the pre-training file holds besides: contrastive projections, matching head, word prediction, queues.
-_PRETRAINING_ONLY = ("vision_proj.", "text_proj.", "itm_head.", "temp", "image_queue", "text_queue", "queue_ptr", "idx_queue", "ptr_queue")
+_PRETRAINING_ONLY = ("vision_proj.", "text_proj.", "itm_head.", "temp", "image_queue", "text_queue", "queue_ptr")
 
 
 def read_state(path: Any) -> Dict[str, torch.Tensor]:

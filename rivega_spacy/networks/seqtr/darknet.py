@@ -84,8 +84,8 @@ def load_yolo_weights(network: DarkNet53, path: Any) -> int:
     """Load the raw file of YOLOv3 or of DarkNet-53 alone.
 
     The file: five 32-bit integers, then for each convolution bn.bias, bn.weight, bn.running_mean, bn.running_var and
-    conv.weight as 32-bit floats, in the order of the layers. `darknet53.conv.74` ends after layer 10; YOLOv3's file goes on with its
-    detection layers, which are not used.
+    conv.weight as 32-bit floats, in the order of the layers. `darknet53.conv.74` ends after layer 10; YOLOv3's file goes on
+    with its detection layers, which are not used.
 
     network (DarkNet53): Changed in place, if the whole file fits.
     path (Union[str, Path]): The file.

@@ -95,14 +95,17 @@ class WordEncoder(nn.Module):
         self.lstm = nn.GRU(word_width, hidden, num_layers=layers, batch_first=True, bidirectional=True)
 
     def forward(self, words: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
-        """words (Tensor): n x t integers, 0 = padding. RETURNS (Tuple[Tensor, Tensor]): n x t x 2h states; n x 1 x 2h, their maximum.
+        """States of all words and their maximum.
 
+        words (Tensor): n x t integers, 0 = padding.
+        RETURNS (Tuple[Tensor, Tensor]): n x t x 2h; n x 1 x 2h.
         The GRU runs over the padding too, as upstream's does; only the maximum leaves it out.
         """
         states, _ = self.lstm(self.embedding(words))
         padding = (words == PAD).unsqueeze(-1)
         # A text without any word keeps its first state, so that the maximum is always over something.
-        padding = padding & ~(padding.all(dim=1, keepdim=True) & (torch.arange(words.shape[1], device=words.device) == 0)[None, :, None])
+        first = (torch.arange(words.shape[1], device=words.device) == 0)[None, :, None]
+        padding = padding & ~(padding.all(dim=1, keepdim=True) & first)
         return states, states.masked_fill(padding, float("-inf")).amax(dim=1, keepdim=True)
 
 

@@ -26,8 +26,9 @@ COMPONENTS = ("rivega_entailment", "rivega_grounder")
 def calibrate(network: SmallVision, folder: Path, *, size: int, rounds: int = 3) -> Dict[str, float]:
     """Fit slope and offset of both probabilities on the dev photos (Platt 1999), in place.
 
-    Questions about shown and absent things count equally, half of the absent ones being kinds of things that
-    photographs show; so 0.5 is the threshold of the best balanced accuracy.
+    Every kind of thing is asked about as often where it is absent as where it is shown, so that 0.5 is the best threshold
+    for each. With kinds drawn evenly, a person would be asked about where shown ten times as often as where not, and
+    every name of a person would come out as shown.
 
     network (SmallVision): The network.
     folder (Path): The photos.
@@ -39,22 +40,20 @@ def calibrate(network: SmallVision, folder: Path, *, size: int, rounds: int = 3)
     network.eval()
     shown: List[Tuple[float, float]] = []
     right: List[Tuple[float, float]] = []
-    for photo in read_photos(folder, "dev", bank=bank):
-        if photo.source != "voc":
-            continue
+    photos = [photo for photo in read_photos(folder, "dev", bank=bank) if photo.source == "voc"]
+    often = 0.5 + np.array([sum(kind in photo.kinds for photo in photos) for kind in bank.kinds])
+    for photo in photos:
         view = plain(to_picture(photo, bank.kinds), size)
         with torch.inference_mode():
             encoded = network.encode_images(torch.from_numpy(view.pixels.copy()).permute(2, 0, 1)[None])
         present = [k for k, kind in enumerate(bank.kinds) if kind in VOC_KINDS and view.status[k] == 1]
         absent = [k for k, kind in enumerate(bank.kinds) if kind in VOC_KINDS and view.status[k] == 0]
         for _ in range(rounds):
-            wrong = rng.choice(absent, len(present))
-            never = [bank.absent(rng).expression for _ in present]
-            expressions = [bank.sample(bank.kinds[k], rng).expression for k in [*present, *wrong]] + never
+            wrong = rng.choice(absent, len(present), p=often[absent] / often[absent].sum())
+            expressions = [bank.sample(bank.kinds[k], rng).expression for k in [*present, *wrong]]
             with torch.inference_mode():
                 logits, boxes, heat = answers(network, encoded, network.encode_phrases(expressions))
-            # Two kinds of absent questions share the weight of one shown question.
-            shown.extend((logit, 1.0) for logit in logits[: len(present)].tolist() for _ in range(2))
+            shown.extend((logit, 1.0) for logit in logits[: len(present)].tolist())
             shown.extend((logit, 0.0) for logit in logits[len(present) :].tolist())
             for k, box, score in zip(present, boxes.numpy(), heat.tolist()):
                 right.append((score, float((overlap(box, view.boxes[view.owner == k]) >= 0.5).any())))
