@@ -69,7 +69,7 @@ def test_gold_is_complete_and_its_share_is_the_papers(folder):
         assert abs(sum(not ent._.groundable for ent in ents) / len(ents) - 0.6) < 0.06
         for ent in ents:
             assert ent._.groundable is bool(ent._.boxes)
-            assert part == "boxes" or bool(ent._.boxes) is (ent._.mask_rle is not None)
+            assert (ent._.mask_rle is not None) is (part == "masks" and bool(ent._.boxes))
         assert all(len({ent.text for ent in doc.ents}) == len(doc.ents) for doc in docs)
 
 
