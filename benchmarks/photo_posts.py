@@ -12,6 +12,7 @@ Two sets are made: `boxes` (VOC photographs with an object that can be named wit
 VOC photographs with instance masks; only objects with a mask are named, so that EES and SMNER have gold for everything).
 """
 import argparse
+import hashlib
 import json
 import random
 import re
@@ -34,6 +35,7 @@ WITHOUT_SHOWN = 0.2  # of the posts; fewer than in Twitter-GMNER (44 %), so that
 SMALLEST = 0.01  # of the picture's area: what is smaller nobody would name
 GOOD_MASK = 0.8  # mask_box_iou from which a VOC mask counts as gold
 GARMENTS = {"bag": "bag", "purse": "bag", "hat": "hat", "dress": "dress", "coat": "coat", "jeans": "jeans", "skirt": "skirt", "shoes": "shoes"}
+GARMENT_SHARE = 0.3  # of the CCP posts may name one garment; else the person alone
 BAND = 3  # so many persons or more can carry the name of a band or team
 ABSENT = {"person": "PER", "place": "LOC", "outlet": "ORG", "company": "ORG", "work": "OTHER", "event": "OTHER"}
 ABSENT_THINGS = ("dog", "cat", "car", "bicycle", "aeroplane")
@@ -150,6 +152,12 @@ class Writer:
         self.absent += missing
         return self._join(clauses)
 
+    def pick_garment(self, things: List[Thing]) -> List[Thing]:
+        """The person, and now and then one garment: a post that names every piece of clothing is no post."""
+        garments = [thing for thing in things if thing.kind != "person"]
+        chosen = [self.random.choice(garments)] if garments and self.random.random() < GARMENT_SHARE else []
+        return [thing for thing in things if thing.kind == "person"] + chosen
+
     def _clause(self, part: str, kind: str, label: str, thing: Optional[Thing], used: set) -> Tuple[str, int, str, Entity]:
         rng = self.random
         while True:
@@ -240,7 +248,7 @@ def make_posts(folder: Path, *, seed: int = 0) -> Dict[str, List[Doc]]:
                     absent = [kind for kind in ABSENT_THINGS if kind not in present]
                 else:
                     # What stands in the street behind the person is not annotated.
-                    things, absent = ccp_things(row), []
+                    things, absent = writer.pick_garment(ccp_things(row)), []
                 text, entities = writer.write(things, absent)
                 docs.append(make_doc(nlp, f"{source}-{row['id']}", row["image"], text, entities))
         sets[part] = docs
@@ -257,6 +265,11 @@ def describe(docs: List[Doc]) -> str:
         f"{len(docs)} posts ({several} with several entities), {len(entities)} entities, {len(entities) - len(shown)} of them "
         f"({100 * (1 - len(shown) / len(entities)):.1f} %) not in the picture, {boxes} gold boxes"
     )
+
+
+def _digest(nlp: Language) -> str:
+    """Tells pipelines of one version apart."""
+    return hashlib.sha256(nlp.to_bytes(exclude=["vocab", "tokenizer"])).hexdigest()[:8]
 
 
 def main() -> None:
@@ -282,7 +295,7 @@ def main() -> None:
 
     torch.set_num_threads(args.threads)
     nlp = spacy.load(args.model)
-    meta = f"{nlp.meta['name']} {nlp.meta['version']}"
+    meta = f"{nlp.meta['name']} {nlp.meta['version']} (weights {_digest(nlp)})"
     lines = ["# Posts made from held-out photographs", "", re.sub(r"^.*?\n\n    python.*?\n\n", "", __doc__, flags=re.DOTALL).strip(), ""]
     lines += [f"Pipeline: {meta}. Seed {args.seed}. Rule `offset`, MISC as OTHER, IoU >= 0.5; gold tokens, no knowledge.", ""]
     for part, docs in sets.items():
