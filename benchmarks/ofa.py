@@ -3,7 +3,7 @@
     python benchmarks/ofa.py [--repeats 2] [--small] [--bf16] [--threads 1] [--output benchmarks/results/ofa.md]
 
 Weights are random (speed does not depend on them), the network is OFA-large unless `--small`. Time is processor time of the process,
-which other processes on the machine do not lengthen as they do the clock's; ways that are compared take turns, and the median of
+which other processes on the machine lengthen less than the clock's; ways that are compared take turns, and the median of
 `--repeats` is given. "One call an entity" calls the same model once for every entity and keeps nothing between calls. "As published"
 is that with what the published evaluation does besides: the decoder runs once for every label (entailment), or the encoder's output is
 copied for every beam and projected for each of the copies (grounding).
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -109,11 +110,11 @@ def environment(args: argparse.Namespace) -> str:
     ).replace("\n", " ")
 
 
-def take_turns(ways: Dict[str, Callable[[], Any]], repeats: int) -> Dict[str, float]:
+def take_turns(ways: Dict[str, Callable[[], Any]], repeats: int, title: str = "") -> Dict[str, float]:
     """Median processor seconds of each way."""
     seconds: Dict[str, List[float]] = {name: [] for name in ways}
     for _ in range(repeats):
-        for name, way in ways.items():
+        for name, way in tqdm(list(ways.items()), desc=title):
             start = time.process_time()
             way()
             seconds[name].append(time.process_time() - start)
@@ -125,24 +126,20 @@ def sharing(models: Dict[str, Any], network: OFA, tokenizer: OFATokenizer, image
     lines = ["## Expressions a second", "", "| task | entities a picture | batched | one call an entity | as published | times one call | times published |"]
     lines.append("|---|---|---|---|---|---|---|")
     published = {"entailment": published_entailment, "grounding": published_grounding}
+    texts = EXPRESSIONS[: max(args.entities)]
     for task, model in models.items():
         model.predict([ImageQueries(image[:64, :64], ["warm"])])
-        for count in tqdm(args.entities, desc=task):
-            texts = EXPRESSIONS[:count]
-
-            def together() -> None:
-                model.predict([ImageQueries(image, texts, CAPTION)])
-
-            def alone() -> None:
-                for text in texts:
-                    model.predict([ImageQueries(image, [text], CAPTION)])
-
-            def upstream() -> None:
-                for text in texts:
-                    published[task](network, tokenizer, image, text)
-
-            seconds = take_turns({"together": together, "alone": alone, "published": upstream}, args.repeats)
-            row = [count / seconds[name] for name in ("together", "alone", "published")]
+        ways: Dict[str, Callable[[], Any]] = {}
+        for count in args.entities:
+            ways[f"batched {count}"] = partial(model.predict, [ImageQueries(image, texts[:count], CAPTION)])
+        # Calls for one entity know nothing of each other: those of several entities take the sum of theirs.
+        for i, text in enumerate(texts):
+            ways[f"alone {i}"] = partial(model.predict, [ImageQueries(image, [text], CAPTION)])
+            ways[f"published {i}"] = partial(published[task], network, tokenizer, image, text)
+        seconds = take_turns(ways, args.repeats, task)
+        for count in args.entities:
+            alone, upstream = (sum(seconds[f"{name} {i}"] for i in range(count)) for name in ("alone", "published"))
+            row = [count / seconds[f"batched {count}"], count / alone, count / upstream]
             lines.append(
                 f"| {task} | {count} | {row[0]:.3f} | {row[1]:.3f} | {row[2]:.3f} | {row[0] / row[1]:.2f} | {row[0] / row[2]:.2f} |"
             )

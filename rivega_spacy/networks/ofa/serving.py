@@ -114,12 +114,6 @@ class OFAShim(BackendShim):
             _SHARED[key] = self._model
         return self
 
-    def to_bytes(self) -> bytes:
-        # A pipeline that is put together from published weights carries them, so that it needs their file no more.
-        if self._model is None and self._load is not None:
-            self.ready()
-        return super().to_bytes()
-
     def _settle(self) -> None:
         super()._settle()
         self._model.eval()
