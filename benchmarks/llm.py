@@ -10,6 +10,7 @@
 """
 import argparse
 import http.client
+import importlib
 import json
 import multiprocessing
 import os
@@ -245,7 +246,7 @@ def kills(count: int = 20, posts: int = 1500) -> List[str]:
         return KNOWLEDGE
 
     lost = again = in_flight = done = 0
-    import openai  # noqa: F401  before the fork, so that the children lose no time with it
+    importlib.import_module("openai")  # before the fork, so that the children lose no time with it
 
     context = multiprocessing.get_context("fork")
     with FaultProxy(answer) as proxy, tempfile.TemporaryDirectory() as name:

@@ -142,8 +142,8 @@ def test_a_vision_language_model(tmp_path: Path, pictures: List[str]) -> None:
         weight.data.mul_(4.0)
     network.save_pretrained(tmp_path)
     images = CLIPImageProcessor(size={"shortest_edge": 28}, crop_size=28)
-    template = tokenizer.chat_template
-    LlavaProcessor(images, tokenizer, patch_size=14, vision_feature_select_strategy="default", chat_template=template, num_additional_image_tokens=1).save_pretrained(tmp_path)
+    options = {"vision_feature_select_strategy": "default", "chat_template": tokenizer.chat_template, "num_additional_image_tokens": 1}
+    LlavaProcessor(images, tokenizer, patch_size=14, **options).save_pretrained(tmp_path)
     model = TransformersChat(str(tmp_path), name="llava")
     requests = [ChatRequest((Message("system", "s"), Message("user", "What?", (image_ref(path),))), 12, "caption", "v") for path in pictures]
     found = answers(model, requests)
