@@ -17,7 +17,7 @@ def split_words(text: str) -> List[str]:
     current: List[str] = []
     for char in unicodedata.normalize("NFD", text.lower()):
         category = unicodedata.category(char)
-        if category == "Mn" or (category[0] == "C" and char not in "\t\n\r"):
+        if category == "Mn" or char == "\ufffd" or (category[0] == "C" and char not in "\t\n\r"):
             continue
         if char.isspace():
             if current:

@@ -9,7 +9,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from rivega_spacy.networks.small.wordpiece import WordPieces
 
 VOCAB = ["[UNK]", *"abcdefghijklmnopqrstuvwxyz0123456789", *("##" + c for c in "abcdefghijklmnopqrstuvwxyz0123456789")]
-VOCAB += ["mid", "##field", "##er", "midfield", "foot", "##ball", "cat", "##s", "(", ")", "-", ".", "'", "—", "#", "@", "中", "é"]
+VOCAB += ["mid", "##field", "##er", "midfield", "foot", "##ball", "cat", "(", ")", "-", ".", "'", "—", "#", "@", "中", "é"]
 REFERENCE = Tokenizer(WordPiece({piece: i for i, piece in enumerate(VOCAB)}, unk_token="[UNK]", max_input_chars_per_word=60))
 REFERENCE.normalizer = BertNormalizer(lowercase=True)
 REFERENCE.pre_tokenizer = BertPreTokenizer()
