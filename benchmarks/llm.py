@@ -149,7 +149,7 @@ def overhead(count: int = 2000) -> List[str]:
     return lines
 
 
-def server(count: int = 64, tokens: int = 32) -> List[str]:
+def server(count: int = 16, tokens: int = 32) -> List[str]:
     """Throughput over a real server."""
     lines = ["| in flight | bare sockets | rivega.OpenAIChat.v1 | ratio |", "|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
@@ -174,20 +174,24 @@ def server(count: int = 64, tokens: int = 32) -> List[str]:
 
             bare(prompts[:4])
             for flight in (1, 8):
-                limits, ours = [], []
-                # Taken in turns, because other work on the machine comes and goes.
-                for _ in range(3):
-                    with ThreadPoolExecutor(flight) as pool:
-                        limits.append(count / timed(lambda: list(pool.map(bare, [prompts[n::flight] for n in range(flight)])))[0])
-                    model = OpenAIChat(real.model, base_url=real.url, concurrency=flight)
-                    model.submit(prompts[:1])[0].result()
-                    found: List[Answer] = []
-                    seconds = timed(lambda: found.extend(future.result() for future in model.submit(prompts)))[0]
-                    if any(answer.error for answer in found):
-                        raise RuntimeError(next(answer.error for answer in found if answer.error))
-                    ours.append(count / seconds)
-                    model.close()
-                limit, our = sorted(limits)[1], sorted(ours)[1]
+                model = OpenAIChat(real.model, base_url=real.url, concurrency=flight)
+                model.submit(prompts[:1])[0].result()
+
+                def ours() -> None:
+                    answers = [future.result() for future in model.submit(prompts)]
+                    if any(answer.error for answer in answers):
+                        raise RuntimeError(next(answer.error for answer in answers if answer.error))
+
+                with ThreadPoolExecutor(flight) as pool:
+                    parts = [prompts[n::flight] for n in range(flight)]
+                    seconds = {"bare": 0.0, "ours": 0.0}
+                    # Many short turns, first one and then the other first, because other work on the machine comes and goes.
+                    for turn in range(10):
+                        works = [("bare", lambda: list(pool.map(bare, parts))), ("ours", ours)]
+                        for name, work in works if turn % 2 else works[::-1]:
+                            seconds[name] += timed(work)[0]
+                model.close()
+                limit, our = (10 * count / seconds[name] for name in ("bare", "ours"))
                 lines.append(f"| {flight} | {limit:.1f} calls/s | {our:.1f} calls/s | {our / limit:.2f} |")
         finally:
             real.close()
