@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--card", type=Path, default=Path(__file__).with_name("model_card.md"))
     args = parser.parse_args()
     forget_training_vocabulary(args.pipeline)
+    forget_paths(args.pipeline)
     write_meta(args.pipeline, args.name, args.version, args.metrics)
     shutil.copyfile(args.card, args.pipeline / "README.md")
     check_files(args.pipeline)
@@ -40,6 +41,13 @@ def forget_training_vocabulary(pipeline: Path) -> None:
     meta = srsly.read_json(pipeline / "meta.json")
     words.update(label for labels in meta["labels"].values() for label in labels if isinstance(label, str))
     srsly.write_json(pipeline / "vocab" / "strings.json", sorted(words))
+
+
+def forget_paths(pipeline: Path) -> None:
+    """Where the parts lay on the machine that put them together is of no use to anybody else."""
+    config = spacy.util.load_config(pipeline / "config.cfg")
+    config["paths"] = {name: None for name in config["paths"]}
+    config.to_disk(pipeline / "config.cfg")
 
 
 def write_meta(pipeline: Path, name: str, version: str, metrics: List[Path]) -> None:
