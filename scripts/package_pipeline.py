@@ -29,8 +29,9 @@ def main() -> None:
         if target.exists():
             shutil.rmtree(target)
         shutil.move(str(Path(folder) / f"{name}-{meta['version']}"), target)
-    # spaCy reads these next to the package's code; its setup.py copies them there on every build, so they may as well stay.
-    shutil.copyfile(target / "meta.json", target / name / "meta.json")
+    # The package's setup.py copies its meta.json to these places on every build; put there now, a build changes nothing.
+    for copy in (target / name / "meta.json", target / name / f"{name}-{meta['version']}" / "meta.json"):
+        shutil.copyfile(target / "meta.json", copy)
     print(f"{target}: install with `pip install {target}`")
 
 
