@@ -3,7 +3,8 @@
 What it is, plainly: a lexicon of visible things and four rules. It knows nothing about the world: "Nkosi Mbeki (PER)" becomes
 "a person", never "a South African midfielder". It looks, in this order, for
 
-1. a noun the post itself puts beside the name: "my cat Chelsea", "Chelsea the cat", "Chelsea, a ginger cat", "Chelsea is a cat";
+1. a noun the post itself puts beside the name: "my cat Chelsea", "Chelsea the cat", "Chelsea, a ginger cat", "Chelsea is a cat",
+   "my car, a Citroen DS", "a dog called Rex";
 2. a noun within the name: "Golden Gate Bridge" -> "a bridge";
 3. a maker or model within the name: "Boeing 747" -> "an airliner";
 4. the entity's type: PER -> "a person", LOC -> "a place", ORG -> "an organisation", OTHER -> "a thing".
@@ -22,6 +23,8 @@ REACH = 4
 _WORD = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*")
 _DETERMINER = {"a", "an", "the", "my", "our", "his", "her", "their", "your", "this", "that", "these"}
 _LINK = re.compile(r"^\s*(?:,|-|–|—|\(|:|is|was|are|were|the|aka)?\s*(?:,|is|was|being)?\s*", re.IGNORECASE)
+# What may stand between a noun and the name after it: "my car, a [Citroen DS]", "a dog called [Rex]".
+_LEAD = re.compile(r"([A-Za-z]+)(?:\s*,\s*(?:an?|the|my|our)|\s*,?\s*(?:called|named))\s*$", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?;\n]")
 
 
@@ -109,6 +112,11 @@ def _beside(lexicon: Lexicon, request: ExpansionRequest) -> Optional[Tuple[str, 
     if words and not gap.strip(" \"'“‘#@"):
         # The word before the name must be the noun itself: "my cat Chelsea", not "the cat that Chelsea has".
         found = lexicon.find(words[-1])
+        if found is not None:
+            return found
+    lead = _LEAD.search(before)
+    if lead is not None:
+        found = lexicon.find(lead.group(1))
         if found is not None:
             return found
     after = _SENTENCE_END.split(request.text[request.end :])[0]
