@@ -10,6 +10,7 @@ from spacy.util import filter_spans
 
 from .errors import Errors, PostError, RivegaError
 from .extensions import ID_KEY, TEXT_FIELDS, post_name, record_error
+from .jsonl import read_lines
 
 # Set where `ents` came with the post: the tagger then leaves them alone.
 GIVEN_ENTS_KEY = "rivega_given_ents"
@@ -24,24 +25,11 @@ def read_posts(path: Union[str, Path]) -> Iterator[Union[Post, PostError]]:
     YIELDS (Union[Post, PostError]): A post, or in its place E011, with the line's number as the post's name.
     RAISES (RivegaError): E020 where there is no such file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise RivegaError(Errors.E020.format(path=path))
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf8", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                post = json.loads(line)
-            except ValueError as error:
-                yield PostError(Errors.E011.format(post=f"on line {number}", reason=error))
-                continue
-            if isinstance(post, dict):
-                post.setdefault(ID_KEY, None)
-                yield post
-            else:
-                yield PostError(Errors.E011.format(post=f"on line {number}", reason=f"it is a {type(post).__name__}"))
+    for number, post in read_lines(path):
+        if isinstance(post, dict):
+            yield post
+        else:
+            yield PostError(Errors.E011.format(post=f"on line {number}", reason=post))
 
 
 def post_to_doc(nlp: Language, post: Union[Post, PostError], *, images: Optional[Path] = None) -> Doc:

@@ -61,6 +61,7 @@ def evaluate(nlp: Any, args: argparse.Namespace) -> Dict[str, Any]:
     """
     from tqdm import tqdm
 
+    from ..corpus.docbin import read_docbin
     from ..posts import write_posts
     from ..scoring.calibration import calibrate
     from ..scoring.mentions import doc_annotations
@@ -70,13 +71,17 @@ def evaluate(nlp: Any, args: argparse.Namespace) -> Dict[str, Any]:
     from ..scoring.tasks import score
 
     options = read_options(args)
-    gold = doc_annotations(_references(nlp, args), name=str(args.corpus))
+
+    def references() -> Iterator[Any]:
+        return read_docbin(args.corpus, nlp.vocab, images=args.images, limit=args.limit)
+
+    gold = doc_annotations(references(), name=str(args.corpus))
     predictions: Optional[Any] = None
     failed: List[Any] = []
 
     def process(variant: str, path: Optional[Path]) -> Any:
         docs: Iterable[Any] = run_pipeline(
-            nlp, _references(nlp, args), gold=VARIANTS[variant], knowledge=args.knowledge, own_tokens=args.own_tokens
+            nlp, references(), gold=VARIANTS[variant], knowledge=args.knowledge, own_tokens=args.own_tokens
         )
         docs = tqdm(docs, total=len(gold.posts), unit=" posts", desc=variant, disable=None)
         if path is not None:
@@ -128,18 +133,6 @@ def _summary(result: Dict[str, Any]) -> Dict[str, Optional[float]]:
     for name, step, key in (("VE", "entailment", "accuracy"), ("VG", "grounding", "prec"), ("mIoU", "segmentation", "miou")):
         row[name] = result[step][key] if step in result else None
     return row
-
-
-def _references(nlp: Any, args: argparse.Namespace) -> Iterator[Any]:
-    from ..corpus.docbin import read_docbin
-
-    for number, doc in enumerate(read_docbin(args.corpus, nlp.vocab)):
-        if args.limit and number >= args.limit:
-            return
-        image = doc._.image
-        if args.images is not None and isinstance(image, str):
-            doc._.image = str(args.images / image)
-        yield doc
 
 
 def _noting(docs: Iterable[Any], failed: List[Any]) -> Iterator[Any]:

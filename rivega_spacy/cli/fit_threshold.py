@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Fit, show, save. RETURNS (int): 0."""
     import spacy
 
-    from ..corpus.docbin import docbin_files
+    from ..corpus.docbin import docbin_files, read_docbin
     from ..errors import Errors, RivegaError
 
     docbin_files(args.corpus)  # says at once where there is nothing to read
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.component not in nlp.pipe_names:
         raise RivegaError(Errors.E742.format(model=args.model, component=args.component, names=", ".join(nlp.pipe_names)))
     pipe = nlp.get_pipe(args.component)
-    scores, shown = dev_scores(pipe, _posts(nlp, args))
+    scores, shown = dev_scores(pipe, read_docbin(args.corpus, nlp.vocab, images=args.images, limit=args.limit))
     fitted = fit_threshold(scores, shown, measure=args.measure, before=pipe.cfg["threshold"])
     sys.stdout.write(
         f"{fitted.count} entities: {args.measure} {100 * fitted.before:.2f} at {pipe.cfg['threshold']:.4g}, "
@@ -127,15 +127,3 @@ def _groundable(ent: Any) -> Any:
     if ent._.groundable is None and ent._.boxes:
         return True
     return ent._.groundable
-
-
-def _posts(nlp: Any, args: argparse.Namespace) -> Iterable[Any]:
-    from ..corpus.docbin import read_docbin
-
-    for number, doc in enumerate(read_docbin(args.corpus, nlp.vocab)):
-        if args.limit and number >= args.limit:
-            return
-        image = doc._.image
-        if args.images is not None and isinstance(image, str):
-            doc._.image = str(args.images / image)
-        yield doc

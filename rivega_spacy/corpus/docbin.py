@@ -1,6 +1,6 @@
 """Posts in spaCy's binary format, with everything that hangs on them."""
 from pathlib import Path
-from typing import Iterable, Iterator, List, Union
+from typing import Iterable, Iterator, List, Optional, Union
 
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
@@ -41,12 +41,23 @@ def docbin_files(path: Union[str, Path]) -> List[Path]:
     return found
 
 
-def read_docbin(path: Union[str, Path], vocab: Vocab) -> Iterator[Doc]:
+def read_docbin(
+    path: Union[str, Path], vocab: Vocab, *, images: Optional[Path] = None, limit: int = 0
+) -> Iterator[Doc]:
     """Posts of a file or folder.
 
     path (Union[str, Path]): What `write_docbin` wrote, or a folder of such files.
     vocab (Vocab): Of the pipeline.
+    images (Optional[Path]): Folder that relative image paths start from.
+    limit (int): Posts at most; 0 for all.
     YIELDS (Doc): The posts.
     """
+    number = 0
     for file in docbin_files(path):
-        yield from DocBin(store_user_data=True).from_disk(file).get_docs(vocab)
+        for doc in DocBin(store_user_data=True).from_disk(file).get_docs(vocab):
+            if limit and number >= limit:
+                return
+            number += 1
+            if images is not None and isinstance(doc._.image, str):
+                doc._.image = str(images / doc._.image)
+            yield doc

@@ -1,19 +1,16 @@
 """`rivega_entailment`: writes `span._.groundable` for every entity of a post that has a readable picture."""
 
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
 
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc, Span
-from spacy.training import Example, validate_examples
-from spacy.util import minibatch
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, Optimizer
+from thinc.api import Config, Model
 from thinc.types import Floats1d
 
-from ..asking import answers_by_post, ask, learn, start_model
+from ..asking import answers_by_post, ask
+from ..batched import AskingVisionPipe
 from ..errors import Errors, RivegaError
-from ..extensions import record_failure
 from ..queries import ImageQueries
 
 default_entailment_config = """
@@ -65,7 +62,7 @@ def make_entailment(
     return VisualEntailment(nlp.vocab, model, name, threshold=threshold, overwrite=overwrite, scorer=scorer)
 
 
-class VisualEntailment(TrainablePipe):
+class VisualEntailment(AskingVisionPipe):
     """Visual entailment: does the picture show the entity? (paper, section IV-C 1; labels e and c)"""
 
     def __init__(
@@ -85,21 +82,6 @@ class VisualEntailment(TrainablePipe):
         self.name = name
         self.scorer = scorer
         self.cfg: Dict[str, Any] = {"threshold": threshold, "overwrite": overwrite}
-
-    def __call__(self, doc: Doc) -> Doc:
-        self._annotate([doc])
-        return doc
-
-    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Judge a stream; the questions of a batch go to the model together, a picture at most once.
-
-        stream (Iterable[Doc]): The posts.
-        batch_size (int): Posts a batch.
-        YIELDS (Doc): The same posts in the same order; what failed is noted on the post.
-        """
-        for docs in minibatch(stream, size=batch_size):
-            self._annotate(docs)
-            yield from docs
 
     def predict(self, docs: Iterable[Doc]) -> List[List[Optional[Judgement]]]:
         """Judge every entity of every post with a readable picture; the posts stay as they are.
@@ -125,49 +107,5 @@ class VisualEntailment(TrainablePipe):
                     ent._.groundable = judgement.groundable
                     ent._.groundable_score = judgement.score
 
-    def update(
-        self,
-        examples: Iterable[Example],
-        *,
-        drop: float = 0.0,
-        sgd: Optional[Optimizer] = None,
-        losses: Optional[Dict[str, float]] = None,
-    ) -> Dict[str, float]:
-        """Learn from the gold entities of the references (see `rivega_spacy.asking.learn`).
-
-        examples (Iterable[Example]): References carry picture, entities, `groundable` and `boxes`.
-        drop (float): Dropout.
-        sgd (Optional[Optimizer]): Takes the step where given.
-        losses (Optional[Dict[str, float]]): Changed in place.
-        RETURNS (Dict[str, float]): The losses.
-        """
-        examples = list(examples)
-        validate_examples(examples, "VisualEntailment.update")
-        losses = {} if losses is None else losses
-        return learn(self.model, examples, self.name, drop=drop, losses=losses, sgd=sgd)
-
-    def initialize(
-        self,
-        get_examples: Callable[[], Iterable[Example]],
-        *,
-        nlp: Optional[Language] = None,
-        weights: Optional[str] = None,
-        word_vectors: Optional[str] = None,
-    ) -> None:
-        """Give the network its first weights.
-
-        get_examples (Callable): Not needed; nothing is inferred from the data.
-        nlp (Optional[Language]): The pipeline.
-        weights (Optional[str]): A file of weights to begin from (`[initialize.components.rivega_entailment]`).
-        word_vectors (Optional[str]): Folder of the sentence encoder that new word vectors are distilled from.
-        """
-        start_model(self.model, self.name, weights=weights, word_vectors=word_vectors)
-
     def _wanted(self, ent: Span) -> bool:
         return self.cfg["overwrite"] or ent._.groundable is None
-
-    def _annotate(self, docs: Sequence[Doc]) -> None:
-        try:
-            self.set_annotations(docs, self.predict(docs))
-        except Exception as error:  # whatever else fails is noted on the posts, and the stream goes on
-            record_failure(self.name, list(docs), error)

@@ -6,7 +6,7 @@ from ..errors import Errors, RivegaError
 from ..llm.asking import Asker, Result
 from ..llm.base import Answer, ChatRequest, LanguageModel
 from ..llm.prompting import load_prompt, load_reminder
-from ..llm.records import read_lines
+from ..jsonl import read_lines
 from ..llm.safety import clean_answer
 from ..llm.store import AnswerStore
 from .component import Expansion, ExpansionFailure, ExpansionRequest

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple, Union
 
 from ..errors import Errors, RivegaError
-from ..llm.records import read_lines
+from ..jsonl import read_lines
 
 SHIPPED = Path(__file__).with_name("examples.jsonl")
 _URL = re.compile(r"(?i)\bhttps?\s*:\s*//\s*\S+(?:\s*\.?\s*co\s*/\s*\S+)?")

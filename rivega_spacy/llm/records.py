@@ -1,37 +1,15 @@
 """Recorded answers in files: what `rivega store export` writes."""
-import gzip
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterator, Tuple, Union
+from typing import Any, Dict, Iterator, Union
 
-from ..errors import Errors, RivegaError
+from ..errors import Errors
+from ..jsonl import read_lines
 from .store import Record
 
 _WANTED = {"text": str, "model": str, "prompt": str, "version": str, "post": str, "entity": str, "finish": str}
 _COUNTS = ("attempt", "input_tokens", "output_tokens")
 _HEX = set("0123456789abcdef")
-
-
-def read_lines(path: Union[str, Path]) -> Iterator[Tuple[int, Union[Dict[str, Any], str]]]:
-    """Objects of a JSON lines file (gzipped where the name ends in .gz).
-
-    YIELDS (Tuple[int, Union[Dict[str, Any], str]]): The line's number with its object, or with what is wrong with it.
-    RAISES (RivegaError): E020 where there is no such file.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise RivegaError(Errors.E020.format(path=path))
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf8", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except ValueError as error:
-                yield number, str(error)
-                continue
-            yield number, value if isinstance(value, dict) else f"it is a {type(value).__name__}"
 
 
 def read_records(path: Union[str, Path]) -> Iterator[Union[Record, str]]:

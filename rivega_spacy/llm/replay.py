@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import Errors, RivegaError
 from .base import Answer, ChatRequest, finished, prompt_key
-from .records import read_lines
+from ..jsonl import read_lines
 from .store import AnswerStore
 
 # Prompt -> the fields of a post that hold its recorded answer, the first one that is there.

@@ -8,7 +8,6 @@ from spacy.tokens import Doc, Span
 
 from ..boxes import box_iou, check_box
 from ..errors import Errors, RivegaError
-from ..extensions import ID_KEY
 
 
 @dataclass(frozen=True)

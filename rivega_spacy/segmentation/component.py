@@ -1,17 +1,16 @@
 """`rivega_segmenter`: writes `span._.mask_rle` for every entity that has boxes."""
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples
-from spacy.util import minibatch
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
+from ..batched import BatchedPipe
 from ..errors import Errors, RivegaError
-from ..extensions import post_name, record_error, record_failure
+from ..extensions import post_name, record_error
 from ..images import doc_image
 from ..rle import decode_mask, encode_mask, rle_iou
 from .loss import mask_loss
@@ -65,7 +64,7 @@ def make_segmenter(
     return BoxSegmenter(nlp.vocab, model, name, scorer=scorer)
 
 
-class BoxSegmenter(TrainablePipe):
+class BoxSegmenter(BatchedPipe):
     """Box-based segmentation: from the boxes of groundable entities to masks (paper, section IV-C 2)."""
 
     def __init__(
@@ -87,21 +86,6 @@ class BoxSegmenter(TrainablePipe):
     def is_trainable(self) -> bool:
         """True where the model learns: SAM and GrabCut do not."""
         return self.trainable
-
-    def __call__(self, doc: Doc) -> Doc:
-        self._annotate([doc])
-        return doc
-
-    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Segment a stream; the boxes of a batch go to the model together.
-
-        stream (Iterable[Doc]): The posts.
-        batch_size (int): Posts a batch.
-        YIELDS (Doc): The same posts in the same order; what failed is noted on the post.
-        """
-        for docs in minibatch(stream, size=batch_size):
-            self._annotate(docs)
-            yield from docs
 
     def predict(self, docs: Iterable[Doc]) -> List[List[Optional[MaskResult]]]:
         """Masks for every entity of every post that has boxes; the posts stay as they are.
@@ -204,17 +188,6 @@ class BoxSegmenter(TrainablePipe):
             if number >= 100:
                 raise RivegaError(Errors.E307.format(name=self.name))
         self.model.initialize()
-
-    def _annotate(self, docs: Sequence[Doc]) -> None:
-        try:
-            self.set_annotations(docs, self.predict(docs))
-        except Exception as error:
-            # Whatever a model raises is noted on the post it belongs to, and the others get their masks.
-            if len(docs) == 1:
-                record_failure(self.name, list(docs), error)
-                return
-            for doc in docs:
-                self._annotate([doc])
 
     def _gold_prompts(self, reference: Doc) -> List[Tuple[np.ndarray, np.ndarray, List[np.ndarray]]]:
         gold = [ent for _, ent in _boxed_entities(reference) if ent._.mask_rle is not None]
