@@ -5,7 +5,7 @@ import threading
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Callable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import Errors, RivegaError
 from .base import Answer, ChatRequest
@@ -109,3 +109,48 @@ class BatchWorker:
             return [Answer(None, error=f"{type(error).__name__}: {error}")]
         # One bad request must not cost the others theirs.
         return [answer for request in requests for answer in self._answers([request])]
+
+
+class LocalModel:
+    """What clients of local weights share: a folder, its fingerprint, and one thread that answers in batches.
+
+    path (str): The folder.
+    name (Optional[str]): What this source is called in the store; None takes the folder's name.
+    batch_size (int): Requests a batch.
+    device (str), dtype (str): For PyTorch.
+    RAISES (RivegaError): E416 for a batch size below 1, E417 for a folder without a model.
+    """
+
+    recorded = False
+
+    def __init__(self, path: str, *, name: Optional[str], batch_size: int, device: str, dtype: str) -> None:
+        if batch_size < 1:
+            raise RivegaError(Errors.E416.format(field="batch_size", value=batch_size, wanted="1 or more"))
+        self.path = str(path)
+        self.name = name or os.path.basename(os.path.normpath(self.path))
+        self.batch_size = batch_size
+        self.device = device
+        self.dtype = dtype
+        self.weights = fingerprint_folder(self.path)
+        self._worker: Optional[BatchWorker] = None
+        self._loaded: Any = None
+
+    def __getstate__(self) -> Dict[str, Any]:
+        # Threads and weights belong to the process that made them.
+        return {**self.__dict__, "_worker": None, "_loaded": None}
+
+    def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+        """Begin to answer, in batches of alike lengths."""
+        if self._worker is None or self._worker.pid != os.getpid():
+            self._worker = BatchWorker(self._answer, self.batch_size)
+        return self._worker.submit(requests)
+
+    def close(self) -> None:
+        """Stop the thread and let go of the weights."""
+        worker, self._worker = self._worker, None
+        if worker is not None and worker.pid == os.getpid():
+            worker.close()
+        self._loaded = None
+
+    def _answer(self, requests: List[ChatRequest]) -> List[Answer]:
+        raise NotImplementedError

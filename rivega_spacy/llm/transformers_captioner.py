@@ -1,14 +1,12 @@
 """`rivega.TransformersCaptioner.v1`: BLIP-2, BLIP, GIT and other image-to-text models from a local folder."""
-import os
-from concurrent.futures import Future
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 
 from ..errors import Errors, ImageError, RivegaError
 from ..images import read_image
 from .base import Answer, ChatRequest
-from .local import BatchWorker, fingerprint_folder, load_class
+from .local import LocalModel, load_class
 
 # What the answer goes on from; image-to-text models know no chat.
 DEFAULT_PREFIXES = {"caption": "", "description": "a detailed description of the picture:"}
@@ -37,10 +35,8 @@ def make_transformers_captioner(
     )
 
 
-class TransformersCaptioner:
+class TransformersCaptioner(LocalModel):
     """An image-to-text model behind the interface of language models: of a question it sees the picture and which prompt it is."""
-
-    recorded = False
 
     def __init__(
         self,
@@ -53,21 +49,11 @@ class TransformersCaptioner:
         device: str = "cpu",
         dtype: str = "auto",
     ) -> None:
-        if batch_size < 1 or num_beams < 1:
-            raise RivegaError(Errors.E416.format(field="batch_size, num_beams", value=(batch_size, num_beams), wanted="1 or more"))
-        self.path = str(path)
-        self.name = name or os.path.basename(os.path.normpath(self.path))
+        super().__init__(path, name=name, batch_size=batch_size, device=device, dtype=dtype)
+        if num_beams < 1:
+            raise RivegaError(Errors.E416.format(field="num_beams", value=num_beams, wanted="1 or more"))
         self.prefixes = {**DEFAULT_PREFIXES, **(prefixes or {})}
         self.num_beams = num_beams
-        self.batch_size = batch_size
-        self.device = device
-        self.dtype = dtype
-        self.weights = fingerprint_folder(self.path)
-        self._worker: Optional[BatchWorker] = None
-        self._loaded: Any = None
-
-    def __getstate__(self) -> Dict[str, Any]:
-        return {**self.__dict__, "_worker": None, "_loaded": None}
 
     def identity(self) -> Dict[str, Any]:
         """What shapes the answers."""
@@ -79,19 +65,6 @@ class TransformersCaptioner:
             "num_beams": self.num_beams,
             "dtype": self.dtype,
         }
-
-    def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
-        """Begin to answer, in batches."""
-        if self._worker is None or self._worker.pid != os.getpid():
-            self._worker = BatchWorker(self._answer, self.batch_size)
-        return self._worker.submit(requests)
-
-    def close(self) -> None:
-        """Stop the thread and let go of the weights."""
-        worker, self._worker = self._worker, None
-        if worker is not None and worker.pid == os.getpid():
-            worker.close()
-        self._loaded = None
 
     def _answer(self, requests: List[ChatRequest]) -> List[Answer]:
         if self._loaded is None:

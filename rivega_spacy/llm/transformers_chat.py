@@ -1,15 +1,13 @@
 """`rivega.TransformersChat.v1`: a chat model, or a vision-language model, from a local folder."""
-import os
 import re
-from concurrent.futures import Future
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 
 from ..errors import Errors, RivegaError
 from ..images import read_image
 from .base import Answer, ChatRequest, Message
-from .local import BatchWorker, fingerprint_folder, load_class
+from .local import LocalModel, load_class
 
 
 def make_transformers_chat(
@@ -39,10 +37,8 @@ def make_transformers_chat(
     )
 
 
-class TransformersChat:
+class TransformersChat(LocalModel):
     """Local weights behind a chat template, answering in batches on one thread."""
-
-    recorded = False
 
     def __init__(
         self,
@@ -55,21 +51,9 @@ class TransformersChat:
         dtype: str = "auto",
         max_image_side: int = 1024,
     ) -> None:
-        if batch_size < 1:
-            raise RivegaError(Errors.E416.format(field="batch_size", value=batch_size, wanted="1 or more"))
-        self.path = str(path)
-        self.name = name or os.path.basename(os.path.normpath(self.path))
+        super().__init__(path, name=name, batch_size=batch_size, device=device, dtype=dtype)
         self.settings = {"temperature": 0.0, "top_p": 1.0, "seed": 0, **(settings or {})}
-        self.batch_size = batch_size
-        self.device = device
-        self.dtype = dtype
         self.max_image_side = max_image_side
-        self.weights = fingerprint_folder(self.path)
-        self._worker: Optional[BatchWorker] = None
-        self._loaded: Any = None
-
-    def __getstate__(self) -> Dict[str, Any]:
-        return {**self.__dict__, "_worker": None, "_loaded": None}
 
     def identity(self) -> Dict[str, Any]:
         """What shapes the answers: the weights' hash, sampling, size of pictures."""
@@ -81,19 +65,6 @@ class TransformersChat:
             "dtype": self.dtype,
             "max_image_side": self.max_image_side,
         }
-
-    def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
-        """Begin to answer, in batches of alike lengths."""
-        if self._worker is None or self._worker.pid != os.getpid():
-            self._worker = BatchWorker(self._answer, self.batch_size)
-        return self._worker.submit(requests)
-
-    def close(self) -> None:
-        """Stop the thread and let go of the weights."""
-        worker, self._worker = self._worker, None
-        if worker is not None and worker.pid == os.getpid():
-            worker.close()
-        self._loaded = None
 
     def _answer(self, requests: List[ChatRequest]) -> List[Answer]:
         import torch
