@@ -18,7 +18,7 @@ $(VENV)/.venv:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-$(VENV)/.demo: $(VENV)/.venv setup.cfg constraints.txt $(shell find $(MODEL) -type f 2>/dev/null)
+$(VENV)/.demo: $(VENV)/.venv setup.cfg constraints.txt $(shell find $(MODEL) -type f -not -path '*/build/*' -not -path '*.egg-info/*' 2>/dev/null)
 	@echo "Installing rivega_spacy, the pipeline rivega_twitter and what they need into $(VENV): one to three minutes, most of it downloads."
 	$(PIP) install --progress-bar on -q -c constraints.txt -e .
 	$(PIP) install -q -c constraints.txt ./$(MODEL)
