@@ -6,7 +6,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 import numpy as np
 
@@ -154,12 +154,6 @@ def doc_image(doc: "Doc", component: str) -> Optional[np.ndarray]:
             record_error(doc, component, found)
         return None
     return found
-
-
-def doc_image_size(doc: "Doc") -> Optional[Tuple[int, int]]:
-    """Height and width of the post's picture in pixels, EXIF applied, or None where it cannot be read."""
-    image = doc_image(doc, "images")
-    return None if image is None else (image.shape[0], image.shape[1])
 
 
 def clear_cache() -> None:

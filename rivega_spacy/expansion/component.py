@@ -1,15 +1,13 @@
 """`rivega_expander`: writes `span._.expansion` for every entity."""
-from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Union
 
 from spacy.language import Language
-from spacy.pipeline import Pipe
 from spacy.tokens import Doc
-from spacy.util import minibatch
 from thinc.api import Config
 
 from ..errors import Errors
-from ..extensions import ID_KEY, post_name, record_error, record_failure
+from ..extensions import ID_KEY, post_name, record_error
+from ..in_flight import InFlightPipe
 
 default_expander_config = """
 [model]
@@ -70,7 +68,7 @@ def make_expander(nlp: Language, name: str, model: Expander, overwrite: bool) ->
     return EntityExpander(nlp.vocab, model, name, overwrite=overwrite)
 
 
-class EntityExpander(Pipe):
+class EntityExpander(InFlightPipe):
     """Entity expansion: from a name nobody can see to a phrase about something visible (paper, section IV-B 2)."""
 
     def __init__(self, vocab: Any, model: Expander, name: str = "rivega_expander", *, overwrite: bool = False) -> None:
@@ -78,37 +76,6 @@ class EntityExpander(Pipe):
         self.model = model
         self.name = name
         self.cfg: Dict[str, Any] = {"overwrite": overwrite}
-
-    def __call__(self, doc: Doc) -> Doc:
-        self._annotate([doc])
-        return doc
-
-    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Expand a stream; all entities of a batch go to the model together.
-
-        stream (Iterable[Doc]): The posts.
-        batch_size (int): Posts a batch.
-        YIELDS (Doc): The same posts in the same order.
-        """
-        waiting: Deque[Tuple[List[Doc], Optional[Callable[[], List[List[Expansion]]]]]] = deque()
-        for docs in minibatch(stream, size=batch_size):
-            waiting.append((docs, self.begin(docs)))
-            if len(waiting) > 1:
-                docs, wait = waiting.popleft()
-                self.finish(docs, wait)
-                yield from docs
-        while waiting:
-            docs, wait = waiting.popleft()
-            self.finish(docs, wait)
-            yield from docs
-
-    def predict(self, docs: Sequence[Doc]) -> List[List[Expansion]]:
-        """Expansions for every entity of every post; the posts stay as they are.
-
-        docs (Sequence[Doc]): The posts.
-        RETURNS (List[List[Expansion]]): One list a post, in the order of `doc.ents`.
-        """
-        return self.start(docs)()
 
     def start(self, docs: Sequence[Doc]) -> Callable[[], List[List[Expansion]]]:
         """Begin to expand; calling what it returns waits. Entities that came with an expansion are not asked about."""
@@ -157,23 +124,3 @@ class EntityExpander(Pipe):
 
     def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> "EntityExpander":
         return self
-
-    def _annotate(self, docs: Sequence[Doc]) -> None:
-        self.finish(docs, self.begin(docs))
-
-    def begin(self, docs: Sequence[Doc]) -> Optional[Callable[[], List[List[Expansion]]]]:
-        """`start`, with what goes wrong noted on the posts."""
-        try:
-            return self.start(docs)
-        except Exception as error:  # whatever a model raises is noted on the posts, and the batch goes on
-            record_failure(self.name, list(docs), error)
-            return None
-
-    def finish(self, docs: Sequence[Doc], wait: Optional[Callable[[], List[List[Expansion]]]]) -> None:
-        """Wait for what `begin` returned and write it on the posts."""
-        if wait is None:
-            return
-        try:
-            self.set_annotations(docs, wait())
-        except Exception as error:
-            record_failure(self.name, list(docs), error)

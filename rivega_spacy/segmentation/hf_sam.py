@@ -3,7 +3,7 @@
 Kirillov et al., "Segment Anything", ICCV 2023; Ke et al., "Segment Anything in High Quality", NeurIPS 2023.
 """
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 import torch
@@ -12,9 +12,8 @@ from PIL import Image
 
 from ..boxes import clip_boxes
 from ..errors import Errors, RivegaError
+from .prompted import PromptedSegmenter, ScoredMasks
 
-Prompt = Tuple[np.ndarray, np.ndarray]
-ScoredMasks = List[Tuple[np.ndarray, float]]
 # Mean and standard deviation of the colours SAM was trained on (0..1).
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -80,39 +79,21 @@ def _high_quality() -> Dict[str, Any]:
     return {"sam_hq": SamHQModel}
 
 
-class HFSamSegmenter:
-    """Boxes to masks: each picture is encoded once, its boxes are decoded together.
-
-    load (Callable[[], Module]): Makes the network, at the first call.
-    device (Optional[str]): Where it runs; None takes the GPU where there is one.
-    multimask (bool): Choose among three masks a box.
-    box_batch (int): Boxes decoded at once.
-    """
+class HFSamSegmenter(PromptedSegmenter):
+    """transformers' SAM or SAM-HQ as a segmenter (see PromptedSegmenter)."""
 
     def __init__(
         self, load: Callable[[], torch.nn.Module], *, device: Optional[str] = None, multimask: bool = False, box_batch: int = 16
     ) -> None:
-        self.load = load
-        self.device = device
-        self.multimask = multimask
-        self.box_batch = max(1, box_batch)
+        super().__init__(load, device=device, multimask=multimask, box_batch=box_batch)
         self._network: Optional[torch.nn.Module] = None
 
     @property
     def network(self) -> torch.nn.Module:
         """transformers' model, on its device."""
         if self._network is None:
-            device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-            self._network = self.load().to(device)
+            self._network = self._load_on_device()
         return self._network
-
-    def __call__(self, prompts: List[Prompt]) -> List[ScoredMasks]:
-        """Masks of all boxes of all pictures.
-
-        prompts (List[Prompt]): Pictures HxWx3 uint8 with boxes n x 4, XYXY pixels.
-        RETURNS (List[ScoredMasks]): For each box its mask, HxW bool, and the IoU that SAM expects of it, cut to 0..1.
-        """
-        return [self._segment(image, boxes) if len(boxes) else [] for image, boxes in prompts]
 
     @torch.inference_mode()
     def _segment(self, image: np.ndarray, boxes: np.ndarray) -> ScoredMasks:

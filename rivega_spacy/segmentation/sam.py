@@ -8,7 +8,7 @@ import re
 import zipfile
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Optional
 
 import numpy as np
 import torch
@@ -16,10 +16,9 @@ import torch
 from ..boxes import clip_boxes
 from ..errors import Errors, RivegaError
 from ..networks.shim import load_state
+from .prompted import PromptedSegmenter, ScoredMasks
 from .torchvision_bridge import import_segment_anything
 
-Prompt = Tuple[np.ndarray, np.ndarray]
-ScoredMasks = List[Tuple[np.ndarray, float]]
 # Blocks of the image encoder by which the published sizes are told apart.
 _DEPTHS = {12: "vit_b", 24: "vit_l", 32: "vit_h"}
 
@@ -90,40 +89,21 @@ def checkpoint_type(state: Dict[str, torch.Tensor]) -> Optional[str]:
     return _DEPTHS.get(max(blocks) + 1) if blocks else None
 
 
-class SamSegmenter:
-    """Boxes to masks: each picture is encoded once, its boxes are decoded together.
-
-    load (Callable[[], Module]): Makes the network, at the first call.
-    device (Optional[str]): Where it runs; None takes the GPU where there is one.
-    multimask (bool): Choose among three masks a box.
-    box_batch (int): Boxes decoded at once.
-    """
+class SamSegmenter(PromptedSegmenter):
+    """segment-anything's predictor as a segmenter (see PromptedSegmenter)."""
 
     def __init__(
         self, load: Callable[[], torch.nn.Module], *, device: Optional[str] = None, multimask: bool = False, box_batch: int = 16
     ) -> None:
-        self.load = load
-        self.device = device
-        self.multimask = multimask
-        self.box_batch = max(1, box_batch)
+        super().__init__(load, device=device, multimask=multimask, box_batch=box_batch)
         self._predictor: Any = None
 
     @property
     def predictor(self) -> Any:
         """segment-anything's own predictor around the network."""
         if self._predictor is None:
-            device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-            network = self.load().to(device)
-            self._predictor = import_segment_anything().SamPredictor(network)
+            self._predictor = import_segment_anything().SamPredictor(self._load_on_device())
         return self._predictor
-
-    def __call__(self, prompts: List[Prompt]) -> List[ScoredMasks]:
-        """Masks of all boxes of all pictures.
-
-        prompts (List[Prompt]): Pictures HxWx3 uint8 with boxes n x 4, XYXY pixels.
-        RETURNS (List[ScoredMasks]): For each box its mask, HxW bool, and the IoU that SAM expects of it, cut to 0..1.
-        """
-        return [self._segment(image, boxes) if len(boxes) else [] for image, boxes in prompts]
 
     @torch.inference_mode()
     def _segment(self, image: np.ndarray, boxes: np.ndarray) -> ScoredMasks:

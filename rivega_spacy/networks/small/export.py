@@ -11,12 +11,13 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 import torch
 
+from ...boxes import box_iou
 from ...corpus.phrases.bank import load_bank
 from ...corpus.photos import VOC_KINDS, read_photos
 from .network import SmallVision
 from .pictures import plain
 from .train import to_picture
-from .predict import answers, overlap
+from .predict import answers
 from .weights import load_network, save_network
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def calibrate(network: SmallVision, folder: Path, *, size: int, rounds: int = 3)
             shown.extend((logit, 1.0) for logit in logits[: len(present)].tolist())
             shown.extend((logit, 0.0) for logit in logits[len(present) :].tolist())
             for k, box, score in zip(present, boxes.numpy(), heat.tolist()):
-                right.append((score, float((overlap(box, view.boxes[view.owner == k]) >= 0.5).any())))
+                right.append((score, float((box_iou(box, view.boxes[view.owner == k]) >= 0.5).any())))
     network.shown_calibration.copy_(fit_logistic(np.array(shown)))
     network.box_calibration.copy_(fit_logistic(np.array(right)))
     return {

@@ -2,7 +2,6 @@
 
 from typing import Tuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,10 +39,3 @@ def _overlap(a: Tensor, b: Tensor) -> Tensor:
     inner = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp_min(0).prod(dim=-1)
     union = (a[..., 2:] - a[..., :2]).prod(dim=-1) + (b[..., 2:] - b[..., :2]).prod(dim=-1) - inner
     return inner / union.clamp_min(1e-6)
-
-
-def overlap(box: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """IoU of one box with N others (XYXY)."""
-    inner = (np.minimum(box[2:], gold[:, 2:]) - np.maximum(box[:2], gold[:, :2])).clip(0).prod(axis=1)
-    area = (box[2:] - box[:2]).prod() + (gold[:, 2:] - gold[:, :2]).prod(axis=1)
-    return inner / np.maximum(area - inner, 1e-6)

@@ -22,6 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ...boxes import box_iou
 from ...corpus.phrases.bank import PhraseBank, load_bank
 from ...corpus.photos import VOC_KINDS, Photo, kind_members, read_photos
 from .blanks import blank_picture
@@ -29,7 +30,7 @@ from .distil import distil_word_vectors, sentence_encoder_folder
 from .loss import joint_loss, make_batch
 from .network import SmallVision
 from .pictures import Picture, Prepared, augmented, plain
-from .predict import answers, overlap
+from .predict import answers
 from .weights import build_network, save_network, vocabulary_sizes
 
 logger = logging.getLogger(__name__)
@@ -287,7 +288,7 @@ def measure(
             logits.append((bool(view.status[k]), logit))
             if view.status[k]:
                 gold = view.boxes[view.owner == k]
-                hits.append((kinds[k], bool((overlap(box, gold) >= 0.5).any())))
+                hits.append((kinds[k], bool((box_iou(box, gold) >= 0.5).any())))
     yes = np.array([logit for truth, logit in logits if truth])
     no = np.array([logit for truth, logit in logits if not truth])
     return {
