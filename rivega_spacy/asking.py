@@ -8,7 +8,7 @@ from spacy.training import Example
 from thinc.api import Model, Optimizer
 
 from .errors import Errors, RivegaError
-from .extensions import post_name, record_error
+from .extensions import post_name, record_error, referring_expression
 from .images import doc_image, image_digest
 from .queries import ImageQueries, QueryTarget
 
@@ -24,12 +24,13 @@ class Asked(NamedTuple):
     owners: List[Tuple[int, List[int]]]
 
 
-def ask(docs: Sequence[Doc], component: str, wanted: Callable[[Span], bool]) -> Asked:
+def ask(docs: Sequence[Doc], component: str, wanted: Callable[[Span], bool], *, expression: str = "both") -> Asked:
     """Collect the questions of a batch.
 
     docs (Sequence[Doc]): Posts; they stay as they are, but for notes on pictures that cannot be read.
     component (str): Who asks, for those notes.
     wanted (Callable[[Span], bool]): Which entities to ask about.
+    expression (str): In which words: see `extensions.referring_expression`.
     RETURNS (Asked): The questions. Posts with equal pictures have equal `image_key`s.
     """
     queries: List[ImageQueries] = []
@@ -39,7 +40,7 @@ def ask(docs: Sequence[Doc], component: str, wanted: Callable[[Span], bool]) -> 
         image = doc_image(doc, component) if spans else None
         if image is None:
             continue
-        expressions = [ent._.referring_expression for _, ent in spans]
+        expressions = [referring_expression(ent, expression) for _, ent in spans]
         queries.append(ImageQueries(image, expressions, doc._.caption or "", image_digest(doc._.image)))
         owners.append((number, [place for place, _ in spans]))
     return Asked(queries, owners)
@@ -77,7 +78,14 @@ def _raise(error: Exception) -> Any:
 
 
 def learn(
-    model: Model, examples: Iterable[Example], component: str, *, drop: float, losses: Dict[str, float], sgd: Optional[Optimizer]
+    model: Model,
+    examples: Iterable[Example],
+    component: str,
+    *,
+    drop: float,
+    losses: Dict[str, float],
+    sgd: Optional[Optimizer],
+    expression: str = "both",
 ) -> Dict[str, float]:
     """One training step of an entailment or grounding network on gold entities.
 
@@ -87,6 +95,7 @@ def learn(
     drop (float): Dropout.
     losses (Dict[str, float]): Changed in place.
     sgd (Optional[Optimizer]): Takes the step where given.
+    expression (str): As in `ask`.
     RETURNS (Dict[str, float]): The losses.
     RAISES (RivegaError): E206 where the architecture cannot be trained.
     """
@@ -94,7 +103,7 @@ def learn(
     if step is None:
         raise RivegaError(Errors.E206.format(component=component, model=model.name))
     losses.setdefault(component, 0.0)
-    queries, targets = training_batch(examples, component)
+    queries, targets = training_batch(examples, component, expression=expression)
     if queries:
         parts = step(model, queries, targets, dropout=drop)
         losses[component] += float(parts.get("loss", sum(parts.values())))
@@ -103,16 +112,19 @@ def learn(
     return losses
 
 
-def training_batch(examples: Iterable[Example], component: str) -> Tuple[List[ImageQueries], List[List[QueryTarget]]]:
+def training_batch(
+    examples: Iterable[Example], component: str, *, expression: str = "both"
+) -> Tuple[List[ImageQueries], List[List[QueryTarget]]]:
     """Gold entities of examples as questions with their answers.
 
     examples (Iterable[Example]): See `learn`.
     component (str): Who learns, for notes on unreadable pictures.
+    expression (str): As in `ask`.
     RETURNS (Tuple[List[ImageQueries], List[List[QueryTarget]]]): Pictures with expressions; for each
         expression its target. Posts without picture or entities are left out.
     """
     references = [example.reference for example in examples]
-    asked = ask(references, component, _any)
+    asked = ask(references, component, _any, expression=expression)
     targets: List[List[QueryTarget]] = []
     for number, places in asked.owners:
         ents = references[number].ents

@@ -42,7 +42,13 @@ class BatchedPipe(TrainablePipe):
 
 
 class AskingVisionPipe(BatchedPipe):
-    """A component that asks a network about expressions and pictures, and learns through its `train_step` (queries.py)."""
+    """A component that asks a network about expressions and pictures, and learns through its `train_step` (queries.py).
+
+    expression (str): In which words it asks (`extensions.EXPRESSIONS`). Kept apart from `cfg`: what is saved of `cfg` wins over a config
+        given to `spacy.load`, and an ablation changes just this when it loads a pipeline.
+    """
+
+    expression: str = "both"
 
     def update(
         self,
@@ -63,7 +69,7 @@ class AskingVisionPipe(BatchedPipe):
         examples = list(examples)
         validate_examples(examples, f"{type(self).__name__}.update")
         losses = {} if losses is None else losses
-        return learn(self.model, examples, self.name, drop=drop, losses=losses, sgd=sgd)
+        return learn(self.model, examples, self.name, drop=drop, losses=losses, sgd=sgd, expression=self.expression)
 
     def initialize(
         self,

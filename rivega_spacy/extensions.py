@@ -19,6 +19,8 @@ TEXT_FIELDS = ("caption", "description", "knowledge")
 # Gold data may have several masks of one entity. `Span._.mask_rle` holds one; all of them are kept in `user_data` under
 # ("._.", MASKS_KEY, start_char, end_char), where spaCy would keep a span extension of that name.
 MASKS_KEY = "rivega_masks"
+# What of "Named Entity (Entity Type) — Expansion Expression" a network is given (paper, Table IX).
+EXPRESSIONS = ("both", "name", "expansion")
 
 
 class Grounding(NamedTuple):
@@ -83,11 +85,26 @@ def _get_groundings(doc: Doc) -> List[Grounding]:
     return [Grounding(ent, ent.label_, ent._.box, ent._.mask) for ent in doc.ents]
 
 
-def _get_referring_expression(span: Span) -> str:
-    """The paper's "Named Entity (Entity Type) — Expansion Expression" (section IV-B 2)."""
+def referring_expression(span: Span, form: str = "both") -> str:
+    """The paper's "Named Entity (Entity Type) — Expansion Expression" (section IV-B 2), or a part of it (Table IX).
+
+    span (Span): An entity.
+    form (str): "both"; "name" leaves the expansion out, "expansion" the name and its type. An entity without expansion is named in
+        every form: it would be asked about with nothing else.
+    RETURNS (str): For example "Ada (PER) — a mathematician", "Ada (PER)" or "a mathematician".
+    """
     head = f"{span.text} ({span.label_})"
     expansion = span._.expansion
-    return f"{head} — {expansion}" if expansion else head
+    if not expansion or form == "name":
+        return head
+    return expansion if form == "expansion" else f"{head} — {expansion}"
+
+
+def check_expression(form: str) -> str:
+    """RETURNS (str): The form of a referring expression. RAISES (RivegaError): E738 for one that is not in EXPRESSIONS."""
+    if form not in EXPRESSIONS:
+        raise RivegaError(Errors.E738.format(option="expression", allowed=" or ".join(map(repr, EXPRESSIONS)), value=form))
+    return form
 
 
 # Spans keep their values where spaCy keeps those of other span extensions. DocBin gives lists back as tuples: hence `list` in the
@@ -140,7 +157,7 @@ DOC_EXTENSIONS: Dict[str, Dict[str, Any]] = {
 # name -> arguments of Span.set_extension
 SPAN_EXTENSIONS: Dict[str, Dict[str, Any]] = {
     "expansion": {"default": None},
-    "referring_expression": {"getter": _get_referring_expression},
+    "referring_expression": {"getter": referring_expression},
     "ner_score": {"default": None},
     "groundable": {"default": None},
     "groundable_score": {"default": None},

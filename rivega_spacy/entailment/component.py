@@ -11,6 +11,7 @@ from thinc.types import Floats1d
 from ..asking import answers_by_post, ask
 from ..batched import AskingVisionPipe
 from ..errors import Errors, RivegaError
+from ..extensions import check_expression
 from ..queries import ImageQueries
 
 default_entailment_config = """
@@ -40,6 +41,7 @@ class Judgement(NamedTuple):
         "model": DEFAULT_ENTAILMENT_MODEL,
         "threshold": 0.5,
         "overwrite": True,
+        "expression": "both",
         "scorer": {"@scorers": "rivega.grounding_scorer.v1"},
     },
     default_score_weights={"ve_accuracy": 1.0, "ve_p": None, "ve_r": None, "ve_f": None},
@@ -50,6 +52,7 @@ def make_entailment(
     model: Model[List[ImageQueries], List[Floats1d]],
     threshold: float,
     overwrite: bool,
+    expression: str,
     scorer: Optional[Callable],
 ) -> "VisualEntailment":
     """Construct the component.
@@ -57,9 +60,11 @@ def make_entailment(
     model (Model[List[ImageQueries], List[Floats1d]]): Probability of being shown, for each expression.
     threshold (float): From which probability on an entity counts as groundable.
     overwrite (bool): Judge entities again that came with a judgement.
+    expression (str): What the network reads of "Name (TYPE) — expansion": "both", "name" or "expansion" (paper, Table IX). Networks
+        know the form that they were trained with.
     scorer (Optional[Callable]): The scoring method.
     """
-    return VisualEntailment(nlp.vocab, model, name, threshold=threshold, overwrite=overwrite, scorer=scorer)
+    return VisualEntailment(nlp.vocab, model, name, threshold=threshold, overwrite=overwrite, expression=expression, scorer=scorer)
 
 
 class VisualEntailment(AskingVisionPipe):
@@ -73,6 +78,7 @@ class VisualEntailment(AskingVisionPipe):
         *,
         threshold: float = 0.5,
         overwrite: bool = True,
+        expression: str = "both",
         scorer: Optional[Callable] = None,
     ) -> None:
         if not 0.0 <= threshold <= 1.0:
@@ -81,6 +87,7 @@ class VisualEntailment(AskingVisionPipe):
         self.model = model
         self.name = name
         self.scorer = scorer
+        self.expression = check_expression(expression)
         self.cfg: Dict[str, Any] = {"threshold": threshold, "overwrite": overwrite}
 
     def predict(self, docs: Iterable[Doc]) -> List[List[Optional[Judgement]]]:
@@ -91,7 +98,7 @@ class VisualEntailment(AskingVisionPipe):
             can be said.
         """
         docs = list(docs)
-        asked = ask(docs, self.name, self._wanted)
+        asked = ask(docs, self.name, self._wanted, expression=self.expression)
         results: List[List[Optional[Judgement]]] = [[None] * len(doc.ents) for doc in docs]
         found = answers_by_post(self.model, docs, asked, self.name)
         for (number, places), scores in zip(asked.owners, found):

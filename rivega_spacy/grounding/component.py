@@ -13,6 +13,7 @@ from ..asking import answers_by_post, ask
 from ..batched import AskingVisionPipe
 from ..boxes import clip_boxes
 from ..errors import Errors, RivegaError
+from ..extensions import check_expression
 from ..queries import ImageQueries
 
 default_grounder_config = """
@@ -43,6 +44,7 @@ class Located(NamedTuple):
         "ground_unjudged": True,
         "min_score": 0.0,
         "overwrite": True,
+        "expression": "both",
         "scorer": {"@scorers": "rivega.grounding_scorer.v1"},
     },
     default_score_weights={"vg_prec": 1.0},
@@ -54,6 +56,7 @@ def make_grounder(
     ground_unjudged: bool,
     min_score: float,
     overwrite: bool,
+    expression: str,
     scorer: Optional[Callable],
 ) -> "VisualGrounder":
     """Construct the component.
@@ -63,9 +66,11 @@ def make_grounder(
         component, for all of them.
     min_score (float): Boxes below this score are left out.
     overwrite (bool): Look again for entities that came with boxes.
+    expression (str): What the network reads of "Name (TYPE) — expansion": "both", "name" or "expansion" (paper, Table IX). Networks
+        know the form that they were trained with.
     scorer (Optional[Callable]): The scoring method.
     """
-    options = {"ground_unjudged": ground_unjudged, "min_score": min_score, "overwrite": overwrite}
+    options = {"ground_unjudged": ground_unjudged, "min_score": min_score, "overwrite": overwrite, "expression": expression}
     return VisualGrounder(nlp.vocab, model, name, scorer=scorer, **options)
 
 
@@ -81,6 +86,7 @@ class VisualGrounder(AskingVisionPipe):
         ground_unjudged: bool = True,
         min_score: float = 0.0,
         overwrite: bool = True,
+        expression: str = "both",
         scorer: Optional[Callable] = None,
     ) -> None:
         if not 0.0 <= min_score <= 1.0:
@@ -89,6 +95,7 @@ class VisualGrounder(AskingVisionPipe):
         self.model = model
         self.name = name
         self.scorer = scorer
+        self.expression = check_expression(expression)
         self.cfg: Dict[str, Any] = {
             "ground_unjudged": ground_unjudged,
             "min_score": min_score,
@@ -103,7 +110,7 @@ class VisualGrounder(AskingVisionPipe):
             were not looked for. Boxes are within the picture and not empty.
         """
         docs = list(docs)
-        asked = ask(docs, self.name, self._wanted)
+        asked = ask(docs, self.name, self._wanted, expression=self.expression)
         results: List[List[Optional[Located]]] = [[None] * len(doc.ents) for doc in docs]
         found = answers_by_post(self.model, docs, asked, self.name)
         for (number, places), query, rows in zip(asked.owners, asked.queries, found):
