@@ -5,10 +5,12 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tupl
 
 import numpy as np
 import torch
+from spacy.attrs import ORTH
 from spacy.language import Language
 from spacy.pipeline.trainable_pipe import TrainablePipe
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.training.iob_utils import doc_to_biluo_tags
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
@@ -270,7 +272,7 @@ class KnowledgeNER(TrainablePipe):
         RETURNS (Tuple[float, ChainGradient]): The loss and its gradient.
         """
         chains = scores.chains
-        gold = [self.scheme.encode(example.get_aligned_ner()) for example in examples if len(example.predicted)]
+        gold = [self.scheme.encode(_gold_tags(example)) for example in examples if len(example.predicted)]
         rows = [row for row, tags in enumerate(gold) if tags is not None]
         left_out = len(gold) - len(rows)
         if left_out:
@@ -331,6 +333,15 @@ class KnowledgeNER(TrainablePipe):
         if self.model.has_dim("nO") and self.model.get_dim("nO") != len(self.scheme):
             counts = {"model": self.model.get_dim("nO"), "labels": list(self.labels), "tags": len(self.scheme)}
             raise RivegaError(Errors.E103.format(**counts))
+
+
+def _gold_tags(example: Example) -> List[Optional[str]]:
+    """BILUO tags of the gold entities on the tokens of the predicted side; None for a token about which gold says nothing."""
+    predicted, reference = example.predicted, example.reference
+    if np.array_equal(predicted.to_array([ORTH]), reference.to_array([ORTH])):
+        # The same words: aligning them token by token would take longer than the loss itself.
+        return [None if tag == "-" else tag for tag in doc_to_biluo_tags(reference)]
+    return example.get_aligned_ner()
 
 
 __all__ = ["DEFAULT_NER_MODEL", "GIVEN_ENTS_KEY", "FoundEntities", "KnowledgeNER", "make_knowledge_ner"]

@@ -35,9 +35,12 @@ class CRFHead(torch.nn.Module):
         super().__init__()
         self.hidden = torch.nn.Linear(width, hidden_width) if hidden_width else None
         self.linear = torch.nn.Linear(hidden_width or width, n_tags)
-        self.start_transitions = torch.nn.Parameter(torch.empty(n_tags).uniform_(-0.1, 0.1))
-        self.end_transitions = torch.nn.Parameter(torch.empty(n_tags).uniform_(-0.1, 0.1))
-        self.transitions = torch.nn.Parameter(torch.empty(n_tags, n_tags).uniform_(-0.1, 0.1))
+        # From zero, so that runs which differ in their seed start from one point and their weights can be averaged.
+        for parameter in self.linear.parameters():
+            torch.nn.init.zeros_(parameter)
+        self.start_transitions = torch.nn.Parameter(torch.zeros(n_tags))
+        self.end_transitions = torch.nn.Parameter(torch.zeros(n_tags))
+        self.transitions = torch.nn.Parameter(torch.zeros(n_tags, n_tags))
 
     def forward(self, vectors: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
         """N x width to N x n_tags."""

@@ -122,7 +122,11 @@ def trained(encoder_dir):
     optimizer = nlp.initialize(lambda: examples)
     optimizer.learn_rate = 0.01
     for _ in range(40):
-        nlp.update(make_examples(nlp), sgd=optimizer)
+        # Each post with its knowledge and without.
+        bare = make_examples(nlp)
+        for example in bare:
+            example.predicted._.knowledge = None
+        nlp.update(make_examples(nlp) + bare, sgd=optimizer)
     return nlp
 
 
