@@ -11,8 +11,8 @@ from thinc.types import Floats2d
 from ..boxes import clip_boxes
 from ..errors import Errors, RivegaError
 from ..images import image_for_storage
-from ..llm.base import ChatRequest, LanguageModel, image_ref
-from ..llm.pictures import PictureAsker
+from ..llm.base import Answer, ChatRequest, LanguageModel, image_ref
+from ..llm.pictures import PictureAsker, strict_json
 from ..llm.prompting import Prompt, load_prompt
 from ..llm.safety import InvalidAnswer
 from ..llm.store import AnswerStore
@@ -48,12 +48,16 @@ def chat_grounder(
     if convention not in CONVENTIONS:
         allowed = " or ".join(repr(name) for name in CONVENTIONS)
         raise RivegaError(Errors.E738.format(option="convention", allowed=allowed, value=convention))
-    asker = PictureAsker(client, store, read_boxes)
+    asker = PictureAsker(client, store, _read_answer)
     template = load_prompt(f"grounding_{convention}", CONVENTIONS[convention], prompt)
     forward = partial(
         _forward, asker=asker, template=template, convention=convention, max_side=max_side, max_tokens=max_tokens
     )
     return Model("chat_grounder", forward)
+
+
+def _read_answer(answer: Answer) -> List[List[float]]:
+    return read_boxes(strict_json(answer))
 
 
 def read_boxes(value: Any) -> List[List[float]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from .base import Answer, ChatRequest, LanguageModel, answer_key, prompt_key
+from .choices import dump_choices
 from .safety import InvalidAnswer, shorten
 from .store import AnswerStore, Record
 
@@ -249,6 +250,7 @@ class _Round:
                 input_tokens=answer.input_tokens,
                 output_tokens=answer.output_tokens,
                 created=time.time(),
+                choices=dump_choices(answer.choices),
             )
             store.put(record)
         return answer

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple, Union, 
 
 from ..errors import Errors, ImageError
 from ..images import describe_source, image_for_storage
+from .choices import Choices
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class ChatRequest:
     version (str): Version of that prompt, from its text and from the code that fills it.
     post (str), entity (str): What it is about: for recorded answers and for people who read the store; no part of the key.
     attempt (int): 0, or 1 where the first answer was not usable.
+    alternatives (int): So many alternatives of every token of the answer are asked for, with their probabilities; 0 for none.
     """
 
     messages: Tuple[Message, ...]
@@ -55,6 +57,7 @@ class ChatRequest:
     post: str = ""
     entity: str = ""
     attempt: int = 0
+    alternatives: int = 0
 
     def again(self, reminder: str) -> "ChatRequest":
         """The same question once more, with a reminder of how to answer."""
@@ -81,6 +84,7 @@ class Answer:
     finish (str): "stop", or "length" where the limit cut it.
     input_tokens (int), output_tokens (int): As the server counted them, or estimated where it did not.
     cached (bool): Whether it came from the store.
+    choices (Choices): Its tokens with their alternatives, where they were asked for and the model gives them.
     """
 
     text: Optional[str]
@@ -89,6 +93,7 @@ class Answer:
     input_tokens: int = 0
     output_tokens: int = 0
     cached: bool = False
+    choices: Choices = ()
 
 
 @runtime_checkable
@@ -134,7 +139,9 @@ def image_ref(value: Any) -> ImageRef:
 def prompt_key(request: ChatRequest) -> str:
     """Hash of the question alone, whoever answers it: 64 hexadecimal digits."""
     messages = [[message.role, message.text, [image.digest for image in message.images]] for message in request.messages]
-    return _digest([messages, request.max_tokens, request.prompt, request.version, request.attempt])
+    # Questions without alternatives keep the key they had before there were any.
+    wanted = [{"alternatives": request.alternatives}] if request.alternatives else []
+    return _digest([messages, request.max_tokens, request.prompt, request.version, request.attempt, *wanted])
 
 
 def answer_key(identity: Dict[str, Any], question: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from ..errors import Errors, ImageError, RivegaError
 from ..images import read_image
 from .base import Answer, ChatRequest, ImageRef, Message, finished
+from .choices import read_choices
 from .limits import Budget, Pace
 from .retries import LONGEST_PAUSE, CallFailed, backoff, retry_after, worth_another_try
 from .secrets import blank_key, check_key_name, check_no_credentials, read_key, redact
@@ -196,12 +197,19 @@ class OpenAIChat:
         """One try."""
         openai = running.openai
         body = {"model": self.model, "messages": messages, **self.parameters, self.token_parameter: request.max_tokens, **self.extra}
+        with_choices = request.alternatives > 0 and running.gives_choices
+        if with_choices:
+            body.update(logprobs=True, top_logprobs=request.alternatives)
         try:
             # The package's typed `chat.completions.create` takes as much CPU again to check what is built here and read below.
             reply = running.client.post("/chat/completions", cast_to=object, body=body)
             return _read_reply(reply, request, running.key)
         except openai.APIStatusError as error:
             status, code = error.status_code, getattr(error, "code", None)
+            if with_choices and status in (400, 422) and "logprobs" in str(error).lower():
+                # This model gives no probabilities and says so; its words are answer enough.
+                running.gives_choices = False
+                return self._once(running, messages, request)
             reason = Errors.E407.format(status=status, reason=redact(_first_line(error), running.key))
             again = worth_another_try(status, code)
             pause = retry_after(error.response.headers) if again else None
@@ -251,6 +259,7 @@ class _Running:
         self.pool = ThreadPoolExecutor(chat.concurrency, thread_name_prefix="rivega-chat")
         self.pace = Pace(chat.requests_per_minute, chat.tokens_per_minute, clock=chat.clock, sleep=chat.sleep)
         self.refused = ""
+        self.gives_choices = True
 
 
 def _read_reply(reply: Any, request: ChatRequest, key: Optional[str]) -> Answer:
@@ -264,7 +273,9 @@ def _read_reply(reply: Any, request: ChatRequest, key: Optional[str]) -> Answer:
     if not isinstance(text, str):
         raise CallFailed(f"the reply holds no text (finish_reason {finish!r})", again=finish not in ("content_filter", "tool_calls"))
     prompt_tokens, answer_tokens = _usage(reply, request, text)
-    return Answer(blank_key(text, key), finish=finish, input_tokens=prompt_tokens, output_tokens=answer_tokens)
+    text = blank_key(text, key)
+    choices = read_choices(choice.get("logprobs")) if request.alternatives else ()
+    return Answer(text, finish=finish, input_tokens=prompt_tokens, output_tokens=answer_tokens, choices=choices)
 
 
 def _usage(reply: Dict[str, Any], request: ChatRequest, text: str) -> Tuple[int, int]:

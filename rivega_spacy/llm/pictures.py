@@ -16,14 +16,14 @@ REMINDER = "Reply with the JSON alone: no other words, no markup."
 
 
 class PictureAsker:
-    """Asks a model about pictures and reads each answer as JSON.
+    """Asks a model about pictures and reads its answers.
 
     client (LanguageModel): Who is asked; it must take pictures.
     store (Optional[AnswerStore]): Where answers are kept between runs.
-    read (Callable[[Any], Any]): From the JSON value to what is meant; raises InvalidAnswer.
+    read (Callable[[Answer], Any]): From an answer to what is meant, as JSON values; raises InvalidAnswer.
     """
 
-    def __init__(self, client: LanguageModel, store: Optional[AnswerStore], read: Callable[[Any], Any]) -> None:
+    def __init__(self, client: LanguageModel, store: Optional[AnswerStore], read: Callable[[Answer], Any]) -> None:
         self.asker = Asker(client, store, REMINDER)
         self.read = read
         self._kept: Dict[str, str] = {}
@@ -44,15 +44,13 @@ class PictureAsker:
                     self._kept[prompt_key(request)] = result.text
         if failures:
             raise RivegaError(Errors.E741.format(model=self.asker.model.name, count=len(failures), reason=failures[0].rstrip(".")))
-        found = [self.read(json.loads(self._kept[key])) for key in keys]
+        found = [json.loads(self._kept[key]) for key in keys]
         while len(self._kept) > KEPT:
             self._kept.pop(next(iter(self._kept)))
         return found
 
     def _validate(self, answer: Answer) -> str:
-        value = strict_json(answer)
-        self.read(value)
-        return json.dumps(value)
+        return json.dumps(self.read(answer))
 
 
 def strict_json(answer: Answer) -> Any:

@@ -24,7 +24,7 @@ def read_records(path: Union[str, Path]) -> Iterator[Union[Record, str]]:
             yield Errors.E413.format(path=path, line=number, reason=reason)
         else:
             assert isinstance(row, dict)
-            values = {**row, "identity": json.dumps(row["identity"], sort_keys=True), "created": float(row["created"])}
+            values = {"choices": "", **row, "identity": json.dumps(row["identity"], sort_keys=True), "created": float(row["created"])}
             yield Record(**{name: values[name] for name in Record._fields})
 
 
@@ -41,6 +41,8 @@ def _reason(row: Dict[str, Any]) -> str:
         value = row.get(name)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
             return f"`{name}` is not a count"
+    if not isinstance(row.get("choices", ""), str):
+        return "`choices` is not a string"
     created = row.get("created")
     if isinstance(created, bool) or not isinstance(created, (int, float)) or not 0 <= created < 1e12:
         return "`created` is not a time"

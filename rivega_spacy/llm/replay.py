@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import Errors, RivegaError
 from .base import Answer, ChatRequest, finished, prompt_key
+from .choices import Choices, load_choices
 from ..jsonl import read_lines
 from .store import AnswerStore
 
@@ -69,6 +70,7 @@ class _Lines:
 
     def __init__(self, path: str, source: Optional[str]) -> None:
         self.by_question: Dict[str, str] = {}
+        self.choices: Dict[str, Choices] = {}
         self.by_post: Dict[Tuple[str, str, str], str] = {}
         for _, row in read_lines(path):
             if isinstance(row, str):
@@ -76,6 +78,8 @@ class _Lines:
             if isinstance(row.get("question"), str) and isinstance(row.get("text"), str):
                 if source is None or row.get("model") == source:
                     self.by_question[row["question"]] = row["text"]
+                    if isinstance(row.get("choices"), str) and row["choices"]:
+                        self.choices[row["question"]] = load_choices(row["choices"])
             elif row.get("id") is not None:
                 self._add_post(str(row["id"]), row, source)
 
@@ -84,7 +88,7 @@ class _Lines:
         text = self.by_question.get(question)
         if text is None and request.post:
             text = self.by_post.get((request.post, request.prompt, request.entity))
-        return None if text is None else Answer(text, cached=True)
+        return None if text is None else Answer(text, cached=True, choices=self.choices.get(question, ()))
 
     def _add_post(self, post: str, row: Dict[str, Any], source: Optional[str]) -> None:
         named = row.get("knowledge_by_model")

@@ -166,7 +166,7 @@ def _plain(text: str) -> str:
     text = " ".join(" ".join(lines).split())
     text = re.sub(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", r"\2", text)
     text = re.sub(r"(?<![\w*])\*(?=\S)([^*]+?)(?<=\S)\*(?![\w*])", r"\1", text)
-    return text.replace("`", "")
+    return " ".join(text.replace("`", "").split())
 
 
 def _unquote(text: str) -> str:

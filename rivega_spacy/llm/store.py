@@ -16,20 +16,24 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Se
 
 from ..errors import Errors, RivegaError
 from .base import Answer
+from .choices import load_choices
 
 APPLICATION_ID = 0x52695645
-LAYOUT = 1
+# 2 has the answers' `choices` as well.
+LAYOUT = 2
 # Claims of another machine cannot be checked: they lapse.
 LEASE = 15 * 60.0
 _CHUNK = 400
-_LAYOUT = """
-CREATE TABLE IF NOT EXISTS answers (
+_NEW = (
+    """CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, question TEXT NOT NULL, model TEXT NOT NULL, identity TEXT NOT NULL, prompt TEXT NOT NULL,
     version TEXT NOT NULL, post TEXT NOT NULL, entity TEXT NOT NULL, attempt INTEGER NOT NULL, text TEXT NOT NULL,
-    finish TEXT NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, created REAL NOT NULL);
-CREATE INDEX IF NOT EXISTS by_question ON answers (question, model);
-CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL, since REAL NOT NULL) WITHOUT ROWID;
-"""
+    finish TEXT NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, created REAL NOT NULL,
+    choices TEXT NOT NULL DEFAULT '')""",
+    "CREATE INDEX IF NOT EXISTS by_question ON answers (question, model)",
+    "CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL, since REAL NOT NULL) WITHOUT ROWID",
+)
+_FROM_1 = ("ALTER TABLE answers ADD COLUMN choices TEXT NOT NULL DEFAULT ''",)
 
 
 class Record(NamedTuple):
@@ -49,10 +53,18 @@ class Record(NamedTuple):
     input_tokens: int
     output_tokens: int
     created: float
+    choices: str = ""
 
     def answer(self) -> Answer:
         """As the store gives it back."""
-        return Answer(self.text, finish=self.finish, input_tokens=self.input_tokens, output_tokens=self.output_tokens, cached=True)
+        return Answer(
+            self.text,
+            finish=self.finish,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cached=True,
+            choices=load_choices(self.choices),
+        )
 
 
 _FIELDS = ", ".join(Record._fields)
@@ -98,11 +110,9 @@ class AnswerStore:
             for start in range(0, len(keys), _CHUNK):
                 chunk = list(keys[start : start + _CHUNK])
                 marks = ", ".join("?" * len(chunk))
-                rows = connection.execute(
-                    f"SELECT key, text, finish, input_tokens, output_tokens FROM answers WHERE key IN ({marks})", chunk
-                )
-                for key, text, finish, input_tokens, output_tokens in rows:
-                    found[key] = Answer(text, finish=finish, input_tokens=input_tokens, output_tokens=output_tokens, cached=True)
+                for row in connection.execute(f"SELECT {_FIELDS} FROM answers WHERE key IN ({marks})", chunk):
+                    record = Record(*row)
+                    found[record.key] = record.answer()
         return found
 
     def claim(self, keys: Iterable[str]) -> List[str]:
@@ -280,10 +290,7 @@ def _connect(path: str, patience: float) -> sqlite3.Connection:
             raise RivegaError(Errors.E412.format(path=path, found=layout, known=LAYOUT))
         if kind != APPLICATION_ID or layout < LAYOUT:
             _use_write_ahead_log(connection, patience)
-            # One transaction, so that no other process sees a half-made file.
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {_LAYOUT} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {LAYOUT}; COMMIT;"
-            )
+            _make_layout(connection)
         # NORMAL: what is committed survives the death of the process; losing power may cost the last seconds, never the file.
         connection.execute("PRAGMA synchronous = NORMAL")
     except sqlite3.Error as error:
@@ -293,6 +300,18 @@ def _connect(path: str, patience: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _make_layout(connection: sqlite3.Connection) -> None:
+    """Tables of a new file, or what a file of an earlier layout lacks; in one transaction, so that nobody sees it half made."""
+    connection.execute("BEGIN IMMEDIATE")
+    # Asked again: another process may have done it while this one waited for the lock.
+    layout = connection.execute("PRAGMA user_version").fetchone()[0]
+    for statement in _FROM_1 if layout == 1 else _NEW if layout < 1 else ():
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {LAYOUT}")
+    connection.execute("COMMIT")
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, patience: float) -> None:

@@ -1,12 +1,14 @@
 """`rivega.TransformersChat.v1`: a chat model, or a vision-language model, from a local folder."""
 import re
-from typing import Any, Dict, List, Optional
+from dataclasses import replace
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
 from ..errors import Errors, RivegaError
 from ..images import read_image
 from .base import Answer, ChatRequest, Message
+from .choices import Choices, TokenChoice
 from .local import LocalModel, load_class
 
 
@@ -85,14 +87,21 @@ class TransformersChat(LocalModel):
         else:
             # The folder's generation config may name sampling values, which would only cause warnings here.
             options.update(do_sample=False, temperature=None, top_p=None, top_k=None)
+        wanted = max(request.alternatives for request in requests)
         with torch.inference_mode():
-            output = loaded.model.generate(**inputs, **options, pad_token_id=loaded.pad)
+            output = loaded.model.generate(
+                **inputs, **options, pad_token_id=loaded.pad, return_dict_in_generate=True, output_logits=wanted > 0
+            )
         start = inputs["input_ids"].shape[1]
         prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
-        return [
-            loaded.read(row[start : start + request.max_tokens].tolist(), int(count))
-            for request, row, count in zip(requests, output, prompt_tokens)
-        ]
+        answers = []
+        for number, (request, row, count) in enumerate(zip(requests, output.sequences, prompt_tokens)):
+            answer = loaded.read(row[start : start + request.max_tokens].tolist(), int(count))
+            if request.alternatives:
+                steps = [step[number] for step in output.logits[: request.max_tokens]]
+                answer = replace(answer, choices=loaded.choices(row[start:].tolist(), steps, request.alternatives))
+            answers.append(answer)
+        return answers
 
     def _inputs(self, loaded: "_Loaded", requests: List[ChatRequest]) -> Any:
         if loaded.processor is None:
@@ -149,6 +158,29 @@ class _Loaded:
         """Text in which no special token of this tokenizer is left: only the template may write those."""
         return text if self.special is None else self.special.sub(lambda match: match[0][0] + " " + match[0][1:], text)
 
+    def choices(self, tokens: List[int], logits: Sequence[Any], count: int) -> Choices:
+        """The tokens of an answer with their alternatives.
+
+        tokens (List[int]): As generated. logits (Sequence[Tensor]): Of each, vocabulary, before sampling. count (int): Alternatives.
+        """
+        found = []
+        for place, (token, row) in enumerate(zip(tokens, logits)):
+            if token in self.ends:
+                break
+            shares = row.float().log_softmax(-1)
+            likely = dict.fromkeys([*shares.topk(min(count, len(shares))).indices.tolist(), token])
+            before = self._words(tokens[:place])
+            # A token is what it adds to the words before it: alone, many lose the space that they begin with.
+            words = {other: self._words([*tokens[:place], other])[len(before) :] for other in likely}
+            options: Dict[str, float] = {}
+            for other in likely:
+                options.setdefault(words[other], round(float(shares[other]), 6))
+            found.append(TokenChoice(words[token], options))
+        return tuple(found)
+
+    def _words(self, tokens: List[int]) -> str:
+        return self.tokenizer.decode(tokens, skip_special_tokens=True)
+
     def read(self, tokens: List[int], prompt_tokens: int) -> Answer:
         """The words of an answer, up to its end."""
         end = next((index for index, token in enumerate(tokens) if token in self.ends), None)
@@ -156,7 +188,7 @@ class _Loaded:
         if end is None:
             while kept and kept[-1] == self.pad:
                 kept = kept[:-1]
-        text = self.tokenizer.decode(kept, skip_special_tokens=True)
+        text = self._words(kept)
         finish = "length" if end is None else "stop"
         return Answer(text, finish=finish, input_tokens=prompt_tokens, output_tokens=len(kept) + (end is not None))
 

@@ -1,12 +1,16 @@
 """`rivega.ChatEntailment.v1`: what is asked, and how strictly answers are read."""
+import math
+
 import numpy as np
 import pytest
 
-from rivega_spacy.entailment.chat import chat_entailment, read_judgement
+from rivega_spacy.entailment.chat import chat_entailment, read_answer, read_judgement
 from rivega_spacy.errors import RivegaError
 from rivega_spacy.llm.base import Answer, finished
+from rivega_spacy.llm.choices import TokenChoice
 from rivega_spacy.llm.pictures import strict_json
 from rivega_spacy.llm.safety import InvalidAnswer
+from rivega_spacy.llm.store import AnswerStore
 from rivega_spacy.queries import ImageQueries
 
 PICTURE = np.full((30, 40, 3), 90, dtype="uint8")
@@ -85,3 +89,55 @@ def test_only_json_is_json():
             strict_json(Answer(text))
     with pytest.raises(InvalidAnswer, match="cut"):
         strict_json(Answer("[1, 2]", finish="length"))
+
+
+def told(text, *tokens):
+    """An answer whose tokens come with probabilities."""
+    return Answer(text, choices=tuple(TokenChoice(token, {other: math.log(p) for other, p in shares.items()}) for token, shares in tokens))
+
+
+@pytest.mark.parametrize(
+    "answer,probability",
+    [
+        (told("Yes", ("Yes", {"Yes": 0.6, "No": 0.2})), 0.75),
+        (told('{"shown": "yes", "probability": 0.99}', ('{"shown": "', {}), ("yes", {"yes": 0.6, "no": 0.4}), ('", "probability": 0.99}', {})), 0.6),
+        # Without token probabilities, or where they do not say it, the words do.
+        (told('{"shown": "yes", "probability": 0.99}'), 0.99),
+        (told("No.", ("No", {"Well": 0.9}), (".", {})), 0.0),
+        (told("no"), 0.0),
+        (told(" 'Yes.' \n"), 1.0),
+    ],
+)
+def test_token_probabilities_come_before_stated_ones(answer, probability):
+    assert read_answer(answer) == pytest.approx(probability)
+
+
+@pytest.mark.parametrize("text", ["Yes, I think so", "yes no", "", "none", "Not at all"])
+def test_a_plain_answer_is_one_word(text):
+    with pytest.raises(InvalidAnswer):
+        read_answer(Answer(text))
+
+
+def test_a_second_run_needs_no_call(tmp_path):
+    """Probabilities of tokens come back from the store."""
+    shares = {"yes": 0.7, "no": 0.3}
+
+    class Telling(Client):
+        def submit(self, requests):
+            self.requests += requests
+            assert all(request.alternatives == 5 for request in requests)
+            return [finished(told("yes", ("yes", shares))) for _ in requests]
+
+    for calls in (1, 0):
+        client = Telling(None)
+        model = chat_entailment(client=client, store=AnswerStore(tmp_path / "answers.sqlite"))
+        assert model.predict([ImageQueries(PICTURE, ["Ann (PER)"])])[0].tolist() == pytest.approx([0.7])
+        assert len(client.requests) == calls
+
+
+def test_alternatives_are_not_asked_for_where_turned_off():
+    client = Client(lambda request: "yes")
+    assert chat_entailment(client=client, alternatives=0).predict([ImageQueries(PICTURE, ["Ann"])])[0].tolist() == [1.0]
+    assert client.requests[0].alternatives == 0
+    with pytest.raises(RivegaError, match="alternatives"):
+        chat_entailment(client=client, alternatives=-1)

@@ -13,9 +13,9 @@ import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
-Answerer = Callable[[Dict[str, Any]], str]
+Answerer = Callable[[Dict[str, Any]], Union[str, Dict[str, Any]]]
 
 
 def completion(text: Optional[str], *, finish: str = "stop", prompt_tokens: int = 11, completion_tokens: int = 7) -> Dict[str, Any]:
@@ -37,12 +37,13 @@ def completion(text: Optional[str], *, finish: str = "stop", prompt_tokens: int 
 class FaultProxy:
     """A server with faults by script, in front of a real one or answering by itself.
 
-    answer (Optional[Answerer]): From the request's body to an answer's text; used where there is no upstream.
+    answer (Optional[Answerer]): From the request's body to an answer's text, or to a whole reply; used where there is no upstream.
     upstream (Optional[str]): Address of a real server, "http://127.0.0.1:1234/v1".
     script (List[str]): What happens to the first requests, one word each; later ones pass. Words: "pass", "429", "429 SECONDS" (with
         Retry-After), "500", "STATUS", "stall" (no byte until the proxy is closed), "cut" (half a reply, then the connection ends),
         "drop" (the connection ends at once), "garbage" (200, no JSON), "html" (200, an error page), "empty" (200, {}), "null"
-        (a reply without text), "echo" (the Authorization header as the answer), "leak" (an error that quotes it).
+        (a reply without text), "echo" (the Authorization header as the answer), "leak" (an error that quotes it), "nologprobs" (a
+        refusal to give probabilities).
     """
 
     def __init__(self, answer: Optional[Answerer] = None, *, upstream: Optional[str] = None, script: Optional[List[str]] = None) -> None:
@@ -120,6 +121,9 @@ class FaultProxy:
         elif word == "stall":
             self.closing.wait(30)
             handler.close_connection = True
+        elif word == "nologprobs":
+            error = {"error": {"message": "This model does not support logprobs.", "code": "unsupported_parameter"}}
+            self._send(handler, 400, json.dumps(error).encode())
         elif word in ("cut", "drop"):
             if word == "cut":
                 handler.send_response(200)
@@ -142,7 +146,8 @@ class FaultProxy:
 
     def _pass(self, handler: BaseHTTPRequestHandler, body: Dict[str, Any], data: bytes) -> Tuple[int, bytes]:
         if self.upstream is None:
-            return 200, json.dumps(completion(self.answer(body))).encode()
+            answer = self.answer(body)
+            return 200, json.dumps(answer if isinstance(answer, dict) else completion(answer)).encode()
         address = self.upstream + handler.path.removeprefix("/v1")
         request = urllib.request.Request(address, data=data, headers={"content-type": "application/json"})
         try:
