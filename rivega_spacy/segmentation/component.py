@@ -1,4 +1,5 @@
 """`rivega_segmenter`: writes `span._.mask_rle` for every entity that has boxes."""
+from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -171,14 +172,20 @@ class BoxSegmenter(BatchedPipe):
         return mask_loss(scores[:, 0], scores[:, 1], scores[:, 2])
 
     def initialize(
-        self, get_examples: Callable[[], Iterable[Example]], *, nlp: Optional[Language] = None, labels: Optional[Any] = None
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Optional[Language] = None,
+        labels: Optional[Any] = None,
+        encoder: Optional[Path] = None,
     ) -> None:
         """Check that there are masks to learn from.
 
         get_examples (Callable[[], Iterable[Example]]): The training posts.
         nlp (Optional[Language]): The pipeline.
         labels (Optional[Any]): Not used; masks have no labels.
-        RAISES (RivegaError): E307 where none of the first hundred posts has a mask.
+        encoder (Optional[Path]): Weights of a trained small vision network, whose image encoder the model starts from.
+        RAISES (RivegaError): E307 where none of the first hundred posts has a mask; E330-E332 where the encoder does not fit.
         """
         if not self.is_trainable:
             return
@@ -188,6 +195,10 @@ class BoxSegmenter(BatchedPipe):
             if number >= 100:
                 raise RivegaError(Errors.E307.format(name=self.name))
         self.model.initialize()
+        if encoder is not None:
+            if "load_encoder" not in self.model.attrs:
+                raise RivegaError(Errors.E332.format(name=self.name))
+            self.model.attrs["load_encoder"](self.model, Path(encoder))
 
     def _gold_prompts(self, reference: Doc) -> List[Tuple[np.ndarray, np.ndarray, List[np.ndarray]]]:
         gold = [ent for _, ent in _boxed_entities(reference) if ent._.mask_rle is not None]

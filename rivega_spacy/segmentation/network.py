@@ -55,7 +55,8 @@ class Context(nn.Module):
         return x * scale[:, :, None, None] + self.shift(summary)[:, :, None, None]
 
 
-def _join(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+def joined(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """A convolution with its normalisation and activation."""
     conv = nn.Conv2d(inside, outside, kernel, stride=stride, padding=kernel // 2, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outside), nn.ReLU(inplace=True))
 
@@ -72,8 +73,8 @@ class MaskNetwork(nn.Module):
         super().__init__()
         widths, depths = list(widths), list(depths)
         self.unfold = nn.PixelUnshuffle(2)
-        self.stem = _join(4 * FEATURES, widths[0])
-        self.down = nn.ModuleList([nn.Identity()] + [_join(a, b, stride=2) for a, b in zip(widths, widths[1:])])
+        self.stem = joined(4 * FEATURES, widths[0])
+        self.down = nn.ModuleList([nn.Identity()] + [joined(a, b, stride=2) for a, b in zip(widths, widths[1:])])
         self.blocks = nn.ModuleList([nn.Sequential(*[Residual(w) for _ in range(d)]) for w, d in zip(widths, depths)])
         self.context = Context(widths[-1])
         self.dropout = nn.Dropout2d(dropout)
@@ -82,7 +83,7 @@ class MaskNetwork(nn.Module):
         # The finest level is the dearest; there the head's convolution does the block's work.
         for level, width in enumerate(widths[1:-1], start=1):
             self.up[level].append(Residual(width))
-        self.head = _join(widths[0], widths[0])
+        self.head = joined(widths[0], widths[0])
         self.out = nn.Conv2d(widths[0], 4, 1)
         self.fold = nn.PixelShuffle(2)
 

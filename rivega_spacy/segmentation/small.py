@@ -1,16 +1,20 @@
-"""rivega.SmallSegmenter.v1: the embedded segmenter, a box-prompted mask network that needs no model hub."""
+"""rivega.SmallSegmenter.v1 and v2: the embedded segmenters, box-prompted mask networks that need no model hub."""
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from thinc.api import Model
 
 from ..boxes import clip_boxes
+from ..errors import Errors, RivegaError
 from ..networks.shim import TorchShim, torch_model
 from .crops import MARGIN, box_window, cut, jitter_box, paste
 from .network import X_PLANE, MaskNetwork, crop_features
+from .seeing import SeeingMaskNetwork
 
 # A picture with its boxes, n x 4 XYXY pixels; in training also the mask of each box, HxW bool.
 Prompt = Tuple[np.ndarray, np.ndarray]
@@ -26,7 +30,13 @@ class RunSettings:
     batch_size: int
     jitter: float
     seed: int
+    growth: Sequence[Tuple[int, int]] = ()
     steps: int = 0
+
+    def training_size(self, size: int) -> int:
+        """Side of the crops at this step of training: that of the last stage begun, before the first that of the model."""
+        begun = [side for start, side in self.growth if self.steps >= start]
+        return begun[-1] if begun else size
 
 
 def build_small_segmenter(
@@ -54,16 +64,94 @@ def build_small_segmenter(
         and weights of all crops, and takes back the gradient of the logits.
     """
     settings = {"size": size, "widths": list(widths), "depths": list(depths)}
-    shim = TorchShim(
-        _build_network(settings), name="rivega.SmallSegmenter.v1", config=settings, build=_build_network, ema_decay=ema_decay
-    )
     run = RunSettings(flip=flip, batch_size=batch_size, jitter=jitter, seed=seed)
-    return torch_model("rivega.SmallSegmenter.v1", shim, _forward, attrs={"run": run})
+    return _model("rivega.SmallSegmenter.v1", settings, _build_first, run, ema_decay=ema_decay)
 
 
-def _build_network(settings: Dict[str, Any]) -> MaskNetwork:
+def build_seeing_segmenter(
+    size: int = 128,
+    margin: float = 0.2,
+    widths: Sequence[int] = (32, 64, 128, 256),
+    depths: Sequence[int] = (2, 2, 2, 1),
+    fine: Sequence[int] = (48, 24),
+    flip: bool = True,
+    batch_size: int = 32,
+    jitter: float = 0.05,
+    encoder_rate: float = 0.5,
+    growth: Sequence[Sequence[int]] = (),
+    ema_decay: float = 0.998,
+    seed: int = 0,
+) -> Model[List[Prompt], List[ScoredMasks]]:
+    """Build the small box-prompted segmenter whose encoder is that of the small vision network, untrained.
+
+    `[initialize.components.rivega_segmenter] encoder` names the weights of a trained vision network to start from.
+
+    size (int): side of the square crops in pixels, a multiple of 32.
+    margin (float): context around the box on each side, as a share of the box's side.
+    widths (Sequence[int]), depths (Sequence[int]): channels and residual blocks of the encoder's stages, those of the vision
+        network; stages may have fewer blocks.
+    fine (Sequence[int]): channels of the decoder at 1/4 and 1/2 of the crop's resolution.
+    flip (bool): also look at the mirrored crop and average; twice the time, a finer outline.
+    batch_size (int): crops computed at once.
+    jitter (float): in training, how far the sides of the boxes are moved, as a share of the side.
+    encoder_rate (float): learning rate of the encoder, as a share of that of the rest.
+    growth (Sequence[Sequence[int]]): in training, from which step on the crops have which side: small ones first show the same
+        objects in half the time. Where empty, they have `size` throughout.
+    ema_decay (float): moving average of the weights in training; 0 for none.
+    seed (int): seed of the training augmentation.
+    RETURNS (Model): as `build_small_segmenter`; `attrs["load_encoder"]` takes the vision network's encoder.
+    """
+    settings = {"size": size, "margin": margin, "widths": list(widths), "depths": list(depths), "fine": list(fine)}
+    run = RunSettings(flip=flip, batch_size=batch_size, jitter=jitter, seed=seed, growth=[(start, side) for start, side in growth])
+    rate = _EncoderRate(encoder_rate)
+    model = _model("rivega.SmallSegmenter.v2", settings, _build_seeing, run, ema_decay=ema_decay, lr_scale=rate)
+    model.attrs["load_encoder"] = _load_encoder
+    return model
+
+
+@dataclass
+class _EncoderRate:
+    """Learning-rate multiplier of a parameter by its name."""
+
+    share: float
+
+    def __call__(self, name: str) -> float:
+        return self.share if name.startswith("encoder.") else 1.0
+
+
+def _model(
+    name: str,
+    settings: Dict[str, Any],
+    build: Callable[[Dict[str, Any]], torch.nn.Module],
+    run: RunSettings,
+    *,
+    ema_decay: float,
+    lr_scale: Optional[Callable[[str], float]] = None,
+) -> Model[List[Prompt], List[ScoredMasks]]:
+    shim = TorchShim(build(settings), name=name, config=settings, build=build, ema_decay=ema_decay, lr_scale=lr_scale)
+    return torch_model(name, shim, _forward, attrs={"run": run})
+
+
+def _build_first(settings: Dict[str, Any]) -> MaskNetwork:
     network = MaskNetwork(settings["widths"], settings["depths"])
     return network.to(memory_format=torch.channels_last)
+
+
+def _build_seeing(settings: Dict[str, Any]) -> SeeingMaskNetwork:
+    network = SeeingMaskNetwork(settings["widths"], settings["depths"], fine=settings["fine"])
+    return network.to(memory_format=torch.channels_last)
+
+
+def _load_encoder(model: Model, path: Path) -> None:
+    """Start from the encoder of a trained small vision network.
+
+    model (Model): what `build_seeing_segmenter` returned.
+    path (Path): the network's .safetensors file.
+    RAISES (RivegaError): E331 where there is no such file, E330 where its encoder does not fit.
+    """
+    if not Path(path).is_file():
+        raise RivegaError(Errors.E331.format(path=path))
+    model.shims[0].module.take_encoder(load_file(path), source=str(path))
 
 
 def _forward(model: Model, prompts: Sequence[Any], is_train: bool) -> Tuple[Any, Callable]:
@@ -78,12 +166,12 @@ def _no_gradient(gradient: Any) -> List[Any]:
 
 def _predict(model: Model, prompts: Sequence[Prompt]) -> List[ScoredMasks]:
     shim: TorchShim = model.shims[0]
-    size = shim.cfg["size"]
+    size, margin = shim.cfg["size"], shim.cfg.get("margin", MARGIN)
     crops, windows = [], []
     for image, boxes in prompts:
         picture = Image.fromarray(image)
         for box in clip_boxes(boxes, *image.shape[:2]):
-            window = box_window(box)
+            window = box_window(box, margin=margin)
             windows.append((window, box))
             crops.append((*cut(picture, window, size), _aspect(box)))
     probabilities = _probabilities(model, crops)
@@ -105,7 +193,7 @@ def _probabilities(model: Model, crops: Sequence[Tuple[np.ndarray, np.ndarray, f
     done = [np.zeros((0, size, size), dtype="float32")]
     with shim.inference() as network:
         for start in range(0, len(crops), step):
-            features = _features(crops[start : start + step], shim.device)
+            features = _features(crops[start : start + step], shim.device, shim.cfg.get("margin", MARGIN))
             found = torch.sigmoid(network(features))
             if run.flip:
                 # The x coordinate keeps its direction: it says where a pixel is, not what it shows.
@@ -116,16 +204,12 @@ def _probabilities(model: Model, crops: Sequence[Tuple[np.ndarray, np.ndarray, f
     return np.concatenate(done)
 
 
-def _features(crops: Sequence[Tuple[np.ndarray, np.ndarray, float]], device: torch.device) -> torch.Tensor:
+def _features(crops: Sequence[Tuple[np.ndarray, np.ndarray, float]], device: torch.device, margin: float) -> torch.Tensor:
     colours = torch.from_numpy(np.stack([crop for crop, _, _ in crops])).to(device)
     inside = torch.from_numpy(np.stack([known for _, known, _ in crops])).to(device)
     aspect = torch.tensor([aspect for _, _, aspect in crops], device=device)
-    return crop_features(colours, inside, aspect, _prompt_span())
-
-
-def _prompt_span() -> Tuple[float, float]:
-    rim = MARGIN / (1 + 2 * MARGIN)
-    return rim, 1 - rim
+    rim = margin / (1 + 2 * margin)
+    return crop_features(colours, inside, aspect, (rim, 1 - rim))
 
 
 def _aspect(box: Sequence[float]) -> float:
@@ -137,9 +221,15 @@ def _train(model: Model, prompts: Sequence[TrainingPrompt]) -> Tuple[np.ndarray,
     # A seed of its own for every step: a run is repeatable, no two steps are alike.
     run: RunSettings = model.attrs["run"]
     rng = np.random.default_rng([run.seed, run.steps])
+    size = run.training_size(shim.cfg["size"])
     run.steps += 1
     features, targets, weights = training_crops(
-        prompts, size=shim.cfg["size"], jitter=run.jitter, rng=rng, device=shim.device
+        prompts,
+        size=size,
+        margin=shim.cfg.get("margin", MARGIN),
+        jitter=run.jitter,
+        rng=rng,
+        device=shim.device,
     )
     network = shim.module
     network.train()
@@ -160,14 +250,16 @@ def training_crops(
     size: int,
     jitter: float,
     rng: np.random.Generator,
+    margin: float = MARGIN,
     device: Optional[torch.device] = None,
 ) -> Tuple[torch.Tensor, np.ndarray, np.ndarray]:
     """Cut and augment the crops of a training step: boxes moved, mirrored, other light and colours, noise.
 
     prompts (Sequence[TrainingPrompt]): pictures, boxes and the mask of each box.
     size (int): side of the crops.
-    jitter (float): standard deviation of the sides of half of the boxes; the others stay as they are.
+    jitter (float): standard deviation of the sides of a third of the boxes; twice that for a sixth, the others stay as they are.
     rng (Generator): source of chance.
+    margin (float): context around the boxes, as a share of their sides.
     device (Optional[torch.device]): where the features go.
     RETURNS (Tuple[Tensor, ndarray, ndarray]): features NxFxSxS, targets NxSxS 0..1, weights NxSxS.
     """
@@ -176,9 +268,11 @@ def training_crops(
         picture = Image.fromarray(image)
         height, width = image.shape[:2]
         for box, mask in zip(clip_boxes(boxes, height, width), masks):
-            if rng.random() < 0.5:
-                box = clip_boxes(np.array([jitter_box(box, rng, amount=jitter)]), height, width)[0]
-            window = box_window(box)
+            draw = rng.random()
+            if draw < 0.5:
+                amount = jitter * (2 if draw < 1 / 6 else 1)
+                box = clip_boxes(np.array([jitter_box(box, rng, amount=amount)]), height, width)[0]
+            window = box_window(box, margin=margin)
             crop, inside = cut(picture, window, size)
             truth, _ = cut(Image.fromarray(mask.astype(np.uint8) * 255), window, size, fill=0)
             if rng.random() < 0.5:
@@ -188,7 +282,7 @@ def training_crops(
     if not crops:
         empty = np.zeros((0, size, size), dtype="float32")
         return torch.zeros((0, 0, size, size)), empty, empty
-    features = _features(crops, device or torch.device("cpu"))
+    features = _features(crops, device or torch.device("cpu"), margin)
     weights = np.stack([inside for _, inside, _ in crops]).astype("float32")
     return features, np.stack(targets), weights
 

@@ -218,6 +218,14 @@ def test_models_that_do_not_learn(box_nlp, picture):
     box_nlp.initialize()
 
 
+def test_only_a_seeing_model_takes_an_encoder(tiny_nlp, picture, tmp_path):
+    doc = make_post(tiny_nlp, "Ann", picture, [[BOX]])
+    doc.ents[0]._.mask_rle = encode_mask(np.ones(picture.shape[:2], dtype=bool))
+    component = tiny_nlp.get_pipe("rivega_segmenter")
+    with pytest.raises(RivegaError, match="SmallSegmenter.v2"):
+        component.initialize(lambda: [Example(doc, doc)], encoder=tmp_path / "vision.safetensors")
+
+
 def test_a_component_without_weights_survives_the_disk(box_nlp, picture, tmp_path):
     box_nlp.to_disk(tmp_path)
     nlp = spacy.load(tmp_path)

@@ -7,14 +7,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rivega_spacy.errors import RivegaError
+from rivega_spacy.networks.small.network import SmallVision
+from rivega_spacy.networks.small.weights import save_network
 from rivega_spacy.segmentation.crops import box_window, cut, paste
 from rivega_spacy.segmentation.loss import mask_loss
 from rivega_spacy.segmentation.network import X_PLANE, colour_odds
-from rivega_spacy.segmentation.small import build_small_segmenter, training_crops
+from rivega_spacy.segmentation.small import build_seeing_segmenter, build_small_segmenter, training_crops
 
 from .conftest import disc_picture
 
 TINY = {"size": 32, "widths": [8, 8, 12, 12], "depths": [1, 1, 1, 1]}
+# The layout of the vision network's encoder, with one block less in the last stage.
+SEEING = {"size": 64, "widths": [8, 8, 12, 12], "depths": [1, 1, 1, 1], "fine": [8, 8]}
+VISION = {"image_widths": [8, 8, 12, 12], "image_depths": [1, 1, 1, 2], "width": 8, "box_width": 8, "word_width": 8, "vocab_size": 4}
 edges = st.floats(-30, 130, allow_nan=False)
 
 
@@ -148,3 +153,58 @@ def test_the_shipped_size_is_small():
     count = sum(p.numel() for p in model.shims[0].module.parameters())
     assert 1_000_000 < count < 2_000_000
     assert len(model.to_bytes()) < 4_000_000
+
+
+def test_the_encoder_of_the_vision_network_is_taken_over(tmp_path):
+    torch.manual_seed(3)
+    vision = SmallVision(**VISION)
+    save_network(vision, tmp_path / "vision.safetensors")
+    model = build_seeing_segmenter(**SEEING)
+    network = model.shims[0].module
+    model.attrs["load_encoder"](model, tmp_path / "vision.safetensors")
+    own = network.encoder.state_dict()
+    assert all(torch.allclose(value.float(), vision.image.state_dict()[name].float(), atol=1e-3) for name, value in own.items())
+    # The prompt enters at zero: before training the encoder sees what the vision network would see.
+    crop = torch.rand(1, 9, 64, 64)
+    other = crop.clone()
+    other[:, 3:] = 0
+    seen = []
+    network.encoder.stages[0].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    network.eval()(crop), network(other)
+    assert torch.equal(*seen)
+
+
+def test_an_encoder_that_does_not_fit_is_named(tmp_path):
+    save_network(SmallVision(**{**VISION, "image_widths": [8, 8, 12, 16]}), tmp_path / "vision.safetensors")
+    model = build_seeing_segmenter(**SEEING)
+    with pytest.raises(RivegaError, match="does not fit.*stages.3"):
+        model.attrs["load_encoder"](model, tmp_path / "vision.safetensors")
+    with pytest.raises(RivegaError, match="do not exist"):
+        model.attrs["load_encoder"](model, tmp_path / "nothing.safetensors")
+
+
+def test_crops_grow_with_the_steps():
+    model = build_seeing_segmenter(**SEEING, growth=[[0, 32], [1, 64]])
+    image, box, mask = disc_picture(48, 64, 2)
+    sizes = [model.begin_update([(image, np.array([box]), [mask])] * 2)[0].shape[2:] for _ in range(2)]
+    assert sizes == [(32, 32), (64, 64)]
+
+
+def test_the_encoder_learns_at_its_own_rate():
+    model = build_seeing_segmenter(**SEEING, encoder_rate=0.25)
+    groups = model.shims[0]._make_optimizer().param_groups
+    counts = {group["rivega_lr_scale"]: 0 for group in groups}
+    for group in groups:
+        counts[group["rivega_lr_scale"]] += len(group["params"])
+    assert counts[0.25] == len(list(model.shims[0].module.encoder.parameters())) and counts[1.0] > 0
+
+
+def test_the_seeing_network_is_small_and_comes_back_from_its_bytes():
+    model = build_seeing_segmenter()
+    data = model.to_bytes()
+    assert len(data) < 4_000_000
+    other = build_seeing_segmenter(**SEEING).from_bytes(data)
+    assert other.shims[0].cfg["size"] == 128 and other.shims[0].cfg["margin"] == 0.2
+    image, box, _ = disc_picture(48, 64, 1)
+    found = [copy.predict([(image, np.array([box]))])[0][0][0] for copy in (other, build_seeing_segmenter().from_bytes(data))]
+    assert found[0].any() and np.array_equal(*found)

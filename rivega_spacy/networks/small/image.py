@@ -81,9 +81,12 @@ class ImageEncoder(nn.Module):
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
-        top = x.mean(dim=(2, 3))
-        y = self.lateral[2](maps[3]) + self.context(top)[:, :, None, None]
+        return self.fuse(maps), x.mean(dim=(2, 3))
+
+    def fuse(self, maps: Sequence[Tensor]) -> Tensor:
+        """The maps of the stages, at strides 4, 8, 16 and 32, to the fused one at stride 8."""
+        y = self.lateral[2](maps[3]) + self.context(maps[3].mean(dim=(2, 3)))[:, :, None, None]
         y = F.interpolate(F.relu(y), scale_factor=2, mode="nearest") + self.lateral[1](maps[2])
         y = F.relu(y + self.middle(F.relu(y)))
         y = F.interpolate(y, scale_factor=2, mode="nearest") + self.lateral[0](maps[1])
-        return F.relu(y + self.fused(F.relu(y))), top
+        return F.relu(y + self.fused(F.relu(y)))
