@@ -12,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="IN", help="the published file or folder")
     parser.add_argument("target", type=Path, metavar="OUT.safetensors", help="file to write")
     parser.add_argument("--network", default=None, help="which network it is (default: told by the names of its tensors)")
+    parser.add_argument("--ema", action="store_true", help="take the moving average that the file keeps beside the weights")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,6 +24,6 @@ def run(args: argparse.Namespace) -> int:
         raise RivegaError(Errors.E723.format(path=args.target))
     if args.network is not None and args.network not in CONVERTERS:
         raise RivegaError(Errors.E724.format(network=args.network, known=", ".join(sorted(CONVERTERS))))
-    network, count = convert(args.source, args.target, network=args.network)
+    network, count = convert(args.source, args.target, network=args.network, ema=args.ema)
     sys.stdout.write(f"{network}: {count} tensors -> {args.target}\n")
     return 0

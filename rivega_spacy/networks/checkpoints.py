@@ -104,18 +104,19 @@ def weights_file(path: Path) -> Path:
     raise RivegaError(Errors.E704.format(path=path, names=", ".join(names)))
 
 
-def convert(source: Path, target: Path, *, network: Optional[str] = None) -> Tuple[str, int]:
+def convert(source: Path, target: Path, *, network: Optional[str] = None, ema: bool = False) -> Tuple[str, int]:
     """Write a published checkpoint as safetensors, which holds nothing that could run.
 
     source (Path): File or folder as published.
     target (Path): .safetensors file.
     network (Optional[str]): A key of CONVERTERS; None looks at the names of the tensors.
+    ema (bool): Take the moving average of the weights (E760 where the file has none). SeqTR's is taken anyway.
     RETURNS (Tuple[str, int]): Which network it was, and how many tensors were written.
     """
     network = network or recognise(source)
     module, _, function = CONVERTERS[network][0].partition(":")
-    run: Callable[[Path], Tuple[Tensors, Dict[str, Any]]] = getattr(importlib.import_module(module), function)
-    tensors, note = run(Path(source))
+    run: Callable[..., Tuple[Tensors, Dict[str, Any]]] = getattr(importlib.import_module(module), function)
+    tensors, note = run(Path(source), ema=ema)
     save_file(
         {name: value.contiguous().clone() for name, value in tensors.items()},
         str(target),

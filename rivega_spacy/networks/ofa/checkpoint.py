@@ -41,17 +41,18 @@ _SUPPORTED = {
 }
 
 
-def load_ofa(path: Path, *, vocab_size: int = 0, options: Optional[Dict[str, Any]] = None) -> OFA:
+def load_ofa(path: Path, *, vocab_size: int = 0, options: Optional[Dict[str, Any]] = None, ema: bool = False) -> OFA:
     """A network with published weights.
 
     path (Path): fairseq's file, a Hugging-Face-style or ModelScope folder, or what `rivega convert-checkpoint` wrote.
     vocab_size (int): Grow the token table to this many rows, as the published code does for smaller checkpoints.
     options (Optional[Dict[str, Any]]): The published code's settings, where the file does not hold them.
+    ema (bool): Take the moving average of the weights that fairseq keeps beside them.
     RETURNS (OFA): Single precision, on the CPU.
     RAISES (RivegaError): E020, E701, E702, E704, E730, E737 unreadable; E022 and E705-E708 where it does not fit, naming what
-        differs; E734 where weights are not finite.
+        differs; E734 where weights are not finite; E760 where there is no moving average.
     """
-    state, found = read_ofa(path)
+    state, found = read_ofa(path, ema=ema)
     config, state = fit(state, {**found, **(options or {})}, path=path, vocab_size=vocab_size)
     check_finite(state, path=path, name="OFA")
     network = OFA(config)
@@ -59,10 +60,10 @@ def load_ofa(path: Path, *, vocab_size: int = 0, options: Optional[Dict[str, Any
     return network.eval()
 
 
-def read_ofa(path: Path) -> Tuple[Tensors, Dict[str, Any]]:
+def read_ofa(path: Path, *, ema: bool = False) -> Tuple[Tensors, Dict[str, Any]]:
     """Tensors of a checkpoint under our names, in the precision of the file, and the settings found beside them.
 
-    RAISES (RivegaError): E020, E701, E702, E704, E730, E737; E705 where the three copies of the token table differ.
+    RAISES (RivegaError): E020, E701, E702, E704, E730, E737; E705 where the three copies of the token table differ; E760.
     """
     path = Path(path)
     file = weights_file(path)
@@ -77,7 +78,21 @@ def read_ofa(path: Path) -> Tuple[Tensors, Dict[str, Any]]:
             options.update(_settings(srsly.read_json(path / name)))
     if isinstance(content, dict):
         options.update(_settings(content))
-    return rename(find_tensors(content, path=file), path=file), options
+    tensors = _averaged(content, file) if ema else find_tensors(content, path=file)
+    return rename(tensors, path=file), options
+
+
+def _averaged(content: Any, path: Path) -> Tensors:
+    """What fairseq keeps under `extra_state` when it is trained with `--store-ema`, in single precision where it has that."""
+    extra = content.get("extra_state") if isinstance(content, dict) else None
+    if not isinstance(extra, dict) or not isinstance(extra.get("ema"), dict) or not extra["ema"]:
+        raise RivegaError(Errors.E760.format(path=path))
+    averaged = find_tensors({"model": extra["ema"]}, path=path)
+    precise = extra.get("ema_fp32")
+    for name, value in precise.items() if isinstance(precise, dict) else ():
+        if name in averaged and isinstance(value, torch.Tensor) and value.shape == averaged[name].shape:
+            averaged[name] = value
+    return averaged
 
 
 def rename(tensors: Tensors, *, path: Path) -> Tensors:
@@ -126,9 +141,9 @@ def fit(state: Tensors, options: Dict[str, Any], *, path: Path, vocab_size: int 
     return config.but(bin_0=int(options.get("bin_0_index", config.vocab_size - config.bins))), state
 
 
-def convert(path: Path) -> Tuple[Tensors, Dict[str, Any]]:
+def convert(path: Path, *, ema: bool = False) -> Tuple[Tensors, Dict[str, Any]]:
     """For `rivega convert-checkpoint`: checked tensors, and the settings that shapes do not tell."""
-    state, options = read_ofa(path)
+    state, options = read_ofa(path, ema=ema)
     config, state = fit(state, options, path=path)
     load_state(OFA(config), state, name="OFA")
     return state, {"options": {"attn_scale_factor": config.scale_factor, "num_bins": config.bins, "bin_0_index": config.bin_0}}

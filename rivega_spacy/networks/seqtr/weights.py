@@ -111,10 +111,13 @@ def _count(state: Dict[str, torch.Tensor], prefix: str) -> int:
     return 1 + max((int(key[len(prefix) :].split(".", 1)[0]) for key in state if key.startswith(prefix)), default=-1)
 
 
-def convert(path: Path) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
+def convert(path: Path, *, ema: bool = False) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
     """For `rivega convert-checkpoint`: the weights (the moving average where there is one) without `module.`.
 
+    ema (bool): An error where there is no moving average.
     RETURNS (Tuple[Dict[str, Tensor], Dict[str, Any]]): Weights; the shape as far as the weights tell it.
     """
+    if ema and not read_checkpoint(path, what=WHAT).get("ema_state_dict"):
+        raise RivegaError(Errors.E760.format(path=path))
     state = read_state(path)
     return state, {"config": infer_config(state, path=path).to_dict()}

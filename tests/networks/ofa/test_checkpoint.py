@@ -45,6 +45,33 @@ def test_a_fairseq_file_loads_in_single_precision(tmp_path):
     assert not loaded.training and loaded.embed_tokens.weight.dtype == torch.float32
 
 
+@pytest.mark.parametrize("precise", [False, True])
+def test_the_moving_average_is_taken_where_asked_for(tmp_path, capsys, precise):
+    last, average = tiny_network(0), tiny_network(5)
+    path = fairseq_file(tmp_path, published(last))
+    content = torch.load(path, weights_only=False)
+    named = published(average)
+    content["extra_state"]["ema"] = {name: value.half() if value.is_floating_point() else value for name, value in named.items()}
+    if precise:
+        content["extra_state"]["ema_fp32"] = {name: value for name, value in named.items() if value.is_floating_point()}
+    content["extra_state"]["metrics"] = [("default", [[0, "loss", "AverageMeter", {"val": torch.tensor(1.5), "sum": 3.0}]])]
+    torch.save(content, path)
+    assert_same_weights(load_ofa(path), last, half=True)
+    assert_same_weights(load_ofa(path, ema=True), average, half=not precise)
+    for options, network in ([], last), (["--ema"], average):
+        assert main(["convert-checkpoint", str(path), str(tmp_path / "plain.safetensors"), *options]) == 0
+        assert_same_weights(load_ofa(tmp_path / "plain.safetensors"), network, half=not (precise and options))
+    capsys.readouterr()
+
+
+def test_a_file_without_moving_average_says_so(tmp_path, capsys):
+    path = fairseq_file(tmp_path, published(tiny_network()))
+    with pytest.raises(RivegaError, match="no moving average"):
+        load_ofa(path, ema=True)
+    assert main(["convert-checkpoint", str(path), str(tmp_path / "plain.safetensors"), "--ema"]) == 2
+    assert "no moving average" in capsys.readouterr().err
+
+
 def test_a_folder_in_the_other_naming_loads_the_same(tmp_path):
     loaded = load_ofa(write_folder(tmp_path / "model"))
     assert_same_weights(loaded, tiny_network())
