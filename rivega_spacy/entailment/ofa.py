@@ -9,6 +9,7 @@ from thinc.types import Floats1d
 
 from ..errors import Errors, RivegaError
 from ..networks.backend import backend_model
+from ..networks.compiling import Compiled
 from ..networks.ofa.decoding import Trie, score_labels
 from ..networks.ofa.network import OFA, Encoded
 from ..networks.ofa.serving import OFAShim, answer, ofa_shim, published_expression
@@ -34,7 +35,7 @@ def ofa_entailment(
     shown: Sequence[str] = ("yes", "maybe"),
     batch_size: int = 16,
     bf16: bool = False,
-    compiled: bool = False,
+    compiled: Compiled = False,
     gradient_checkpointing: bool = False,
     freeze: Sequence[str] = (),
     label_smoothing: float = 0.0,
@@ -55,7 +56,7 @@ def ofa_entailment(
     shown (Sequence[str]): Which of them mean that the picture shows the entity. The paper takes only "no" as a denial.
     batch_size (int): Expressions in one pass, across posts.
     bf16 (bool): Compute in bfloat16.
-    compiled (bool): Compile the encoder with torch.compile.
+    compiled (Compiled): Compile the layers with torch.compile: true, false, or the name of one of its backends.
     gradient_checkpointing (bool): Less memory and more time in training.
     freeze (Sequence[str]): Beginnings of the names of parameters that are not trained, for example "encoder.embed_images".
     label_smoothing (float), drop_path (float): In training; the defaults are the published ones.

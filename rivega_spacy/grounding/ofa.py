@@ -9,6 +9,7 @@ from thinc.types import Floats2d
 
 from ..boxes import box_area, clip_boxes
 from ..networks.backend import backend_model
+from ..networks.compiling import Compiled
 from ..networks.ofa.decoding import BeamOptions, Hypothesis, beam_search
 from ..networks.ofa.network import OFA, Encoded
 from ..networks.ofa.pictures import bins_to_box, box_to_bins
@@ -32,7 +33,7 @@ def ofa_grounder(
     bins_only: bool = True,
     batch_size: int = 16,
     bf16: bool = False,
-    compiled: bool = False,
+    compiled: Compiled = False,
     gradient_checkpointing: bool = False,
     freeze: Sequence[str] = (),
     label_smoothing: float = 0.1,
@@ -53,7 +54,7 @@ def ofa_grounder(
     bins_only (bool): Only location tokens may be answered. False searches the whole vocabulary as the published code does; an
         answer that is then no box is taken for the whole picture with score 0.
     batch_size (int): Expressions in one pass, across posts.
-    bf16 (bool), compiled (bool), gradient_checkpointing (bool), freeze (Sequence[str]), label_smoothing (float),
+    bf16 (bool), compiled (Compiled), gradient_checkpointing (bool), freeze (Sequence[str]), label_smoothing (float),
         drop_path (float), averaging (float), half_on_disk (bool), seed (int): See `rivega.OFAEntailment.v1`.
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): One box for every expression: n x 5, XYXY in pixels of the picture, within
         it and ordered, and a score: the geometric mean of the probabilities of its tokens.

@@ -1,6 +1,6 @@
 """Attention of OFA and the positions it sees: everything about where a token or a patch is enters as a bias on the scores."""
 import math
-from typing import Iterator, Optional, Sequence, Tuple
+from typing import Optional, Tuple
 
 import torch
 from torch import nn
@@ -37,51 +37,21 @@ class Attention(nn.Module):
         """B x S x D to B x heads x S x head width."""
         return x.view(x.shape[0], x.shape[1], self.heads, self.head_width).transpose(1, 2)
 
-    def forward(
-        self, x: torch.Tensor, memory: KeyValue, bias: Optional[torch.Tensor], lengths: Optional[Sequence[int]] = None
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, memory: KeyValue, bias: Optional[torch.Tensor]) -> torch.Tensor:
         """Attend.
 
         x (Tensor): B x T x D queries.
         memory (KeyValue): What `keys_values` gave.
         bias (Optional[Tensor]): Added to the scores, 1 or B x heads x T x S; -inf hides a key.
-        lengths (Optional[Sequence[int]]): How many keys each of the B sees, where that is not all S of them.
         RETURNS (Tensor): B x T x D.
         """
         keys, values = memory
         queries = self.split(self.q_proj(x))
         if bias is not None:
             bias = bias.to(queries.dtype)
-        if lengths is None or min(lengths) == keys.shape[2]:
-            y = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, scale=self.scaling)
-        elif queries.device.type == "cpu" and (bias is None or bias.shape[0] == 1):
-            # A mask of B x heads x T x S would cost more than the attention itself: queries of equal length go together instead.
-            parts = []
-            for start, stop in _runs(lengths):
-                n = lengths[start]
-                part = None if bias is None else bias[..., :n].contiguous()
-                parts.append(
-                    F.scaled_dot_product_attention(
-                        queries[start:stop], keys[start:stop, :, :n], values[start:stop, :, :n], attn_mask=part, scale=self.scaling
-                    )
-                )
-            y = torch.cat(parts)
-        else:
-            seen = torch.arange(keys.shape[2], device=x.device) < torch.tensor(list(lengths), device=x.device)[:, None]
-            hidden = torch.zeros(seen.shape, dtype=queries.dtype, device=x.device).masked_fill(~seen, -math.inf)[:, None, None, :]
-            mask = hidden if bias is None else bias + hidden
-            y = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=self.scaling)
+        y = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, scale=self.scaling)
         y = y * self.c_attn.view(1, -1, 1, 1).to(y.dtype)
         return self.out_proj(y.transpose(1, 2).reshape(x.shape))
-
-
-def _runs(lengths: Sequence[int]) -> Iterator[Tuple[int, int]]:
-    """Start and stop of each run of equal lengths."""
-    start = 0
-    for i in range(1, len(lengths) + 1):
-        if i == len(lengths) or lengths[i] != lengths[start]:
-            yield start, i
-            start = i
 
 
 def position_scores(queries: torch.Tensor, keys: torch.Tensor, *, heads: int, scaling: float) -> torch.Tensor:
@@ -93,6 +63,35 @@ def position_scores(queries: torch.Tensor, keys: torch.Tensor, *, heads: int, sc
     q = queries.unflatten(-1, (heads, -1)).transpose(1, 2) * scaling
     k = keys.unflatten(-1, (heads, -1)).transpose(1, 2)
     return q @ k.transpose(-1, -2)
+
+
+def write_bias(
+    out: torch.Tensor, shared: torch.Tensor, tokens: torch.Tensor, offsets: Optional[torch.Tensor], height: int, width: int
+) -> None:
+    """Fill in one layer's bias of patches and text, without gradients.
+
+    A row of patches sees the picture through a table of which each patch has a window, so that windows are copied as they lie
+    in the table; picking every pair's entry by its index takes many times as long and gives the same numbers.
+
+    out (Tensor): 1 x heads x S x S, written; what neither table has a value for is left as it is.
+    shared (Tensor): 1 x heads x S x S bias of absolute positions.
+    tokens (Tensor): heads x T x T bias of token distances, the last T of the S.
+    offsets (Optional[Tensor]): (relations) x heads table of patch offsets; None where there is no picture.
+    height (int), width (int): Of the feature map, the first height * width of the S.
+    """
+    size, patches = tokens.shape[-1], height * width
+    torch.add(shared[..., -size:, -size:], tokens, out=out[..., -size:, -size:])
+    if offsets is None:
+        return
+    span = math.isqrt(offsets.shape[0] - EXTRA_IMAGE_ROWS)
+    middle = span // 2
+    # Mirrored, the table grows with the key's place: the window of a query begins at (middle - row, middle - column).
+    table = offsets[: span * span].view(span, span, -1).permute(2, 0, 1).flip((1, 2))
+    windows = torch.stack([table[:, :, middle - c : middle - c + width] for c in range(width)], dim=1).flatten(2)
+    target, source = (x[0, :, :patches, :patches].unflatten(1, (height, width)) for x in (out, shared))
+    for row in range(height):
+        begin = (middle - row) * width
+        torch.add(source[:, row], windows[:, :, begin : begin + patches], out=target[:, row])
 
 
 def token_buckets(buckets: int, length: int = MAX_TOKENS) -> torch.Tensor:

@@ -1,5 +1,5 @@
 """The transformer layers of OFA: normalised before each part, and again inside it (NormFormer)."""
-from typing import Optional, Sequence
+from typing import Optional, Tuple, Union
 
 import torch
 from torch import nn
@@ -54,10 +54,10 @@ class EncoderLayer(FeedForward):
         self.self_attn_layer_norm = nn.LayerNorm(width)
         self.attn_ln = nn.LayerNorm(width)
 
-    def forward(self, x: torch.Tensor, bias: torch.Tensor, lengths: Optional[Sequence[int]]) -> torch.Tensor:
-        """x (Tensor): B x S x D; bias, lengths: see Attention."""
+    def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """x (Tensor): B x S x D; bias: see Attention."""
         y = self.self_attn_layer_norm(x)
-        y = self.self_attn(y, self.self_attn.keys_values(y), bias, lengths)
+        y = self.self_attn(y, self.self_attn.keys_values(y), bias)
         return self.feed_forward(self.add(x, self.attn_ln(y)))
 
 
@@ -73,32 +73,31 @@ class DecoderLayer(FeedForward):
         self.encoder_attn_layer_norm = nn.LayerNorm(width)
         self.cross_attn_ln = nn.LayerNorm(width)
 
-    def own(self, x: torch.Tensor, past: Optional[KeyValue], bias: torch.Tensor) -> "tuple[torch.Tensor, KeyValue]":
-        """Self attention.
+    def forward(
+        self,
+        x: torch.Tensor,
+        own_bias: torch.Tensor,
+        memory: Union[torch.Tensor, KeyValue],
+        cross_bias: torch.Tensor,
+        past: Optional[KeyValue] = None,
+    ) -> Tuple[torch.Tensor, KeyValue]:
+        """The whole layer.
 
-        x (Tensor): N x T x D, the new tokens.
-        past (Optional[KeyValue]): Keys and values of the tokens before them.
-        bias (Tensor): 1 or N x heads x T x (past + T).
-        RETURNS (Tuple[Tensor, KeyValue]): N x T x D and the keys and values, new ones included.
+        x (Tensor): N x T x D, the new tokens; where beams share an encoder's output, N = B * beams.
+        own_bias (Tensor): 1 or N x heads x T x (past + T).
+        memory (Union[Tensor, KeyValue]): B x S x D encoder's output, or its keys and values.
+        cross_bias (Tensor): 1 or B x heads x (beams * T) x S.
+        past (Optional[KeyValue]): Keys and values of the tokens before the new ones.
+        RETURNS (Tuple[Tensor, KeyValue]): N x T x D, and keys and values of the tokens, new ones included.
         """
         y = self.self_attn_layer_norm(x)
         keys, values = self.self_attn.keys_values(y)
         if past is not None:
             keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
-        y = self.self_attn(y, (keys, values), bias)
-        return self.add(x, self.self_attn_ln(y)), (keys, values)
-
-    def cross(
-        self, x: torch.Tensor, memory: KeyValue, bias: torch.Tensor, lengths: Optional[Sequence[int]]
-    ) -> torch.Tensor:
-        """Attention over the encoder's output; x is B x T x D, or B x (beams * T) x D where beams share one output."""
-        y = self.encoder_attn(self.encoder_attn_layer_norm(x), memory, bias, lengths)
-        return self.add(x, self.cross_attn_ln(y))
-
-    def forward(
-        self, x: torch.Tensor, own_bias: torch.Tensor, encoded: torch.Tensor, cross_bias: torch.Tensor, lengths: Optional[Sequence[int]]
-    ) -> torch.Tensor:
-        """The whole layer without a cache, B x T x D to B x T x D; encoded is B x S x D."""
-        x, _ = self.own(x, None, own_bias)
-        x = self.cross(x, self.encoder_attn.keys_values(encoded), cross_bias, lengths)
-        return self.feed_forward(x)
+        x = self.add(x, self.self_attn_ln(self.self_attn(y, (keys, values), own_bias)))
+        # Beams are further queries on one and the same memory, so that it is neither copied nor projected again.
+        shape = x.shape
+        keys_values = self.encoder_attn.keys_values(memory) if isinstance(memory, torch.Tensor) else memory
+        x = x.reshape(keys_values[0].shape[0], -1, shape[2])
+        x = self.add(x, self.cross_attn_ln(self.encoder_attn(self.encoder_attn_layer_norm(x), keys_values, cross_bias)))
+        return self.feed_forward(x).reshape(shape), (keys, values)

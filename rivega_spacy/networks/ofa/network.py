@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ...errors import Errors, RivegaError
-from .attention import KeyValue, image_buckets, image_position_ids, position_scores, token_buckets
+from .attention import KeyValue, image_buckets, image_position_ids, position_scores, token_buckets, write_bias
 from .config import MAX_TOKENS, OFAConfig
 from .layers import DecoderLayer, EncoderLayer
 from .resnet import ResNetStem
@@ -49,6 +49,14 @@ class Encoded:
     lengths: Optional[List[int]]
     hidden: Optional[torch.Tensor] = None
     layers: Optional[List[torch.Tensor]] = None
+
+    def hide(self, dtype: torch.dtype) -> Optional[torch.Tensor]:
+        """RETURNS (Optional[Tensor]): B x 1 x 1 x S, -inf where there is padding or a hidden picture; None where all is seen."""
+        hidden = self.hidden
+        if hidden is None and self.lengths is not None and min(self.lengths) < self.states.shape[1]:
+            place = torch.arange(self.states.shape[1], device=self.states.device)
+            hidden = place[None, :] >= torch.tensor(self.lengths, device=place.device)[:, None]
+        return None if hidden is None else _minus_infinity(hidden, dtype)
 
 
 class Positions(nn.Module):
@@ -146,22 +154,54 @@ class OFAEncoder(Positions):
             if shown is not None:
                 hidden |= (place[None, :] < patches) & ~shown[:, None]
             x = x.masked_fill(hidden[:, :, None], 0.0)
+        hide = None if hidden is None else _minus_infinity(hidden, x.dtype)
         if shown is None or bool(shown.all()):
             hidden = None
         else:
             seen = None
         positions, shared = self._positions(size, picture)
-        if hidden is not None:
-            shared = shared + _minus_infinity(hidden, shared.dtype)
+        if hidden is None and picture is not None and x.device.type == "cpu" and not torch.is_grad_enabled():
+            kept = self._one_by_one(x, seen, shared, size, picture, keep_layers=keep_layers)
+            return Encoded(self.layer_norm(kept[-1]), positions, seen, None, kept if keep_layers else None)
         kept = [x]
         for i, layer in enumerate(self.layers):
             bias = self._layer_bias(i, shared, size, picture)
+            if hide is not None:
+                bias = bias + hide
             if self.checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(layer, x, bias, seen, use_reentrant=False)
+                x = checkpoint(layer, x, bias, use_reentrant=False)
             else:
-                x = layer(x, bias, seen)
+                x = layer(x, bias)
             kept.append(x)
         return Encoded(self.layer_norm(x), positions, seen, hidden, kept if keep_layers else None)
+
+    def _one_by_one(
+        self,
+        x: torch.Tensor,
+        seen: Optional[List[int]],
+        shared: torch.Tensor,
+        size: int,
+        picture: Picture,
+        *,
+        keep_layers: bool,
+    ) -> List[torch.Tensor]:
+        """All layers, and within each one sample after another.
+
+        A sample with a picture keeps a processor busy by itself: alone it needs no padding and its activations stay in the caches,
+        while the layer's bias is written once for all samples.
+
+        RETURNS (List[Tensor]): B x S x D states after the layers; with `keep_layers` those before and between them, too.
+        """
+        rows = [x[n : n + 1, :length] for n, length in enumerate(seen or [x.shape[1]] * len(x))]
+        kept = [x]
+        bias = shared.clone()
+        for i, layer in enumerate(self.layers):
+            tokens = self.token_bias(i, slice(0, size), slice(0, size))
+            write_bias(bias, shared, tokens, self.image_rel_pos_table_list[i].weight, picture.height, picture.width)
+            rows = [layer(row, bias[..., : row.shape[1], : row.shape[1]]) for row in rows]
+            if keep_layers or i == len(self.layers) - 1:
+                kept.append(nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True))
+        return kept
 
     def _positions(self, size: int, picture: Optional[Picture]) -> Tuple[torch.Tensor, torch.Tensor]:
         positions = self.pos_ln(self.embed_positions.weight[:size])
@@ -193,15 +233,14 @@ class DecoderCache:
 
     memory (List[KeyValue]): Keys and values of the encoder's output, one for each layer, B x heads x S x d; beams share them.
     cross_keys (Tensor): 1 x S x D projected positions of the encoder's output.
-    lengths (Optional[List[int]]), hidden (Optional[Tensor]): As in Encoded.
+    hide (Optional[Tensor]): B x 1 x 1 x S, -inf where the encoder's output is padding or hidden; None where all is seen.
     past (List[Optional[KeyValue]]): Keys and values of what is decoded, (B * beams) x heads x t x d.
     size (int): t.
     """
 
     memory: List[KeyValue]
     cross_keys: torch.Tensor
-    lengths: Optional[List[int]]
-    hidden: Optional[torch.Tensor]
+    hide: Optional[torch.Tensor]
     past: List[Optional[KeyValue]]
     size: int = 0
 
@@ -257,16 +296,17 @@ class OFADecoder(Positions):
         spots = self.pos_ln(self.embed_positions(place))
         own = self._scores(self.self_pos_q_linear(spots), self.self_pos_k_linear(spots)) + _minus_infinity(~visible, x.dtype, dims=1)
         cross = self._scores(self.cross_pos_q_linear(spots), self.cross_pos_k_linear(encoded.positions))
-        if encoded.hidden is not None:
-            cross = cross + _minus_infinity(encoded.hidden, cross.dtype)
+        hide = encoded.hide(cross.dtype)
+        if hide is not None:
+            cross = cross + hide
         buckets = self.token_rp_bucket[place[:, :, None], place[:, None, :]]
         kept = [x]
         for i, layer in enumerate(self.layers):
             bias = own + self.token_rel_pos_table_list[i](buckets).permute(0, 3, 1, 2)
             if self.checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(layer, x, bias, encoded.states, cross, encoded.lengths, use_reentrant=False)
+                x, _ = checkpoint(layer, x, bias, encoded.states, cross, use_reentrant=False)
             else:
-                x = layer(x, bias, encoded.states, cross, encoded.lengths)
+                x, _ = layer(x, bias, encoded.states, cross)
             kept.append(x)
         return self.layer_norm(x), kept if keep_layers else []
 
@@ -274,7 +314,7 @@ class OFADecoder(Positions):
         """Project the encoder's output once for all steps and beams."""
         memory = [layer.encoder_attn.keys_values(encoded.states) for layer in self.layers]
         keys = self.cross_pos_k_linear(encoded.positions)
-        return DecoderCache(memory, keys, encoded.lengths, encoded.hidden, [None] * len(self.layers))
+        return DecoderCache(memory, keys, encoded.hide(keys.dtype), [None] * len(self.layers))
 
     def step(self, embedded: torch.Tensor, cache: DecoderCache) -> torch.Tensor:
         """Decode one more token of each beam.
@@ -283,23 +323,18 @@ class OFADecoder(Positions):
         cache (DecoderCache): Changed in place.
         RETURNS (Tensor): (B * beams) x D.
         """
-        rows, _, width = embedded.shape
-        samples = cache.memory[0][0].shape[0]
+        beams = embedded.shape[0] // cache.memory[0][0].shape[0]
         now = cache.size
         x = self.layernorm_embedding(embedded)
         spots = self.pos_ln(self.embed_positions.weight[: now + 1])[None]
         own = self._scores(self.self_pos_q_linear(spots[:, now:]), self.self_pos_k_linear(spots))
         cross = self._scores(self.cross_pos_q_linear(spots[:, now:]), cache.cross_keys)
-        if cache.hidden is not None:
-            cross = cross + _minus_infinity(cache.hidden, cross.dtype)
-        beams = rows // samples
+        if cache.hide is not None:
+            cross = cross + cache.hide
         cross = cross.expand(-1, -1, beams, -1)
         for i, layer in enumerate(self.layers):
             bias = own + self.token_bias(i, slice(now, now + 1), slice(0, now + 1))
-            x, cache.past[i] = layer.own(x, cache.past[i], bias)
-            # Beams are further queries on one and the same memory, so that it is neither copied nor projected again.
-            x = layer.cross(x.reshape(samples, beams, width), cache.memory[i], cross, cache.lengths)
-            x = layer.feed_forward(x).reshape(rows, 1, width)
+            x, cache.past[i] = layer(x, bias, cache.memory[i], cross, cache.past[i])
         cache.size += 1
         return self.layer_norm(x)[:, 0]
 

@@ -15,6 +15,7 @@ from thinc.api import Optimizer
 
 from ...queries import ImageQueries
 from ..backend import BackendShim, Loaded, questions
+from ..compiling import Compiled, compile_parts
 from .checkpoint import load_ofa
 from .config import OFAConfig
 from .network import OFA, Encoded, Picture
@@ -82,7 +83,7 @@ class OFAShim(BackendShim):
     The rest: see BackendShim.
     """
 
-    def __init__(self, *, source: str = "", checkpointing: bool = False, compiled: bool = False, **options: Any) -> None:
+    def __init__(self, *, source: str = "", checkpointing: bool = False, compiled: Compiled = False, **options: Any) -> None:
         super().__init__(tools=_tokenizer, build=_build, **options)
         self._source = source
         self._checkpointing = checkpointing
@@ -118,8 +119,7 @@ class OFAShim(BackendShim):
         super()._settle()
         self._model.eval()
         _OWNERS.setdefault(self._model, weakref.WeakSet()).add(self)
-        if self._compiled:
-            self._model.encoder.compile(dynamic=True)
+        compile_parts([*self._model.encoder.layers, *self._model.decoder.layers], self._compiled)
 
     def training_network(self, *, dropout: float, drop_path: float) -> OFA:
         """The network in training mode, with other components' copies left as they are."""
@@ -186,7 +186,7 @@ def ofa_shim(
     freeze: Sequence[str],
     seed: int,
     gradient_checkpointing: bool,
-    compiled: bool,
+    compiled: Compiled,
     half_on_disk: bool,
     averaging: float,
 ) -> OFAShim:
