@@ -125,6 +125,9 @@ class Errors:
     E331 = "The weights of the vision network {path} do not exist. Train it with configs/vision_small.cfg, or leave `encoder` null to start from nothing."
     E332 = "{name} has a model that takes no encoder. Use `rivega.SmallSegmenter.v2`, or leave `encoder` null."
 
+    E340 = "{component}: its model gave {found} masks for {asked} expressions. A text segmenter gives one for each."
+    E341 = "{component}: its model gave a mask of (height, width) {mask} for a picture of {image}. Masks must have the picture's size."
+
     # Language models, captions, knowledge (E400-E499)
     E400 = "Post {post}: {model} gave no {what} ({reason}). Run again to ask once more; its other results stand."
     E401 = "Post {post}: the answers of {model} for {what} were not usable ({reason}), so it is left out."

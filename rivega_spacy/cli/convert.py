@@ -13,7 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-command's arguments."""
     parser.add_argument("input", type=Path, help="posts with tokens and BIO tags; .gz is read as it is")
     parser.add_argument("output", type=Path, help="the .spacy file to write")
-    parser.add_argument("--images", type=Path, help="folder of pictures called {id}.jpg")
+    parser.add_argument("--images", type=Path, help="folder of pictures called {id}.jpg (or .jpeg, .png)")
+    parser.add_argument("--relative", action="store_true", help="refer to the pictures from that folder on; readers are then told --images")
     parser.add_argument("--image-names", help="references below a root that is given later, for example {id}.jpg; nothing is looked for")
     parser.add_argument("--knowledge", type=Path, help="JSON lines with id and knowledge, or the published text in the order of the posts")
     parser.add_argument("--lang", default="rivega", help="language class of the pipeline (default: %(default)s)")
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         sources,
         args.output,
         images=args.images,
+        relative=args.relative,
         image_names=args.image_names,
         knowledge=args.knowledge if apart else None,
         lang=args.lang,
@@ -79,6 +81,7 @@ def convert_sources(
     output_path: Path,
     *,
     images: Optional[Path] = None,
+    relative: bool = False,
     image_names: Optional[str] = None,
     knowledge: Optional[Path] = None,
     lang: str = "rivega",
@@ -90,6 +93,7 @@ def convert_sources(
     sources (Sources): Its files.
     output_path (Path): The .spacy file, or with `shard` the beginning of the files' names.
     images (Optional[Path]): Folder of pictures.
+    relative (bool): Refer to them from that folder on.
     image_names (Optional[str]): Reference to the picture of each post, with {id}; not looked for.
     knowledge (Optional[Path]): JSON lines with id and knowledge.
     lang (str): Language class whose vocabulary is used.
@@ -119,7 +123,9 @@ def convert_sources(
         for number, post in enumerate(read_data_set(sources, dirt), start=1):
             yield number, post if image_names is None else {**post, "image": image_names.format(id=post["id"])}
 
-    docs = make_docs(rows(), spacy.blank(lang).vocab, source=str(sources.text), images=images, knowledge=known, report=report)
+    docs = make_docs(
+        rows(), spacy.blank(lang).vocab, source=str(sources.text), images=images, knowledge=known, report=report, relative=relative
+    )
     if not shard:
         write_docbin(docs, output_path)
     else:
@@ -129,5 +135,9 @@ def convert_sources(
             if not part and number:
                 break
             write_docbin(part, stem.with_name(f"{stem.name}-{number:03d}.spacy"))
+        # Shards of an earlier, longer conversion would be read along with these.
+        for old in stem.parent.glob(f"{stem.name}-*.spacy"):
+            if old.stem[len(stem.name) + 1 :].isdigit() and int(old.stem[len(stem.name) + 1 :]) >= max(1, number):
+                old.unlink()
     refused = len(report.unmatched_boxes) + dirt.counts.get("unmatched_box", 0) + dirt.counts.get("unmatched_mask", 0)
-    return [f"{sources.text} -> {output_path}", *report.lines(), *dirt.lines()], refused
+    return [f"{sources.text} -> {output_path}", *report.summary(), *dirt.lines()], refused

@@ -1,9 +1,10 @@
 """Annotated posts as JSON lines: tokens, tags, knowledge, captions and boxes, into spaCy Docs.
 
 One post a line, plain or gzip: `id`, `tokens`, `tags` (BIO), optional `knowledge`, `caption_blip2` or `caption`,
-`description_owl` or `description`, `image`, and `boxes` [{name, xyxy, mask_rle}] and `masks` [{name, mask_rle}], where `name` is the
-text of an entity. Published files are not clean: an I- with nothing before it begins an entity, a token may be a single no-break
-space, posts may have no tokens and boxes no entity; all of it is read, and what does not fit is counted.
+`description_owl` or `description`, `image`, `expansions` (one for each entity, in order), and `boxes` [{name, xyxy, mask_rle}] and
+`masks` [{name, mask_rle}], where `name` is the text of an entity. Published files are not clean: an I- with nothing before it begins
+an entity, a token may be a single no-break space, posts may have no tokens and boxes no entity; all of it is read, and what does
+not fit is counted.
 """
 import gzip
 import json
@@ -18,7 +19,7 @@ from ..errors import Errors, PostError
 from ..extensions import MASKS_KEY
 from ..ner.schemes import read_bio
 from ..rle import rle_area, rle_to_box
-from .mix import keep_sources
+from .sources import keep_sources
 
 
 @dataclass
@@ -31,6 +32,7 @@ class ReadReport:
     unmatched_boxes (List[Tuple[str, str]]): Post and name of boxes that name no entity of their post.
     without_text (int): Posts without tokens.
     without_entities (int), without_boxes (int), without_knowledge (int): Posts.
+    without_picture (int): Posts whose picture is not in the folder of pictures, where one was given.
     """
 
     posts: int = 0
@@ -43,22 +45,28 @@ class ReadReport:
     without_entities: int = 0
     without_boxes: int = 0
     without_knowledge: int = 0
+    without_picture: int = 0
     unmatched_boxes: List[Tuple[str, str]] = field(default_factory=list)
 
     def lines(self) -> List[str]:
         """The report as text."""
-        lines = [
-            f"{self.posts} posts ({self.without_text} without text, {self.without_entities} without entities, "
-            f"{self.without_boxes} without boxes, {self.without_knowledge} without knowledge)",
-            f"{self.entities} entities, {self.groundable} of them groundable, {self.boxes} boxes"
-            + (f", {self.masks} masks" if self.masks else ""),
-        ]
+        lines = self.summary()
         if self.orphan_tags:
             lines.append(f"{self.orphan_tags} I- tags with nothing before them, read as beginnings")
         if self.unmatched_boxes:
             shown = ", ".join(f"{name!r} in {post}" for post, name in self.unmatched_boxes[:5])
             lines.append(f"{len(self.unmatched_boxes)} boxes name no entity of their post: {shown}")
         return lines
+
+    def summary(self) -> List[str]:
+        """What was read, without what did not fit."""
+        return [
+            f"{self.posts} posts ({self.without_text} without text, {self.without_entities} without entities, "
+            f"{self.without_boxes} without boxes, {self.without_knowledge} without knowledge)",
+            f"{self.entities} entities, {self.groundable} of them groundable, {self.boxes} boxes"
+            + (f", {self.masks} masks" if self.masks else ""),
+            *([f"{self.without_picture} posts have no picture in the folder of pictures"] if self.without_picture else []),
+        ]
 
 
 def read_json_lines(path: Union[str, Path]) -> Iterator[Tuple[int, Dict[str, Any]]]:
@@ -92,6 +100,8 @@ def read_knowledge(path: Union[str, Path]) -> Dict[str, str]:
     """
     found = {}
     for number, row in read_json_lines(path):
+        if row.get("id") is not None and "knowledge" in row and row["knowledge"] is None:
+            continue  # asked, but without an answer: the last post of each split of Twitter-2015
         if row.get("id") is None or not isinstance(row.get("knowledge"), str):
             raise PostError(Errors.E114.format(path=path, line=number))
         found[str(row["id"])] = row["knowledge"]
@@ -110,7 +120,7 @@ def read_posts(
 
     path (Union[str, Path]): JSON lines, plain or gzip.
     vocab (Vocab): Of the pipeline.
-    images (Optional[Union[str, Path]]): Folder of pictures called `{id}.jpg`; a post whose picture is there refers to it.
+    images (Optional[Union[str, Path]]): Folder of pictures called `{id}.jpg` (or .jpeg, .png); a post whose picture is there refers to it.
     knowledge (Optional[Dict[str, str]]): z by post id, for files that do not hold it themselves.
     report (Optional[ReadReport]): Counts are added to it.
     YIELDS (Doc): In the order of the file. `span._.groundable` is None where the file has no boxes at all for its posts
@@ -128,13 +138,15 @@ def make_docs(
     images: Optional[Union[str, Path]] = None,
     knowledge: Optional[Dict[str, str]] = None,
     report: Optional[ReadReport] = None,
+    relative: bool = False,
 ) -> Iterator[Doc]:
     """Compact posts, wherever they were read, as Docs; see `read_posts`.
 
     rows (Iterable[Tuple[int, Dict]]): Number (for messages) and post.
     source (str): The file, for messages.
-    images, knowledge, report: As in `read_posts`. Where a post names its `image`, that is looked for in the folder instead of
+    images, knowledge, report: As in `read_posts`. Where a post names its `image`, that is looked for in the folder before
         `{id}.jpg`; without a folder the name is kept as it is, to be found below a root given later.
+    relative (bool): Refer to pictures from the folder on, so that the folder may move; whoever reads the posts names it again.
     YIELDS (Doc): In order.
     """
     report = ReadReport() if report is None else report
@@ -144,23 +156,43 @@ def make_docs(
             doc._.knowledge = knowledge.get(str(row.get("id")), doc._.knowledge)
         report.without_knowledge += not doc._.knowledge
         if images is not None:
-            picture = Path(images) / (row.get("image") or f"{row.get('id')}.jpg")
-            if picture.is_file():
-                doc._.image = str(picture)
+            found = _find_picture(Path(images), row)
+            if found is not None:
+                doc._.image = found if relative else str(Path(images) / found)
+            report.without_picture += found is None
         elif row.get("image"):
             doc._.image = row["image"]
         yield doc
 
 
-def _make_doc(row: Dict[str, Any], vocab: Vocab, path: str, number: int, report: ReadReport) -> Doc:
+def _find_picture(folder: Path, row: Dict[str, Any]) -> Optional[str]:
+    names = [row["image"]] if row.get("image") else []
+    names += [f"{row.get('id')}{ending}" for ending in (".jpg", ".jpeg", ".png")]
+    return next((name for name in names if (folder / name).is_file()), None)
+
+
+def check_row(row: Dict[str, Any], path: Union[str, Path], number: int) -> Tuple[List[str], List[str]]:
+    """Tokens and tags of a compact post.
+
+    row (Dict[str, Any]): The post; one without `tags` has no entities.
+    path (Union[str, Path]), number (int): File and line, for the message.
+    RETURNS (Tuple[List[str], List[str]]): Of equal length.
+    RAISES (PostError): E111 where they are not what they should be.
+    """
     tokens, tags = row.get("tokens"), row.get("tags")
     name = repr(str(row.get("id", "")))
     if not isinstance(tokens, list) or not all(isinstance(token, str) and token for token in tokens):
         raise PostError(Errors.E111.format(post=name, path=path, line=number, reason="`tokens` is not a list of non-empty strings"))
     if tags is None:
         tags = ["O"] * len(tokens)
-    if not isinstance(tags, list) or len(tags) != len(tokens):
+    if not isinstance(tags, list) or len(tags) != len(tokens) or not all(isinstance(tag, str) for tag in tags):
         raise PostError(Errors.E111.format(post=name, path=path, line=number, reason=f"{len(tokens)} tokens, but not as many tags"))
+    return tokens, tags
+
+
+def _make_doc(row: Dict[str, Any], vocab: Vocab, path: str, number: int, report: ReadReport) -> Doc:
+    tokens, tags = check_row(row, path, number)
+    name = repr(str(row.get("id", "")))
     doc = Doc(vocab, words=tokens, spaces=[True] * (len(tokens) - 1) + [False] if tokens else [])
     if row.get("id") is not None:
         doc.user_data["id"] = str(row["id"])
@@ -170,6 +202,10 @@ def _make_doc(row: Dict[str, Any], vocab: Vocab, path: str, number: int, report:
     keep_sources(doc, row)
     spans = [Span(doc, start, end, label=label) for start, end, label in read_bio(tags)]
     doc.set_ents(spans, default="outside")
+    expansions = row.get("expansions")
+    if isinstance(expansions, list) and len(expansions) == len(spans):
+        for span, expansion in zip(doc.ents, expansions):
+            span._.expansion = expansion if isinstance(expansion, str) else None
     report.posts += 1
     report.entities += len(spans)
     report.without_text += not tokens

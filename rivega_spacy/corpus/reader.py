@@ -1,74 +1,223 @@
 """`rivega.Corpus.v1`: examples for `spacy train` in which the predicted side keeps what the pipeline works from.
 
 spaCy's own Corpus rebuilds the predicted posts from their words alone: the picture and the knowledge would be lost. Here they
-are carried over; entities, boxes and judgements are not, they are what is to be predicted.
+are carried over; entities, boxes and judgements are not, they are what is to be predicted. A component that is trained apart from
+the tagger gets the gold entities too (`filter`), else there would be nothing to ask it about when it is measured.
+
+Memory: one .spacy file is read at a time and its posts are made one after the other, so `rivega convert --shard N` keeps a large
+corpus out of memory. `shuffle` alone holds all posts, for an order in which any post may come anywhere; with `buffer` the files come
+in random order, and a window of so many posts is drawn from as it moves over them. `spacy train` itself lists and shuffles a whole
+pass unless `[training] max_epochs = -1`, which is what streaming needs.
 """
 import random
 import warnings
 from pathlib import Path
-from typing import Callable, Iterator, List, Union
+from typing import Callable, Dict, Iterator, List, Optional, Tuple, Union
 
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..errors import Errors, RivegaError
 from ..extensions import ID_KEY, IMAGE_KEY
 from .docbin import docbin_files, read_docbin
+from .sources import per_source
 
 KNOWLEDGE = ("present", "absent", "alternate")
+# Labels of the paper's entailment pairs (section IV-C 1): the picture shows it, the picture does not.
+ENTAILS, CONTRADICTS = "e", "c"
 
 
 def make_corpus(
-    path: Union[str, Path], knowledge: str = "present", limit: int = 0, shuffle: bool = False, max_length: int = 0
+    path: Union[str, Path],
+    knowledge: str = "present",
+    limit: int = 0,
+    shuffle: bool = False,
+    max_length: int = 0,
+    sources: Optional[List[str]] = None,
+    filter: str = "none",
+    images: Optional[Union[str, Path]] = None,
+    buffer: int = 0,
 ) -> Callable[[Language], Iterator[Example]]:
     """Reader for `[corpora.train]` and `[corpora.dev]`.
 
     path (Union[str, Path]): A .spacy file or a folder of them (`rivega convert`).
-    knowledge (str): "present" keeps z, "absent" takes it away, "alternate" takes it away from every second post: a dev set
+    knowledge (str): "present" keeps z, "absent" takes it away, "alternate" takes it away from every second example: a dev set
         read so chooses a model that is good with and without.
     limit (int): Read so many posts at most; 0 reads all.
     shuffle (bool): In another order each time it is read.
     max_length (int): Leave out posts of more tokens; 0 leaves out none.
+    sources (Optional[List[str]]): Whose knowledge and expansions: names of models, as in `rivega enrich`. One name for dev and test;
+        several make one example of each ("Mix", for training). None takes what the post came with, and so does a post that has
+        nothing of any of them.
+    filter (str): "none": all posts, and the predicted side has no entities. The others keep only posts with a picture, and of those
+        the entities that a component learns from, and put these on the predicted side too, with their expansions: "entailment":
+        entities that gold judged (label e or c, see `entailment_pairs`); "grounding": entities that the picture shows, with boxes,
+        taken as groundable; "segmentation": entities with a mask, their boxes given.
+    images (Optional[Union[str, Path]]): Folder that relative picture references start from.
+    buffer (int): With `shuffle`: posts held at a time; 0 holds all of them (see above).
     RETURNS (Callable): From the pipeline to examples. Words are those of the file.
-    RAISES (RivegaError): E113 for another value of `knowledge`.
+    RAISES (RivegaError): E113, E150, E151 or E416 for values that are none of these.
     """
-    if knowledge not in KNOWLEDGE:
-        raise RivegaError(Errors.E113.format(known=", ".join(KNOWLEDGE), value=knowledge))
-    return PostCorpus(path, knowledge=knowledge, limit=limit, shuffle=shuffle, max_length=max_length)
+    return PostCorpus(
+        path, knowledge=knowledge, limit=limit, shuffle=shuffle, max_length=max_length, sources=sources, filter=filter, images=images, buffer=buffer
+    )
 
 
 class PostCorpus:
-    """Posts of a .spacy file as examples; see `make_corpus`."""
+    """Posts of .spacy files as examples; see `make_corpus`."""
 
-    def __init__(self, path: Union[str, Path], *, knowledge: str = "present", limit: int = 0, shuffle: bool = False, max_length: int = 0) -> None:
+    def __init__(
+        self,
+        path: Union[str, Path],
+        *,
+        knowledge: str = "present",
+        limit: int = 0,
+        shuffle: bool = False,
+        max_length: int = 0,
+        sources: Optional[List[str]] = None,
+        filter: str = "none",
+        images: Optional[Union[str, Path]] = None,
+        buffer: int = 0,
+    ) -> None:
+        if knowledge not in KNOWLEDGE:
+            raise RivegaError(Errors.E113.format(known=", ".join(KNOWLEDGE), value=knowledge))
+        if filter not in FILTERS:
+            raise RivegaError(Errors.E150.format(known=", ".join(FILTERS), value=filter))
+        if buffer < 0 or (buffer and not shuffle):
+            raise RivegaError(Errors.E151.format(value=buffer))
+        if sources is not None and (not sources or len(set(sources)) != len(sources)):
+            raise RivegaError(Errors.E416.format(field="sources", value=sources, wanted="a list of different names, or null"))
         self.path = Path(path)
         self.knowledge = knowledge
         self.limit = limit
         self.shuffle = shuffle
         self.max_length = max_length
+        self.sources = sources
+        self.filter = filter
+        self.images = None if images is None else Path(images)
+        self.buffer = buffer
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
-        """YIELDS (Example): One a post that has words."""
+        """YIELDS (Example): One a post that has words and passes the filter; one for each of several `sources`."""
         docbin_files(self.path)  # says at once where there is nothing to read
-        docs: Iterator[Doc] = read_docbin(self.path, nlp.vocab)
-        if self.shuffle:
-            shuffled: List[Doc] = list(docs)
-            random.shuffle(shuffled)
-            docs = iter(shuffled)
-        count = known = 0
-        for reference in docs:
-            if not len(reference) or (self.max_length and len(reference) > self.max_length):
+        wanted, given = FILTERS[self.filter]
+        count = number = known = 0
+        for post in self._in_order(nlp):
+            if not len(post) or (self.max_length and len(post) > self.max_length):
+                continue
+            if wanted is not None and not keep_entities(post, wanted):
                 continue
             if self.limit and count >= self.limit:
                 break
             count += 1
-            known += bool(reference._.knowledge)
-            if self.knowledge == "absent" or (self.knowledge == "alternate" and count % 2 == 0):
-                reference._.knowledge = None
-            yield Example(bare_copy(reference), reference)
+            for reference in self.versions(post):
+                number += 1
+                known += bool(reference._.knowledge)
+                if self.knowledge == "absent" or (self.knowledge == "alternate" and number % 2 == 0):
+                    reference._.knowledge = None
+                predicted = bare_copy(reference)
+                if given is not None:
+                    give_entities(predicted, reference, given)
+                yield Example(predicted, reference)
         if count and not known and self.knowledge != "absent":
             warnings.warn(Errors.W115.format(path=self.path, count=count))
+
+    def versions(self, doc: Doc) -> Iterator[Doc]:
+        """The post as it is, or once for each source that is asked for."""
+        if self.sources is None:
+            yield doc
+        else:
+            yield from per_source(doc, self.sources)
+
+    def _in_order(self, nlp: Language) -> Iterator[Doc]:
+        if not self.shuffle:
+            yield from read_docbin(self.path, nlp.vocab, images=self.images)
+        elif not self.buffer:
+            held = list(read_docbin(self.path, nlp.vocab, images=self.images))
+            random.shuffle(held)
+            yield from held
+        else:
+            files = docbin_files(self.path)
+            random.shuffle(files)
+            yield from window_shuffle((doc for file in files for doc in read_docbin(file, nlp.vocab, images=self.images)), self.buffer)
+
+
+def window_shuffle(docs: Iterator[Doc], size: int) -> Iterator[Doc]:
+    """A stream in another order, while at most `size` posts are held.
+
+    docs (Iterator[Doc]): The stream.
+    size (int): At least 1; a post comes earlier by less than this.
+    YIELDS (Doc): Each once.
+    """
+    held: List[Doc] = []
+    for doc in docs:
+        if len(held) < size:
+            held.append(doc)
+            continue
+        place = random.randrange(size)
+        held[place], doc = doc, held[place]
+        yield doc
+    random.shuffle(held)
+    yield from held
+
+
+def entailment_pairs(doc: Doc) -> Iterator[Tuple[Span, str]]:
+    """What an entailment model learns from a post.
+
+    doc (Doc): A gold post.
+    YIELDS (Tuple[Span, str]): Each entity that gold judged, with "e" (the picture shows it) or "c" (it does not).
+    """
+    for ent in doc.ents:
+        if ent._.groundable is not None:
+            yield ent, ENTAILS if ent._.groundable else CONTRADICTS
+
+
+def keep_entities(doc: Doc, wanted: Callable[[Doc], List[Span]]) -> bool:
+    """Leave a gold post only the entities that are learnt from.
+
+    doc (Doc): The post; it is changed.
+    wanted (Callable[[Doc], List[Span]]): Those entities.
+    RETURNS (bool): Whether there is a picture, and any of them.
+    """
+    kept = wanted(doc) if doc._.image is not None else []
+    if kept:
+        doc.set_ents(kept, default="outside")
+    return bool(kept)
+
+
+def give_entities(predicted: Doc, reference: Doc, given: Tuple[str, ...]) -> None:
+    """Put the gold entities on the predicted side, with what a component is given of them.
+
+    predicted (Doc): A bare copy of the reference; it is changed.
+    reference (Doc): With entities.
+    given (Tuple[str, ...]): The attributes that are taken over.
+    """
+    predicted.set_ents([Span(predicted, ent.start, ent.end, label=ent.label_) for ent in reference.ents], default="outside")
+    for ours, gold in zip(predicted.ents, reference.ents):
+        for name in given:
+            ours._.set(name, gold._.get(name))
+
+
+def _judged(doc: Doc) -> List[Span]:
+    return [ent for ent, _ in entailment_pairs(doc)]
+
+
+def _boxed(doc: Doc) -> List[Span]:
+    return [ent for ent in doc.ents if ent._.groundable is not False and ent._.boxes]
+
+
+def _masked(doc: Doc) -> List[Span]:
+    return [ent for ent in _boxed(doc) if ent._.mask_rle is not None]
+
+
+# name -> which entities are kept, and what of them the predicted side is given.
+FILTERS: Dict[str, Tuple[Optional[Callable[[Doc], List[Span]]], Optional[Tuple[str, ...]]]] = {
+    "none": (None, None),
+    "entailment": (_judged, ("expansion",)),
+    "grounding": (_boxed, ("expansion", "groundable")),
+    "segmentation": (_masked, ("expansion", "groundable", "boxes")),
+}
 
 
 def bare_copy(doc: Doc) -> Doc:
@@ -87,4 +236,6 @@ def bare_copy(doc: Doc) -> Doc:
     return copy
 
 
-__all__ = ["KNOWLEDGE", "PostCorpus", "bare_copy", "make_corpus"]
+__all__ = [
+    "FILTERS", "KNOWLEDGE", "PostCorpus", "bare_copy", "entailment_pairs", "give_entities", "keep_entities", "make_corpus", "window_shuffle",
+]  # fmt: skip

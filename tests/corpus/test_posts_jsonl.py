@@ -148,7 +148,7 @@ def test_command(posts_file, tmp_path, capsys):
     out = tmp_path / "posts.spacy"
     assert main(["convert", str(posts_file), str(out)]) == 1
     printed = capsys.readouterr().out
-    assert "4 posts" in printed and "1 boxes name no entity" in printed and "Pacquia" in printed
+    assert "4 posts" in printed and "1 boxes match no entity" in printed and "1 I- tags continue nothing" in printed and "Pacquia" in printed
     assert len(list(read_docbin(out, spacy.blank("rivega").vocab))) == 4
     assert main(["convert", str(tmp_path / "absent.jsonl"), str(out)]) == 2
     assert main(["convert", str(posts_file), str(out), "--images", str(tmp_path / "absent")]) == 2

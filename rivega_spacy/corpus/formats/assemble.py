@@ -3,16 +3,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Union
 
+from ...boxes import check_box
 from ...errors import Errors, RivegaError
 from ...ner.schemes import read_bio
-from ..posts_jsonl import read_json_lines
+from ..posts_jsonl import check_row, read_json_lines
 from .coco import read_coco
-from .conll import read_conll
+from .conll import note_orphans, read_conll
 from .dirt import Dirt
 from .labelme import read_labelme
 from .prodigy import read_prodigy_regions, read_prodigy_text
 from .published import add_knowledge, read_captions, read_descriptions
-from .regions import Pictures
+from .regions import Picture, Pictures, Region
 from .voc import read_voc
 
 Post = Dict[str, Any]
@@ -67,10 +68,13 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
     seen: Set[str] = set()
     for post in posts:
         seen.add(post["id"])
+        for key, given, unmatched in (("boxes", boxes, "unmatched_box"), ("masks", masks, "unmatched_mask")):
+            if given is None and post.get(key) is not None:
+                _join(post, _own_regions(post, key, dirt), key, unmatched, sources.repair, dirt)
         if boxes is not None:
-            _join(post, boxes, "boxes", "unmatched_box", sources.repair, dirt)
+            _join(post, boxes.get(post["id"]), "boxes", "unmatched_box", sources.repair, dirt)
         if masks is not None:
-            _join(post, masks, "masks", "unmatched_mask", sources.repair, dirt)
+            _join(post, masks.get(post["id"]), "masks", "unmatched_mask", sources.repair, dirt)
             _note_unmasked(post, dirt)
         for key, texts in (("caption", captions), ("description", descriptions)):
             if texts is not None:
@@ -127,7 +131,10 @@ def read_regions(path: PathLike, dirt: Dirt) -> Pictures:
 def _read_compact(path: PathLike, dirt: Dirt) -> Iterator[Post]:
     for number, row in read_json_lines(path):
         row.setdefault("id", str(number))
-        yield {**row, "id": str(row["id"])}
+        tokens, tags = check_row(row, path, number)
+        name = str(row["id"])
+        note_orphans(name, tokens, tags, dirt)
+        yield {**row, "id": name, "tags": tags}
 
 
 def _guess(path: Path) -> str:
@@ -139,9 +146,24 @@ def _guess(path: Path) -> str:
     return "jsonl" if "tags" in first or "tokens" in first and "text" not in first else "prodigy"
 
 
-def _join(post: Post, pictures: Pictures, key: str, unmatched: str, repair: bool, dirt: Dirt) -> None:
+def _own_regions(post: Post, key: str, dirt: Dirt) -> Picture:
+    """The boxes or masks that a compact post holds itself."""
+    picture = Picture(post.get("image_width"), post.get("image_height"))
+    for row in post[key]:
+        try:
+            name, box = row["name"], check_box(row["xyxy"]) if row.get("xyxy") is not None else None
+        except (RivegaError, KeyError, TypeError, AttributeError):
+            dirt.note("bad_region", f"{post['id']} {row!r}")
+            continue
+        if isinstance(name, str) and (box is not None or row.get("mask_rle")):
+            picture.regions.append(Region(name, box, row.get("mask_rle")))
+        else:
+            dirt.note("bad_region", f"{post['id']} {row!r}")
+    return picture
+
+
+def _join(post: Post, picture: Optional[Picture], key: str, unmatched: str, repair: bool, dirt: Dirt) -> None:
     """Put the regions of a post's picture into the post, under the names of its entities."""
-    picture = pictures.get(post["id"])
     spans = read_bio(post["tags"])
     texts = [" ".join(post["tokens"][start:end]) for start, end, _ in spans]
     # A type names an entity only where the post has a single one of it.
@@ -152,6 +174,7 @@ def _join(post: Post, pictures: Pictures, key: str, unmatched: str, repair: bool
         post["image_width"], post["image_height"] = picture.width, picture.height
         if picture.image and not post.get("image"):
             post["image"] = picture.image.replace("\\", "/")
+    strange: Set[str] = set()
     for region in picture.regions if picture is not None else ():
         name: Optional[str] = region.name if region.name in texts else by_type.get(region.name)
         if name is None and repair:
@@ -159,10 +182,12 @@ def _join(post: Post, pictures: Pictures, key: str, unmatched: str, repair: bool
             if name is not None:
                 dirt.note("repaired_name", f"{post['id']} {region.name!r} -> {name!r}")
         if name is None:
-            dirt.note(unmatched, f"{post['id']} {region.name!r}")
+            dirt.note(f"{unmatched}_again" if region.name in strange else unmatched, f"{post['id']} {region.name!r}")
+            strange.add(region.name)
             continue
         if key == "boxes":
-            rows.append({"name": name, "xyxy": region.xyxy, **({"mask_rle": region.mask} if region.mask else {})})
+            given = {"xyxy": region.xyxy} if region.xyxy is not None else {}
+            rows.append({"name": name, **given, **({"mask_rle": region.mask} if region.mask else {})})
         elif region.mask:
             rows.append({"name": name, "mask_rle": region.mask})
     post[key] = rows

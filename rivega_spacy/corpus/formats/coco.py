@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Dict, Optional, Union
 
 from ...errors import Errors, RivegaError
-from ...rle import encode_mask, decode_mask, rle_area
+from ...rle import decode_mask, encode_mask, rle_area, rle_to_box
 from .dirt import Dirt
 from .regions import Picture, Pictures, Region, polygon_mask, post_id
 
@@ -26,7 +26,7 @@ def read_coco(path: Union[str, Path], dirt: Dirt) -> Pictures:
         raise RivegaError(Errors.E020.format(path=path))
     try:
         data = json.loads(path.read_text(encoding="utf8"))
-        images = {image["id"]: image for image in data["images"]}
+        images = {image["id"]: image for image in data["images"] if isinstance(image["file_name"], str)}
         categories = {category["id"]: category["name"] for category in data.get("categories", [])}
         annotations = data["annotations"]
     except (ValueError, KeyError, TypeError) as error:
@@ -36,6 +36,9 @@ def read_coco(path: Union[str, Path], dirt: Dirt) -> Pictures:
         size = image.get("width"), image.get("height")
         pictures[post_id(image["file_name"])] = Picture(*size, image=image["file_name"])
     for annotation in annotations:
+        if not isinstance(annotation, dict):
+            dirt.note("bad_region", f"annotation {annotation!r}")
+            continue
         image = images.get(annotation.get("image_id"))
         region = None if image is None else _region(annotation, image, categories)
         if region is None:
@@ -50,8 +53,12 @@ def _region(annotation: Dict[str, Any], image: Dict[str, Any], categories: Dict[
     name = next((source[key] for source in (annotation, attributes) for key in _NAME_FIELDS if source.get(key)), None)
     name = name or categories.get(annotation.get("category_id"))
     try:
-        x, y, w, h = (float(value) for value in annotation["bbox"])
         mask = _mask(annotation.get("segmentation"), image)
+        if annotation.get("bbox") is None and mask is not None:
+            x1, y1, x2, y2 = rle_to_box(mask)
+            x, y, w, h = x1, y1, x2 - x1, y2 - y1
+        else:
+            x, y, w, h = (float(value) for value in annotation["bbox"])
     except (KeyError, TypeError, ValueError):
         return None
     if not isinstance(name, str) or w <= 0 or h <= 0:

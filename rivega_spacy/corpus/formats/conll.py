@@ -29,11 +29,21 @@ def read_conll(path: Union[str, Path], dirt: Dirt) -> Iterator[Post]:
             continue
         seen.add(name)
         tokens, tags = [token for token, _ in rows], [tag for _, tag in rows]
-        for place, tag in enumerate(tags):
-            before = tags[place - 1] if place else "O"
-            if tag.startswith("I-") and before[2:] != tag[2:]:
-                dirt.note("orphan_tag", f"{name} {tokens[place]!r}")
+        note_orphans(name, tokens, tags, dirt)
         yield {"id": name, "tokens": tokens, "tags": tags}
+
+
+def note_orphans(name: str, tokens: List[str], tags: List[str], dirt: Dirt) -> None:
+    """Count the I- tags of a post that continue nothing.
+
+    name (str): The post.
+    tokens (List[str]), tags (List[str]): Of equal length.
+    dirt (Dirt): Takes them.
+    """
+    for place, tag in enumerate(tags):
+        before = tags[place - 1] if place else "O"
+        if tag.startswith("I-") and before[2:] != tag[2:]:
+            dirt.note("orphan_tag", f"{name} {tokens[place]!r}")
 
 
 def read_blocks(path: Union[str, Path], dirt: Dirt, *, by_blank: bool = False) -> Iterator[Tuple[Optional[str], List[Tuple[str, str]]]]:

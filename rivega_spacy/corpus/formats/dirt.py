@@ -13,8 +13,11 @@ KINDS: Dict[str, str] = {
     "filename": "{n} box files name another picture than their own name says (the file's own name counts)",
     "bad_file": "{n} files cannot be read (left out)",
     "bad_region": "{n} regions are empty or malformed (left out)",
+    # By post and name: a name that was drawn several times is one fault, and its other boxes are told apart.
     "unmatched_box": "{n} boxes match no entity",
+    "unmatched_box_again": "{n} more boxes bear one of these names",
     "unmatched_mask": "{n} masks match no entity",
+    "unmatched_mask_again": "{n} more masks bear one of these names",
     "repaired_name": "{n} region names were repaired",
     "unmasked": "{n} entities have boxes but no mask",
     "foreign_region": "{n} posts with regions are not among the posts",
@@ -27,7 +30,7 @@ KINDS: Dict[str, str] = {
     "misaligned": "{n} entities do not begin and end at tokens (left out)",
 }
 # What is no fault of the files: told, but not refused in strict mode.
-HARMLESS = {"repaired_name", "unmasked", "knowledge_gap", "no_caption", "rejected", "foreign_region"}
+HARMLESS = {"repaired_name", "unmasked", "knowledge_gap", "no_caption", "rejected", "foreign_region", "unmatched_box_again", "unmatched_mask_again"}
 SHOWN = 5
 
 
@@ -57,7 +60,7 @@ class Dirt:
             examples.append(where)
 
     def lines(self) -> List[str]:
-        """The report as text, for example "60 boxes match no entity: 12990 'Pacquia', ..."."""
+        """The report as text, for example "56 boxes match no entity: 12990 'Pacquia', ..."."""
         result = []
         for kind, text in KINDS.items():
             if kind in self.counts:

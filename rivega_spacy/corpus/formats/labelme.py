@@ -30,7 +30,7 @@ def read_labelme(folder: Union[str, Path], dirt: Dirt) -> Pictures:
     for file in files:
         try:
             row = json.loads(file.read_text(encoding="utf8"))
-            height, width, shapes = int(row["imageHeight"]), int(row["imageWidth"]), list(row["shapes"])
+            height, width, shapes = int(row["imageHeight"]), int(row["imageWidth"]), [shape for shape in row["shapes"] if isinstance(shape, dict)]
         except (ValueError, KeyError, TypeError) as error:
             dirt.note("bad_file", f"{file.name} ({error!r})")
             continue
@@ -51,7 +51,7 @@ def read_labelme(folder: Union[str, Path], dirt: Dirt) -> Pictures:
 def _groups(shapes: List[Dict[str, Any]]) -> List[List[Dict[str, Any]]]:
     groups: Dict[Any, List[Dict[str, Any]]] = {}
     for number, shape in enumerate(shapes):
-        key = (shape.get("label"), shape.get("group_id")) if shape.get("group_id") is not None else number
+        key = repr((shape.get("label"), shape["group_id"])) if shape.get("group_id") is not None else number
         groups.setdefault(key, []).append(shape)
     return list(groups.values())
 

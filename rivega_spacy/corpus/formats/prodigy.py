@@ -25,13 +25,15 @@ def read_prodigy_text(path: Union[str, Path], dirt: Dirt) -> Iterator[Post]:
         if row.get("answer", "accept") != "accept":
             dirt.note("rejected", name)
             continue
-        tokens = row.get("tokens") or _tokens(row.get("text", ""))
+        text = row.get("text") if isinstance(row.get("text"), str) else ""
+        tokens = _given_tokens(row.get("tokens")) or _tokens(text)
         tags = ["O"] * len(tokens)
         starts = {token["start"]: place for place, token in enumerate(tokens)}
         ends = {token["end"]: place for place, token in enumerate(tokens)}
         for span in row.get("spans") or ():
             first, last = starts.get(span.get("start")), ends.get(span.get("end"))
-            if first is None or last is None or last < first or any(tag != "O" for tag in tags[first : last + 1]):
+            fits = first is not None and last is not None and first <= last and bool(span.get("label"))
+            if not fits or any(tag != "O" for tag in tags[first : last + 1]):
                 dirt.note("misaligned", f"{name} {span!r}")
                 continue
             tags[first : last + 1] = [f"B-{span['label']}", *[f"I-{span['label']}"] * (last - first)]
@@ -93,6 +95,15 @@ def _image(row: Dict[str, Any]) -> Optional[str]:
         if isinstance(value, str) and not value.startswith("data:"):
             return value
     return None
+
+
+def _given_tokens(tokens: Any) -> List[Dict[str, Any]]:
+    """The task's own tokens; none where they are not all of the form."""
+    wanted = (("text", str), ("start", int), ("end", int))
+    usable = isinstance(tokens, list) and all(
+        isinstance(token, dict) and all(isinstance(token.get(key), kind) for key, kind in wanted) and token["text"] for token in tokens
+    )
+    return tokens if usable else []
 
 
 def _tokens(text: str) -> List[Dict[str, Any]]:

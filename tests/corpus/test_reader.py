@@ -1,0 +1,167 @@
+"""`rivega.Corpus.v1`: sources, filters, roots, order and memory."""
+import json
+import random
+from pathlib import Path
+from typing import Any, List
+
+import numpy as np
+import pytest
+import spacy
+from PIL import Image
+from spacy.tokens import Doc
+
+from rivega_spacy.cli import main
+from rivega_spacy.corpus.docbin import read_docbin, write_docbin
+from rivega_spacy.corpus.reader import entailment_pairs, make_corpus, window_shuffle
+from rivega_spacy.errors import RivegaError
+from rivega_spacy.rle import encode_mask
+
+NLP = spacy.blank("rivega")
+MASK = encode_mask(np.pad(np.ones((4, 4), bool), 2))
+
+
+@pytest.fixture()
+def folder(tmp_path: Path) -> Path:
+    """Three posts: 1 with picture, box and mask; 2 with picture, judged as not shown; 3 without picture."""
+    rows = [
+        {
+            "id": "1", "tokens": ["Ann", "in", "Rome", "Ann"], "tags": ["B-PER", "O", "B-LOC", "B-PER"], "knowledge": "own",
+            "knowledge_by_model": {"gpt": "g1", "llama": "l1"}, "expansions": ["a woman", None, "her again"],
+            "boxes": [{"name": "Ann", "xyxy": [2, 2, 6, 6], "mask_rle": MASK}, {"name": "Ann", "xyxy": [0, 0, 1, 1]}],
+        },
+        {"id": "2", "tokens": ["Bob"], "tags": ["B-PER"], "boxes": []},
+        {"id": "3", "tokens": ["Cy"], "tags": ["B-PER"], "boxes": [{"name": "Cy", "xyxy": [1, 1, 2, 2]}]},
+    ]  # fmt: skip
+    (tmp_path / "posts.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf8")
+    (tmp_path / "pictures").mkdir()
+    for name in ("1", "2"):
+        Image.new("RGB", (8, 8), (200, 30, 30)).save(tmp_path / "pictures" / f"{name}.jpg")
+    arguments = [str(tmp_path / "posts.jsonl"), str(tmp_path / "posts.spacy"), "--images", str(tmp_path / "pictures"), "--relative"]
+    assert main(["convert", *arguments]) == 0
+    return tmp_path
+
+
+def read(folder: Path, **options: Any) -> List[Any]:
+    return list(make_corpus(folder / "posts.spacy", images=folder / "pictures", **options)(NLP))
+
+
+@pytest.mark.filterwarnings("ignore:None of the")
+def test_everything_given_and_annotated_comes_back(folder: Path) -> None:
+    first, second, third = read(folder)
+    assert first.reference._.image == first.predicted._.image == str(folder / "pictures" / "1.jpg")
+    assert third.predicted._.image is None
+    ann, rome, again = first.reference.ents
+    assert ann._.boxes == again._.boxes == [[2, 2, 6, 6], [0, 0, 1, 1]] and ann._.mask.sum() == 16
+    assert (ann._.expansion, rome._.expansion, rome._.groundable) == ("a woman", None, False)
+    assert not any(example.predicted.ents for example in (first, second, third))
+    # The same with no root: references are as the file has them.
+    assert next(make_corpus(folder / "posts.spacy")(NLP)).reference._.image == "1.jpg"
+
+
+@pytest.mark.parametrize(
+    "filter, kept",
+    [
+        ("entailment", [["Ann", "Rome", "Ann"], ["Bob"]]),
+        ("grounding", [["Ann", "Ann"]]),
+        ("segmentation", [["Ann", "Ann"]]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:None of the")
+def test_filters_keep_what_a_component_learns_from(folder: Path, filter: str, kept: List[List[str]]) -> None:
+    examples = read(folder, filter=filter)
+    for side in ("reference", "predicted"):
+        assert [[ent.text for ent in getattr(example, side).ents] for example in examples] == kept
+    given = examples[0].predicted.ents[0]
+    assert given._.expansion == "a woman" and given._.mask_rle is None
+    # What is to be predicted is not given away.
+    assert given._.groundable is (None if filter == "entailment" else True)
+    assert given._.boxes == ([[2, 2, 6, 6], [0, 0, 1, 1]] if filter == "segmentation" else [])
+    assert all(example.get_aligned_ner().count(None) == 0 for example in examples)
+
+
+def test_entailment_pairs_are_labelled(folder: Path) -> None:
+    pairs = [[(ent.text, label) for ent, label in entailment_pairs(doc)] for doc in read_docbin(folder / "posts.spacy", NLP.vocab)]
+    assert pairs == [[("Ann", "e"), ("Rome", "c"), ("Ann", "e")], [("Bob", "c")], [("Cy", "e")]]
+
+
+@pytest.mark.filterwarnings("ignore:None of the")
+@pytest.mark.parametrize("filter, component, score", [("entailment", "rivega_entailment", "ve_accuracy"), ("grounding", "rivega_grounder", "vg_prec")])
+def test_a_component_alone_is_measured_through_the_filter(folder: Path, filter: str, component: str, score: str) -> None:
+    nlp = spacy.blank("rivega")
+    nlp.add_pipe(component)
+    nlp.initialize()
+    assert nlp.evaluate(read(folder, filter=filter))[score] is not None
+    assert nlp.evaluate(read(folder))[score] is None
+
+
+def knowledge(folder: Path, **options: Any) -> List[Any]:
+    return [example.predicted._.knowledge for example in read(folder, **options)]
+
+
+def test_sources_of_knowledge(folder: Path) -> None:
+    assert knowledge(folder) == ["own", None, None]
+    assert knowledge(folder, sources=["llama"]) == ["l1", None, None]
+    assert knowledge(folder, sources=["gpt", "llama"]) == ["g1", "l1", None, None]
+    assert knowledge(folder, sources=["nobody"]) == ["own", None, None]
+    assert knowledge(folder, sources=["gpt", "llama"], knowledge="alternate") == ["g1", None, None, None]
+
+
+@pytest.mark.parametrize("options", [{"filter": "some"}, {"buffer": 5}, {"buffer": -1, "shuffle": True}, {"sources": []}, {"sources": ["a", "a"]}])
+def test_impossible_options_are_refused(folder: Path, options: Any) -> None:
+    with pytest.raises(RivegaError, match=next(iter(options))):
+        read(folder, **options)
+
+
+@pytest.fixture()
+def shards(tmp_path: Path) -> Path:
+    for shard in range(4):
+        docs = [Doc(NLP.vocab, words=[f"{shard}-{number}"]) for number in range(25)]
+        write_docbin(docs, tmp_path / "shards" / f"train-{shard:03d}.spacy")
+    return tmp_path / "shards"
+
+
+@pytest.mark.filterwarnings("ignore:None of the")
+def test_a_window_moves_over_the_shards(shards: Path) -> None:
+    corpus = make_corpus(shards, shuffle=True, buffer=10)
+    random.seed(3)
+    orders = [[example.reference[0].text for example in corpus(NLP)] for _ in range(3)]
+    plain = [f"{shard}-{number}" for shard in range(4) for number in range(25)]
+    assert all(sorted(order) == sorted(plain) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+    # Files in random order, posts near where they were: a post of the first file cannot come after the last file has begun to run out.
+    assert len({order[0].split("-")[0] for order in orders} | {order[-1].split("-")[0] for order in orders}) > 1
+    for order in orders:
+        first = order[0].split("-")[0]
+        assert sum(text.split("-")[0] == first for text in order[:40]) >= 15
+    random.seed(3)
+    assert [example.reference[0].text for example in corpus(NLP)] == orders[0]
+
+
+def test_a_window_holds_no_more_than_its_size() -> None:
+    taken: List[int] = []
+
+    def stream() -> Any:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    given = 0
+    for _ in window_shuffle(stream(), 8):
+        given += 1
+        assert len(taken) - given <= 8
+    assert given == 100
+
+
+def test_a_stream_reads_one_shard_at_a_time(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: List[Path] = []
+    original = spacy.tokens.DocBin.from_disk
+
+    def from_disk(self: Any, path: Any) -> Any:
+        opened.append(path)
+        return original(self, path)
+
+    monkeypatch.setattr(spacy.tokens.DocBin, "from_disk", from_disk)
+    examples = make_corpus(shards, knowledge="absent")(NLP)
+    for _ in range(30):
+        next(examples)
+    assert len(opened) == 2
