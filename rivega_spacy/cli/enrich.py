@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import Errors, RivegaError
     from ..posts import read_posts
 
-    overrides = dict(_override(text) for text in args.set)
+    overrides = dict(read_override(text) for text in args.set)
     if not args.posts.is_file():
         raise RivegaError(Errors.E020.format(path=args.posts))
     settings = read_settings(args.config, measured=args.measured, overrides=overrides)
@@ -77,8 +77,13 @@ def _summary(enricher: "object") -> List[str]:
     return lines
 
 
-def _override(text: str) -> "tuple[str, object]":
-    name, _, value = text.partition("=")
+def read_override(text: str) -> "tuple[str, object]":
+    """SECTION.NAME and the value of SECTION.NAME=VALUE, which other commands share. RAISES (RivegaError): E538 for another form."""
+    from ..errors import Errors, RivegaError
+
+    name, equals, value = text.partition("=")
+    if not equals or "." not in name:
+        raise RivegaError(Errors.E538.format(value=text))
     try:
         return name, json.loads(value)
     except ValueError:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional
 
+from .enrich import read_override
 from .score import add_options, read_options, write_result
 
 NAME = "evaluate"
@@ -18,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpus", type=Path, help=".spacy file or folder of them, from `rivega convert`")
     parser.add_argument("--images", type=Path, default=None, help="folder that relative image paths start from")
     parser.add_argument("--knowledge", choices=("present", "absent"), default="present", help="keep z or take it away (default: %(default)s)")
+    parser.add_argument("--source", default=None, metavar="NAME", help="take the answers of this language model (`rivega enrich`)")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="change a value of the pipeline's config")
     parser.add_argument("--own-tokens", action="store_true", help="let the pipeline tokenize; else it gets the tokens of the corpus")
     parser.add_argument("--propagation", action="store_true", help="also with gold entities, groundability and boxes fed in")
     parser.add_argument("--sweep", action="store_true", help="F1 over IoU thresholds")
@@ -42,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
     docbin_files(args.corpus)  # says at once where there is nothing to read
     if args.gpu_id >= 0:
         spacy.require_gpu(args.gpu_id)
-    result = evaluate(spacy.load(args.model), args)
+    overrides = dict(read_override(text) for text in args.set)
+    nlp = spacy.load(args.model, config=overrides) if overrides else spacy.load(args.model)
+    result = evaluate(nlp, args)
     write_result(result, as_json=args.json)
     for line in format_propagation(result.get("propagation", {})) if not args.json else ():
         sys.stdout.write(line + "\n")
@@ -73,7 +78,8 @@ def evaluate(nlp: Any, args: argparse.Namespace) -> Dict[str, Any]:
     options = read_options(args)
 
     def references() -> Iterator[Any]:
-        return read_docbin(args.corpus, nlp.vocab, images=args.images, limit=args.limit)
+        docs = read_docbin(args.corpus, nlp.vocab, images=args.images, limit=args.limit)
+        return docs if args.source is None else (_answers_of(doc, args.source) for doc in docs)
 
     gold = doc_annotations(references(), name=str(args.corpus))
     predictions: Optional[Any] = None
@@ -112,6 +118,16 @@ def evaluate(nlp: Any, args: argparse.Namespace) -> Dict[str, Any]:
                 table[variant] = _summary(score(process(variant, None), gold, options).to_dict())
         result["propagation"] = table
     return result
+
+
+def _answers_of(doc: Any, name: str) -> Any:
+    from ..corpus.mix import source_names, take_source
+    from ..errors import Errors, RivegaError
+    from ..extensions import post_name
+
+    if name not in source_names(doc):
+        raise RivegaError(Errors.E539.format(post=post_name(doc), name=name, known=", ".join(source_names(doc)) or "none"))
+    return take_source(doc, name)
 
 
 def format_propagation(table: Dict[str, Dict[str, float]]) -> List[str]:

@@ -1,0 +1,161 @@
+"""`rivega_text_segmenter`: writes `span._.mask_rle` from the referring expression alone, without boxes (paper, Table X)."""
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+from spacy.vocab import Vocab
+from thinc.api import Config, Model
+
+from ..asking import answers_by_post, ask
+from ..batched import BatchedPipe
+from ..errors import Errors, RivegaError
+from ..extensions import check_expression
+from ..queries import ImageQueries
+from ..rle import encode_mask
+
+default_text_segmenter_config = """
+[model]
+@misc = "rivega.CLIPSeg.v1"
+path = "CIDAS/clipseg-rd64-refined"
+"""
+DEFAULT_TEXT_SEGMENTER_MODEL = Config().from_str(default_text_segmenter_config)["model"]
+
+# Pictures with expressions -> for each expression its mask, HxW bool, and a score 0..1.
+TextSegmenterModel = Callable[[List[ImageQueries]], List[List[Tuple[np.ndarray, float]]]]
+
+
+class TextMask(NamedTuple):
+    """What was found for one entity.
+
+    rle (Optional[Dict[str, Any]]): Its mask; None where the model marks no pixel.
+    score (float): How sure the model is.
+    box (Optional[List[float]]): The smallest box around the mask, XYXY pixels.
+    """
+
+    rle: Optional[Dict[str, Any]]
+    score: float
+    box: Optional[List[float]]
+
+
+@Language.factory(
+    "rivega_text_segmenter",
+    assigns=["span._.mask_rle", "span._.mask", "span._.mask_score", "span._.boxes", "span._.box"],
+    requires=["doc.ents", "span._.referring_expression"],
+    default_config={
+        "model": DEFAULT_TEXT_SEGMENTER_MODEL,
+        "segment_unjudged": True,
+        "boxes": True,
+        "expression": "both",
+        "scorer": {"@scorers": "rivega.mask_scorer.v1"},
+    },
+    default_score_weights={"mask_miou": 1.0},
+)
+def make_text_segmenter(
+    nlp: Language,
+    name: str,
+    model: TextSegmenterModel,
+    segment_unjudged: bool,
+    boxes: bool,
+    expression: str,
+    scorer: Optional[Callable],
+) -> "TextSegmenter":
+    """Construct the component.
+
+    model (TextSegmenterModel): What turns expressions into masks: `rivega.CLIPSeg.v1`, or any function with the same arguments.
+    segment_unjudged (bool): Look also for entities that nobody judged (`groundable` is None).
+    boxes (bool): Entities without a box get that of their mask.
+    expression (str): What is asked: "both" ("Name (TYPE) — expansion"), "name" or "expansion".
+    scorer (Optional[Callable]): The scoring method.
+    """
+    options = {"segment_unjudged": segment_unjudged, "boxes": boxes, "expression": expression}
+    return TextSegmenter(nlp.vocab, model, name, scorer=scorer, **options)
+
+
+class TextSegmenter(BatchedPipe):
+    """Query-based segmentation: from what an entity is called to its mask, in place of grounder and box-prompted segmenter."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: TextSegmenterModel,
+        name: str = "rivega_text_segmenter",
+        *,
+        segment_unjudged: bool = True,
+        boxes: bool = True,
+        expression: str = "both",
+        scorer: Optional[Callable] = None,
+    ) -> None:
+        self.vocab = vocab
+        self.segmenter = model
+        # Gives spaCy something to save: nothing. The config names the model, and where its weights are.
+        self.model: Model = Model("text_segmenter", _forward_through(model))
+        self.name = name
+        self.scorer = scorer
+        self.expression = check_expression(expression)
+        self.cfg: Dict[str, Any] = {"segment_unjudged": segment_unjudged, "boxes": boxes}
+
+    @property
+    def is_trainable(self) -> bool:
+        """False: the model is used as it comes."""
+        return False
+
+    def predict(self, docs: Iterable[Doc]) -> List[List[Optional[TextMask]]]:
+        """Masks for the groundable entities of every post with a readable picture; the posts stay as they are.
+
+        docs (Iterable[Doc]): The posts.
+        RETURNS (List[List[Optional[TextMask]]]): One list a post, in the order of `doc.ents`; None for entities that were not
+            asked about.
+        RAISES (RivegaError): E340, E341 where the model answers in another form.
+        """
+        docs = list(docs)
+        asked = ask(docs, self.name, self._wanted, expression=self.expression)
+        results: List[List[Optional[TextMask]]] = [[None] * len(doc.ents) for doc in docs]
+        found = answers_by_post(self.model, docs, asked, self.name)
+        for (number, places), query, masks in zip(asked.owners, asked.queries, found):
+            if masks is None:
+                continue
+            if len(masks) != len(places):
+                raise RivegaError(Errors.E340.format(component=self.name, found=len(masks), asked=len(places)))
+            for place, (mask, score) in zip(places, masks):
+                if mask.shape != query.image.shape[:2]:
+                    raise RivegaError(Errors.E341.format(component=self.name, mask=mask.shape, image=query.image.shape[:2]))
+                results[number][place] = TextMask(encode_mask(mask), float(score), mask_box(mask)) if mask.any() else TextMask(None, float(score), None)
+        return results
+
+    def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[TextMask]]]) -> None:
+        """Write `mask_rle` and `mask_score`, and `boxes` where there are none; entities that have no mask lose one they had before."""
+        for doc, found in zip(docs, results):
+            for ent, result in zip(doc.ents, found):
+                ent._.mask_rle = result.rle if result else None
+                ent._.mask_score = result.score if result else None
+                if result and result.box and self.cfg["boxes"] and not ent._.boxes:
+                    ent._.boxes = [result.box]
+                    ent._.box_score = result.score
+
+    def initialize(
+        self, get_examples: Callable[[], Iterable[Example]], *, nlp: Optional[Language] = None, labels: Optional[Any] = None
+    ) -> None:
+        """Nothing is learnt, so there is nothing to do."""
+
+    def _wanted(self, ent: Span) -> bool:
+        judged = ent._.groundable
+        return bool(judged) or (judged is None and self.cfg["segment_unjudged"])
+
+
+def mask_box(mask: np.ndarray) -> List[float]:
+    """The smallest box around a mask that is not empty. mask (ndarray): HxW bool. RETURNS (List[float]): XYXY pixels, half-open."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
+
+
+def _forward_through(segmenter: TextSegmenterModel) -> Callable[..., Tuple[Any, Callable]]:
+    def forward(model: Model, batch: List[ImageQueries], is_train: bool) -> Tuple[Any, Callable]:
+        return segmenter(batch), _no_gradient
+
+    return forward
+
+
+def _no_gradient(gradient: Any) -> List[Any]:
+    return []

@@ -1,0 +1,128 @@
+"""The tables: published figures beside measured ones, and for what was not run, why."""
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from ..errors import Errors, RivegaError
+from .place import Place
+from .plan import FIGURES, Group, Plan, Variant
+
+NONE = "–"
+UNKNOWN = "n/a"
+
+
+def read_table(group: Group, place: Place) -> Dict[str, Any]:
+    """One table as data.
+
+    group (Group): With rows of its own.
+    place (Place): Where the metrics are.
+    RETURNS (Dict[str, Any]): `name`, `title`, `note`, `columns` and `rows`; a row has `variant`, `choices`, `status`, `reason`,
+        `measured` and `published` (column -> percent, or None), and the `posts` that it was measured on.
+    """
+    rows = [read_row(variant, group.columns, place) for variant in group.variants]
+    return {"name": group.name, "title": group.title, "note": group.note, "columns": group.columns, "rows": rows}
+
+
+def read_row(variant: Variant, columns: List[str], place: Place) -> Dict[str, Any]:
+    """One row; see `read_table`. Metrics that cannot be read are its `reason`, and the other rows stand."""
+    record = _read_json(place.record(variant.id)) or {}
+    status, reason = record.get("status", "not run"), record.get("reason", "")
+    if variant.problem is not None:
+        status, reason = "broken", variant.problem
+    metrics: Optional[Dict[str, Any]] = None
+    try:
+        # Figures of an earlier run do not stand for a variant that failed since.
+        metrics = read_metrics(place.metrics(variant.id)) if status == "run" or not record else None
+    except RivegaError as error:
+        status, reason = "failed", str(error)
+    if metrics is not None:
+        status = "run"
+    return {
+        "variant": variant.id,
+        "name": variant.name,
+        "note": variant.note,
+        "choices": variant.choices,
+        "status": status,
+        "reason": reason,
+        "date": record.get("date"),
+        "commands": record.get("commands", []),
+        "posts": None if metrics is None else metrics.get("posts"),
+        "measured": {column: None if metrics is None else figure(metrics, column) for column in columns},
+        "published": {column: variant.published.get(column) for column in columns},
+    }
+
+
+def read_metrics(path: Path) -> Optional[Dict[str, Any]]:
+    """What `rivega evaluate` wrote; None where it wrote nothing.
+
+    RAISES (RivegaError): E537 where the file cannot be read.
+    """
+    if not path.is_file():
+        return None
+    content = _read_json(path)
+    if content is None:
+        raise RivegaError(Errors.E537.format(path=path, reason="not a JSON object"))
+    return content
+
+
+def figure(metrics: Dict[str, Any], column: str) -> Optional[float]:
+    """One figure in percent; None where the gold data had nothing for it."""
+    value: Any = metrics
+    for key in FIGURES[column]:
+        value = value.get(key) if isinstance(value, dict) else None
+    return None if not isinstance(value, (int, float)) or isinstance(value, bool) else 100.0 * value
+
+
+def markdown(table: Dict[str, Any]) -> List[str]:
+    """A table as lines of Markdown; each cell is measured / published."""
+    lines = [f"## {table['title']}", ""]
+    lines += [table["note"], ""] if table["note"] else []
+    posts = sorted({row["posts"] for row in table["rows"] if row["posts"]})
+    if posts:
+        lines += [f"Measured on {' or '.join(str(count) for count in posts)} posts.", ""]
+    lines += ["| variant | " + " | ".join(table["columns"]) + " | |", "|---|" + "---|" * (len(table["columns"]) + 1)]
+    for row in table["rows"]:
+        cells = [f"{_number(row['measured'][column], NONE)} / {_number(row['published'][column], UNKNOWN)}" for column in table["columns"]]
+        said = row["date"] or "" if row["status"] == "run" else f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
+        said = f"{row['note']}; {said}" if row["note"] and said else row["note"] or said
+        lines.append(f"| {row['name']} | " + " | ".join(cells) + f" | {_cell(said)} |")
+    return [*lines, ""]
+
+
+def write_tables(plan: Plan, place: Place, *, group: Optional[str] = None) -> List[Path]:
+    """Write tables/NAME.md for each table, and tables/tables.md and tables/tables.json for all of them.
+
+    plan (Plan): The list of experiments.
+    place (Place): Where the metrics are, and where the tables go.
+    group (Optional[str]): One group, or None for all.
+    RETURNS (List[Path]): The files; the last two are those of all tables.
+    """
+    tables = [read_table(found, place) for found in plan.tables(group)]
+    folder = place.output / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    files, whole = [], ["# Tables", "", f"In percent, measured / published ({UNKNOWN}: the published figure is not known here).", ""]
+    for table in tables:
+        lines = markdown(table)
+        files.append(folder / f"{table['name']}.md")
+        files[-1].write_text("\n".join(lines), encoding="utf8")
+        whole += lines
+    files += [folder / "tables.md", folder / "tables.json"]
+    files[-2].write_text("\n".join(whole), encoding="utf8")
+    files[-1].write_text(json.dumps(tables, indent=1, ensure_ascii=False), encoding="utf8")
+    return files
+
+
+def _number(value: Optional[float], otherwise: str) -> str:
+    return otherwise if value is None else f"{value:.2f}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _read_json(path: Path) -> Optional[Dict[str, Any]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,226 @@
+"""The list of experiments (configs/variants.yml): what can be chosen, and the rows of each table as choices."""
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Union
+
+import srsly
+
+from ..errors import Errors, RivegaError
+
+# What a row chooses. The first five are components of the pipeline in its order, the last two change how they are trained and asked.
+AXES = ("tagger", "expander", "entailment", "grounder", "segmenter", "knowledge", "expression")
+# Axis -> the components it stands for.
+COMPONENTS: Dict[str, List[str]] = {
+    "tagger": ["transformer", "rivega_ner"],
+    "expander": ["rivega_expander"],
+    "entailment": ["rivega_entailment"],
+    "grounder": ["rivega_grounder"],
+    "segmenter": ["rivega_segmenter"],
+}
+# Column of a table -> where its figure stands in what `rivega evaluate` writes, as a share.
+FIGURES: Dict[str, List[str]] = {
+    **{task.upper(): [task, "f"] for task in ("mner", "eeg", "gmner", "ees", "smner")},
+    "VE accuracy": ["entailment", "accuracy"],
+    "VG Prec@0.5": ["grounding", "prec"],
+    "mIoU": ["segmentation", "miou"],
+    # With `evaluate: [--propagation]`: each step judged with the steps before it right.
+    "VE accuracy, gold entities": ["propagation", "gold entities", "VE"],
+    "VG Prec@0.5, gold entities": ["propagation", "gold entities + groundability", "VG"],
+    "EEG, gold entities": ["propagation", "gold entities", "EEG"],
+    "EES, gold entities": ["propagation", "gold entities", "EES"],
+}
+_ROW_KEYS = {"name", "published", "note", "evaluate", *AXES}
+_CHOICE_KEYS: Dict[str, set] = {
+    **{axis: {"train", "pipeline", "component", "set", "weights", "environment", "package"} for axis in COMPONENTS},
+    "knowledge": {"sources", "measured_with", "for", "absent"},
+    "expression": {"form"},
+}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file or folder that others hand out.
+
+    path (str): Its name below the folder of weights.
+    hub (Optional[str]): Its name on the model hub, where it has one.
+    origin (str): Where a person gets it.
+    """
+
+    name: str
+    path: str
+    origin: str
+    hub: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of a table.
+
+    id (str): Group and choices, the name of its files.
+    choices (Dict[str, str]): Axis -> choice; an axis that is not in it is left out of the pipeline.
+    published (Dict[str, float]): Column -> figure of the paper, in percent.
+    problem (Optional[str]): Why it cannot be made; the other rows can.
+    """
+
+    id: str
+    group: str
+    name: str
+    choices: Dict[str, str]
+    published: Dict[str, float] = field(default_factory=dict)
+    evaluate: List[str] = field(default_factory=list)
+    note: str = ""
+    problem: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """One table. `members` are the groups that it joins, where it has no rows of its own."""
+
+    name: str
+    title: str
+    columns: List[str]
+    variants: List[Variant]
+    note: str = ""
+    members: List[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole list.
+
+    path (Path): Its file; base configs stand beside it.
+    axes (Dict[str, Dict[str, Dict]]): Axis -> choice -> what it means.
+    weights (Dict[str, Weights]), packages (Dict[str, str]): What others hand out, and how a package is installed.
+    sources (Dict[str, Dict]): Language models: name -> `model` section of `rivega enrich`, and `examples`.
+    enrich (str), assemble (str): Base configs of enrichment and of an assembled pipeline.
+    """
+
+    path: Path
+    weights: Dict[str, Weights]
+    packages: Dict[str, str]
+    sources: Dict[str, Dict[str, Any]]
+    enrich: str
+    assemble: str
+    axes: Dict[str, Dict[str, Dict[str, Any]]]
+    groups: Dict[str, Group]
+
+    def base(self, name: str) -> Path:
+        """The path of a base config."""
+        return self.path.parent / name
+
+    def choice(self, variant: Variant, axis: str) -> Optional[Dict[str, Any]]:
+        """What a variant's choice on an axis means; None where it makes none."""
+        return self.axes[axis][variant.choices[axis]] if axis in variant.choices else None
+
+    def tables(self, name: Optional[str] = None) -> List[Group]:
+        """The tables of a group; None for all.
+
+        RAISES (RivegaError): E531 where there is no such group.
+        """
+        if name is None:
+            return [group for group in self.groups.values() if not group.members]
+        if name not in self.groups:
+            raise RivegaError(Errors.E531.format(name=name, path=self.path, known=", ".join(self.groups)))
+        group = self.groups[name]
+        return [found for member in group.members for found in self.tables(member)] if group.members else [group]
+
+    def variants(self, name: Optional[str] = None) -> List[Variant]:
+        """The rows of a group; None for all."""
+        return [variant for group in self.tables(name) for variant in group.variants]
+
+
+def read_plan(path: Union[str, Path]) -> Plan:
+    """Read the list. A row that cannot be understood becomes a variant with a `problem`; the list as a whole must be one.
+
+    path (Union[str, Path]): See configs/variants.yml.
+    RAISES (RivegaError): E020 where it does not exist, E530 where it is no list of experiments.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RivegaError(Errors.E020.format(path=path))
+    try:
+        content = srsly.read_yaml(path)
+    except Exception as error:  # the YAML reader's errors share no base class but this
+        raise RivegaError(Errors.E530.format(path=path, reason=str(error).split("\n")[0])) from error
+    try:
+        return _plan(path, content)
+    except RivegaError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RivegaError(Errors.E530.format(path=path, reason=f"{type(error).__name__}: {error}")) from error
+
+
+def _plan(path: Path, content: Any) -> Plan:
+    def refuse(reason: str) -> RivegaError:
+        return RivegaError(Errors.E530.format(path=path, reason=reason))
+
+    if not isinstance(content, dict) or not isinstance(content.get("groups"), dict) or not isinstance(content.get("axes"), dict):
+        raise refuse("it has no `axes` and `groups`")
+    weights = {
+        name: Weights(name, str(entry["path"]), str(entry["from"]), entry.get("hub")) for name, entry in content.get("weights", {}).items()
+    }
+    axes: Dict[str, Dict[str, Dict[str, Any]]] = {axis: {} for axis in AXES}
+    for axis, choices in content["axes"].items():
+        if axis not in axes:
+            raise refuse(f"there is no axis {axis!r}, only {', '.join(AXES)}")
+        for name, choice in choices.items():
+            choice = choice or {}
+            unknown = set(choice) - _CHOICE_KEYS[axis]
+            if unknown:
+                raise refuse(f"{axis} {name}: unknown {', '.join(sorted(unknown))}")
+            missing = [found for found in dict(choice.get("weights", {})).values() if found not in weights]
+            if missing:
+                raise refuse(f"{axis} {name}: `weights` does not list {', '.join(missing)}")
+            axes[axis][str(name)] = choice
+    groups: Dict[str, Group] = {}
+    for name, entry in content["groups"].items():
+        members = [str(member) for member in entry.get("members", [])]
+        unknown_members = [member for member in members if member not in groups]
+        if unknown_members:
+            raise refuse(f"group {name}: {', '.join(unknown_members)} is not a group above it")
+        columns = list(entry.get("columns", []))
+        unknown_columns = [column for column in columns if column not in FIGURES]
+        if unknown_columns:
+            raise refuse(f"group {name}: there is no column {', '.join(unknown_columns)}, only {', '.join(FIGURES)}")
+        variants = [_variant(str(name), entry, row or {}, axes) for row in entry.get("rows", [])]
+        repeated = {variant.id for variant in variants if sum(other.id == variant.id for other in variants) > 1}
+        if repeated:
+            raise refuse(f"group {name}: {', '.join(sorted(repeated))} stands in it twice; give one of them a `name`")
+        groups[str(name)] = Group(str(name), str(entry.get("title", name)), columns, variants, str(entry.get("note", "")), members)
+    return Plan(
+        path=path,
+        weights=weights,
+        packages=dict(content.get("packages", {})),
+        sources=dict(content.get("sources", {})),
+        enrich=str(content.get("enrich", "enrich_openai.cfg")),
+        assemble=str(content.get("assemble", "rivega_twitter.cfg")),
+        axes=axes,
+        groups=groups,
+    )
+
+
+def _variant(group: str, entry: Dict[str, Any], row: Dict[str, Any], axes: Dict[str, Dict[str, Any]]) -> Variant:
+    own = {axis: str(row[axis]) for axis in AXES if row.get(axis) is not None}
+    given = {axis: str(value) for axis, value in {**entry.get("with", {}), **own}.items()}
+    name = str(row.get("name") or "-".join(own.values()) or "plain")
+    problems = []
+    for axis, value in given.items():
+        if value not in axes.get(axis, {}) and not _left_out(axis, value):
+            problems.append(Errors.E532.format(variant=f"{group}.{name}", axis=axis, choice=value, known=", ".join(axes.get(axis, {})) or "none"))
+    unknown = set(row) - _ROW_KEYS
+    if unknown:
+        problems.append(Errors.E533.format(variant=f"{group}.{name}", reason=f"unknown {', '.join(sorted(unknown))}"))
+    return Variant(
+        id=f"{group}.{name}",
+        group=group,
+        name=name,
+        choices={axis: given[axis] for axis in AXES if axis in given and not _left_out(axis, given[axis])},
+        published={str(key): float(value) for key, value in row.get("published", {}).items()},
+        evaluate=[str(word) for word in [*entry.get("evaluate", []), *row.get("evaluate", [])]],
+        note=str(row.get("note", "")),
+        problem=" ".join(problems) or None,
+    )
+
+
+def _left_out(axis: str, choice: str) -> bool:
+    return axis in COMPONENTS and choice == "none"

@@ -1,0 +1,115 @@
+"""Running variants: what is done is not done again, what fails or is missing does not stop the others."""
+import json
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, List, Optional
+
+from ..errors import Errors
+from .place import Place
+from .steps import Prepared, Step
+
+# First word of a command -> how it is started with the interpreter that runs this.
+PROGRAMS: Dict[str, List[str]] = {"rivega": ["-m", "rivega_spacy"], "spacy": ["-m", "spacy"]}
+# `rivega convert` and `rivega enrich` end with 1 where a post or box was refused: that is said in the log and is no failure.
+TOLERATED = {"convert": {0, 1}, "enrich": {0, 1}}
+
+
+def run_variants(
+    prepared: Iterable[Prepared], place: Place, *, force: bool = False, tell: Optional[Callable[[str], None]] = None
+) -> List[Dict[str, Any]]:
+    """Run all that can be run.
+
+    prepared (Iterable[Prepared]): Variants with their commands.
+    place (Place): Folders.
+    force (bool): Do again what is up to date.
+    tell (Optional[Callable[[str], None]]): Gets a line about each thing that begins or ends.
+    RETURNS (List[Dict[str, Any]]): One record a variant, as written to runs/: `status` is "run", "not run", "failed" or "broken",
+        `reason` says why.
+    """
+    say = tell or _silent
+    broken: Dict[str, str] = {}
+    redone: set = set()
+    records = []
+    for each in prepared:
+        record = _run_variant(each, place, force=force, say=say, broken=broken, redone=redone)
+        _write_json(place.record(each.variant.id), record)
+        say(f"{each.variant.id}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else ""))
+        records.append(record)
+    return records
+
+
+def _run_variant(
+    each: Prepared, place: Place, *, force: bool, say: Callable[[str], None], broken: Dict[str, str], redone: set
+) -> Dict[str, Any]:
+    started = time.monotonic()
+    record: Dict[str, Any] = {"id": each.variant.id, "status": "run", "reason": "", "commands": [str(step) for step in each.steps]}
+    if each.problem is not None:
+        return {**record, "status": "broken", "reason": each.problem}
+    for path, text in each.configs.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_file() or path.read_text(encoding="utf8") != text:
+            path.write_text(text, encoding="utf8")
+    if each.missing:
+        return {**record, "status": "not run", "reason": each.state()}
+    for step in each.steps:
+        # A part that another variant shares is tried once.
+        reason = broken.get(step.name)
+        if reason is None and (step.name not in redone) and (force or not is_done(step, place)):
+            say(f"{each.variant.id}: {step}")
+            reason = run_step(step, place)
+            redone.add(step.name)
+        if reason is not None:
+            broken[step.name] = reason
+            return {**record, "status": "failed", "reason": reason}
+    record["seconds"] = round(time.monotonic() - started, 1)
+    record["date"] = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    return record
+
+
+def is_done(step: Step, place: Place) -> bool:
+    """Whether a step's output is there and is of this command, config and input. Output without a stamp was brought along and counts."""
+    if not step.output.exists():
+        return False
+    stamp = _stamp(step, place)
+    if not stamp.is_file():
+        return step.output.is_dir()
+    return stamp.read_text(encoding="utf8").strip() == step.fingerprint()
+
+
+def run_step(step: Step, place: Place) -> Optional[str]:
+    """Run one command, its output in logs/.
+
+    RETURNS (Optional[str]): None where it did what it should, else why not.
+    """
+    log = place.output / "logs" / f"{step.name}.log"
+    for path in (log, step.output, _stamp(step, place)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, *PROGRAMS[step.words[0]], *step.words[1:]]
+    with open(log, "w", encoding="utf8") as out:
+        status = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False).returncode
+    if status not in TOLERATED.get(step.words[1], {0}) or not step.output.exists():
+        reason = _last_line(log) if status else f"it made no {step.output}"
+        return Errors.E536.format(step=step.name, status=status, reason=reason, log=log)
+    _stamp(step, place).write_text(step.fingerprint() + "\n", encoding="utf8")
+    return None
+
+
+def _stamp(step: Step, place: Place) -> Path:
+    return place.output / "done" / step.name
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(encoding="utf8", errors="replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it said nothing"
+
+
+def _write_json(path: Path, content: Dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf8")
+
+
+def _silent(line: str) -> None:
+    return None

@@ -1,0 +1,203 @@
+"""`rivega_text_segmenter` and CLIPSeg, small and with random weights, against transformers' own forward pass."""
+from typing import Any, List
+
+import numpy as np
+import pytest
+import spacy
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from spacy.tokens import Doc, Span
+from tiny_networks import ODD_PICTURES, ODD_TEXTS, WORDS, scaled_init
+
+from rivega_spacy.errors import RivegaError
+from rivega_spacy.queries import ImageQueries
+from rivega_spacy.segmentation.clipseg import MEAN, STD, make_clipseg
+from rivega_spacy.segmentation.text_component import TextSegmenter, mask_box
+
+TEXTS = ["Rex (OTHER) — the red dog", "woman", "the blue square thing"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a CLIPSeg of two layers at 64 pixels."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, PreTrainedTokenizerFast
+
+    path = tmp_path_factory.mktemp("clipseg")
+    pieces = ["<|pad|>", "<unk>", *WORDS, "<|startoftext|>", "<|endoftext|>"]
+    first, last = len(pieces) - 2, len(pieces) - 1
+    tokenizer = Tokenizer(models.WordLevel({piece: n for n, piece in enumerate(pieces)}, unk_token="<unk>"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|startoftext|> $A <|endoftext|>", special_tokens=[("<|startoftext|>", first), ("<|endoftext|>", last)]
+    )
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
+    text = {"vocab_size": len(pieces), "max_position_embeddings": 16, "num_hidden_layers": 1, "pad_token_id": 0}
+    text.update(bos_token_id=first, eos_token_id=last)
+    config = CLIPSegConfig(
+        text_config={**shape, **text},
+        vision_config={**shape, "num_hidden_layers": 3, "image_size": 64, "patch_size": 16},
+        projection_dim=32,
+        extract_layers=[0, 1, 2],
+        reduce_dim=16,
+        decoder_num_attention_heads=4,
+        decoder_intermediate_size=32,
+    )
+    torch.manual_seed(0)
+    network = CLIPSegForImageSegmentation(config)
+    scaled_init(network)
+    network.save_pretrained(path)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>", unk_token="<unk>").save_pretrained(path)
+    return str(path)
+
+
+def queries(image: np.ndarray, texts: List[str]) -> ImageQueries:
+    return ImageQueries(image, texts)
+
+
+def test_masks_are_those_of_transformers_and_a_picture_is_encoded_once(folder, picture):
+    segmenter = make_clipseg(folder, device="cpu", text_batch=2)
+    network, tools = segmenter.ready
+    encoded: List[int] = []
+    handle = network.clip.vision_model.register_forward_hook(lambda *args: encoded.append(1))
+    [found, nothing] = segmenter([queries(picture, TEXTS), queries(picture, [])])
+    handle.remove()
+    assert nothing == [] and encoded == [1]
+    small = np.asarray(Image.fromarray(picture).resize((64, 64), Image.Resampling.BILINEAR), dtype="float32") / 255
+    pixels = torch.from_numpy(((small - MEAN) / STD).astype("float32").transpose(2, 0, 1).copy())
+    ids, mask = tools.tokens(TEXTS)
+    with torch.inference_mode():
+        logits = network(input_ids=ids, attention_mask=mask, pixel_values=pixels.expand(3, -1, -1, -1)).logits
+    wanted = F.interpolate(logits[:, None], (48, 64), mode="bilinear", align_corners=False).sigmoid()[:, 0].numpy()
+    assert len({int(found[n][0].sum()) for n in range(3)}) > 1, "random weights should answer differently to different texts"
+    for (ours, score), shares in zip(found, wanted):
+        assert ours.shape == (48, 64) and ours.dtype == bool
+        assert (ours != (shares >= 0.5)).mean() < 0.001
+        assert score == pytest.approx(float(shares[shares >= 0.5].mean() if (shares >= 0.5).any() else shares.max()), abs=1e-3)
+
+
+def test_answers_do_not_depend_on_the_batch(folder, picture):
+    segmenter = make_clipseg(folder, device="cpu")
+    [together] = segmenter([queries(picture, TEXTS)])
+    for text, (mask, score) in zip(TEXTS, together):
+        [[(alone, own)]] = segmenter([queries(picture, [text])])
+        assert (alone != mask).mean() < 0.001 and own == pytest.approx(score, abs=1e-4)
+
+
+@pytest.mark.parametrize("shape", ODD_PICTURES)
+def test_odd_pictures_and_texts(folder, shape):
+    image = np.random.default_rng(0).integers(0, 255, (*shape, 3)).astype("uint8")
+    [found] = make_clipseg(folder, device="cpu")([queries(image, ODD_TEXTS)])
+    assert len(found) == len(ODD_TEXTS)
+    assert all(mask.shape == shape and 0 <= score <= 1 for mask, score in found)
+
+
+def test_weights_of_other_kinds_and_damaged_ones_are_told(folder, tmp_path, picture):
+    from tiny_networks import tiny_owlv2
+
+    with pytest.raises(RivegaError, match="CLIPSeg network"):
+        make_clipseg(tiny_owlv2(tmp_path), device="cpu")([queries(picture, TEXTS)])
+    with pytest.raises(RivegaError, match="threshold"):
+        make_clipseg(folder, threshold=1.0)
+    segmenter = make_clipseg(folder, device="cpu")
+    with torch.no_grad():
+        segmenter.ready[0].decoder.film_add.bias.fill_(float("nan"))
+    with pytest.raises(RivegaError, match="CLIPSeg computed values that are not finite"):
+        segmenter([queries(picture, TEXTS)])
+
+
+def post(image: Any, judged=(None, None, None)) -> Doc:
+    doc = spacy.blank("rivega").make_doc("Ada met Lea there")
+    doc.ents = [Span(doc, i, i + 1, label="PER") for i in (0, 2, 3)]
+    for ent, value in zip(doc.ents, judged):
+        ent._.groundable = value
+    doc._.image = image
+    return doc
+
+
+def block(query: ImageQueries) -> List[Any]:
+    """For each expression a block one pixel further right; nothing for the last."""
+    masks = []
+    for n in range(len(query.expressions)):
+        mask = np.zeros(query.image.shape[:2], dtype=bool)
+        mask[5:9, n : n + 3] = n < 2
+        masks.append((mask, 0.9 - 0.1 * n))
+    return masks
+
+
+def component(answer, **options) -> TextSegmenter:
+    return TextSegmenter(spacy.blank("rivega").vocab, lambda batch: [answer(query) for query in batch], **options)
+
+
+def test_masks_boxes_and_scores_are_written(picture):
+    doc = component(block)(post(picture))
+    assert doc._.rivega_errors == []
+    assert [ent._.mask is not None for ent in doc.ents] == [True, True, False]
+    assert doc.ents[1]._.mask.sum() == 12 and doc.ents[1]._.mask[5:9, 1:4].all()
+    assert [ent._.boxes for ent in doc.ents] == [[[0, 5, 3, 9]], [[1, 5, 4, 9]], []]
+    assert [ent._.mask_score for ent in doc.ents] == [pytest.approx(0.9), pytest.approx(0.8), pytest.approx(0.7)]
+
+
+def test_what_is_not_shown_is_not_asked_about_and_boxes_of_others_stay(picture):
+    seen: List[List[str]] = []
+    doc = post(picture, (True, False, None))
+    doc.ents[0]._.boxes = [[1, 2, 30, 40]]
+    doc.ents[1]._.mask_rle = {"size": [48, 64], "counts": "0"}
+    doc = component(lambda q: seen.append(q.expressions) or block(q))(doc)
+    assert seen == [["Ada (PER)", "there (PER)"]]
+    assert doc.ents[0]._.boxes == [[1, 2, 30, 40]] and doc.ents[0]._.mask is not None
+    assert doc.ents[1]._.mask is None and doc.ents[2]._.box == [1, 5, 4, 9]
+    alone = component(block, segment_unjudged=False, boxes=False)(post(picture, (True, False, None)))
+    assert [ent._.mask is not None for ent in alone.ents] == [True, False, False] and alone.ents[0]._.boxes == []
+
+
+def test_a_post_that_fails_does_not_take_the_others_along(picture, tmp_path):
+    def answer(query):
+        if query.expressions[0].startswith("Bad"):
+            return block(query)[:1]
+        if query.expressions[0].startswith("Big"):
+            return [(np.ones((3, 3), dtype=bool), 1.0)] * 3
+        return block(query)
+
+    docs = [post(picture), post(picture), post(picture), post(tmp_path / "none.png")]
+    for doc, name in zip(docs[1:3], ("Bad", "Big")):
+        doc.ents = [Span(doc, i, i + 1, label="PER") for i in (0, 2, 3)]
+        doc.ents[0]._.expansion = None
+        doc.user_data["name"] = name
+    words = [["Ada", "met", "Lea", "there"], ["Bad", "met", "Lea", "there"], ["Big", "met", "Lea", "there"]]
+    docs[1:3] = [_with_words(picture, row) for row in words[1:]]
+    done = list(component(answer).pipe(iter(docs)))
+    assert done[0].ents[0]._.mask is not None and done[0]._.rivega_errors == []
+    assert "1 masks for 3 expressions" in done[1]._.rivega_errors[0]["message"]
+    assert "(3, 3) for a picture of (48, 64)" in done[2]._.rivega_errors[0]["message"]
+    assert "does not exist" in done[3]._.rivega_errors[0]["message"]
+
+
+def _with_words(image: Any, words: List[str]) -> Doc:
+    doc = Doc(spacy.blank("rivega").vocab, words=words)
+    doc.ents = [Span(doc, i, i + 1, label="PER") for i in (0, 2, 3)]
+    doc._.image = image
+    return doc
+
+
+def test_in_a_pipeline_from_a_config_saved_and_loaded(folder, picture, tmp_path):
+    nlp = spacy.blank("rivega")
+    model = {"@misc": "rivega.CLIPSeg.v1", "path": folder, "device": "cpu"}
+    nlp.add_pipe("rivega_text_segmenter", config={"model": model, "expression": "name"})
+    nlp.initialize()
+    nlp.to_disk(tmp_path)
+    nlp = spacy.load(tmp_path)
+    pipe = nlp.get_pipe("rivega_text_segmenter")
+    assert pipe.expression == "name" and not pipe.is_trainable
+    doc = pipe(post(picture))
+    [expected] = make_clipseg(folder, device="cpu")([queries(picture, ["Ada (PER)", "Lea (PER)", "there (PER)"])])
+    for ent, (mask, score) in zip(doc.ents, expected):
+        assert ent._.mask_score == pytest.approx(score, abs=1e-5)
+        assert np.array_equal(ent._.mask, mask) if mask.any() else ent._.mask is None
+
+
+def test_box_of_a_mask():
+    mask = np.zeros((6, 8), dtype=bool)
+    mask[2, 3] = mask[4, 6] = True
+    assert mask_box(mask) == [3.0, 2.0, 7.0, 5.0]
