@@ -1,6 +1,6 @@
 """`rivega.ALBEFEntailment.v1`: does the picture show the entity, asked of ALBEF."""
 from functools import partial
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import torch
@@ -20,8 +20,18 @@ from ..networks.albef.model import (
 )
 from ..networks.albef.text import WordPieces, read_vocab
 from ..networks.albef.weights import albef_from_file
-from ..networks.backend import BackendShim, Loaded, backend_model, generator, published_form, questions, set_dropout
-from ..networks.pretrained import finite_or_raise
+from ..networks.backend import (
+    BackendShim,
+    Loaded,
+    Tokenized,
+    answers,
+    backend_model,
+    flat_texts,
+    generator,
+    judged,
+    published_form,
+    set_dropout,
+)
 from ..queries import ImageQueries, QueryTarget
 
 NAME = "ALBEF"
@@ -69,9 +79,9 @@ def albef_entailment(
     RETURNS (Model[List[ImageQueries], List[Floats1d]]): A probability of "the picture shows it" for every expression.
     """
 
-    def load() -> Loaded:
-        if path is not None:
-            module = albef_from_file(path, image_size=image_size, vision_heads=vision_heads, text_heads=text_heads)
+    def load(weights: Optional[str] = path) -> Loaded:
+        if weights is not None:
+            module = albef_from_file(weights, image_size=image_size, vision_heads=vision_heads, text_heads=text_heads)
         else:
             module = Albef(AlbefConfig(**network))
         config = {
@@ -86,6 +96,7 @@ def albef_entailment(
         name=NAME,
         build=_build,
         load=None if path is None and network is None else load,
+        load_from=load,
         tools=_pieces,
         frozen=freeze or (),
         prepare=lambda module: module.set_gradient_checkpointing(gradient_checkpointing),
@@ -112,30 +123,32 @@ def _pieces(config: Dict[str, Any]) -> WordPieces:
 def _predict(
     shim: BackendShim, batch: List[ImageQueries], *, three_way: bool, batch_size: int, bf16: bool
 ) -> List[np.ndarray]:
-    found = [np.zeros((0,), dtype="float32") for _ in batch]
-    pieces, size = shim.tools, shim.ready().config.image_size
-    for group in questions(batch, batch_size):
-        pixels = np.stack([preprocess(batch[n].image, size) for n in group])
-        ids, mask, owner = _texts(pieces, [batch[n].expressions for n in group])
-        with shim.inference(bf16=bf16) as network:
-            image = network.encode_image(torch.from_numpy(pixels).to(shim.device))
-            parts = []
-            # One picture may be asked about more expressions than fit into a pass.
-            for start in range(0, len(owner), batch_size):
-                rows = slice(start, start + batch_size)
-                logits = network.classify(image[owner[rows]], ids[rows].to(shim.device), mask[rows].to(shim.device))
-                parts.append(entailment_probability(logits, three_way=three_way))
-            scores = torch.cat(parts).float().cpu().numpy()
-        finite_or_raise(scores, name=NAME)
-        for place, n in enumerate(group):
-            found[n] = scores[(owner == place).numpy()]
-    return found
+    return answers(
+        shim,
+        batch,
+        nothing=np.zeros((0,), dtype="float32"),
+        tokens=partial(_tokens, shim.tools),
+        look=partial(_look, device=shim.device),
+        read=partial(_read, three_way=three_way),
+        batch_size=batch_size,
+        bf16=bf16,
+    )
 
 
-def _texts(pieces: WordPieces, expressions: List[List[str]]) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    owner = torch.tensor([place for place, texts in enumerate(expressions) for _ in texts], dtype=torch.long)
-    ids, mask = pieces([published_form(text) for texts in expressions for text in texts])
-    return torch.from_numpy(ids), torch.from_numpy(mask), owner
+def _tokens(pieces: WordPieces, expressions: List[str]) -> Tokenized:
+    ids, mask = pieces([published_form(text) for text in expressions])
+    return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def _look(network: Albef, images: List[np.ndarray], *, device: torch.device) -> torch.Tensor:
+    pixels = np.stack([preprocess(image, network.config.image_size) for image in images])
+    return network.encode_image(torch.from_numpy(pixels).to(device))
+
+
+def _read(
+    network: Albef, image: torch.Tensor, owner: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, *, three_way: bool
+) -> torch.Tensor:
+    return entailment_probability(network.classify(image[owner], ids, mask), three_way=three_way)
 
 
 class AlbefTrainer:
@@ -162,19 +175,16 @@ class AlbefTrainer:
         shim: BackendShim = model.shims[0]
         network = shim.ready()
         self._rng = self._rng or generator()
-        asked = [
-            (queries, [(text, t) for text, t in zip(queries.expressions, row) if t.groundable is not None])
-            for queries, row in zip(batch, targets)
-        ]
-        asked = [(queries, rows) for queries, rows in asked if rows]
-        if not asked:
+        pictures, expressions, shown = judged(batch, targets)
+        if not shown:
             return {"entailment": 0.0}
         size = network.config.image_size
         pixels = np.stack(
-            [augment(q.image, size, self._rng) if self.augmentation else preprocess(q.image, size) for q, _ in asked]
+            [augment(image, size, self._rng) if self.augmentation else preprocess(image, size) for image in pictures]
         )
-        ids, mask, owner = _texts(shim.tools, [[text for text, _ in rows] for _, rows in asked])
-        labels = [ENTAILMENT if target.groundable else CONTRADICTION for _, rows in asked for _, target in rows]
+        texts, owner = flat_texts(expressions)
+        ids, mask = _tokens(shim.tools, texts)
+        labels = [ENTAILMENT if answer else CONTRADICTION for answer in shown]
         tensors = [torch.from_numpy(pixels), ids, mask, owner, torch.tensor(labels)]
         pixels, ids, mask, owner, labels = (tensor.to(shim.device) for tensor in tensors)
         network.train()

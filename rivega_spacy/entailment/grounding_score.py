@@ -1,4 +1,5 @@
 """`rivega.GroundingScore.v1`: a detector's score as entailment: what is found with confidence is shown."""
+from functools import partial
 from typing import Any, Callable, List, Tuple
 
 import numpy as np
@@ -16,13 +17,19 @@ def grounding_score(grounder: Model[List[ImageQueries], List[Floats2d]]) -> Mode
     grounder (Model[List[ImageQueries], List[Floats2d]]): For example `rivega.GroundingDINO.v1` or `rivega.OWLv2.v1`.
     RETURNS (Model[List[ImageQueries], List[Floats1d]]): The score of each expression's best box. It is not trained here.
     """
-    return Model("grounding_score", _forward, init=_init, layers=[grounder])
+    load = grounder.attrs.get("load")
+    attrs = {} if load is None else {"load": partial(_load, load=load)}
+    return Model("grounding_score", _forward, init=_init, layers=[grounder], attrs=attrs)
 
 
 def _forward(model: Model, batch: List[ImageQueries], is_train: bool) -> Tuple[List[np.ndarray], Callable]:
     rows = model.layers[0].predict(batch)
     found = [model.ops.asarray(np.asarray(row).reshape(-1, 5)[:, 4], dtype="f") for row in rows]
     return found, lambda gradients: []
+
+
+def _load(model: Model, weights: str, *, load: Callable[[Model, str], None]) -> None:
+    load(model.layers[0], weights)
 
 
 def _init(model: Model, X: Any = None, Y: Any = None) -> None:

@@ -1,6 +1,6 @@
 """`rivega.ITMEntailment.v1`: does the picture show the entity, asked of BLIP's or BLIP-2's image-text matching."""
 from functools import partial
-from typing import Any, Dict, List, Optional
+from typing import Dict, List, Optional
 
 import numpy as np
 import torch
@@ -9,9 +9,8 @@ from thinc.api import Model
 from thinc.types import Floats1d
 from torch import nn
 
-from ..networks.backend import BackendShim, Loaded, backend_model, questions, set_dropout
-from ..networks.hub import Kinds, Tools, build_hub, flat_texts, hub_tools, load_hub
-from ..networks.pretrained import finite_or_raise
+from ..networks.backend import BackendShim, answers, backend_model, flat_texts, judged, set_dropout
+from ..networks.hub import Kinds, hub_shim
 from ..queries import ImageQueries, QueryTarget
 
 NAME = "image-text matching"
@@ -43,18 +42,9 @@ def itm_entailment(
     half_on_disk (bool): Save in half precision.
     RETURNS (Model[List[ImageQueries], List[Floats1d]]): The probability of a match for every expression.
     """
-
-    def load() -> Loaded:
-        return load_hub(path, KINDS, what="image-text matching network", max_tokens=max_tokens)
-
-    shim = BackendShim(
-        name=NAME,
-        build=partial(build_hub, kinds=KINDS),
-        load=None if path is None else load,
-        tools=hub_tools,
-        frozen=freeze or (),
-        prepare=partial(_prepare, gradient_checkpointing=gradient_checkpointing),
-        half_on_disk=half_on_disk,
+    prepare = partial(_prepare, gradient_checkpointing=gradient_checkpointing)
+    shim = hub_shim(
+        path, KINDS, name=NAME, max_tokens=max_tokens, freeze=freeze, prepare=prepare, half_on_disk=half_on_disk
     )
     predict = partial(_predict, batch_size=batch_size, bf16=bf16)
     return backend_model("itm_entailment", shim, predict, train_step=partial(_train_step, bf16=bf16))
@@ -96,30 +86,27 @@ def _prepare(network: nn.Module, *, gradient_checkpointing: bool) -> None:
         network.gradient_checkpointing_enable({"use_reentrant": False})
 
 
-def _pixels(network: nn.Module, tools: Tools, images: List[np.ndarray], device: torch.device) -> torch.Tensor:
+def _look(network: nn.Module, images: List[np.ndarray], *, shim: BackendShim) -> torch.Tensor:
     size = network.config.vision_config.image_size
-    return torch.from_numpy(np.stack([tools.pictures.resized(image, size, size) for image in images])).to(device)
+    pixels = np.stack([shim.tools.pictures.resized(image, size, size) for image in images])
+    return network.vision_model(pixel_values=torch.from_numpy(pixels).to(shim.device))[0]
 
 
 def _predict(shim: BackendShim, batch: List[ImageQueries], *, batch_size: int, bf16: bool) -> List[np.ndarray]:
-    found = [np.zeros((0,), dtype="float32") for _ in batch]
-    tools = shim.tools
-    for group in questions(batch, batch_size):
-        texts, owner = flat_texts([batch[n].expressions for n in group])
-        ids, mask = tools.tokens(texts)
-        with shim.inference(bf16=bf16) as network:
-            pixels = _pixels(network, tools, [batch[n].image for n in group], shim.device)
-            image = network.vision_model(pixel_values=pixels)[0]
-            parts = []
-            # One picture may be asked about more expressions than fit into a pass.
-            for start in range(0, len(owner), batch_size):
-                rows = slice(start, start + batch_size)
-                logits = matching_logits(network, image[owner[rows]], ids[rows].to(shim.device), mask[rows].to(shim.device))
-                parts.append(logits.softmax(-1)[:, 1])
-            scores = finite_or_raise(torch.cat(parts).cpu().numpy(), name=NAME)
-        for place, n in enumerate(group):
-            found[n] = scores[(owner == place).numpy()]
-    return found
+    return answers(
+        shim,
+        batch,
+        nothing=np.zeros((0,), dtype="float32"),
+        tokens=shim.tools.tokens,
+        look=partial(_look, shim=shim),
+        read=_read,
+        batch_size=batch_size,
+        bf16=bf16,
+    )
+
+
+def _read(network: nn.Module, image: torch.Tensor, owner: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return matching_logits(network, image[owner], ids, mask).softmax(-1)[:, 1]
 
 
 def _train_step(
@@ -128,20 +115,16 @@ def _train_step(
     """Cross entropy of match and no match; see `rivega_spacy.queries`."""
     shim: BackendShim = model.shims[0]
     network = shim.ready()
-    asked: List[Any] = []
-    for queries, row in zip(batch, targets):
-        known = [(text, target.groundable) for text, target in zip(queries.expressions, row) if target.groundable is not None]
-        if known:
-            asked.append((queries, known))
-    if not asked:
+    pictures, expressions, shown = judged(batch, targets)
+    if not shown:
         return {"entailment": 0.0}
-    texts, owner = flat_texts([[text for text, _ in known] for _, known in asked])
+    texts, owner = flat_texts(expressions)
     ids, mask = shim.tools.tokens(texts)
-    labels = torch.tensor([int(shown) for _, known in asked for _, shown in known])
+    labels = torch.tensor(shown).long()
     network.train()
     set_dropout(network, dropout)
     with shim.autocast(bf16):
-        image = network.vision_model(pixel_values=_pixels(network, shim.tools, [q.image for q, _ in asked], shim.device))[0]
+        image = _look(network, pictures, shim=shim)
         logits = matching_logits(network, image[owner.to(shim.device)], ids.to(shim.device), mask.to(shim.device))
     loss = F.cross_entropy(logits, labels.to(shim.device))
     loss.backward()

@@ -11,9 +11,9 @@ from thinc.types import Floats2d
 from torch import nn
 
 from ..boxes import clip_boxes
-from ..networks.backend import BackendShim, Loaded, backend_model, set_dropout
+from ..networks.backend import BackendShim, backend_model, set_dropout
 from ..networks.detection import corners, fitted_size, largest_boxes, one_box_loss
-from ..networks.hub import Kinds, Tools, build_hub, hub_tools, load_hub
+from ..networks.hub import Kinds, Tools, hub_shim
 from ..networks.pretrained import finite_or_raise
 from ..queries import ImageQueries, QueryTarget
 
@@ -59,16 +59,12 @@ def grounding_dino(
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): The likeliest box of every expression: n x 5, XYXY in pixels and its
         score, which `rivega.GroundingScore.v1` can use as entailment.
     """
-
-    def load() -> Loaded:
-        return load_hub(path, KINDS, what="Grounding DINO network", max_tokens=max_tokens)
-
-    shim = BackendShim(
+    shim = hub_shim(
+        path,
+        KINDS,
         name=NAME,
-        build=partial(build_hub, kinds=KINDS),
-        load=None if path is None else load,
-        tools=hub_tools,
-        frozen=freeze or (),
+        max_tokens=max_tokens,
+        freeze=freeze,
         prepare=partial(_prepare, gradient_checkpointing=gradient_checkpointing),
         half_on_disk=half_on_disk,
         lr_scale=partial(_rate, backbone=backbone_rate),

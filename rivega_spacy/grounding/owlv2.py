@@ -10,10 +10,9 @@ from thinc.types import Floats2d
 from torch import nn
 
 from ..boxes import clip_boxes
-from ..networks.backend import BackendShim, Loaded, backend_model, questions, set_dropout
+from ..networks.backend import BackendShim, answers, backend_model, flat_texts, set_dropout
 from ..networks.detection import corners, largest_boxes, one_box_loss
-from ..networks.hub import Kinds, Tools, build_hub, flat_texts, hub_tools, load_hub
-from ..networks.pretrained import finite_or_raise
+from ..networks.hub import Kinds, Tools, hub_shim
 from ..queries import ImageQueries, QueryTarget
 
 NAME = "OWLv2"
@@ -45,18 +44,9 @@ def owlv2_grounder(
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): The likeliest box of every expression: n x 5, XYXY in pixels and its
         score, which `rivega.GroundingScore.v1` can use as entailment.
     """
-
-    def load() -> Loaded:
-        return load_hub(path, KINDS, what="OWLv2 network", max_tokens=max_tokens)
-
-    shim = BackendShim(
-        name=NAME,
-        build=partial(build_hub, kinds=KINDS),
-        load=None if path is None else load,
-        tools=hub_tools,
-        frozen=freeze or (),
-        prepare=partial(_prepare, gradient_checkpointing=gradient_checkpointing),
-        half_on_disk=half_on_disk,
+    prepare = partial(_prepare, gradient_checkpointing=gradient_checkpointing)
+    shim = hub_shim(
+        path, KINDS, name=NAME, max_tokens=max_tokens, freeze=freeze, prepare=prepare, half_on_disk=half_on_disk
     )
     predict = partial(_predict, batch_size=batch_size, bf16=bf16)
     return backend_model("owlv2", shim, predict, train_step=partial(_train_step, bf16=bf16))
@@ -112,34 +102,36 @@ def match(network: nn.Module, features: torch.Tensor, ids: torch.Tensor, mask: t
 
 
 def _predict(shim: BackendShim, batch: List[ImageQueries], *, batch_size: int, bf16: bool) -> List[np.ndarray]:
-    found = [np.zeros((0, 5), dtype="float32") for _ in batch]
-    tools = shim.tools
-    for group in questions(batch, batch_size):
-        texts, owner = flat_texts([batch[n].expressions for n in group])
-        ids, mask = tools.tokens(texts)
-        with shim.inference(bf16=bf16) as network:
-            pixels = _pixels(network, tools, [batch[n].image for n in group], shim.device)
-            features, boxes = look(network, pixels)
-            parts = []
-            # One picture may be asked about more expressions than fit into a pass.
-            for start in range(0, len(owner), batch_size):
-                rows = slice(start, start + batch_size)
-                mine = owner[rows].to(shim.device)
-                logits = match(network, features[mine], ids[rows].to(shim.device), mask[rows].to(shim.device))
-                scores, best = logits[..., 0].float().sigmoid().max(dim=1)
-                parts.append(torch.cat([corners(boxes[mine, best].float()), scores[:, None]], dim=1))
-            values = finite_or_raise(torch.cat(parts).cpu().numpy(), name=NAME)
-        for place, n in enumerate(group):
-            rows = values[(owner == place).numpy()]
-            height, width = batch[n].image.shape[:2]
-            boxes_found = clip_boxes(rows[:, :4] * max(height, width), height, width)
-            found[n] = np.concatenate([boxes_found, rows[:, 4:]], axis=1)
+    found = answers(
+        shim,
+        batch,
+        nothing=np.zeros((0, 5), dtype="float32"),
+        tokens=shim.tools.tokens,
+        look=partial(_look, shim=shim),
+        read=_read,
+        batch_size=batch_size,
+        bf16=bf16,
+    )
+    for n, queries in enumerate(batch):
+        height, width = queries.image.shape[:2]
+        boxes = clip_boxes(found[n][:, :4] * max(height, width), height, width)
+        found[n] = np.concatenate([boxes, found[n][:, 4:]], axis=1)
     return found
 
 
-def _pixels(network: nn.Module, tools: Tools, images: List[np.ndarray], device: torch.device) -> torch.Tensor:
+def _look(network: nn.Module, images: List[np.ndarray], *, shim: BackendShim) -> Tuple[torch.Tensor, torch.Tensor]:
     size = network.config.vision_config.image_size
-    return torch.from_numpy(np.stack([preprocess(tools, image, size) for image in images])).to(device)
+    pixels = np.stack([preprocess(shim.tools, image, size) for image in images])
+    return look(network, torch.from_numpy(pixels).to(shim.device))
+
+
+def _read(
+    network: nn.Module, seen: Tuple[torch.Tensor, torch.Tensor], owner: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """The likeliest place of each expression: n x 5, corners as shares of the square and the score."""
+    features, boxes = seen
+    scores, best = match(network, features[owner], ids, mask)[..., 0].float().sigmoid().max(dim=1)
+    return torch.cat([corners(boxes[owner, best].float()), scores[:, None]], dim=1)
 
 
 def _train_step(
@@ -162,8 +154,7 @@ def _train_step(
     set_dropout(network, dropout)
     owner = owner.to(shim.device)
     with shim.autocast(bf16):
-        pixels = _pixels(network, shim.tools, [queries.image for queries, _, _ in found], shim.device)
-        features, boxes = look(network, pixels)
+        features, boxes = _look(network, [queries.image for queries, _, _ in found], shim=shim)
         logits = match(network, features[owner], ids.to(shim.device), mask.to(shim.device))
     phrase = torch.ones(len(owner), 1, dtype=torch.bool, device=shim.device)
     wanted = torch.from_numpy(np.concatenate(gold)).to(shim.device)

@@ -72,12 +72,12 @@ def seqtr_grounder(
     """
     settings = {"max_side": max_side, "max_words": max_words}
 
-    def load() -> Loaded:
+    def load(weights: Optional[str] = path) -> Loaded:
         vocabulary = None if words is None else read_vocabulary(words)
-        if path is not None:
-            module = seqtr_from_file(path, ema=ema, heads=heads, **settings)
+        if weights is not None:
+            module = seqtr_from_file(weights, ema=ema, heads=heads, **settings)
             if vocabulary is None:
-                warn_once(_WARNED, Errors.E740.format(path=path))
+                warn_once(_WARNED, Errors.E740.format(path=weights))
             if vocabulary is None or len(vocabulary) != module.config.vocab_size:
                 vocabulary = vocabulary or Vocabulary(SPECIALS)
                 set_words(module, word_vectors(vocabulary.words, module.config.word_width, vectors=_vectors(vectors)))
@@ -93,6 +93,7 @@ def seqtr_grounder(
         name=NAME,
         build=_build,
         load=None if path is None and network is None and darknet is None else load,
+        load_from=load,
         tools=_vocabulary,
         frozen=freeze or (),
         prepare=lambda module: module.set_gradient_checkpointing(gradient_checkpointing),

@@ -1,6 +1,7 @@
 """What entailment and grounding networks from elsewhere share: weights that load when first needed, batches, training state."""
 import re
 import warnings
+from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -9,8 +10,8 @@ from thinc.api import Model
 from torch import nn
 
 from ..errors import Errors, RivegaError
-from ..queries import ImageQueries
-from .pretrained import freeze
+from ..queries import ImageQueries, QueryTarget
+from .pretrained import finite_or_raise, freeze
 from .shim import TorchShim, torch_model
 
 # Makes a network and what is saved beside its weights: (module, config).
@@ -24,6 +25,7 @@ class BackendShim(TorchShim):
     build (Callable[[dict], Module]): Makes the network from the saved config.
     load (Optional[Callable[[], Loaded]]): Makes it from its source; called when the network is first needed and no saved
         pipeline has filled it.
+    load_from (Optional[Callable[[str], Loaded]]): Makes it from another file or folder, which `[initialize]` names.
     tools (Callable[[dict], Any]): Makes what the network needs besides weights (tokenizer, picture preparation) from the config.
     frozen (Sequence[str]): Parameters whose names begin so are not trained.
     prepare (Optional[Callable[[Module], None]]): Called once on every network put in place.
@@ -37,6 +39,7 @@ class BackendShim(TorchShim):
         name: str,
         build: Callable[[Dict[str, Any]], nn.Module],
         load: Optional[Callable[[], Loaded]],
+        load_from: Optional[Callable[[str], Loaded]] = None,
         tools: Callable[[Dict[str, Any]], Any],
         frozen: Sequence[str] = (),
         prepare: Optional[Callable[[nn.Module], None]] = None,
@@ -47,6 +50,7 @@ class BackendShim(TorchShim):
     ) -> None:
         super().__init__(None, name=name, build=build, half_on_disk=half_on_disk, lr_scale=lr_scale, ema_decay=ema_decay)
         self._load = load
+        self.load_from = load_from
         self._make_tools = tools
         self._tools: Any = None
         self._frozen = tuple(frozen)
@@ -68,6 +72,16 @@ class BackendShim(TorchShim):
                 raise RivegaError(Errors.E736.format(name=self.name))
             self.set_module(*self._load())
         return self._model
+
+    def begin_with(self, weights: str) -> None:
+        """Take other weights than those the architecture was made with, at once, so that what is wrong with them is said now.
+
+        weights (str): File or folder of published weights.
+        """
+        if self.load_from is None:
+            raise RivegaError(Errors.E207.format(component=self.name, model=self.name, weights=weights))
+        self._load = partial(self.load_from, weights)
+        self.set_module(*self._load())
 
     def set_module(self, module: nn.Module, config: Optional[Dict[str, Any]] = None) -> None:
         super().set_module(module, config)
@@ -120,8 +134,80 @@ def backend_model(
     def init(model: Model, X: Any = None, Y: Any = None) -> None:
         model.shims[0].ready()
 
-    attrs = {} if train_step is None else {"train_step": train_step}
+    attrs: Dict[str, Any] = {} if train_step is None else {"train_step": train_step}
+    if shim.load_from is not None:
+        attrs["load"] = _begin_with
     return torch_model(name, shim, forward, attrs=attrs, init=init)
+
+
+def _begin_with(model: Model, weights: str) -> None:
+    model.shims[0].begin_with(weights)
+
+
+# Indices and mask of texts, n x t each.
+Tokenized = Tuple[torch.Tensor, torch.Tensor]
+
+
+def answers(
+    shim: BackendShim,
+    batch: List[ImageQueries],
+    *,
+    nothing: np.ndarray,
+    tokens: Callable[[List[str]], Tokenized],
+    look: Callable[[nn.Module, List[np.ndarray]], Any],
+    read: Callable[[nn.Module, Any, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
+    batch_size: int,
+    bf16: bool,
+) -> List[np.ndarray]:
+    """Ask a network that encodes pictures apart from texts: each picture once, then all expressions in passes across pictures.
+
+    nothing (ndarray): The answers about a picture that nothing is asked about: of length 0.
+    tokens (Callable): (expressions) -> their indices and mask.
+    look (Callable): (network, pictures) -> what was seen in them.
+    read (Callable): (network, seen, picture of each expression, indices, mask) -> one row for each expression.
+    batch_size (int): Expressions in one pass. bf16 (bool): Compute in bfloat16.
+    RETURNS (List[ndarray]): One array for each picture, a row an expression, float32.
+    RAISES (RivegaError): E735 where the network computes what is no number.
+    """
+    found = [nothing for _ in batch]
+    for group in questions(batch, batch_size):
+        texts, owner = flat_texts([batch[n].expressions for n in group])
+        ids, mask = tokens(texts)
+        with shim.inference(bf16=bf16) as network:
+            seen = look(network, [batch[n].image for n in group])
+            parts = []
+            # One picture may be asked about more expressions than fit into a pass.
+            for start in range(0, len(owner), batch_size):
+                rows = slice(start, start + batch_size)
+                parts.append(read(network, seen, *(value[rows].to(shim.device) for value in (owner, ids, mask))))
+            values = finite_or_raise(torch.cat(parts).float().cpu().numpy(), name=shim.name)
+        for place, n in enumerate(group):
+            found[n] = values[(owner == place).numpy()]
+    return found
+
+
+def flat_texts(expressions: List[List[str]]) -> Tuple[List[str], torch.Tensor]:
+    """All expressions in one list, and for each the place of its picture."""
+    texts = [text for row in expressions for text in row]
+    owner = torch.tensor([place for place, row in enumerate(expressions) for _ in row], dtype=torch.long)
+    return texts, owner
+
+
+def judged(
+    batch: Sequence[ImageQueries], targets: Sequence[Sequence[QueryTarget]]
+) -> Tuple[List[np.ndarray], List[List[str]], List[bool]]:
+    """What entailment learns from: expressions of which somebody said whether the picture shows them.
+
+    RETURNS (Tuple[List[ndarray], List[List[str]], List[bool]]): Pictures, the expressions of each, and the answers of them all.
+    """
+    pictures, expressions, shown = [], [], []
+    for queries, row in zip(batch, targets):
+        known = [(text, target.groundable) for text, target in zip(queries.expressions, row) if target.groundable is not None]
+        if known:
+            pictures.append(queries.image)
+            expressions.append([text for text, _ in known])
+            shown += [bool(answer) for _, answer in known]
+    return pictures, expressions, shown
 
 
 def questions(batch: Sequence[ImageQueries], size: int) -> Iterator[List[int]]:

@@ -2,8 +2,9 @@
 import copy
 import importlib
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -11,11 +12,45 @@ from PIL import Image
 from torch import nn
 
 from ..errors import Errors, RivegaError
-from .backend import Loaded
+from .backend import BackendShim, Loaded
 from .pretrained import check_finite, listing
 
 # `model_type` of config.json -> (module of transformers, config class, model class)
 Kinds = Dict[str, Tuple[str, str, str]]
+
+
+def hub_shim(
+    path: Optional[str],
+    kinds: Kinds,
+    *,
+    name: str,
+    max_tokens: int,
+    freeze: Optional[Sequence[str]],
+    prepare: Callable[[nn.Module], None],
+    half_on_disk: bool,
+    lr_scale: Optional[Callable[[str], float]] = None,
+) -> BackendShim:
+    """The shim of a network of the transformers library.
+
+    path (Optional[str]): Where its weights are; None for a saved pipeline, or where `[initialize]` names them.
+    kinds (Kinds), max_tokens (int): See `load_hub`. name (str): How errors call the network.
+    freeze, prepare, half_on_disk, lr_scale: See BackendShim.
+    """
+
+    def load(weights: Optional[str] = path) -> Loaded:
+        return load_hub(str(weights), kinds, what=f"{name} network", max_tokens=max_tokens)
+
+    return BackendShim(
+        name=name,
+        build=partial(build_hub, kinds=kinds),
+        load=None if path is None else load,
+        load_from=load,
+        tools=hub_tools,
+        frozen=freeze or (),
+        prepare=prepare,
+        half_on_disk=half_on_disk,
+        lr_scale=lr_scale,
+    )
 
 
 def load_hub(path: str, kinds: Kinds, *, what: str, max_tokens: int) -> Loaded:
@@ -140,13 +175,6 @@ class Tools(NamedTuple):
 def hub_tools(saved: Dict[str, Any]) -> Tools:
     """Tokenizer and picture preparation from what `load_hub` saved."""
     return Tools(Tokens(saved), Pictures.of(saved))
-
-
-def flat_texts(expressions: List[List[str]]) -> Tuple[List[str], torch.Tensor]:
-    """All expressions in one list, and for each the place of its picture."""
-    texts = [text for row in expressions for text in row]
-    owner = torch.tensor([place for place, row in enumerate(expressions) for _ in row], dtype=torch.long)
-    return texts, owner
 
 
 def _normalisation(path: str) -> Tuple[List[float], List[float]]:
