@@ -148,7 +148,7 @@ def _look(network: Albef, images: List[np.ndarray], *, device: torch.device) -> 
 def _read(
     network: Albef, image: torch.Tensor, owner: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, *, three_way: bool
 ) -> torch.Tensor:
-    return entailment_probability(network.classify(image[owner], ids, mask), three_way=three_way)
+    return entailment_probability(network.classify(image, ids, mask, owner), three_way=three_way)
 
 
 class AlbefTrainer:

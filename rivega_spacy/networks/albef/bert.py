@@ -21,8 +21,12 @@ class Projections(nn.Module):
         self.key = nn.Linear(source_width, width)
         self.value = nn.Linear(source_width, width)
 
-    def forward(self, x: torch.Tensor, source: torch.Tensor, mask: Optional[torch.Tensor]) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, source: torch.Tensor, mask: Optional[torch.Tensor], owner: Optional[torch.Tensor] = None
+    ) -> torch.Tensor:
         q, k, v = (self._split(y) for y in (self.query(x), self.key(source), self.value(source)))
+        if owner is not None:
+            k, v = k[owner], v[owner]
         drop = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=drop)
         return mixed.transpose(1, 2).reshape(x.shape)
@@ -77,10 +81,12 @@ class FusionLayer(nn.Module):
         self.intermediate = Intermediate(width, inner)
         self.output = Output(inner, width, drop, eps)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor, image: Optional[torch.Tensor]) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor, image: Optional[torch.Tensor], owner: Optional[torch.Tensor] = None
+    ) -> torch.Tensor:
         x = self.attention["output"](self.attention["self"](x, x, mask), x)
         if self.crossattention is not None:
-            x = self.crossattention["output"](self.crossattention["self"](x, image, None), x)
+            x = self.crossattention["output"](self.crossattention["self"](x, image, None, owner), x)
         return self.output(self.intermediate(x), x)
 
 
@@ -136,13 +142,19 @@ class FusionBert(nn.Module):
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(layers)})
 
     def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, image: Optional[torch.Tensor]
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        image: Optional[torch.Tensor],
+        owner: Optional[torch.Tensor] = None,
     ) -> List[torch.Tensor]:
         """All hidden states, embeddings first.
 
         input_ids (Tensor): n x t integers.
         attention_mask (Tensor): n x t, 1 for words and 0 for padding.
         image (Optional[Tensor]): n x p x image_width; None runs only the layers below `fusion_layer` (text alone).
+        owner (Optional[Tensor]): n, which row of `image` each text is about, where several share one: keys and values of a picture
+            are then projected once for all of them.
         RETURNS (List[Tensor]): 1 + layers tensors of n x t x width.
         """
         x = self.embeddings(input_ids)
@@ -151,8 +163,8 @@ class FusionBert(nn.Module):
         layers = self.encoder["layer"] if image is not None else self.encoder["layer"][: self.fusion_layer]
         for layer in layers:
             if self.gradient_checkpointing and self.training:
-                x = checkpoint(layer, x, mask, image, use_reentrant=False)
+                x = checkpoint(layer, x, mask, image, owner, use_reentrant=False)
             else:
-                x = layer(x, mask, image)
+                x = layer(x, mask, image, owner)
             states.append(x)
         return states

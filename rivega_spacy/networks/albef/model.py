@@ -1,7 +1,7 @@
 """ALBEF for visual entailment: picture encoder, fusing text encoder, a three-way head, and the momentum twin for training."""
 import copy
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import torch
 import torch.nn.functional as F
@@ -108,15 +108,26 @@ class Albef(nn.Module):
         """pixels (Tensor): n x 3 x S x S. RETURNS (Tensor): n x (1 + patches) x vision_width."""
         return self.visual_encoder(pixels)
 
-    def classify(self, image: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def classify(
+        self,
+        image: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        owner: Optional[torch.Tensor] = None,
+    ) -> torch.Tensor:
         """Logits of contradiction, neutral, entailment.
 
-        image (Tensor): n x p x vision_width, one row for each text.
+        image (Tensor): n x p x vision_width, one row for each text; or, with `owner`, one for each picture.
         input_ids (Tensor), attention_mask (Tensor): n x t.
+        owner (Optional[Tensor]): n, the row of `image` that each text is about.
         RETURNS (Tensor): n x 3.
         """
-        states = self.text_encoder(input_ids, attention_mask, image)
+        states = self.text_encoder(input_ids, attention_mask, image, owner)
         return self.cls_head(states[-1][:, 0])
+
+    def layers(self) -> List[nn.Module]:
+        """Both encoders' layers, which torch.compile may have."""
+        return [*self.visual_encoder.blocks, *self.text_encoder.encoder["layer"]]
 
     def set_gradient_checkpointing(self, on: bool) -> None:
         """Trade time for memory in training: layers are computed again in the backward pass."""
