@@ -164,8 +164,9 @@ class OFAEncoder(Positions):
             kept = self._one_by_one(x, seen, shared, size, picture, keep_layers=keep_layers)
             return Encoded(self.layer_norm(kept[-1]), positions, seen, None, kept if keep_layers else None)
         kept = [x]
+        offsets = None if picture is None else self._offsets(picture)
         for i, layer in enumerate(self.layers):
-            bias = self._layer_bias(i, shared, size, picture)
+            bias = self._layer_bias(i, shared, size, offsets)
             if hide is not None:
                 bias = bias + hide
             if self.checkpointing and self.training and torch.is_grad_enabled():
@@ -216,13 +217,15 @@ class OFAEncoder(Positions):
         ids = image_position_ids(picture.height, picture.width, self.config.image_buckets)
         return ids.to(self.embed_image_positions.weight.device)
 
-    def _layer_bias(self, layer: int, shared: torch.Tensor, size: int, picture: Optional[Picture]) -> torch.Tensor:
+    def _offsets(self, picture: Picture) -> torch.Tensor:
+        ids = self._patch_ids(picture)
+        return self.image_rp_bucket[ids[:, None], ids[None, :]]
+
+    def _layer_bias(self, layer: int, shared: torch.Tensor, size: int, offsets: Optional[torch.Tensor]) -> torch.Tensor:
         bias = shared.clone()
         bias[:, :, -size:, -size:] += self.token_bias(layer, slice(0, size), slice(0, size))
-        if picture is not None:
-            ids = self._patch_ids(picture)
-            offsets = self.image_rp_bucket[ids[:, None], ids[None, :]]
-            patches = len(ids)
+        if offsets is not None:
+            patches = len(offsets)
             bias[:, :, :patches, :patches] += self.image_rel_pos_table_list[layer](offsets).permute(2, 0, 1)
         return bias
 
