@@ -9,6 +9,7 @@ from torchcrf import CRF
 
 from rivega_spacy.errors import RivegaError
 from rivega_spacy.ner.crf import ChainScores, constrain, length_mask, log_partition, nll, pad_chains, path_scores, span_probabilities, viterbi
+from rivega_spacy.ner.crf import _viterbi_on_device
 from rivega_spacy.ner.schemes import TagScheme
 
 NEVER = float("-inf")
@@ -73,8 +74,9 @@ def _grad(parameter):
 def test_paths_are_those_of_pytorch_crf(size):
     scores, _ = make_scores(*size)
     expected = reference_crf(scores).decode(scores.emissions, mask=length_mask(scores.lengths))
-    found = viterbi(scores)
-    assert [found[row, :length].tolist() for row, length in enumerate(scores.lengths.tolist())] == expected
+    # What a CPU runs, and what a GPU runs.
+    for found in (viterbi(scores), _viterbi_on_device(scores)):
+        assert [found[row, :length].tolist() for row, length in enumerate(scores.lengths.tolist())] == expected
 
 
 @settings(max_examples=20, deadline=None)
