@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="change a value of the pipeline's config")
     parser.add_argument("--own-tokens", action="store_true", help="let the pipeline tokenize; else it gets the tokens of the corpus")
     parser.add_argument("--propagation", action="store_true", help="also with gold entities, groundability and boxes fed in")
+    parser.add_argument("--fed", action="append", metavar="ROW", help="of --propagation only this row, for example 'gold entities'; may be repeated")
     parser.add_argument("--sweep", action="store_true", help="F1 over IoU thresholds")
     parser.add_argument("--calibration", action="store_true", help="judge the groundability scores")
     parser.add_argument("--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals from N resamples of the posts")
@@ -67,6 +68,7 @@ def evaluate(nlp: Any, args: argparse.Namespace) -> Dict[str, Any]:
     from tqdm import tqdm
 
     from ..corpus.docbin import read_docbin
+    from ..errors import Errors, RivegaError
     from ..posts import write_posts
     from ..scoring.calibration import calibrate
     from ..scoring.mentions import doc_annotations
@@ -76,6 +78,9 @@ def evaluate(nlp: Any, args: argparse.Namespace) -> Dict[str, Any]:
     from ..scoring.tasks import score
 
     options = read_options(args)
+    unknown = [row for row in args.fed or () if row not in VARIANTS]
+    if unknown:
+        raise RivegaError(Errors.E510.format(option="fed", value=unknown[0], known=", ".join(VARIANTS)))
 
     def references() -> Iterator[Any]:
         docs = read_docbin(args.corpus, nlp.vocab, images=args.images, limit=args.limit)
@@ -114,14 +119,14 @@ def evaluate(nlp: Any, args: argparse.Namespace) -> Dict[str, Any]:
     if args.propagation:
         table = {"pipeline": _summary(result)}
         for variant in VARIANTS:
-            if variant != "pipeline":
+            if variant != "pipeline" and (args.fed is None or variant in args.fed):
                 table[variant] = _summary(score(process(variant, None), gold, options).to_dict())
         result["propagation"] = table
     return result
 
 
 def _answers_of(doc: Any, name: str) -> Any:
-    from ..corpus.mix import source_names, take_source
+    from ..corpus.sources import source_names, take_source
     from ..errors import Errors, RivegaError
     from ..extensions import post_name
 

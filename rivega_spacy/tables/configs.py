@@ -11,8 +11,6 @@ from .needs import find_weights
 from .place import Place
 from .plan import COMPONENTS, Plan, Variant
 
-MIX = "rivega.MixCorpus.v1"
-
 
 def part_name(plan: Plan, variant: Variant, axis: str) -> Optional[str]:
     """The name of the part that is trained for an axis, equal for variants that can share it; None where nothing is trained."""
@@ -64,8 +62,11 @@ def training_config(plan: Plan, variant: Variant, axis: str, place: Place, *, co
     elif sources:
         measured = knowledge.get("measured_with", sources[0])
         for name, names in (("train", sources), ("dev", [measured])):
-            # With knowledge "absent" a post would be read once, not once for each source.
-            changes.update({f"corpora.{name}.@readers": MIX, f"corpora.{name}.sources": names, f"corpora.{name}.knowledge": "present"})
+            changes[f"corpora.{name}.sources"] = names
+            if axis == "tagger":
+                changes[f"corpora.{name}.knowledge"] = "present"
+    if place.images is not None and "images" in config.get("paths", {}):
+        changes["paths.images"] = str(place.images)
     if axis in ("entailment", "grounder") and expression(plan, variant) != "both":
         changes[f"components.{COMPONENTS[axis][0]}.expression"] = expression(plan, variant)
     merge(config, changes, base)
@@ -178,18 +179,23 @@ def validate(config: Config, path: Path) -> None:
 @lru_cache(maxsize=256)
 def _fault(text: str) -> Optional[str]:
     """What is wrong with a config. Kept by its text: variants share most of theirs."""
+    from spacy.language import DEFAULT_CONFIG
     from spacy.schemas import ConfigSchemaTraining
     from spacy.util import registry
 
     try:
         plain = Config().from_str(text)
+        # Packages that bring factories may bring registries too.
+        nlp: Any = _blank(plain["nlp"]["lang"]) if "nlp" in plain else None
+        _known_functions(plain, registry)
         if "training" in plain:
-            registry.fill(plain["training"], schema=ConfigSchemaTraining)
-        registry.fill({name: plain[name] for name in ("corpora", "models", "store", "examples", "initialize") if name in plain})
+            # Neither optimiser nor readers need weights or data to be made, so they are made: that checks every value.
+            registry.resolve({**DEFAULT_CONFIG["training"], **plain["training"]}, schema=ConfigSchemaTraining)
+        registry.resolve(plain.get("corpora", {}))
+        registry.fill({name: plain[name] for name in ("models", "store", "examples", "initialize") if name in plain})
         for name, section in plain.get("components", {}).items():
             if "source" in section:
                 continue
-            nlp = _blank(plain["nlp"]["lang"])
             if not nlp.has_factory(section["factory"]):
                 raise ValueError(f"[components.{name}]: there is no factory {section['factory']!r}")
             unknown = set(section) - set(nlp.get_factory_meta(section["factory"]).default_config) - {"factory"}
@@ -202,6 +208,15 @@ def _fault(text: str) -> Optional[str]:
     except (ConfigValidationError, ValueError, KeyError) as error:
         return one_line(error)
     return None
+
+
+def _known_functions(section: Dict[str, Any], registry: Any) -> None:
+    """RAISES (ValueError): Where a section names a function that is not registered."""
+    for key, value in section.items():
+        if key.startswith("@") and not registry.has(key[1:], value):
+            raise ValueError(f"there is no function {value!r} in the registry {key[1:]!r}")
+        if isinstance(value, dict):
+            _known_functions(value, registry)
 
 
 @lru_cache(maxsize=4)

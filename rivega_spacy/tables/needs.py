@@ -117,7 +117,7 @@ def _sources_of(path: str, changed: int) -> Tuple[str, ...]:
     import spacy
 
     from ..corpus.docbin import read_docbin
-    from ..corpus.mix import source_names
+    from ..corpus.sources import source_names
 
     docs = read_docbin(path, spacy.blank("rivega").vocab, limit=SEEN)
     return tuple(sorted({name for doc in docs for name in source_names(doc)}))
