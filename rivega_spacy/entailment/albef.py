@@ -32,6 +32,7 @@ from ..networks.backend import (
     published_form,
     set_dropout,
 )
+from ..networks.compiling import Compiled, prepare
 from ..queries import ImageQueries, QueryTarget
 
 NAME = "ALBEF"
@@ -50,6 +51,7 @@ def albef_entailment(
     three_way: bool = False,
     batch_size: int = 32,
     bf16: bool = False,
+    compiled: Compiled = False,
     gradient_checkpointing: bool = False,
     freeze: Optional[List[str]] = None,
     augmentation: bool = True,
@@ -70,6 +72,7 @@ def albef_entailment(
     three_way (bool): Probability of entailment among all three labels; False reads it against contradiction alone.
     batch_size (int): Expressions in one pass.
     bf16 (bool): Compute in bfloat16.
+    compiled (Compiled): Compile the layers with torch.compile: true, false, or the name of one of its backends.
     gradient_checkpointing (bool): Less memory and more time in training.
     freeze (Optional[List[str]]): Beginnings of the names of parameters that are not trained, for example "visual_encoder.".
     augmentation (bool): Crop, mirror and distort pictures in training, as the published training does.
@@ -99,7 +102,7 @@ def albef_entailment(
         load_from=load,
         tools=_pieces,
         frozen=freeze or (),
-        prepare=lambda module: module.set_gradient_checkpointing(gradient_checkpointing),
+        prepare=partial(prepare, gradient_checkpointing=gradient_checkpointing, compiled=compiled),
         half_on_disk=half_on_disk,
     )
     predict = partial(_predict, three_way=three_way, batch_size=batch_size, bf16=bf16)

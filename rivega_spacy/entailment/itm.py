@@ -10,6 +10,7 @@ from thinc.types import Floats1d
 from torch import nn
 
 from ..networks.backend import BackendShim, answers, backend_model, flat_texts, judged, set_dropout
+from ..networks.compiling import Compiled, compile_parts
 from ..networks.hub import Kinds, hub_shim
 from ..queries import ImageQueries, QueryTarget
 
@@ -26,6 +27,7 @@ def itm_entailment(
     max_tokens: int = 64,
     batch_size: int = 32,
     bf16: bool = False,
+    compiled: Compiled = False,
     gradient_checkpointing: bool = False,
     freeze: Optional[List[str]] = None,
     half_on_disk: bool = True,
@@ -37,12 +39,13 @@ def itm_entailment(
     max_tokens (int): Tokens of an expression that are read.
     batch_size (int): Expressions in one pass.
     bf16 (bool): Compute in bfloat16.
+    compiled (Compiled): Compile the layers with torch.compile: true, false, or the name of one of its backends.
     gradient_checkpointing (bool): Less memory and more time in training.
     freeze (Optional[List[str]]): Beginnings of the names of parameters that are not trained, for example "vision_model.".
     half_on_disk (bool): Save in half precision.
     RETURNS (Model[List[ImageQueries], List[Floats1d]]): The probability of a match for every expression.
     """
-    prepare = partial(_prepare, gradient_checkpointing=gradient_checkpointing)
+    prepare = partial(_prepare, gradient_checkpointing=gradient_checkpointing, compiled=compiled)
     shim = hub_shim(
         path, KINDS, name=NAME, max_tokens=max_tokens, freeze=freeze, prepare=prepare, half_on_disk=half_on_disk
     )
@@ -77,13 +80,15 @@ def matching_logits(network: nn.Module, image: torch.Tensor, ids: torch.Tensor, 
     return network.itm_head(states[:, :length]).mean(dim=1).float()
 
 
-def _prepare(network: nn.Module, *, gradient_checkpointing: bool) -> None:
+def _prepare(network: nn.Module, *, gradient_checkpointing: bool, compiled: Compiled) -> None:
     # The contrastive heads take no part in matching and would only hold memory in training.
     for name in ("vision_proj", "text_proj", "vision_projection", "text_projection"):
         if hasattr(network, name):
             getattr(network, name).requires_grad_(False)
     if gradient_checkpointing:
         network.gradient_checkpointing_enable({"use_reentrant": False})
+    reader = network.text_encoder if network.config.model_type == "blip" else network.qformer
+    compile_parts([*network.vision_model.encoder.layers, *reader.encoder.layer], compiled)
 
 
 def _look(network: nn.Module, images: List[np.ndarray], *, shim: BackendShim) -> torch.Tensor:

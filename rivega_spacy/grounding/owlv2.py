@@ -11,6 +11,7 @@ from torch import nn
 
 from ..boxes import clip_boxes
 from ..networks.backend import BackendShim, answers, backend_model, flat_texts, set_dropout
+from ..networks.compiling import Compiled, compile_parts
 from ..networks.detection import corners, largest_boxes, one_box_loss
 from ..networks.hub import Kinds, Tools, hub_shim
 from ..queries import ImageQueries, QueryTarget
@@ -27,6 +28,7 @@ def owlv2_grounder(
     max_tokens: int = 16,
     batch_size: int = 32,
     bf16: bool = False,
+    compiled: Compiled = False,
     gradient_checkpointing: bool = False,
     freeze: Optional[List[str]] = None,
     half_on_disk: bool = True,
@@ -38,13 +40,14 @@ def owlv2_grounder(
     max_tokens (int): Tokens of an expression that are read; the network was trained with 16 and has no more positions.
     batch_size (int): Expressions in one pass. A picture is encoded once, each further expression costs one small text.
     bf16 (bool): Compute in bfloat16.
+    compiled (Compiled): Compile the layers with torch.compile: true, false, or the name of one of its backends.
     gradient_checkpointing (bool): Less memory and more time in training.
     freeze (Optional[List[str]]): Beginnings of the names of parameters that are not trained, for example "owlv2.".
     half_on_disk (bool): Save in half precision.
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): The likeliest box of every expression: n x 5, XYXY in pixels and its
         score, which `rivega.GroundingScore.v1` can use as entailment.
     """
-    prepare = partial(_prepare, gradient_checkpointing=gradient_checkpointing)
+    prepare = partial(_prepare, gradient_checkpointing=gradient_checkpointing, compiled=compiled)
     shim = hub_shim(
         path, KINDS, name=NAME, max_tokens=max_tokens, freeze=freeze, prepare=prepare, half_on_disk=half_on_disk
     )
@@ -69,13 +72,15 @@ def preprocess(tools: Tools, image: np.ndarray, size: int) -> np.ndarray:
     return square
 
 
-def _prepare(network: nn.Module, *, gradient_checkpointing: bool) -> None:
+def _prepare(network: nn.Module, *, gradient_checkpointing: bool, compiled: Compiled) -> None:
     # Image-level similarity and the guess of objectness take no part.
     for part in (network.owlv2.visual_projection, network.objectness_head):
         part.requires_grad_(False)
     network.owlv2.logit_scale.requires_grad_(False)
     if gradient_checkpointing:
         network.gradient_checkpointing_enable({"use_reentrant": False})
+    owlv2 = network.owlv2
+    compile_parts([*owlv2.vision_model.encoder.layers, *owlv2.text_model.encoder.layers], compiled)
 
 
 def look(network: nn.Module, pixels: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:

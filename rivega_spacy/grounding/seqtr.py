@@ -11,6 +11,7 @@ from thinc.types import Floats2d
 from ..boxes import box_area, clip_boxes
 from ..errors import Errors
 from ..networks.backend import BackendShim, Loaded, backend_model, generator, published_form, set_dropout, warn_once
+from ..networks.compiling import Compiled, prepare
 from ..networks.pretrained import finite_or_raise
 from ..networks.seqtr.darknet import load_yolo_weights
 from ..networks.seqtr.geometry import bins_to_box, box_to_bins
@@ -36,6 +37,7 @@ def seqtr_grounder(
     max_words: int = 30,
     batch_size: int = 16,
     bf16: bool = False,
+    compiled: Compiled = False,
     gradient_checkpointing: bool = False,
     freeze: Optional[List[str]] = None,
     new_words: bool = True,
@@ -58,6 +60,7 @@ def seqtr_grounder(
     max_words (int): Words of an expression that are read.
     batch_size (int): Expressions in one pass.
     bf16 (bool): Compute in bfloat16.
+    compiled (Compiled): Compile the layers with torch.compile: true, false, or the name of one of its backends.
     gradient_checkpointing (bool): Less memory and more time in training.
     freeze (Optional[List[str]]): Beginnings of the names of more parameters that are not trained. DarkNet but for its last
         two layers and the word vectors never are.
@@ -96,7 +99,7 @@ def seqtr_grounder(
         load_from=load,
         tools=_vocabulary,
         frozen=freeze or (),
-        prepare=lambda module: module.set_gradient_checkpointing(gradient_checkpointing),
+        prepare=partial(prepare, gradient_checkpointing=gradient_checkpointing, compiled=compiled),
         amsgrad=True,
         half_on_disk=half_on_disk,
         ema_decay=averaging,

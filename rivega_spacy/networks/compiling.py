@@ -36,6 +36,12 @@ def compile_parts(parts: Iterable[nn.Module], compiled: Compiled) -> None:
             part.compile(backend=backend, dynamic=True)
 
 
+def prepare(network: nn.Module, *, gradient_checkpointing: bool, compiled: Compiled) -> None:
+    """What is set on a port of ours before it is used; it names its `layers()`."""
+    network.set_gradient_checkpointing(gradient_checkpointing)
+    compile_parts(network.layers(), compiled)
+
+
 def _need_compiler() -> None:
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler

@@ -197,6 +197,11 @@ class Seqtr(nn.Module):
         """pixels (Tensor): n x 3 x H x W, 0..255, zero where padded. RETURNS (Tensor): n x C x H/32 x W/32."""
         return self.fusion.visual(self.vis_enc(pixels))
 
+    def layers(self) -> List[nn.Module]:
+        """The parts that torch.compile may have."""
+        head = self.head.transformer
+        return [*self.vis_enc.darknet, *head.encoder.layers, *head.decoder.layers]
+
     def set_gradient_checkpointing(self, on: bool) -> None:
         """Trade time for memory in training: the encoder's layers are computed again in the backward pass.
 
