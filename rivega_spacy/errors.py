@@ -99,6 +99,11 @@ class Errors:
     E208 = "`{option}` must be between 0 and 1, not {value!r}."
     E209 = "`{option}` must be at least {least}, not {value!r}."
 
+    # Training (E260-E279)
+    E260 = "The training state in {folder} belongs to the networks {found}, this pipeline trains {own}. Give another folder for checkpoints."
+    E261 = "The training in {folder} has come to its end: {done} steps of {total}. Take `model-last` of it, raise the number of steps, or give another folder."
+    E262 = "{component} cannot learn from whole views: its architecture {model} has no `train_views`. Use `rivega.PhotoCorpus.v1`, or a `rivega.Small...` architecture."
+
     # Segmentation and masks (E300-E399)
     E300 = "A mask must be a two-dimensional array, HxW, not one of shape {shape}."
     E301 = "The run lengths {counts} are not COCO's text form. Write them with `rivega_spacy.rle.encode_mask` or pycocotools."
@@ -255,6 +260,11 @@ class Errors:
     )
     E501 = "The demo's posts are not at {path}. Run the command in a checkout of the project, or name a file with `--posts`."
     E502 = "{path}, line {line}: not what is expected of a post ({reason}). Each line needs `id` and `ents` with start, end, labels, shown."
+
+    E552 = (
+        "{path} has predictions for {found} posts, the gold data has {posts} posts. The file has no ids, so it must be of the same posts in "
+        "the same order."
+    )
 
     # Rendering (E600-E699)
     E600 = "Post {post} has no picture that can be read, so there is nothing to draw on. Look at `doc._.rivega_errors` for the reason."

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
     options = read_options(args)
     gold = read_annotations(args.gold)
-    predicted = read_annotations(args.predictions)
+    predicted = _read_predictions(args.predictions, gold, args)
     if args.segment_with is not None:
         predicted = _segment(args, predicted, gold)
     scores = score(predicted, gold, options)
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         for name, task in scores.tasks.items():
             result[name]["intervals"] = {key: list(value) for key, value in bootstrap(task, samples=args.bootstrap).items()}
     if args.against is not None:
-        other = score(read_annotations(args.against), gold, options)
+        other = score(_read_predictions(args.against, gold, args), gold, options)
         both = [name for name in scores.tasks if name in other.tasks]
         result["against"] = {name: compare(scores, other, name)._asdict() for name in both}
     if args.candidates is not None:
@@ -85,6 +85,16 @@ def run(args: argparse.Namespace) -> int:
         result["calibration"] = None if found is None else found.to_dict()
     write_result(result, as_json=args.json)
     return 0
+
+
+def _read_predictions(path: Path, gold: Any, args: argparse.Namespace) -> Any:
+    from ..scoring.candidates import read_candidates
+    from ..scoring.h_index import is_h_index, read_h_index
+    from ..scoring.read import read_annotations
+
+    if not is_h_index(path):
+        return read_annotations(path)
+    return read_h_index(path, list(gold.posts), candidates=None if args.candidates is None else read_candidates(args.candidates))
 
 
 def _segment(args: argparse.Namespace, predicted: Any, gold: Any) -> Any:
