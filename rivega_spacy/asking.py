@@ -10,7 +10,7 @@ from thinc.api import Model, Optimizer
 from .errors import Errors, RivegaError
 from .extensions import post_name, record_error, referring_expression
 from .images import doc_image, image_digest
-from .queries import ImageQueries, QueryTarget
+from .queries import VIEW_KEY, ImageQueries, QueryTarget
 
 
 class Asked(NamedTuple):
@@ -97,12 +97,21 @@ def learn(
     sgd (Optional[Optimizer]): Takes the step where given.
     expression (str): As in `ask`.
     RETURNS (Dict[str, float]): The losses.
-    RAISES (RivegaError): E206 where the architecture cannot be trained.
+    RAISES (RivegaError): E206 where the architecture cannot be trained, E262 where it cannot learn from views.
     """
     step = model.attrs.get("train_step")
     if step is None:
         raise RivegaError(Errors.E206.format(component=component, model=model.name))
     losses.setdefault(component, 0.0)
+    examples = list(examples)
+    views = [example.reference.user_data[VIEW_KEY] for example in examples if VIEW_KEY in example.reference.user_data]
+    if views:
+        if "train_views" not in model.attrs:
+            raise RivegaError(Errors.E262.format(component=component, model=model.name))
+        losses[component] += float(model.attrs["train_views"](model, views, dropout=drop)["loss"])
+        if sgd is not None:
+            model.finish_update(sgd)
+        return losses
     queries, targets = training_batch(examples, component, expression=expression)
     if queries:
         parts = step(model, queries, targets, dropout=drop)

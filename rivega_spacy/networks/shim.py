@@ -19,11 +19,15 @@ from thinc.shims import PyTorchShim
 from thinc.util import get_torch_default_device
 
 from ..errors import Errors, RivegaError
+from .state import load_optimizer_state, load_state
 
 if hasattr(os, "register_at_fork"):
     # A forked worker inherits OpenMP state without its threads and would wait for them for ever; workers also share the
     # cores already.
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+_RESUMED = (0, "rivega_resumed")
 
 
 class TorchShim(PyTorchShim):
@@ -56,10 +60,12 @@ class TorchShim(PyTorchShim):
         self.half_on_disk = half_on_disk
         self.lr_scale = lr_scale
         self.ema_decay = ema_decay
+        self.helper: Optional[torch.nn.Module] = None
         self._averages: Dict[str, torch.Tensor] = {}
         self._torch_optimizer: Optional[torch.optim.Optimizer] = None
         self._steps = 0
         self._digest: Optional[str] = None
+        self._resumed: Dict[str, torch.Tensor] = {}
 
     @property
     def module(self) -> torch.nn.Module:
@@ -74,6 +80,24 @@ class TorchShim(PyTorchShim):
         if config is not None:
             self.cfg = dict(config)
         self._forget()
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a network."""
+        return self._model is not None
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps taken, those before a resumed run's start included."""
+        return self._steps
+
+    def add_helper(self, module: torch.nn.Module) -> None:
+        """Train another module along, which is not part of the network and is not saved with it: an auxiliary head."""
+        self.helper = module.to(self.device)
+        self._torch_optimizer = None
+        mine = _with_prefix(self._resumed, "helper.")
+        if mine:
+            self.helper.load_state_dict(mine)
 
     @property
     def digest(self) -> str:
@@ -102,6 +126,8 @@ class TorchShim(PyTorchShim):
         """
         if self._torch_optimizer is None:
             self._torch_optimizer = self._make_optimizer()
+        if self._resumed:
+            self._catch_up(optimizer)
         parameters = [p for group in self._torch_optimizer.param_groups for p in group["params"] if p.grad is not None]
         if not parameters:
             return
@@ -118,6 +144,42 @@ class TorchShim(PyTorchShim):
         self._digest = None
         if self.ema_decay:
             self._update_averages(optimizer)
+
+    def training_state(self) -> Dict[str, torch.Tensor]:
+        """Everything that a training that goes on later needs: weights in full precision, average, optimiser, helper, steps."""
+        state = {"net." + name: value for name, value in self.module.state_dict().items()}
+        state.update({"average." + name: value for name, value in self._averages.items()})
+        if self.helper is not None:
+            state.update({"helper." + name: value for name, value in self.helper.state_dict().items()})
+        if self._torch_optimizer is not None:
+            for index, fields in self._torch_optimizer.state_dict()["state"].items():
+                state.update({f"optimizer.{index}.{name}": value for name, value in fields.items()})
+        state["steps"] = torch.tensor(self._steps)
+        return {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+
+    def set_training_state(self, state: Dict[str, torch.Tensor]) -> None:
+        """Go on from `training_state`: at the next step the optimiser's schedules are where they were.
+
+        state (Dict[str, Tensor]): What `training_state` returned.
+        RAISES (RivegaError): E022 where it belongs to a network of another shape.
+        """
+        load_state(self.module, _with_prefix(state, "net."), name=self.name)
+        self._forget()
+        self._averages = {name: value.to(self.device) for name, value in _with_prefix(state, "average.").items()}
+        self._steps = int(state["steps"])
+        self._resumed = state
+        if self.helper is not None:
+            self.add_helper(self.helper)
+
+    def _catch_up(self, optimizer: Optimizer) -> None:
+        # The optimiser's state belongs to parameters in the order in which they were made, helper included: known only now.
+        load_optimizer_state(self._torch_optimizer, _with_prefix(self._resumed, "optimizer."))
+        self._resumed = {}
+        # Several networks may share the optimiser: its schedules are wound on once, which its counts of updates remember.
+        if not optimizer.nr_update[_RESUMED]:
+            optimizer.nr_update[_RESUMED] = 1
+            for _ in range(self._steps):
+                optimizer.step_schedules()
 
     @contextlib.contextmanager
     def use_params(self, params: Any) -> Iterator[None]:
@@ -173,6 +235,7 @@ class TorchShim(PyTorchShim):
         self._torch_optimizer = None
         self._averages = {}
         self._steps = 0
+        self._resumed = {}
 
     def _for_disk(self, value: torch.Tensor) -> torch.Tensor:
         value = value.detach().cpu().contiguous()
@@ -185,7 +248,10 @@ class TorchShim(PyTorchShim):
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         groups: Dict[Tuple[float, bool], List[torch.nn.Parameter]] = {}
-        for name, parameter in self.module.named_parameters():
+        named = list(self.module.named_parameters())
+        if self.helper is not None:
+            named += [("helper." + name, parameter) for name, parameter in self.helper.named_parameters()]
+        for name, parameter in named:
             if parameter.requires_grad:
                 scale = self.lr_scale(name) if self.lr_scale else 1.0
                 groups.setdefault((scale, parameter.ndim >= 2), []).append(parameter)
@@ -208,26 +274,8 @@ class TorchShim(PyTorchShim):
             optimizer.averages[(self.id, "rivega_average")] = np.zeros((1,), dtype="float32")
 
 
-def load_state(module: torch.nn.Module, state: Dict[str, torch.Tensor], *, name: str) -> None:
-    """Load weights and say exactly what does not fit.
-
-    module (Module): The network, changed in place.
-    state (Dict[str, Tensor]): Weights by name, any floating-point precision.
-    name (str): How the error names the network.
-    RAISES (RivegaError): E022 with missing and surplus keys and wrong shapes; nothing is loaded then.
-    """
-    own = module.state_dict()
-    missing = sorted(set(own) - set(state))
-    surplus = sorted(set(state) - set(own))
-    shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in sorted(set(own) & set(state))
-        if own[key].shape != state[key].shape
-    ]
-    if missing or surplus or shapes:
-        parts = [", ".join(part[:5]) + (f" and {len(part) - 5} more" if len(part) > 5 else "") or "none" for part in (missing, surplus, shapes)]
-        raise RivegaError(Errors.E022.format(name=name, missing=parts[0], surplus=parts[1], shapes=parts[2]))
-    module.load_state_dict(state)
+def _with_prefix(state: Dict[str, torch.Tensor], prefix: str) -> Dict[str, torch.Tensor]:
+    return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
 
 
 def torch_model(

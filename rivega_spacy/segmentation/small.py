@@ -31,11 +31,11 @@ class RunSettings:
     jitter: float
     seed: int
     growth: Sequence[Tuple[int, int]] = ()
-    steps: int = 0
+    calls: int = 0
 
-    def training_size(self, size: int) -> int:
-        """Side of the crops at this step of training: that of the last stage begun, before the first that of the model."""
-        begun = [side for start, side in self.growth if self.steps >= start]
+    def training_size(self, size: int, step: int) -> int:
+        """Side of the crops at a step of training: that of the last stage begun, before the first that of the model."""
+        begun = [side for start, side in self.growth if step >= start]
         return begun[-1] if begun else size
 
 
@@ -220,9 +220,9 @@ def _train(model: Model, prompts: Sequence[TrainingPrompt]) -> Tuple[np.ndarray,
     shim: TorchShim = model.shims[0]
     # A seed of its own for every step: a run is repeatable, no two steps are alike.
     run: RunSettings = model.attrs["run"]
-    rng = np.random.default_rng([run.seed, run.steps])
-    size = run.training_size(shim.cfg["size"])
-    run.steps += 1
+    rng = np.random.default_rng([run.seed, shim.steps, run.calls])
+    size = run.training_size(shim.cfg["size"], shim.steps)
+    run.calls += 1
     features, targets, weights = training_crops(
         prompts,
         size=size,

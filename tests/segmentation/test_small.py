@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from thinc.api import Adam
 
 from rivega_spacy.errors import RivegaError
 from rivega_spacy.networks.small.network import SmallVision
@@ -186,7 +187,12 @@ def test_an_encoder_that_does_not_fit_is_named(tmp_path):
 def test_crops_grow_with_the_steps():
     model = build_seeing_segmenter(**SEEING, growth=[[0, 32], [1, 64]])
     image, box, mask = disc_picture(48, 64, 2)
-    sizes = [model.begin_update([(image, np.array([box]), [mask])] * 2)[0].shape[2:] for _ in range(2)]
+    optimizer, sizes = Adam(0.001), []
+    for _ in range(2):
+        outputs, backprop = model.begin_update([(image, np.array([box]), [mask])] * 2)
+        backprop(np.ones_like(outputs[:, 0]))
+        model.finish_update(optimizer)
+        sizes.append(outputs.shape[2:])
     assert sizes == [(32, 32), (64, 64)]
 
 

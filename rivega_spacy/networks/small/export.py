@@ -16,8 +16,8 @@ from ...corpus.phrases.bank import load_bank
 from ...corpus.photos import VOC_KINDS, read_photos
 from .network import SmallVision
 from .pictures import plain
-from .train import to_picture
 from .predict import answers
+from .views import to_picture
 from .weights import load_network, save_network
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .image import STRIDE
-from .network import SmallVision
+from .network import Encoded, SmallVision
 from .pictures import Prepared
 
 # The middle part of a box whose locations answer for it (FCOS's centre sampling, as a share of the box).
@@ -154,7 +154,10 @@ def joint_loss(
     RETURNS (Tuple[Tensor, Dict[str, float]]): The loss; its parts, for the log.
     """
     device = network.heat_prior.device
-    encoded = network.encode_images(batch.pixels.to(device))
+    # On a GPU the convolutions run in bfloat16; the heads and the loss need single precision.
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        encoded = network.encode_images(batch.pixels.to(device))
+    encoded = Encoded(*(values.float() for values in encoded))
     asked = network.questions(network.text(batch.expressions) if phrases is None else phrases)
     targets = Targets(*(value.to(device) for value in vars(make_targets(batch)).values()))
     heat = network.heat(encoded, asked)

@@ -11,6 +11,7 @@ from thinc.types import Floats1d, Floats2d
 from ...queries import ImageQueries, QueryTarget
 from ..shim import TorchShim, torch_model
 from .answers import Answer, answer
+from .dense import DenseView
 from .loss import joint_loss, make_batch
 from .pictures import Picture, augmented
 from .weights import build_network, load_network, vocabulary_sizes
@@ -33,7 +34,13 @@ def small_model(name: str, read: Callable[[Answer], Any], config: Dict[str, Any]
         outputs = [read(found) for found in answer(model.shims[0], queries, model.shims[0].cfg["size"])]
         return outputs, _no_backprop
 
-    attrs = {"train_step": train_step, "load": load_weights, "start": start_from_words, "rng": np.random.default_rng(0)}
+    attrs = {
+        "train_step": train_step,
+        "train_views": train_views,
+        "load": load_weights,
+        "start": start_from_words,
+        "rng": np.random.default_rng(0),
+    }
     return torch_model(name, shim, forward, attrs=attrs)
 
 
@@ -108,6 +115,25 @@ def train_step(
     for i, (start, count) in enumerate(column):
         asked[i, start : start + count] = np.arange(count)
     loss, parts = joint_loss(network, make_batch(prepared, expressions, asked))
+    loss.backward()
+    return parts
+
+
+def train_views(model: Model, views: Sequence[DenseView], *, dropout: float = 0.0) -> Dict[str, float]:
+    """Forward and backward of the joint loss where every view answers for every kind of thing (see dense.py).
+
+    model (Model): What `small_model` returned.
+    views (Sequence[DenseView]): Views of one size.
+    dropout (float): Chance of a word of an expression being dropped.
+    RETURNS (Dict[str, float]): Losses by name.
+    """
+    shim: TorchShim = model.shims[0]
+    network, asker = shim.module, views[0].asker
+    if shim.helper is None:
+        shim.add_helper(asker.new_guess(network))
+    network.train()
+    network.text.dropout = dropout
+    loss, parts = asker.loss(network, shim.helper, [view.view for view in views], shim.steps)
     loss.backward()
     return parts
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ...errors import Errors, RivegaError
-from ..shim import load_state
+from ..state import load_state
 from .network import SmallVision
 
 # Present since calibration came in; earlier files get the neutral values.

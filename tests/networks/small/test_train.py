@@ -4,25 +4,9 @@ import json
 import numpy as np
 import pytest
 import spacy
-from PIL import Image
-from vision_tiny import WORDS, squares
+from vision_tiny import WORDS
 
 from rivega_spacy.networks.small import distil, export, train
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """Twelve photos of dogs (red squares) and cats (green squares)."""
-    folder = tmp_path / "photos" / "voc_squares"
-    (folder / "images").mkdir(parents=True)
-    rows = []
-    for number, (colour, image, box) in zip([1, 2, 3, 4, 6, 7, 8, 9, 21, 22, 41, 42], squares(12)):
-        name = f"images/{number:06d}.png"
-        Image.fromarray(image).save(folder / name)
-        kind = {"red": "dog", "green": "cat"}[colour]
-        rows.append({"id": f"{number:06d}", "file": name, "objects": [{"class": kind, "bbox": box.tolist(), "difficult": False}]})
-    (folder / "annotations.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf8")
-    return tmp_path / "photos"
 
 
 @pytest.fixture
@@ -39,11 +23,11 @@ SETTINGS = train.Settings(epochs=2.0, hours=1.0, batch=3, sizes=((0.0, 64), (0.5
 def test_trains_measures_resumes_and_exports(photos, tmp_path, word_vectors):
     out = tmp_path / "run"
     first = train.Trainer(photos, out, SETTINGS)
-    assert len(first.pictures) == 9 and len(first.dev) == 3 and first.total == 6
+    assert len(first.views.photos) == 9 and len(first.dev) == 3 and first.total == 6
     first.begin()
     assert first.size() == 64
     for _ in range(3):
-        parts = first.one_step()
+        parts = first.one_step(first.views.batch(first.step, first.progress()))
         assert all(np.isfinite(value) for value in parts.values())
     first.save({})
     again = train.Trainer(photos, out, SETTINGS)

@@ -1,0 +1,73 @@
+"""rivega.PhotoViews.v1: the augmented, dense training of the small vision network as a reader for `spacy train`."""
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Tuple
+
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from ..checkpoints import steps_done
+from ..networks.small.dense import DenseAsker, DenseView
+from ..networks.small.views import PhotoViews, ViewSettings
+from ..queries import VIEW_KEY
+
+
+def make_photo_views(
+    path: str,
+    steps: int,
+    batch: int = 20,
+    sizes: Optional[List[List[float]]] = None,
+    mosaic: float = 0.15,
+    blanks: float = 0.04,
+    workers: int = 0,
+    checkpoint: Optional[str] = None,
+    seed: int = 0,
+) -> "PhotoViewCorpus":
+    """Views of the training photographs: crops, stretches, mosaics, mirrored, in other colours, and pictures of nothing.
+
+    path (str): Folder with voc*/, ccp*/ and coco*/.
+    steps (int): Steps of the whole training, by which `sizes` is read; mosaics end after four fifths of them.
+    batch (int): Views a step: the batcher must make batches of as many.
+    sizes (Optional[List[List[float]]]): From which share of the training on which input side is used; by default 128 pixels, from
+        0.65 on 160.
+    mosaic (float): Share of mosaics of four photos.
+    blanks (float): Share of pictures that show nothing at all.
+    workers (int): Processes that prepare views ahead, for a GPU; 0 prepares them between the steps.
+    checkpoint (Optional[str]): Folder of `rivega.Checkpoints.v1`: a resumed run goes on with the views that come next.
+    seed (int): Of all chance.
+    RETURNS (PhotoViewCorpus): Called with the pipeline, it yields examples.
+    """
+    options: Dict[str, object] = {"batch": batch, "mosaic": mosaic, "blanks": blanks, "seed": seed}
+    if sizes is not None:
+        options["sizes"] = [(start, int(side)) for start, side in sizes]
+    return PhotoViewCorpus(Path(path), ViewSettings(**options), steps=steps, workers=workers, checkpoint=checkpoint)
+
+
+class PhotoViewCorpus:
+    """Each example is one view; what is asked about the views of a batch is drawn in the training step."""
+
+    def __init__(
+        self, path: Path, settings: ViewSettings, *, steps: int, workers: int = 0, checkpoint: Optional[str] = None
+    ) -> None:
+        self.path, self.settings = path, settings
+        self.steps, self.workers, self.checkpoint = steps, workers, checkpoint
+
+    def __call__(self, nlp: Language) -> Iterator[Example]:
+        """Views from the step on that is next.
+
+        nlp (Language): The pipeline, for its vocabulary.
+        YIELDS (Example): Its reference holds the view, not the photo.
+        """
+        views = PhotoViews(self.path, self.settings)
+        asker = DenseAsker(views.photos, seed=self.settings.seed)
+        for batch in views.stream(self._places, workers=self.workers):
+            for view in batch:
+                reference = Doc(nlp.vocab, words=["photo"])
+                reference.user_data[VIEW_KEY] = DenseView(view, asker)
+                yield Example(Doc(nlp.vocab, words=["photo"]), reference)
+
+    def _places(self) -> Iterator[Tuple[int, float]]:
+        step = steps_done(self.checkpoint)
+        while True:
+            yield step, min(1.0, step / max(1, self.steps))
+            step += 1

@@ -1,0 +1,93 @@
+"""The training step of the small network: every view answers for every kind of thing at once.
+
+Each step draws fresh phrases for all kinds and as many for what no photograph shows, and asks all of them about all views. The
+loop around it may be spaCy's (configs/vision_small.cfg) or the one of train.py, which needs no spaCy.
+"""
+
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...corpus.phrases.bank import load_bank
+from ...corpus.photos import VOC_KINDS, Photo, kind_members
+from .loss import joint_loss, make_batch
+from .network import SmallVision
+from .pictures import Prepared
+from .views import SHARE
+
+ABSENT_PHRASES = 18
+KIND_WEIGHT = 0.3
+
+
+class DenseAsker:
+    """Phrases for a batch of views, and how much showing a kind counts.
+
+    photos (Optional[Sequence[Photo]]): Training photos; the rarer a kind is in them, the more it counts where it is shown. None
+        leaves all kinds equal.
+    seed (int): Of the phrases.
+    """
+
+    def __init__(self, photos: Optional[Sequence[Photo]] = None, *, seed: int = 0) -> None:
+        self.seed = seed
+        self.bank = load_bank()
+        self.kinds = self.bank.kinds
+        self.shown_weight = np.ones(len(self.kinds) + 1, np.float32)
+        if photos:
+            share = np.array([SHARE[photo.source] for photo in photos])
+            seen = np.array([[bool(set(kind_members(k)) & set(photo.kinds)) for k in self.kinds] for photo in photos], float)
+            often = np.average(seen, axis=0, weights=share).clip(1e-3, 1)
+            # Rare kinds count more where they are shown, so that no kind is judged by its frequency alone.
+            self.shown_weight[:-1] = ((1 - often) / often).clip(1.5, 8.0)
+
+    def phrases(self, views: Sequence[Prepared], rng: np.random.Generator) -> Tuple[List[str], np.ndarray]:
+        """Draw what is asked.
+
+        views (Sequence[Prepared]): With every kind as a key.
+        rng (np.random.Generator): Source of chance.
+        RETURNS (Tuple[List[str], np.ndarray]): P expressions; P the kind of each, that after the last for what no photo shows.
+        """
+        present = {key for view in views for key in np.unique(view.owner)}
+        keys: List[int] = []
+        for key, kind in enumerate(self.kinds):
+            if kind == "person":
+                keys.extend([key] * 5)
+            elif kind in VOC_KINDS:
+                keys.extend([key] * (2 if key in present and rng.random() < 0.3 else 1))
+            elif key in present or rng.random() < 0.15:
+                keys.append(key)
+        expressions = [self.bank.sample(self.kinds[key], rng).expression for key in keys]
+        absent = [self.bank.absent(rng).expression for _ in range(ABSENT_PHRASES)]
+        return expressions + absent, np.array(keys + [len(self.kinds)] * len(absent))
+
+    def new_guess(self, network: SmallVision) -> nn.Linear:
+        """Guesses the kind from a phrase vector: takes part in training only."""
+        return nn.Linear(network.width, len(self.kinds) + 1).to(network.heat_prior.device)
+
+    def loss(
+        self, network: SmallVision, guess: nn.Module, views: Sequence[Prepared], step: int
+    ) -> Tuple[Tensor, Dict[str, float]]:
+        """The loss of a batch of views.
+
+        network (SmallVision): The network.
+        guess (Module): What `new_guess` returned.
+        views (Sequence[Prepared]): B views of one size.
+        step (int): Which one it is, for the draw of the phrases.
+        RETURNS (Tuple[Tensor, Dict[str, float]]): The loss; its parts, for the log.
+        """
+        expressions, label = self.phrases(views, np.random.default_rng((self.seed, step, 1)))
+        column = np.tile(np.where(label < len(self.kinds), label, -1), (len(views), 1))
+        phrases = network.text(expressions)
+        batch = make_batch(views, expressions, column, self.shown_weight[label])
+        loss, parts = joint_loss(network, batch, phrases=phrases)
+        # The phrase vectors alone must tell the kind, else words are learnt only as fast as pictures are.
+        kind = nn.functional.cross_entropy(guess(phrases), torch.from_numpy(label).to(phrases.device))
+        return loss + KIND_WEIGHT * kind, {**parts, "kind": kind.item()}
+
+
+class DenseView(NamedTuple):
+    """A view, and what asks about it."""
+
+    view: Prepared
+    asker: DenseAsker
