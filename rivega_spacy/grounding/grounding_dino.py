@@ -12,7 +12,6 @@ from torch import nn
 
 from ..boxes import clip_boxes
 from ..networks.backend import BackendShim, backend_model, set_dropout
-from ..networks.compiling import Compiled, compile_parts
 from ..networks.detection import corners, fitted_size, largest_boxes, one_box_loss
 from ..networks.hub import Kinds, Tools, hub_shim
 from ..networks.pretrained import finite_or_raise
@@ -39,7 +38,6 @@ def grounding_dino(
     max_tokens: int = 128,
     batch_size: int = 8,
     bf16: bool = False,
-    compiled: Compiled = False,
     gradient_checkpointing: bool = False,
     freeze: Optional[List[str]] = None,
     backbone_rate: float = 0.1,
@@ -54,7 +52,6 @@ def grounding_dino(
     batch_size (int): Expressions in one pass. The picture's encoder runs once a picture, what fuses text and picture
         once an expression.
     bf16 (bool): Compute in bfloat16.
-    compiled (Compiled): Compile the layers with torch.compile: true, false, or the name of one of its backends.
     gradient_checkpointing (bool): Less memory and more time in training.
     freeze (Optional[List[str]]): Beginnings of the names of parameters that are not trained, for example "model.backbone.".
     backbone_rate (float): Share of the learning rate that the two encoders, of pictures and of text, are trained with.
@@ -68,7 +65,7 @@ def grounding_dino(
         name=NAME,
         max_tokens=max_tokens,
         freeze=freeze,
-        prepare=partial(_prepare, gradient_checkpointing=gradient_checkpointing, compiled=compiled),
+        prepare=partial(_prepare, gradient_checkpointing=gradient_checkpointing),
         half_on_disk=half_on_disk,
         lr_scale=partial(_rate, backbone=backbone_rate),
     )
@@ -139,12 +136,11 @@ def encoded_once(network: nn.Module, encoded: Encoded, owner: torch.Tensor) -> I
         del backbone.forward
 
 
-def _prepare(network: nn.Module, *, gradient_checkpointing: bool, compiled: Compiled) -> None:
+def _prepare(network: nn.Module, *, gradient_checkpointing: bool) -> None:
     if gradient_checkpointing:
         for part in (network.model.backbone.conv_encoder.model, network.model.text_backbone):
             if getattr(part, "supports_gradient_checkpointing", False):
                 part.gradient_checkpointing_enable({"use_reentrant": False})
-    compile_parts([*network.model.encoder.layers, *network.model.decoder.layers], compiled)
 
 
 def _pixels(tools: Tools, image: np.ndarray, settings: Settings) -> torch.Tensor:

@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 import torch
 from ofa_tiny import asked, sizes, write_folder
-from tiny_networks import ALBEF_SIZES, SEQTR_SIZES, coloured, tiny_blip, tiny_grounding_dino, tiny_owlv2, write_vocab
+from tiny_networks import ALBEF_SIZES, SEQTR_SIZES, coloured, tiny_blip, tiny_owlv2, write_vocab
 
 from rivega_spacy.entailment.albef import albef_entailment
 from rivega_spacy.entailment.itm import itm_entailment
 from rivega_spacy.entailment.ofa import ofa_entailment
 from rivega_spacy.errors import RivegaError
-from rivega_spacy.grounding.grounding_dino import grounding_dino
 from rivega_spacy.grounding.ofa import ofa_grounder
 from rivega_spacy.grounding.owlv2 import owlv2_grounder
 from rivega_spacy.grounding.seqtr import seqtr_grounder
@@ -46,9 +45,6 @@ MAKERS = {
     "SeqTR": seqtr,
     "BLIP": lambda folder, **options: itm_entailment(path=tiny_blip(folder, "blip"), **options),
     "OWLv2": lambda folder, **options: owlv2_grounder(path=tiny_owlv2(folder), **options),
-    "Grounding DINO": lambda folder, **options: grounding_dino(
-        path=tiny_grounding_dino(folder), shortest=64, longest=96, max_tokens=32, **options
-    ),
 }
 
 
