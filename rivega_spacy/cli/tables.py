@@ -10,7 +10,7 @@ VERBS = {
     "list": "which variants there are, and what each lacks",
     "configs": "write the merged, validated configs",
     "commands": "print the commands, in order",
-    "run": "run what can be run; what is missing or fails is reported and stops nothing else",
+    "run": "run what can be run, then make the tables; what is missing or fails is reported and stops nothing else",
     "make": "write the tables from what was measured, published figures beside it",
 }
 
@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if args.verb == "run":
         records = run_variants(prepared, place, force=args.force, tell=_say)
         counts = {status: sum(record["status"] == status for record in records) for status in ("run", "not run", "failed", "broken")}
+        _say("\n".join(map(str, write_tables(plan, place, group=args.group)[-2:])))
         _say(", ".join(f"{count} {status}" for status, count in counts.items()))
         return 1 if counts["failed"] or counts["broken"] else 0
     for line in {"list": _list, "configs": _configs, "commands": _commands}[args.verb](prepared):

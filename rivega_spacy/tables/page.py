@@ -74,15 +74,18 @@ def figure(metrics: Dict[str, Any], column: str) -> Optional[float]:
 
 
 def markdown(table: Dict[str, Any]) -> List[str]:
-    """A table as lines of Markdown; each cell is measured / published."""
+    """A table as lines of Markdown; each cell is measured / published, or measured alone where no row has a published figure."""
     lines = [f"## {table['title']}", ""]
     lines += [table["note"], ""] if table["note"] else []
+    known = any(value is not None for row in table["rows"] for value in row["published"].values())
     posts = sorted({row["posts"] for row in table["rows"] if row["posts"]})
     if posts:
         lines += [f"Measured on {' or '.join(str(count) for count in posts)} posts.", ""]
     lines += ["| variant | " + " | ".join(table["columns"]) + " | |", "|---|" + "---|" * (len(table["columns"]) + 1)]
     for row in table["rows"]:
-        cells = [f"{_number(row['measured'][column], NONE)} / {_number(row['published'][column], UNKNOWN)}" for column in table["columns"]]
+        cells = [_number(row["measured"][column], NONE) for column in table["columns"]]
+        if known:
+            cells = [f"{cell} / {_number(row['published'][column], UNKNOWN)}" for cell, column in zip(cells, table["columns"])]
         said = row["date"] or "" if row["status"] == "run" else f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
         said = f"{row['note']}; {said}" if row["note"] and said else row["note"] or said
         lines.append(f"| {row['name']} | " + " | ".join(cells) + f" | {_cell(said)} |")
