@@ -178,6 +178,7 @@ class BoxSegmenter(BatchedPipe):
         nlp: Optional[Language] = None,
         labels: Optional[Any] = None,
         encoder: Optional[Path] = None,
+        weights: Optional[Path] = None,
     ) -> None:
         """Check that there are masks to learn from.
 
@@ -185,6 +186,7 @@ class BoxSegmenter(BatchedPipe):
         nlp (Optional[Language]): The pipeline.
         labels (Optional[Any]): Not used; masks have no labels.
         encoder (Optional[Path]): Weights of a trained small vision network, whose image encoder the model starts from.
+        weights (Optional[Path]): The file `model` of a trained segmenter, to go on from it; how to run and train is this config's to say.
         RAISES (RivegaError): E307 where none of the first hundred posts has a mask; E330-E332 where the encoder does not fit.
         """
         if not self.is_trainable:
@@ -195,6 +197,8 @@ class BoxSegmenter(BatchedPipe):
             if number >= 100:
                 raise RivegaError(Errors.E307.format(name=self.name))
         self.model.initialize()
+        if weights is not None:
+            self.model.from_disk(weights)
         if encoder is not None:
             if "load_encoder" not in self.model.attrs:
                 raise RivegaError(Errors.E332.format(name=self.name))
