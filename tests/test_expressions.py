@@ -7,11 +7,13 @@ import spacy
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from thinc.api import Model
+from vision_tiny import SIZES, tiny_network
 
 from rivega_spacy.entailment.component import VisualEntailment
 from rivega_spacy.errors import RivegaError
 from rivega_spacy.extensions import EXPRESSIONS, referring_expression
 from rivega_spacy.grounding.component import VisualGrounder
+from rivega_spacy.networks.small.weights import save_network
 
 ASKED = {
     "both": ["Ada (PER) — a mathematician", "Lea (PER)"],
@@ -69,27 +71,28 @@ def test_an_unknown_form_is_refused(component, width):
         component(spacy.blank("rivega").vocab, recording([], width), expression="long")
 
 
+def save(nlp: Any, name: str, folder: Any) -> None:
+    save_network(tiny_network(), folder / "tiny.safetensors")
+    nlp.config["initialize"]["components"] = {name: {"weights": str(folder / "tiny.safetensors")}}
+    nlp.initialize()
+    nlp.to_disk(folder)
+
+
 @pytest.mark.parametrize("factory", ["rivega_entailment", "rivega_grounder"])
 def test_a_saved_pipeline_keeps_the_form_and_a_config_given_at_loading_wins(factory, tmp_path):
-    from vision_tiny import SIZES
-
     architecture = "rivega.SmallEntailment.v1" if factory == "rivega_entailment" else "rivega.SmallGrounder.v1"
     nlp = spacy.blank("rivega")
     nlp.add_pipe(factory, config={"expression": "name", "model": {"@architectures": architecture, "size": 64, **SIZES}})
-    nlp.initialize()
-    nlp.to_disk(tmp_path)
+    save(nlp, factory, tmp_path)
     assert spacy.load(tmp_path).get_pipe(factory).expression == "name"
     changed = spacy.load(tmp_path, config={f"components.{factory}.expression": "expansion"})
     assert changed.get_pipe(factory).expression == "expansion"
 
 
 def test_a_pipeline_saved_before_the_option_existed_loads_as_it_was(tmp_path):
-    from vision_tiny import SIZES
-
     nlp = spacy.blank("rivega")
     nlp.add_pipe("rivega_grounder", config={"model": {"@architectures": "rivega.SmallGrounder.v1", "size": 64, **SIZES}})
-    nlp.initialize()
-    nlp.to_disk(tmp_path)
+    save(nlp, "rivega_grounder", tmp_path)
     config = (tmp_path / "config.cfg").read_text(encoding="utf8")
     assert 'expression = "both"\n' in config
     (tmp_path / "config.cfg").write_text(config.replace('expression = "both"\n', ""), encoding="utf8")

@@ -57,7 +57,7 @@ def missing_packages(plan: Plan, choice: Dict[str, Any]) -> List[Missing]:
     """Installed packages and environment variables that a choice needs and that are not there."""
     found = []
     for name in (choice.get("package"), choice.get("pipeline")):
-        if name is not None and importlib.util.find_spec(name) is None and not Path(name).is_dir():
+        if name is not None and not _installed(name):
             found.append(Missing(f"package missing ({name})", plan.packages.get(name, f"pip install {name}")))
     variable = choice.get("environment")
     if variable is not None and not os.environ.get(variable):
@@ -121,6 +121,16 @@ def _sources_of(path: str, changed: int) -> Tuple[str, ...]:
 
     docs = read_docbin(path, spacy.blank("rivega").vocab, limit=SEEN)
     return tuple(sorted({name for doc in docs for name in source_names(doc)}))
+
+
+def _installed(name: str) -> bool:
+    """Whether a name is that of a folder or of an importable package."""
+    if Path(name).is_dir():
+        return True
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # a path with a dot in it looks like a package within a package
+        return False
 
 
 def _downloaded(name: str) -> bool:

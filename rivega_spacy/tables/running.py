@@ -57,7 +57,7 @@ def _run_variant(
     for step in each.steps:
         # A part that another variant shares is tried once.
         reason = broken.get(step.name)
-        if reason is None and (step.name not in redone) and (force or not is_done(step, place)):
+        if reason is None and (step.name not in redone) and (force or not step.is_done(place)):
             say(f"{each.variant.id}: {step}")
             reason = run_step(step, place)
             redone.add(step.name)
@@ -69,36 +69,26 @@ def _run_variant(
     return record
 
 
-def is_done(step: Step, place: Place) -> bool:
-    """Whether a step's output is there and is of this command, config and input. Output without a stamp was brought along and counts."""
-    if not step.output.exists():
-        return False
-    stamp = _stamp(step, place)
-    if not stamp.is_file():
-        return step.output.is_dir()
-    return stamp.read_text(encoding="utf8").strip() == step.fingerprint()
-
-
 def run_step(step: Step, place: Place) -> Optional[str]:
     """Run one command, its output in logs/.
 
     RETURNS (Optional[str]): None where it did what it should, else why not.
     """
     log = place.output / "logs" / f"{step.name}.log"
-    for path in (log, step.output, _stamp(step, place)):
+    for path in (log, step.output, step.stamp(place)):
         path.parent.mkdir(parents=True, exist_ok=True)
+    # What a stopped run leaves behind, and what an earlier run made, are not taken for this one's result.
+    step.stamp(place).write_text("begun\n", encoding="utf8")
+    if step.output.is_file():
+        step.output.unlink()
     command = [sys.executable, *PROGRAMS[step.words[0]], *step.words[1:]]
     with open(log, "w", encoding="utf8") as out:
         status = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False).returncode
     if status not in TOLERATED.get(step.words[1], {0}) or not step.output.exists():
         reason = _last_line(log) if status else f"it made no {step.output}"
         return Errors.E536.format(step=step.name, status=status, reason=reason, log=log)
-    _stamp(step, place).write_text(step.fingerprint() + "\n", encoding="utf8")
+    step.stamp(place).write_text(step.fingerprint() + "\n", encoding="utf8")
     return None
-
-
-def _stamp(step: Step, place: Place) -> Path:
-    return place.output / "done" / step.name
 
 
 def _last_line(log: Path) -> str:

@@ -33,13 +33,25 @@ class Step:
         return shlex.join(self.words)
 
     def fingerprint(self) -> str:
-        """Changes where the command, its config or its input files change."""
-        seen = hashlib.sha256("\0".join([*self.words, self.config]).encode("utf8"))
+        """Changes where the command, its config or its input files change; on which device it runs changes nothing."""
+        cut = self.words.index("--gpu-id") if "--gpu-id" in self.words else len(self.words)
+        seen = hashlib.sha256("\0".join([*self.words[:cut], *self.words[cut + 2 :], self.config]).encode("utf8"))
         for path in self.inputs:
             if path.is_file():
                 status = path.stat()
                 seen.update(f"{path}{status.st_size}{status.st_mtime_ns}".encode("utf8"))
         return seen.hexdigest()
+
+    def stamp(self, place: Place) -> Path:
+        """Where the fingerprint is kept once the step is done."""
+        return place.output / "done" / self.name
+
+    def is_done(self, place: Place) -> bool:
+        """Whether the output is there and is of this command, config and input. A folder without a stamp was brought along and counts."""
+        if not self.output.exists():
+            return False
+        stamp = self.stamp(place)
+        return stamp.read_text(encoding="utf8").strip() == self.fingerprint() if stamp.is_file() else self.output.is_dir()
 
 
 @dataclass(frozen=True)
@@ -84,9 +96,8 @@ def prepare(plan: Plan, variant: Variant, place: Place) -> Prepared:
         return Prepared(variant, problem=str(error))
     except KeyError as error:
         return Prepared(variant, problem=Errors.E533.format(variant=variant.id, reason=f"{error} is missing from the list"))
-    trained = {
-        axis: place.part(name).is_dir() for axis in COMPONENTS for name in [part_name(plan, variant, axis)] if name is not None
-    }
+    done = {step.name: step.is_done(place) for step in steps}
+    trained = {axis: done[name] for axis in COMPONENTS for name in [part_name(plan, variant, axis)] if name is not None}
     missing = missing_for(plan, variant, place, trained=trained, corpus=corpus, sources=lacking)
     return Prepared(variant, missing=missing, configs=configs, steps=steps)
 
@@ -149,7 +160,9 @@ def _enrich_steps(place: Place, *, corpus: Path, sources: List[str], configs: Di
             steps.append(Step(f"enrich-{corpus.name}-{split}-{source}", words, out, text, [posts]))
             posts = out
         target = corpus / f"{split}.spacy"
-        steps.append(Step(f"convert-{corpus.name}-{split}", ["rivega", "convert", str(posts), str(target)], target, inputs=[posts]))
+        words = ["rivega", "convert", str(posts), str(target)]
+        words += ["--images", str(place.images), "--relative"] if place.images is not None else []
+        steps.append(Step(f"convert-{corpus.name}-{split}", words, target, inputs=[posts]))
     return steps
 
 
