@@ -2,6 +2,8 @@
 
     python benchmarks/tagger.py quality MODEL TEST.spacy       F1 with and without knowledge, and on raw text
     python benchmarks/tagger.py speed MODEL TEST.spacy         posts per second, one by one and in batches
+    python benchmarks/tagger.py compare MODEL TEST.spacy --other OTHER    posts per second against another tagger, in turns
+    python benchmarks/tagger.py training CORPUS.spacy          pieces per second and memory of `spacy train configs/ner_minilm.cfg`
     python benchmarks/tagger.py crf                            loss and decoding against pytorch-crf
 
 Entities match by offset and type (spaCy's ents_p, ents_r, ents_f). Prints Markdown.
@@ -139,6 +141,102 @@ def speed(model: str, path: str, limit: int) -> Iterator[str]:
             yield f"| {'with' if with_z else 'without'} | " + " | ".join(cells) + " |"
 
 
+def compare(model: str, path: str, other: str, limit: int) -> Iterator[str]:
+    """Rows that set two taggers over the same encoder against each other, and the share of the CRF in ours."""
+    import spacy
+
+    from rivega_spacy.corpus.reader import bare_copy
+
+    nlp, docs = load(model, path, limit or 512)
+    pipelines = {"ours": nlp, "other": spacy.load(other)}
+    torch.set_num_threads(1)
+
+    def fresh(vocab_of: Any, with_z: bool) -> List[Any]:
+        posts = []
+        for doc in docs:
+            post = bare_copy(doc)
+            post._.knowledge = doc._.knowledge if with_z else None
+            posts.append(vocab_of.make_doc("").from_bytes(post.to_bytes()))
+        return posts
+
+    yield f"{len(docs)} posts, one thread, batches of 128, runs in turns, medians of five by processor time (the clock in brackets)."
+    yield ""
+    yield "| knowledge | ours | other | ours : other |"
+    yield "|---|---|---|---|"
+    for with_z in (False, True):
+        rates: Dict[str, List[Tuple[float, float]]] = {name: [] for name in pipelines}
+        for _ in range(5):
+            for name, pipeline in pipelines.items():
+                posts = fresh(pipeline, with_z)
+                keep = [part for part in pipeline.pipe_names if part in ("transformer", "rivega_ner", "ner")]
+                with pipeline.select_pipes(enable=keep):
+                    begin, begin_cpu = time.perf_counter(), time.process_time()
+                    for _doc in pipeline.pipe(posts, batch_size=128):
+                        pass
+                    rates[name].append((len(posts) / (time.process_time() - begin_cpu), len(posts) / (time.perf_counter() - begin)))
+        medians = {name: [statistics.median(values) for values in zip(*pairs)] for name, pairs in rates.items()}
+        cells = [f"{cpu:.0f} ({wall:.0f}) posts/s" for cpu, wall in medians.values()]
+        yield f"| {'with' if with_z else 'without'} | {cells[0]} | {cells[1]} | {medians['ours'][0] / medians['other'][0]:.2f} |"
+    yield ""
+    tagger, encoder = nlp.get_pipe("rivega_ner"), nlp.get_pipe("transformer")
+    for with_z in (False, True):
+        spent = {"encoder": 0.0, "head": 0.0, "CRF": 0.0, "writing": 0.0}
+        posts = fresh(nlp, with_z)
+        for start in range(0, len(posts), 128):
+            batch = posts[start : start + 128]
+            marks = [time.process_time()]
+            encoder.set_annotations(batch, encoder.predict(batch))
+            marks.append(time.process_time())
+            scores = tagger.model.predict(batch)
+            marks.append(time.process_time())
+            found = tagger.decode(scores)
+            marks.append(time.process_time())
+            tagger.set_annotations(batch, found)
+            marks.append(time.process_time())
+            for name, begin, end in zip(spent, marks, marks[1:]):
+                spent[name] += end - begin
+        total = sum(spent.values())
+        shares = ", ".join(f"{name} {100 * value / total:.1f} %" for name, value in spent.items())
+        yield f"Shares of the processor time {'with' if with_z else 'without'} knowledge (CRF: Viterbi, constraints, span scores): {shares}."
+
+
+def training(path: str, limit: int) -> Iterator[str]:
+    """Pieces per second and memory of training steps, with knowledge and without."""
+    import resource
+    from pathlib import Path as FilePath
+
+    from spacy import util
+    from spacy.training.initialize import init_nlp
+
+    torch.set_num_threads(1)
+    yield "| input | posts/s | pieces/s |"
+    yield "|---|---|---|"
+    for with_z in (False, True):
+        reader = "present" if with_z else "absent"
+        changes = {"paths.train": path, "paths.dev": path, "corpora.train.knowledge": reader, "paths.dev_knowledge": reader}
+        changes.update({"corpora.train.limit": limit or 960, "components.transformer.model.knowledge_dropout": 0.0})
+        config = util.load_config(FilePath(__file__).parent.parent / "configs" / "ner_minilm.cfg", overrides=changes)
+        nlp = init_nlp(config)
+        examples = list(util.registry.resolve(nlp.config.interpolate()["corpora"])["train"](nlp))
+        optimizer = nlp.resume_training()
+        optimizer.learn_rate = 1e-5
+        encoder, rates = nlp.get_pipe("transformer"), []
+        for start in range(0, len(examples) - 31, 32):
+            batch = examples[start : start + 32]
+            begin = time.process_time()
+            nlp.update(batch, sgd=False, drop=0.1)
+            for name in nlp.pipe_names:
+                nlp.get_pipe(name).finish_update(optimizer)
+            spent = time.process_time() - begin
+            posts = encoder.model.attrs["cache"].encoder([example.predicted for example in batch], [example.predicted._.knowledge or "" for example in batch])
+            pieces = sum(len(window.ids) for post in posts for window in post.windows)
+            rates.append((32 / spent, pieces / spent))
+        per_post, per_piece = (statistics.median(values) for values in zip(*rates))
+        yield f"| {'[s; z]' if with_z else 's'} | {per_post:.1f} | {per_piece:.0f} |"
+    yield ""
+    yield f"Peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB; batches of 32 posts, one thread, by processor time."
+
+
 def crf() -> Iterator[str]:
     """Rows of the CRF table: loss with its gradient, and decoding."""
     from torchcrf import CRF
@@ -185,12 +283,20 @@ def crf() -> Iterator[str]:
 def main() -> None:
     """Run one of the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("quality", "speed", "crf"))
-    parser.add_argument("model", nargs="?", help="folder of a trained pipeline, or the name of an installed one")
+    parser.add_argument("what", choices=("quality", "speed", "compare", "training", "crf"))
+    parser.add_argument("model", nargs="?", help="folder of a trained pipeline, or the name of an installed one; for training the posts")
     parser.add_argument("posts", nargs="?", help=".spacy file (rivega convert)")
     parser.add_argument("--limit", type=int, default=0, help="so many posts at most")
+    parser.add_argument("--other", help="folder of the pipeline to compare with")
     args = parser.parse_args()
-    lines = crf() if args.what == "crf" else {"quality": quality, "speed": speed}[args.what](args.model, args.posts, args.limit)
+    if args.what == "crf":
+        lines = crf()
+    elif args.what == "training":
+        lines = training(args.model, args.limit)
+    elif args.what == "compare":
+        lines = compare(args.model, args.posts, args.other, args.limit)
+    else:
+        lines = {"quality": quality, "speed": speed}[args.what](args.model, args.posts, args.limit)
     for line in lines:
         print(line, flush=True)
 

@@ -1,0 +1,87 @@
+"""Annotated posts beside Twitter-GMNER's training split: Twitter-2015 and Twitter-2017 posts that are in none of its splits.
+
+    python scripts/more_posts.py POSTS OUTPUT.jsonl
+
+Every Twitter-GMNER post comes from one of the two, so what is taken is chosen by id and, because the same words were posted more than once,
+by text: nothing whose words stand in dev or test gets through. Tokens and tags are brought to Twitter-GMNER's form ("#" and "@"
+stand alone and outside the entity, the last link is cut off). The knowledge recorded for Twitter-2017 is another answer than that for Twitter-GMNER:
+training posts that have both are written once more with it (the paper's Mix).
+"""
+import argparse
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Tuple
+
+_LINK = re.compile(r"https?:")
+
+
+def read(path: Path) -> List[Dict[str, Any]]:
+    """Rows of compact JSON lines."""
+    with gzip.open(path, "rt", encoding="utf8") as file:
+        return [json.loads(line) for line in file if line.strip()]
+
+
+def in_gmner_form(tokens: List[str], tags: List[str]) -> Tuple[List[str], List[str]]:
+    """Tokens and BIO tags as Twitter-GMNER writes them."""
+    pairs = list(zip(tokens, (tag.replace("MISC", "OTHER") for tag in tags)))
+    if pairs and _LINK.match(pairs[-1][0]):
+        pairs.pop()
+    result: List[Tuple[str, str]] = []
+    for token, tag in pairs:
+        if len(token) > 1 and token[0] in "@#":
+            result += [(token[0], tag if tag[0] == "I" else "O"), (token[1:], tag)]
+        elif token.startswith(("http://t.co/", "https://t.co/")):
+            head, tail = token.split("co/", 1)
+            result += [(head, tag), ("co/" + tail, "I" + tag[1:] if tag[0] == "B" else tag)]
+        else:
+            result.append((token, tag))
+    return [token for token, _ in result], [tag for _, tag in result]
+
+
+def words(tokens: List[str]) -> str:
+    """What two posts with the same words have in common: letters and digits without links."""
+    return re.sub(r"\W", "", " ".join(token for token in tokens if not token.startswith(("http", "co/"))).lower())
+
+
+def more_posts(folder: Path) -> Iterator[Dict[str, Any]]:
+    """YIELDS (Dict): Rows for `rivega convert`."""
+    splits = {name: read(folder / f"twitter_gmner_{name}.jsonl.gz") for name in ("train", "dev", "test")}
+    known = {row["id"] for rows in splits.values() for row in rows}
+    measured = {words(row["tokens"]) for name in ("dev", "test") for row in splits[name]}
+    seen = {words(row["tokens"]) for row in splits["train"]}
+    training = {row["id"]: row for row in splits["train"]}
+    for year in ("2015", "2017"):
+        for part in ("train", "valid", "test"):
+            knowledge = {row["id"]: row["knowledge"] for row in read(folder / f"twitter{year}_{part}_knowledge.jsonl.gz")}
+            for row in read(folder / f"twitter{year}_{part}.jsonl.gz"):
+                z = knowledge.get(row["id"]) or ""
+                twin = training.get(row["id"])
+                if twin is not None and z and z != twin["knowledge"]:
+                    yield {"id": f"{row['id']}-mix", "tokens": twin["tokens"], "tags": twin["tags"], "knowledge": z}
+                if row["id"] in known:
+                    continue
+                tokens, tags = in_gmner_form(row["tokens"], row["tags"])
+                if tokens and words(tokens) not in measured and words(tokens) not in seen:
+                    seen.add(words(tokens))
+                    yield {"id": row["id"], "tokens": tokens, "tags": tags, "knowledge": z}
+
+
+def main() -> None:
+    """Write the posts and say how many there are."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("posts", type=Path)
+    parser.add_argument("output", type=Path)
+    args = parser.parse_args()
+    rows = list(more_posts(args.posts))
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    with args.output.open("w", encoding="utf8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    again = sum(row["id"].endswith("-mix") for row in rows)
+    print(f"{len(rows) - again} posts more, {again} training posts again with other knowledge -> {args.output}")
+
+
+if __name__ == "__main__":
+    main()
