@@ -91,19 +91,24 @@ class FusionLayer(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Words, positions from 0, token type 0."""
+    """Words, positions from 0, token type 0 where the network has types: LAVIS's has none."""
 
     def __init__(self, vocab_size: int, width: int, positions: int, types: int, dropout: float, eps: float) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(vocab_size, width)
         self.position_embeddings = nn.Embedding(positions, width)
-        self.token_type_embeddings = nn.Embedding(types, width)
+        if types:
+            self.token_type_embeddings = nn.Embedding(types, width)
+        self.types = types
         self.LayerNorm = nn.LayerNorm(width, eps=eps)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         positions = self.position_embeddings.weight[: input_ids.shape[1]]
-        x = self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0] + positions
+        x = self.word_embeddings(input_ids)
+        if self.types:
+            x = x + self.token_type_embeddings.weight[0]
+        x = x + positions
         return self.dropout(self.LayerNorm(x))
 
 

@@ -58,7 +58,7 @@ class AlbefConfig:
             text_inner=bert["intermediate_size"],
             fusion_layer=bert["fusion_layer"],
             positions=bert["max_position_embeddings"],
-            types=bert["type_vocab_size"],
+            types=bert.get("type_vocab_size", 2) if bert.get("add_type_embeddings", True) else 0,
             dropout=bert["hidden_dropout_prob"],
             attention_dropout=bert["attention_probs_dropout_prob"],
             eps=bert["layer_norm_eps"],

@@ -75,6 +75,7 @@ def infer_config(
         positions = state["visual_encoder.pos_embed"]
         text_depth = _count(state, "text_encoder.encoder.layer.")
         fused = {int(key.split(".")[3]) for key in state if ".crossattention." in key}
+        types = state.get("text_encoder.embeddings.token_type_embeddings.weight")
         head = state.get("cls_head.2.weight")
         return AlbefConfig(
             image_size=image_size or round((positions.shape[1] - 1) ** 0.5) * patches.shape[-1],
@@ -90,7 +91,7 @@ def infer_config(
             text_inner=state["text_encoder.encoder.layer.0.intermediate.dense.weight"].shape[0],
             fusion_layer=min(fused) if fused else text_depth,
             positions=state["text_encoder.embeddings.position_embeddings.weight"].shape[0],
-            types=state["text_encoder.embeddings.token_type_embeddings.weight"].shape[0],
+            types=0 if types is None else types.shape[0],
             labels=3 if head is None else head.shape[0],
         )
     except KeyError as error:

@@ -278,3 +278,16 @@ def test_the_twin_follows_slowly(network):
     update_twin(twin, moved, 0.995)
     assert torch.allclose(twin.cls_head[0].bias - before, torch.full((32,), 0.005), atol=1e-6)
     assert not any(p.requires_grad for p in twin.parameters())
+
+
+def test_lavis_files_have_no_token_types(network, inputs, tmp_path):
+    """Their network adds none; the same as a table of zeros."""
+    state = dict(network.state_dict())
+    key = "text_encoder.embeddings.token_type_embeddings.weight"
+    zeros = {**state, key: torch.zeros_like(state.pop(key))}
+    torch.save({"model": state}, tmp_path / "lavis.pt")
+    torch.save({"model": zeros}, tmp_path / "zeros.pt")
+    heads = {"image_size": None, "vision_heads": network.config.vision_heads, "text_heads": network.config.text_heads}
+    without, plain = (albef_from_file(tmp_path / f"{name}.pt", **heads) for name in ("lavis", "zeros"))
+    assert without.config.types == 0 and key not in without.state_dict()
+    assert torch.allclose(logits(without, inputs), logits(plain, inputs), atol=1e-6)
