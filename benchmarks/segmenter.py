@@ -1,9 +1,12 @@
-"""Masks from given boxes on held-out photographs: the trained segmenter beside what needs no training.
+"""Masks from given boxes on held-out photographs, and from the boxes that a grounder finds, beside what needs no training.
 
     python benchmarks/segmenter.py PIPELINE PHOTOS [--output benchmarks/results/segmenter.md] [--grabcut 60]
 
 PIPELINE holds a trained `rivega_segmenter`; PHOTOS the folders ccp_pixel, voc2007_test_a and voc2007_test_b. Read are the ids
 divisible by 5, which no training reads, and of VOC the masks whose own box agrees with the annotated one (mask_box_iou >= 0.8).
+Where PIPELINE has a `rivega_grounder` too, it is asked, in a phrase of the bank, about every kind of thing of which the photograph has
+such a mask; the mask drawn into its box is compared with the one it fits best of that kind ("several objects: any counts"). A box
+elsewhere counts with the little that it shares. Entailment is not asked.
 Intervals are 95 % percentile bootstrap, resampling photographs. Time is processor time of one thread.
 """
 import argparse
@@ -20,8 +23,11 @@ import spacy  # noqa: E402
 import torch  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
+from rivega_spacy.boxes import box_iou  # noqa: E402
 from rivega_spacy.corpus.masks import make_mask_corpus  # noqa: E402
+from rivega_spacy.corpus.phrases.bank import load_bank  # noqa: E402
 from rivega_spacy.images import read_image  # noqa: E402
+from rivega_spacy.queries import ImageQueries  # noqa: E402
 from rivega_spacy.rle import decode_mask  # noqa: E402
 from rivega_spacy.segmentation.crops import jitter_box  # noqa: E402
 from rivega_spacy.segmentation.grabcut import make_grabcut  # noqa: E402
@@ -113,6 +119,30 @@ def moved(segment: Segment) -> Segment:
     return segment_moved
 
 
+def from_predicted_boxes(items: Sequence[Item], grounder: Any, segment: Segment, *, seed: int = 5) -> List[str]:
+    """Rows of the table for masks drawn into the boxes that the grounder finds."""
+    bank, rng = load_bank(), np.random.default_rng(seed)
+    asked: Dict[Tuple[str, str], List[Item]] = {}
+    for item in items:
+        asked.setdefault((item.photo, item.label), []).append(item)
+    first, overlaps, masks, boxes = [], [], [], []
+    for (photo, kind), gold in tqdm(asked.items(), desc="predicted boxes", mininterval=5.0):
+        query = ImageQueries(gold[0].image, [bank.sample(kind, rng).expression], "", photo)
+        box = np.array(grounder.model.predict([query])[0][0][:4], dtype="float64")
+        first.append(gold[0])
+        overlaps.append(float(box_iou(box[None], np.array([item.box for item in gold])).max()))
+        drawn, filled = segment(gold[0].image, box), box_mask(gold[0].image, box)
+        masks.append(max(iou(drawn, item.mask) for item in gold))
+        boxes.append(max(iou(filled, item.mask) for item in gold))
+    right = np.array(overlaps) >= 0.5
+    hit = [item for item, good in zip(first, right) if good]
+    return [
+        row("masks from predicted boxes", first, np.array(masks), None),
+        row("– the predicted box as mask", first, np.array(boxes), None),
+        row("– where the box is right (IoU >= 0.5)", hit, np.array(masks)[right], None),
+    ]
+
+
 def row(name: str, items: Sequence[Item], values: np.ndarray, milliseconds: Optional[float]) -> str:
     low, high = interval(values, items)
     spent = "" if milliseconds is None else f"{milliseconds:.1f}"
@@ -128,7 +158,8 @@ def main() -> None:
     parser.add_argument("--grabcut", type=int, default=60, help="how many boxes of each set GrabCut is tried on; 0: none")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model = spacy.load(arguments.pipeline).get_pipe("rivega_segmenter").model
+    nlp = spacy.load(arguments.pipeline)
+    model = nlp.get_pipe("rivega_segmenter").model
     trained = single(model.predict)
     lines: List[str] = []
     for title, sources in SETS.items():
@@ -137,18 +168,20 @@ def main() -> None:
         lines += [f"### {title}: {len(items)} masks on {photos} photographs", ""]
         lines += ["| | masks | mIoU | 95 % interval | IoU >= 0.5, % | ms per box |", "|---|---|---|---|---|---|"]
         values, spent = measure(items, trained, f"{title}: trained")
-        lines.append(row("rivega.SmallSegmenter.v1", items, values, spent))
+        lines.append(row(model.name, items, values, spent))
         other, _ = measure(items, moved(trained), f"{title}: moved boxes")
         lines.append(row("the same, sides of the boxes moved by 10 % (standard deviation)", items, other, None))
         for name, function in (("the box as mask", box_mask), ("an ellipse in the box", ellipse_mask)):
             base, _ = measure(items, function, name)
             lines.append(row(name, items, base, None))
+        if "rivega_grounder" in nlp.pipe_names:
+            lines += from_predicted_boxes(items, nlp.get_pipe("rivega_grounder"), trained)
         if arguments.grabcut:
             step = max(1, len(items) // arguments.grabcut)
             few = items[::step][: arguments.grabcut]
             cut, spent = measure(few, single(make_grabcut()), f"{title}: GrabCut")
             lines.append(row("rivega.GrabCut.v1 (subset)", few, cut, spent))
-            lines.append(row("rivega.SmallSegmenter.v1 (same subset)", few, values[::step][: arguments.grabcut], None))
+            lines.append(row(f"{model.name} (same subset)", few, values[::step][: arguments.grabcut], None))
         lines.append("")
         if len({item.label for item in items}) > 1:
             lines += by_class(items, values)

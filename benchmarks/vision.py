@@ -5,6 +5,7 @@
 PIPELINE holds trained `rivega_entailment` and `rivega_grounder`; PHOTOS the folders voc2007_test_a and voc2007_test_b. Read are the
 VOC ids divisible by 5, which no training reads. Names and expansions come from the phrase bank that training drew from; the row "words
 not in the bank" asks with nouns that training never met. A box is right when its IoU with any not-difficult instance is at least 0.5.
+OpenCV's detectors of people and faces are asked in the same run where OpenCV 4 is installed (opencv_people.py).
 Intervals are 95 % percentile bootstrap, resampling photographs. Time is processor time of one thread.
 """
 import argparse
@@ -12,7 +13,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -22,6 +23,7 @@ import torch  # noqa: E402
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
+from opencv_people import detectors  # noqa: E402
 from rivega_spacy.boxes import box_iou  # noqa: E402
 from rivega_spacy.corpus.phrases.bank import Phrase, load_bank  # noqa: E402
 from rivega_spacy.corpus.photos import VOC_KINDS, Photo, read_photos  # noqa: E402
@@ -47,6 +49,7 @@ class Row(NamedTuple):
     score: float
     whole: float
     centred: float
+    others: Tuple[float, ...] = ()
 
 
 def mean_shapes(photos: Sequence[Photo]) -> Dict[str, Tuple[float, float]]:
@@ -73,7 +76,7 @@ def instances(photo: Photo, kind: str) -> np.ndarray:
 
 def ask_all(nlp: Any, photos: Sequence[Photo], shapes: Dict[str, Tuple[float, float]], seed: int) -> List[Row]:
     """Ask about everything present and as much that is absent."""
-    bank, rng = load_bank(), np.random.default_rng(seed)
+    bank, rng, baselines = load_bank(), np.random.default_rng(seed), detectors()
     rows: List[Row] = []
     for number, photo in enumerate(tqdm(photos, desc="photos")):
         image = read_image(photo.path)
@@ -95,13 +98,20 @@ def ask_all(nlp: Any, photos: Sequence[Photo], shapes: Dict[str, Tuple[float, fl
         probability = nlp.get_pipe("rivega_entailment").model.predict(queries)[0]
         boxes = nlp.get_pipe("rivega_grounder").model.predict(queries)[0]
         height, width = image.shape[:2]
+        people = [detect(image) for detect in baselines.values()] if "person" in present else []
         for (kind, style, shown, _), p, box in zip(asked, probability, boxes):
             gold = instances(photo, kind) if shown else np.zeros((0, 4))
             w, h = shapes[kind] if kind else (0.5, 0.5)
             centred = [width * (1 - w) / 2, height * (1 - h) / 2, width * (1 + w) / 2, height * (1 + h) / 2]
             best = [float(box_iou(np.array([b]), gold).max()) if len(gold) else 0.0 for b in (box[:4], [0, 0, width, height], centred)]
-            rows.append(Row(number, kind, style, shown, float(p), best[0], float(box[4]), best[1], best[2]))
+            others = [_best(b, gold) for b in people] if kind == "person" and style == "bank" and shown else []
+            rows.append(Row(number, kind, style, shown, float(p), best[0], float(box[4]), best[1], best[2], tuple(others)))
     return rows
+
+
+def _best(box: Optional[np.ndarray], gold: np.ndarray) -> float:
+    """IoU with the instance that fits best; a detector that finds nothing is wrong."""
+    return float(box_iou(box[None], gold).max()) if box is not None else 0.0
 
 
 def interval(values: Sequence[float], photos: Sequence[int], seed: int = 0) -> Tuple[float, float, float]:
@@ -194,6 +204,10 @@ def report(rows: List[Row], nothing: Dict[str, Dict[str, float]], milliseconds: 
         boxes(f"VG Prec@0.5, {label}", chosen)
         boxes(f"– whole picture as box, {label}", chosen, "whole")
         boxes(f"– centred box of the kind's mean size, {label}", chosen, "centred")
+        if label == "persons":
+            for place, name in enumerate(detectors()):
+                hits = [(float(r.others[place] >= 0.5), r.photo) for r in chosen if r.others]
+                add(f"– {name}", [hit for hit, _ in hits], [photo for _, photo in hits])
         boxes(f"– words not in the bank, {label}", [r for r in rows if r.present and r.asked == "unseen" and only(r)])
     for kind in VOC_KINDS:
         boxes(f"VG Prec@0.5, {kind}", [r for r in rows if r.present and r.asked == "bank" and r.kind == kind])
