@@ -1,4 +1,5 @@
 """Texts, regions, knowledge and captions joined into compact posts."""
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Union
@@ -18,6 +19,8 @@ from .voc import read_voc
 
 Post = Dict[str, Any]
 PathLike = Union[str, Path]
+# Control characters (U+0092 is a stray cp1252 apostrophe), zero-width space, replacement character.
+_ODD = re.compile("[\x00-\x1f\x7f-\x9f\u200b\ufffd]")
 FORMATS = ("auto", "jsonl", "conll", "prodigy")
 
 
@@ -68,6 +71,7 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
     seen: Set[str] = set()
     for post in posts:
         seen.add(post["id"])
+        _note_text(post, dirt)
         for key, given, unmatched in (("boxes", boxes, "unmatched_box"), ("masks", masks, "unmatched_mask")):
             if given is None and post.get(key) is not None:
                 _join(post, _own_regions(post, key, dirt), key, unmatched, sources.repair, dirt)
@@ -144,6 +148,21 @@ def _guess(path: Path) -> str:
         return "conll"
     _, first = next(read_json_lines(path), (0, {}))
     return "jsonl" if "tags" in first or "tokens" in first and "text" not in first else "prodigy"
+
+
+def _note_text(post: Post, dirt: Dirt) -> None:
+    """Tell what of a post's text trips programs up, though it is read as it is."""
+    for token in post["tokens"]:
+        if _ODD.search(token):
+            dirt.note("odd_character", f"{post['id']} {token!r}")
+    types: Dict[str, str] = {}
+    for start, end, label in read_bio(post["tags"]):
+        text = " ".join(post["tokens"][start:end])
+        if text in types:
+            dirt.note("repeated_text", f"{post['id']} {text!r}")
+            if types[text] != label:
+                dirt.note("two_types", f"{post['id']} {text!r} {types[text]}, {label}")
+        types.setdefault(text, label)
 
 
 def _own_regions(post: Post, key: str, dirt: Dirt) -> Picture:

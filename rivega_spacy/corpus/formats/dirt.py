@@ -9,6 +9,9 @@ KINDS: Dict[str, str] = {
     "no_break_space": "{n} tokens are only blank characters (kept, so that tags stay in step)",
     "imgid_space": "{n} IMGID lines begin with a space",
     "orphan_tag": "{n} I- tags continue nothing (read as beginnings)",
+    "odd_character": "{n} tokens hold a zero-width, control or replacement character (kept)",
+    "repeated_text": "{n} entities have the text of an earlier one of their post (each has the regions of that name)",
+    "two_types": "{n} of these are of another type than the earlier one",
     "duplicate_post": "{n} posts occur twice (the first is kept)",
     "filename": "{n} box files name another picture than their own name says (the file's own name counts)",
     "bad_file": "{n} files cannot be read (left out)",
@@ -30,7 +33,10 @@ KINDS: Dict[str, str] = {
     "misaligned": "{n} entities do not begin and end at tokens (left out)",
 }
 # What is no fault of the files: told, but not refused in strict mode.
-HARMLESS = {"repaired_name", "unmasked", "knowledge_gap", "no_caption", "rejected", "foreign_region", "unmatched_box_again", "unmatched_mask_again"}
+HARMLESS = {
+    "odd_character", "repeated_text", "two_types", "repaired_name", "unmasked", "knowledge_gap", "no_caption",
+    "rejected", "foreign_region", "unmatched_box_again", "unmatched_mask_again",
+}
 SHOWN = 5
 
 

@@ -230,3 +230,10 @@ def test_shards_of_a_longer_conversion_go(files):
     convert(files, "--shard", "1")
     convert(files, "--shard", "2")
     assert [path.name for path in files.glob("*.spacy")] == ["out-000.spacy"]
+
+
+def test_odd_text_is_kept_and_told(tmp_path):
+    posts = [{"id": "1", "tokens": ["Ann", "\u200bx", "Ann", "it\x92s", "\ufffd", "co/…"], "tags": ["B-PER", "O", "B-LOC", "O", "O", "O"]}]
+    dirt = Dirt(strict=True)
+    (post,) = read_data_set(Sources(text=write_conll(tmp_path / "t.txt", posts)), dirt)
+    assert post["tokens"] == posts[0]["tokens"] and dirt.counts == {"odd_character": 3, "repeated_text": 1, "two_types": 1}
