@@ -1,5 +1,7 @@
 """rivega.SmallSegmenter.v1 and v2: the embedded segmenters, box-prompted mask networks that need no model hub."""
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -31,6 +33,7 @@ class RunSettings:
     jitter: float
     seed: int
     growth: Sequence[Tuple[int, int]] = ()
+    threads: int = 1
     calls: int = 0
 
     def training_size(self, size: int, step: int) -> int:
@@ -79,6 +82,7 @@ def build_seeing_segmenter(
     jitter: float = 0.05,
     encoder_rate: float = 0.5,
     growth: Sequence[Sequence[int]] = (),
+    threads: int = 1,
     ema_decay: float = 0.998,
     seed: int = 0,
 ) -> Model[List[Prompt], List[ScoredMasks]]:
@@ -97,12 +101,14 @@ def build_seeing_segmenter(
     encoder_rate (float): learning rate of the encoder, as a share of that of the rest.
     growth (Sequence[Sequence[int]]): in training, from which step on the crops have which side: small ones first show the same
         objects in half the time. Where empty, they have `size` throughout.
+    threads (int): in training, how many cut and colour crops at the same time: more than one feeds a GPU.
     ema_decay (float): moving average of the weights in training; 0 for none.
     seed (int): seed of the training augmentation.
     RETURNS (Model): as `build_small_segmenter`; `attrs["load_encoder"]` takes the vision network's encoder.
     """
     settings = {"size": size, "margin": margin, "widths": list(widths), "depths": list(depths), "fine": list(fine)}
-    run = RunSettings(flip=flip, batch_size=batch_size, jitter=jitter, seed=seed, growth=[(start, side) for start, side in growth])
+    stages = [(start, side) for start, side in growth]
+    run = RunSettings(flip=flip, batch_size=batch_size, jitter=jitter, seed=seed, growth=stages, threads=threads)
     rate = _EncoderRate(encoder_rate)
     model = _model("rivega.SmallSegmenter.v2", settings, _build_seeing, run, ema_decay=ema_decay, lr_scale=rate)
     model.attrs["load_encoder"] = _load_encoder
@@ -230,12 +236,14 @@ def _train(model: Model, prompts: Sequence[TrainingPrompt]) -> Tuple[np.ndarray,
         jitter=run.jitter,
         rng=rng,
         device=shim.device,
+        threads=run.threads,
     )
     network = shim.module
     network.train()
-    with torch.enable_grad():
-        logits = network(features)
-    outputs = np.stack([logits.detach().float().cpu().numpy(), targets, weights], axis=1)
+    # On a GPU the network runs in bfloat16; the loss needs single precision.
+    with torch.enable_grad(), shim.autocast(shim.device.type == "cuda"):
+        logits = network(features).float()
+    outputs = np.stack([logits.detach().cpu().numpy(), targets, weights], axis=1)
 
     def backprop(gradient: np.ndarray) -> List[Any]:
         logits.backward(gradient=torch.as_tensor(gradient, device=logits.device, dtype=logits.dtype))
@@ -252,6 +260,7 @@ def training_crops(
     rng: np.random.Generator,
     margin: float = MARGIN,
     device: Optional[torch.device] = None,
+    threads: int = 1,
 ) -> Tuple[torch.Tensor, np.ndarray, np.ndarray]:
     """Cut and augment the crops of a training step: boxes moved, mirrored, other light and colours, noise.
 
@@ -261,30 +270,43 @@ def training_crops(
     rng (Generator): source of chance.
     margin (float): context around the boxes, as a share of their sides.
     device (Optional[torch.device]): where the features go.
+    threads (int): how many cut at the same time.
     RETURNS (Tuple[Tensor, ndarray, ndarray]): features NxFxSxS, targets NxSxS 0..1, weights NxSxS.
     """
-    crops, targets = [], []
+    jobs = []
     for image, boxes, masks in prompts:
         picture = Image.fromarray(image)
-        height, width = image.shape[:2]
-        for box, mask in zip(clip_boxes(boxes, height, width), masks):
-            draw = rng.random()
-            if draw < 0.5:
-                amount = jitter * (2 if draw < 1 / 6 else 1)
-                box = clip_boxes(np.array([jitter_box(box, rng, amount=amount)]), height, width)[0]
-            window = box_window(box, margin=margin)
-            crop, inside = cut(picture, window, size)
-            truth, _ = cut(Image.fromarray(mask.astype(np.uint8) * 255), window, size, fill=0)
-            if rng.random() < 0.5:
-                crop, inside, truth = crop[:, ::-1], inside[:, ::-1], truth[:, ::-1]
-            crops.append((_recoloured(crop, rng), inside, _aspect(box)))
-            targets.append(truth.astype("float32") / 255)
-    if not crops:
+        for box, mask in zip(clip_boxes(boxes, *image.shape[:2]), masks):
+            # Chance of its own for every crop, so that threads change nothing.
+            jobs.append((picture, box, mask, np.random.default_rng(rng.integers(2**63))))
+    if not jobs:
         empty = np.zeros((0, size, size), dtype="float32")
         return torch.zeros((0, 0, size, size)), empty, empty
-    features = _features(crops, device or torch.device("cpu"), margin)
-    weights = np.stack([inside for _, inside, _ in crops]).astype("float32")
-    return features, np.stack(targets), weights
+    make = partial(_training_crop, size=size, margin=margin, jitter=jitter)
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            made = list(pool.map(make, jobs))
+    else:
+        made = [make(job) for job in jobs]
+    features = _features([crop for crop, _ in made], device or torch.device("cpu"), margin)
+    weights = np.stack([inside for (_, inside, _), _ in made]).astype("float32")
+    return features, np.stack([truth for _, truth in made]), weights
+
+
+def _training_crop(
+    job: Tuple[Image.Image, np.ndarray, np.ndarray, np.random.Generator], *, size: int, margin: float, jitter: float
+) -> Tuple[Tuple[np.ndarray, np.ndarray, float], np.ndarray]:
+    picture, box, mask, rng = job
+    draw = rng.random()
+    if draw < 0.5:
+        amount = jitter * (2 if draw < 1 / 6 else 1)
+        box = clip_boxes(np.array([jitter_box(box, rng, amount=amount)]), picture.height, picture.width)[0]
+    window = box_window(box, margin=margin)
+    crop, inside = cut(picture, window, size)
+    truth, _ = cut(Image.fromarray(mask.astype(np.uint8) * 255), window, size, fill=0)
+    if rng.random() < 0.5:
+        crop, inside, truth = crop[:, ::-1], inside[:, ::-1], truth[:, ::-1]
+    return (_recoloured(crop, rng), inside, _aspect(box)), truth.astype("float32") / 255
 
 
 def _recoloured(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:

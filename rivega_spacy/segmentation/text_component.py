@@ -121,7 +121,8 @@ class TextSegmenter(BatchedPipe):
             for place, (mask, score) in zip(places, masks):
                 if mask.shape != query.image.shape[:2]:
                     raise RivegaError(Errors.E341.format(component=self.name, mask=mask.shape, image=query.image.shape[:2]))
-                results[number][place] = TextMask(encode_mask(mask), float(score), mask_box(mask)) if mask.any() else TextMask(None, float(score), None)
+                rle, box = (encode_mask(mask), mask_box(mask)) if mask.any() else (None, None)
+                results[number][place] = TextMask(rle, float(score), box)
         return results
 
     def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[TextMask]]]) -> None:

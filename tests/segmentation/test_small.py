@@ -134,6 +134,8 @@ def test_training_crops_are_repeatable_and_varied():
     draw = [training_crops(prompts, size=32, jitter=0.1, rng=np.random.default_rng(seed)) for seed in (0, 0, 1)]
     assert torch.equal(draw[0][0], draw[1][0]) and np.array_equal(draw[0][1], draw[1][1])
     assert not torch.equal(draw[0][0], draw[2][0])
+    threaded = training_crops(prompts, size=32, jitter=0.1, rng=np.random.default_rng(0), threads=3)
+    assert torch.equal(threaded[0], draw[0][0]) and np.array_equal(threaded[1], draw[0][1])
     assert draw[0][1].shape == (3, 32, 32) and 0 <= draw[0][1].min() and draw[0][1].max() <= 1
 
 
