@@ -29,6 +29,7 @@ def ofa_entailment(
     path: Optional[str] = None,
     vocab: Optional[str] = None,
     network: Optional[Dict[str, Any]] = None,
+    ema: bool = False,
     image_size: int = 480,
     use_caption: bool = True,
     labels: Sequence[str] = LABELS,
@@ -50,6 +51,7 @@ def ofa_entailment(
         ModelScope folder, or what `rivega convert-checkpoint` wrote. A saved pipeline holds its own.
     vocab (Optional[str]): Folder with dict.txt, encoder.json and vocab.bpe, or vocab.json and merges.txt; None looks beside `path`.
     network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from nothing, where there is no `path`.
+    ema (bool): Take the moving average of the weights that fairseq keeps beside them (`extra_state`), where it was told to.
     image_size (int): Side of the square pictures in pixels; with the grounder's (512) both share a picture's encoding.
     use_caption (bool): Ask whether picture and expression imply the caption, where there is one (the paper's prompt).
     labels (Sequence[str]): The answers among which OFA chooses.
@@ -75,6 +77,7 @@ def ofa_entailment(
         path=path,
         vocab=vocab,
         network=network,
+        ema=ema,
         freeze=freeze,
         seed=seed,
         gradient_checkpointing=gradient_checkpointing,

@@ -27,6 +27,7 @@ def ofa_grounder(
     path: Optional[str] = None,
     vocab: Optional[str] = None,
     network: Optional[Dict[str, Any]] = None,
+    ema: bool = False,
     image_size: int = 512,
     beam: int = 5,
     no_repeat_ngram: int = 3,
@@ -48,6 +49,7 @@ def ofa_grounder(
         ModelScope folder, or what `rivega convert-checkpoint` wrote. A saved pipeline holds its own.
     vocab (Optional[str]): Folder with dict.txt, encoder.json and vocab.bpe, or vocab.json and merges.txt; None looks beside `path`.
     network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from nothing, where there is no `path`.
+    ema (bool): Take the moving average of the weights that fairseq keeps beside them (`extra_state`), where it was told to.
     image_size (int): Side of the square pictures in pixels.
     beam (int): Hypotheses kept in decoding.
     no_repeat_ngram (int): No n tokens in a row twice, as in the published evaluation; 0 allows it.
@@ -64,6 +66,7 @@ def ofa_grounder(
         path=path,
         vocab=vocab,
         network=network,
+        ema=ema,
         freeze=freeze,
         seed=seed,
         gradient_checkpointing=gradient_checkpointing,

@@ -81,7 +81,8 @@ class BackendShim(TorchShim):
         if self.load_from is None:
             raise RivegaError(Errors.E207.format(component=self.name, model=self.name, weights=weights))
         self._load = partial(self.load_from, weights)
-        self.set_module(*self._load())
+        self._model = None
+        self.ready()
 
     def set_module(self, module: nn.Module, config: Optional[Dict[str, Any]] = None) -> None:
         super().set_module(module, config)

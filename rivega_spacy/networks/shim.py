@@ -241,8 +241,11 @@ class TorchShim(PyTorchShim):
         value = value.detach().cpu().contiguous()
         if self.half_on_disk and value.dtype in (torch.float32, torch.float64, torch.bfloat16):
             half = value.to(torch.float16)
-            # A value beyond half precision's range would come back infinite: such a tensor stays as it is.
-            if bool(torch.isfinite(half).all()) or not bool(torch.isfinite(value).all()):
+            # A value beyond half precision's range would come back infinite, and a tensor of nothing but tiny values would lose
+            # its digits, or all of itself: such a tensor stays as it is.
+            overflows = bool(torch.isfinite(value).all()) and not bool(torch.isfinite(half).all())
+            vanishes = value.numel() > 0 and 0.0 < float(value.abs().max()) < torch.finfo(torch.float16).smallest_normal
+            if not overflows and not vanishes:
                 value = half
         return value.clone()
 

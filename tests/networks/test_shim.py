@@ -20,12 +20,15 @@ def test_bytes_round_trip_in_half_precision():
     assert second.to_bytes() == data and second.digest == make(0).digest != make(2).digest
 
 
-def test_full_precision_and_values_beyond_half():
+def test_full_precision_and_values_outside_half():
     exact = make(0, half_on_disk=False)
     assert torch.equal(make(1).from_bytes(exact.to_bytes()).module.weight, exact.module.weight)
     large = make(0)
     large.module.weight.data[0, 0] = 1e6
     assert make(1).from_bytes(large.to_bytes()).module.weight[0, 0] == 1e6
+    small = make(0)
+    small.module.weight.data.mul_(1e-9)
+    assert torch.equal(make(1).from_bytes(small.to_bytes()).module.weight, small.module.weight)
 
 
 def test_network_built_from_its_own_file():

@@ -6,6 +6,7 @@ import json
 import re
 import weakref
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -80,12 +81,16 @@ class OFAShim(BackendShim):
     """A shim whose network may be another component's too, until one of them is trained.
 
     source (str): What the weights are loaded from, "" where they are random; equal sources are loaded once.
+    source_of (Callable[[str], str]): The same of other weights.
     The rest: see BackendShim.
     """
 
-    def __init__(self, *, source: str = "", checkpointing: bool = False, compiled: Compiled = False, **options: Any) -> None:
+    def __init__(
+        self, *, source: str = "", source_of: Callable[[str], str] = str, checkpointing: bool = False, compiled: Compiled = False, **options: Any
+    ) -> None:
         super().__init__(tools=_tokenizer, build=_build, **options)
         self._source = source
+        self._source_of = source_of
         self._checkpointing = checkpointing
         self._compiled = compiled
         self._tokens = 0
@@ -102,6 +107,10 @@ class OFAShim(BackendShim):
             super().ready()
             _SHARED[self._source] = self._model
         return super().ready()
+
+    def begin_with(self, weights: str) -> None:
+        self._source = self._source_of(weights)
+        super().begin_with(weights)
 
     def from_bytes(self, bytes_data: bytes) -> "OFAShim":
         key = hashlib.blake2b(bytes_data, digest_size=16).hexdigest()
@@ -183,6 +192,7 @@ def ofa_shim(
     path: Optional[str],
     vocab: Optional[str],
     network: Optional[Dict[str, Any]],
+    ema: bool,
     freeze: Sequence[str],
     seed: int,
     gradient_checkpointing: bool,
@@ -195,14 +205,15 @@ def ofa_shim(
     path (Optional[str]): Published weights; see `load_ofa`.
     vocab (Optional[str]): Folder of the vocabulary's files; None looks beside the weights.
     network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from nothing, where there is no `path`.
-    seed (int): Of its random weights.
+    ema (bool): Take the moving average that the file keeps.
+    seed (int): Of random weights.
     RETURNS (OFAShim): Loads when first needed.
     """
 
-    def load() -> Loaded:
-        if path is not None:
-            module = load_ofa(Path(path))
-            folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    def load(weights: Optional[str] = path) -> Loaded:
+        if weights is not None:
+            module = load_ofa(Path(weights), ema=ema)
+            folder = Path(weights) if Path(weights).is_dir() else Path(weights).parent
         else:
             module = OFA(OFAConfig.from_dict({**OFAConfig().to_dict(), **(network or {})})).reset_parameters(seed).eval()
             folder = Path()
@@ -213,7 +224,9 @@ def ofa_shim(
     return OFAShim(
         name=name,
         load=None if path is None and network is None else load,
-        source=_source(path, vocab) if path is not None else "",
+        load_from=load,
+        source=_source(path, vocab, ema) if path is not None else "",
+        source_of=partial(_source, vocab=vocab, ema=ema),
         frozen=tuple(freeze),
         checkpointing=gradient_checkpointing,
         compiled=compiled,
@@ -340,9 +353,9 @@ def _order(folder: Path) -> Optional[List[str]]:
     return config.get("dictionary_gpt2_ids") if isinstance(config, dict) else None
 
 
-def _source(path: str, vocab: Optional[str]) -> str:
-    """What tells two sources apart: names, sizes and times of change of the files."""
-    marks = []
+def _source(path: str, vocab: Optional[str], ema: bool) -> str:
+    """What tells two sources apart: names, sizes and times of change of the files, and which of the weights in them."""
+    marks: List[Any] = [ema]
     for name in (path, vocab):
         if name is not None and Path(name).exists():
             stat = Path(name).stat()
