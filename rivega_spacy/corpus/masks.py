@@ -66,14 +66,16 @@ def make_mask_corpus(
     min_side (float): Leave out objects whose box is narrower or lower than this many pixels.
     min_mask_box_iou (float): Leave out masks whose own box agrees less with the annotated one, where that is stated.
     drawn (Optional[str]), drawn_share (float): One more source and its share: masks that
-        `rivega_spacy.segmentation.self_training` drew into boxes.
+        `rivega_spacy.segmentation.self_training` drew into boxes. Looked for within `path`, then from the working folder on.
     min_score (float): Leave out drawn masks that the segmenter was less sure of.
     boxes_per_epoch (int): Draw so many boxes, at random by the shares; 0 reads every object once, in order.
     max_boxes (int): Boxes a post at most, so that crowded pictures do not make up whole batches.
     seed (int): Seed of the drawing.
     RETURNS (MaskCorpus): Called with the pipeline, it yields examples.
     """
-    sources = {**sources, drawn: drawn_share} if drawn else sources
+    if drawn:
+        within = (Path(path) / drawn / "annotations.jsonl").is_file()
+        sources = {**sources, drawn if within else str(Path(drawn).resolve()): drawn_share}
     return MaskCorpus(
         path,
         sources,

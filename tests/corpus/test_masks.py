@@ -140,3 +140,12 @@ def test_drawn_masks_are_sure_and_fill_their_box(tmp_path, nlp):
     assert [e.text for eg in corpus(nlp) for e in eg.reference.ents] == ["person", "a"]
     sure = make_mask_corpus(str(tmp_path), {"boxes": 1.0}, drawn=str(drawn), drawn_share=1.0, min_score=0.95)
     assert [e.text for eg in sure(nlp) for e in eg.reference.ents] == ["person"]
+
+
+def test_drawn_masks_are_found_from_the_working_folder_on(tmp_path, nlp, monkeypatch):
+    write_source(tmp_path / "photos", "a", [1], [PERSON])
+    write_source(tmp_path, "drawn", [2], [PERSON])
+    monkeypatch.chdir(tmp_path)
+    for drawn in ("drawn", "../drawn"):
+        corpus = make_mask_corpus("photos", {"a": 1.0}, drawn=drawn, drawn_share=1.0)
+        assert [eg.reference.user_data["id"] for eg in corpus(nlp)] == ["1", "2"]
