@@ -135,6 +135,10 @@ class TextSegmenter(BatchedPipe):
                     ent._.boxes = [result.box]
                     ent._.box_score = result.score
 
+    def update(self, examples: Iterable[Example], **options: Any) -> Dict[str, float]:
+        """RAISES (RivegaError): E306; freeze the component in a pipeline that is trained."""
+        raise RivegaError(Errors.E306.format(name=self.name))
+
     def initialize(
         self, get_examples: Callable[[], Iterable[Example]], *, nlp: Optional[Language] = None, labels: Optional[Any] = None
     ) -> None:

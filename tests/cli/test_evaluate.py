@@ -72,3 +72,32 @@ def test_images_are_found_below_a_root(files, capsys):
 def test_a_missing_corpus_is_told_before_the_pipeline_is_loaded(tmp_path, capsys):
     assert main(["evaluate", "no_such_model", str(tmp_path / "none.spacy")]) == 2
     assert "rivega convert" in capsys.readouterr().err
+
+
+def test_only_the_rows_asked_for_are_fed(files, capsys):
+    out = files / "scores.json"
+    words = ["evaluate", "model", str(files / "gold.spacy"), "--output", str(out), "--json", "--propagation", "--fed"]
+    assert main([*words, "gold entities"]) == 0
+    assert list(json.loads(out.read_text(encoding="utf8"))["propagation"]) == ["pipeline", "gold entities"]
+    assert main([*words, "gold"]) == 2 and "gold entities + groundability" in capsys.readouterr().err
+
+
+def test_answers_of_one_model(files, capsys):
+    """The pipeline sees the knowledge of the model that is named."""
+    from rivega_spacy.corpus.docbin import read_docbin
+    from rivega_spacy.corpus.sources import SOURCES_KEY
+
+    docs = list(read_docbin(files / "gold.spacy", spacy.blank("rivega").vocab))
+    for doc in docs:
+        doc.user_data[SOURCES_KEY] = {"knowledge": {"llama": "of llama", "qwen": "of qwen"}}
+    write_docbin(docs, files / "gold.spacy")
+    out = files / "out.jsonl"
+    words = ["evaluate", "model", str(files / "gold.spacy"), "--predictions", str(out), "--json", "--source"]
+    assert main([*words, "qwen"]) == 0
+    assert {json.loads(line)["knowledge"] for line in out.read_text(encoding="utf8").splitlines()} == {"of qwen"}
+    assert main([*words, "gpt"]) == 2 and "no answers of 'gpt', only llama, qwen" in capsys.readouterr().err
+
+
+def test_a_change_of_the_config_has_a_form(files, capsys):
+    assert main(["evaluate", "model", str(files / "gold.spacy"), "--set", "threshold"]) == 2
+    assert "SECTION.NAME=VALUE, not 'threshold'" in capsys.readouterr().err

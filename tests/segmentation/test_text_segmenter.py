@@ -190,6 +190,8 @@ def test_in_a_pipeline_from_a_config_saved_and_loaded(folder, picture, tmp_path)
     nlp = spacy.load(tmp_path)
     pipe = nlp.get_pipe("rivega_text_segmenter")
     assert pipe.expression == "name" and not pipe.is_trainable
+    with pytest.raises(RivegaError, match="cannot be trained"):
+        pipe.update([])
     doc = pipe(post(picture))
     [expected] = make_clipseg(folder, device="cpu")([queries(picture, ["Ada (PER)", "Lea (PER)", "there (PER)"])])
     for ent, (mask, score) in zip(doc.ents, expected):
