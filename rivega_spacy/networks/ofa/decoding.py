@@ -57,14 +57,17 @@ def beam_search(network: OFA, encoded: Encoded, options: BeamOptions) -> List[Li
     config = network.config
     samples, beam = encoded.states.shape[0], options.beam
     cache = network.decoder.start(encoded)
+    words_of = _words(options, config.vocab_size, encoded.states.device)
+    table = network.embed_tokens.weight if options.allowed is None else network.embed_tokens.weight[words_of]
     done: List[List[Hypothesis]] = [[] for _ in range(samples)]
-    # One row for each source at first; beams begin to differ after the first token.
+    # One row for each source at first; beams begin to differ after the first token. Tokens are rows of `words_of`.
     tokens = torch.full((samples, 1, 1), config.bos, dtype=torch.long, device=encoded.states.device)
     totals = torch.zeros(samples, 1, 1, device=tokens.device)
     ignored = torch.zeros(samples, beam, dtype=torch.bool, device=tokens.device)
     for step in range(options.max_len + 1):
         width = tokens.shape[1]
-        logits = network.step(tokens[:, :, -1].reshape(-1), cache).float()
+        last = network.embed_tokens(words_of[tokens[:, :, -1].reshape(-1)])
+        logits = torch.nn.functional.linear(network.decoder.step(last[:, None], cache), table).float()
         log_p = _log_probabilities(logits, options, network, step=step).view(samples, width, -1)
         if options.no_repeat_ngram:
             _block_repeats(tokens, log_p, options.no_repeat_ngram)
@@ -75,7 +78,7 @@ def beam_search(network: OFA, encoded: Encoded, options: BeamOptions) -> List[Li
         beams, words = index // vocabulary, index % vocabulary
         ended = words.eq(config.eos) & scores.ne(-INF)
         ended[:, :beam] &= ~ignored[:, : ended.shape[1]]
-        _collect(done, ended, scores, beams, tokens, totals, options, step, config.eos)
+        _collect(done, ended, scores, beams, words_of[tokens], totals, options, step, config.eos)
         open_ = [len(answers) < beam for answers in done]
         if step == options.max_len or not any(open_):
             break
@@ -83,7 +86,8 @@ def beam_search(network: OFA, encoded: Encoded, options: BeamOptions) -> List[Li
         ended[:, :beam] |= ignored[:, : ended.shape[1]]
         order = ended.long() * scores.shape[1] + torch.arange(scores.shape[1], device=index.device)
         rank, chosen = order.topk(min(beam, scores.shape[1]), dim=1, largest=False)
-        ignored = rank.ge(scores.shape[1])
+        # With few tokens to choose from there are fewer beams at first than later.
+        ignored = torch.nn.functional.pad(rank.ge(scores.shape[1]), (0, beam - rank.shape[1]))
         beams, words, totals_new = beams.gather(1, chosen), words.gather(1, chosen), scores.gather(1, chosen)
         rows = (beams + torch.arange(samples, device=beams.device)[:, None] * width).reshape(-1)
         cache.select(rows)
@@ -94,16 +98,19 @@ def beam_search(network: OFA, encoded: Encoded, options: BeamOptions) -> List[Li
     return [sorted(answers, key=_by_score) for answers in done]
 
 
+def _words(options: BeamOptions, vocab_size: int, device: torch.device) -> torch.Tensor:
+    """The tokens that may be answered, in order, the four special ones first: only they are projected to."""
+    if options.allowed is None:
+        return torch.arange(vocab_size, device=device)
+    return torch.cat([torch.arange(4, device=device), torch.arange(*options.allowed, device=device)])
+
+
 def _by_score(answer: Hypothesis) -> float:
     return -answer.score if answer.score == answer.score else INF
 
 
 def _log_probabilities(logits: torch.Tensor, options: BeamOptions, network: OFA, *, step: int) -> torch.Tensor:
     config = network.config
-    if options.allowed is not None:
-        logits = logits.clone()
-        logits[:, 4 : options.allowed[0]] = -INF
-        logits[:, options.allowed[1] :] = -INF
     log_p = torch.log_softmax(logits, dim=-1)
     log_p = log_p.masked_fill(log_p.isnan(), -INF)
     log_p[:, config.pad] = -INF
@@ -177,13 +184,18 @@ class Trie:
         needed = {node[:size] for node in wanted for size in range(1, len(node) + 1)}
         return sorted(needed, key=len)
 
+    def choices(self) -> List[int]:
+        """All tokens that are chosen from somewhere."""
+        return sorted({token for node in [(), *self.inner()] for token in self.children(node)})
+
     def log_probabilities(self, at: Dict[Tuple[int, ...], torch.Tensor]) -> torch.Tensor:
         """Scores of the labels.
 
-        at (Dict[Tuple[int, ...], Tensor]): B x V logits after each node with a choice; () is the root.
-        RETURNS (Tensor): B x labels log-probabilities; logits of all other tokens are hidden before they are normalised.
+        at (Dict[Tuple[int, ...], Tensor]): B x choices logits of `choices()` after each node with a choice; () is the root.
+        RETURNS (Tensor): B x labels log-probabilities; logits of other tokens than may follow take no part.
         """
         root = next(iter(at.values()))
+        column = {token: i for i, token in enumerate(self.choices())}
         rows = []
         for label in self.labels:
             total = torch.zeros(root.shape[0], device=root.device)
@@ -191,7 +203,7 @@ class Trie:
             for size in range(len(full)):
                 allowed = self.children(full[:size])
                 if len(allowed) > 1:
-                    log_p = torch.log_softmax(at[full[:size]][:, allowed].float(), dim=-1)
+                    log_p = torch.log_softmax(at[full[:size]][:, [column[token] for token in allowed]].float(), dim=-1)
                     total = total + log_p[:, allowed.index(full[size])]
             rows.append(total)
         return torch.stack(rows, dim=1)
@@ -209,9 +221,11 @@ def score_labels(network: OFA, encoded: Encoded, prompts: List[List[int]], trie:
         only the prompt and its own ancestors.
     """
     states, places = decode_trie(network, encoded, prompts, trie)
-    # Only the states at choices are projected to the vocabulary.
+    # Only the states at choices are projected, and only to what is chosen from.
     rows = torch.arange(len(prompts), device=states.device)
-    return trie.log_probabilities({node: network.logits(states[rows, place]) for node, place in places.items()})
+    table = network.embed_tokens.weight[trie.choices()]
+    at = {node: torch.nn.functional.linear(states[rows, place], table) for node, place in places.items()}
+    return trie.log_probabilities(at)
 
 
 def decode_trie(

@@ -41,6 +41,22 @@ def logits(network, inputs):
         return network.classify(network.encode_image(pixels), ids, mask)
 
 
+def test_texts_share_what_is_projected_from_their_picture(network, inputs):
+    pixels, ids, mask = inputs
+    owner = torch.tensor([1, 0, 1, 1])
+    ids, mask = ids[[0, 1, 1, 0]], mask[[0, 1, 1, 0]]
+    rows = []
+    hook = network.text_encoder.encoder["layer"][-1].crossattention["self"].key.register_forward_hook(
+        lambda module, given, result: rows.append(len(result))
+    )
+    with torch.inference_mode():
+        image = network.encode_image(pixels)
+        shared, copied = network.classify(image, ids, mask, owner), network.classify(image[owner], ids, mask)
+    hook.remove()
+    assert rows == [2, 4]
+    torch.testing.assert_close(shared, copied, atol=1e-5, rtol=1e-5)
+
+
 def fine_tuned(network):
     """The layout of a file fine-tuned for visual entailment, with its twin."""
     state = dict(network.state_dict())

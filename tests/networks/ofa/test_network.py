@@ -6,7 +6,7 @@ import pytest
 import torch
 from ofa_tiny import tiny_network
 
-from rivega_spacy.networks.ofa.attention import image_buckets, image_position_ids, token_buckets
+from rivega_spacy.networks.ofa.attention import image_buckets, image_position_ids, token_buckets, write_bias
 from rivega_spacy.networks.ofa.config import OFAConfig
 from rivega_spacy.networks.ofa.network import OFA, Picture
 
@@ -99,6 +99,38 @@ def test_both_ways_of_hiding_padding_agree():
     kept = ~masked.hidden
     for i in (0, 1):
         torch.testing.assert_close(grouped.states[i][kept[i]], masked.states[i][kept[i]], atol=1e-5, rtol=1e-5)
+
+
+def test_samples_one_after_another_equal_the_batch_at_once():
+    """Without gradients a processor takes them one by one, with a bias written from windows of the table."""
+    network = tiny_network().requires_grad_(False)
+    pixels, tokens = inputs(network)
+    tokens[1, 5:] = network.config.pad
+    with torch.no_grad():
+        picture = network.encoder.pictures(pixels)
+        one_by_one = network.encode(tokens, picture, keep_layers=True)
+        with torch.enable_grad():
+            at_once = network.encode(tokens, picture, keep_layers=True)
+    assert one_by_one.lengths == at_once.lengths and picture.height != picture.width
+    assert len(one_by_one.layers) == len(at_once.layers) == network.config.encoder_layers + 1
+    for a, b in zip([one_by_one.states, *one_by_one.layers], [at_once.states, *at_once.layers]):
+        for i, length in enumerate(at_once.lengths):
+            torch.testing.assert_close(a[i, :length], b[i, :length], atol=1e-5, rtol=1e-5)
+
+
+def test_windows_of_the_offset_table_are_what_a_lookup_of_every_pair_gives():
+    heads, height, width, size = 3, 4, 6, 5
+    table = torch.arange((2 * 7 - 1) ** 2 + 3, dtype=torch.float32)[:, None] + torch.arange(heads) * 1000
+    length = height * width + size
+    shared = torch.arange(heads * length * length, dtype=torch.float32).view(1, heads, length, length)
+    tokens = torch.full((heads, size, size), 0.5)
+    bias = shared.clone()
+    write_bias(bias, shared, tokens, table, height, width)
+    ids = image_position_ids(height, width, 7)
+    wanted = shared.clone()
+    wanted[0, :, : height * width, : height * width] += table[image_buckets(7)[ids[:, None], ids]].permute(2, 0, 1)
+    wanted[0, :, -size:, -size:] += tokens
+    assert torch.equal(bias, wanted)
 
 
 def test_a_hidden_picture_has_no_influence():
