@@ -1,12 +1,14 @@
 """OFA at random weights: expressions a second, what sharing a picture's encoding gives, what the decoder's cache gives.
 
-    python benchmarks/ofa.py [--repeats 2] [--small] [--bf16] [--threads 1] [--output benchmarks/results/ofa.md]
+    python benchmarks/ofa.py [--parts sharing stages decoder] [--tasks entailment grounding] [--repeats 2] [--small] [--bf16]
+        [--threads 1] [--output FILE]
 
 Weights are random (speed does not depend on them), the network is OFA-large unless `--small`. Time is processor time of the process,
 which other processes on the machine lengthen less than the clock's; ways that are compared take turns, and the median of
 `--repeats` is given. "One call an entity" calls the same model once for every entity and keeps nothing between calls. "As published"
-is that with what the published evaluation does besides: the decoder runs once for every label (entailment), or the encoder's output is
-copied for every beam and projected for each of the copies (grounding).
+is one call an entity, too, done as the published code does it: batch normalisation is not folded, every layer's position bias is
+gathered pair by pair, the decoder runs once for every label (entailment), or the encoder's output is copied for every beam and
+projected for each of the copies (grounding). Attention is PyTorch's fused one in all of them. For GPUs: benchmarks/ofa_gpu.py.
 """
 import argparse
 import platform
@@ -26,6 +28,7 @@ from tqdm import tqdm
 
 from rivega_spacy.entailment.ofa import LABELS, label_tokens, ofa_entailment
 from rivega_spacy.grounding.ofa import ofa_grounder
+from rivega_spacy.networks.ofa.decoding import BeamOptions, Trie, beam_search, score_labels
 from rivega_spacy.networks.ofa.network import OFA, DecoderCache, Encoded
 from rivega_spacy.networks.ofa.pictures import to_pixels
 from rivega_spacy.networks.ofa.serving import Question, encode_pictures, encode_questions, pad_rows, pictures_of, published_expression
@@ -39,6 +42,8 @@ EXPRESSIONS = [
     "San Francisco (LOC) — a city with a significant building",
     "Donald Trump (PER) — a singer on religious freedom and immigration in a hall",
 ]
+# Sides of the pictures, in pixels.
+SIDES = {"entailment": 480, "grounding": 512}
 CAPTION = "two women in a green house with plants"
 SMALL = {
     "width": 256,
@@ -56,6 +61,8 @@ VOCABULARY = Path(__file__).resolve().parents[1] / "tests" / "networks" / "ofa" 
 def main() -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=["sharing", "stages", "decoder"], default=["sharing", "stages", "decoder"])
+    parser.add_argument("--tasks", nargs="+", choices=list(SIDES), default=list(SIDES))
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
@@ -69,9 +76,9 @@ def main() -> int:
     models, network, tokenizer = build(args)
     image = np.random.default_rng(args.seed).integers(0, 256, (768, 1024, 3)).astype("uint8")
     lines = [f"# OFA{'' if args.small else '-large'} at random weights", "", environment(args), ""]
-    lines += sharing(models, network, tokenizer, image, args)
-    lines += parts(network, tokenizer, image, args)
-    lines += caching(network, tokenizer, image, args)
+    for name, measure in {"sharing": partial(sharing, models), "stages": stages, "decoder": caching}.items():
+        if name in args.parts:
+            lines += measure(network, tokenizer, image, args)
     text = "\n".join(lines) + "\n"
     sys.stdout.write(text)
     if args.output is not None:
@@ -127,7 +134,8 @@ def sharing(models: Dict[str, Any], network: OFA, tokenizer: OFATokenizer, image
     lines.append("|---|---|---|---|---|---|---|")
     published = {"entailment": published_entailment, "grounding": published_grounding}
     texts = EXPRESSIONS[: max(args.entities)]
-    for task, model in models.items():
+    for task in args.tasks:
+        model = models[task]
         model.predict([ImageQueries(image[:64, :64], ["warm"])])
         ways: Dict[str, Callable[[], Any]] = {}
         for count in args.entities:
@@ -135,7 +143,7 @@ def sharing(models: Dict[str, Any], network: OFA, tokenizer: OFATokenizer, image
         # Calls for one entity know nothing of each other: those of several entities take the sum of theirs.
         for i, text in enumerate(texts):
             ways[f"alone {i}"] = partial(model.predict, [ImageQueries(image, [text], CAPTION)])
-            ways[f"published {i}"] = partial(published[task], network, tokenizer, image, text)
+            ways[f"published {i}"] = partial(as_published, published[task], network, tokenizer, image, text)
         seconds = take_turns(ways, args.repeats, task)
         for count in args.entities:
             alone, upstream = (sum(seconds[f"{name} {i}"] for i in range(count)) for name in ("alone", "published"))
@@ -146,7 +154,13 @@ def sharing(models: Dict[str, Any], network: OFA, tokenizer: OFATokenizer, image
     return lines + [""]
 
 
-@torch.inference_mode()
+def as_published(way: Callable[..., None], network: OFA, *given: Any) -> None:
+    """Gradients are allowed but nothing needs any: so the network gathers its biases as in training, and keeps no graph."""
+    network.requires_grad_(False)
+    with torch.enable_grad():
+        way(network, *given)
+
+
 def published_entailment(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, text: str) -> None:
     """One entity: the picture, the encoder, and the decoder over the whole prompt for each label."""
     source = tokenizer.source(entailment_prompt(published_expression(text), CAPTION))
@@ -157,7 +171,6 @@ def published_entailment(network: OFA, tokenizer: OFATokenizer, image: np.ndarra
     network.logits(states)
 
 
-@torch.inference_mode()
 def published_grounding(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, text: str) -> None:
     """One entity: the picture, the encoder, and five steps of five beams, each with a copy of the encoder's output."""
     source = tokenizer.source(grounding_prompt(published_expression(text)))
@@ -178,10 +191,12 @@ def run_steps(network: OFA, cache: DecoderCache, rows: int) -> None:
 
 
 @torch.inference_mode()
-def parts(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, args: argparse.Namespace) -> List[str]:
+def stages(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, args: argparse.Namespace) -> List[str]:
     """Where the time of one expression goes."""
-    lines = ["## Seconds of one expression", "", "| task | picture stem | stem as published | encoder | decoder |", "|---|---|---|---|---|"]
-    for task, size in (("entailment", 480), ("grounding", 512)):
+    lines = ["## Seconds of one expression", ""]
+    lines += ["| task | picture stem | stem as published | encoder | encoder as published | decoder |", "|---|---|---|---|---|---|"]
+    for task in args.tasks:
+        size = SIDES[task]
         source, prompt = question(tokenizer, task, EXPRESSIONS[0])
         wanted = {0: ImageQueries(image, [])}
         picture = encode_pictures(network, wanted, image_size=size)
@@ -190,13 +205,17 @@ def parts(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, args: argpar
             "stem": lambda: encode_pictures(network, wanted, image_size=size),
             "plain": lambda: network.encoder.pictures(to_pixels(image, size)[None]),
             "encoder": lambda: encode_questions(network, [Question(0, 0, source)], picture),
+            "gathered": lambda: as_published(encode_questions, network, [Question(0, 0, source)], picture),
         }
         if task == "entailment":
-            ways["decoder"] = lambda: network.logits(network.decode(torch.tensor([prompt]), encoded)[0][:, -1])
+            trie = Trie(tuple(tuple(label_tokens(tokenizer, label)) for label in LABELS), tokenizer.eos)
+            ways["decoder"] = partial(score_labels, network, encoded, [prompt], trie)
         else:
-            ways["decoder"] = lambda: beams_sharing(network, encoded)
+            first = network.config.bin_0
+            options = BeamOptions(no_repeat_ngram=3, allowed=(first, first + network.config.bins), bins_only=True)
+            ways["decoder"] = partial(beam_search, network, encoded, options)
         seconds = take_turns(ways, args.repeats)
-        lines.append(f"| {task} | " + " | ".join(f"{seconds[name]:.2f}" for name in ("stem", "plain", "encoder", "decoder")) + " |")
+        lines.append(f"| {task} | " + " | ".join(f"{seconds[name]:.2f}" for name in ("stem", "plain", "encoder", "gathered", "decoder")) + " |")
     return lines + [""]
 
 
