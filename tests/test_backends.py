@@ -1,0 +1,220 @@
+"""What holds for every network from elsewhere within a pipeline: where weights come from, odd posts, damaged weights, sharing."""
+import numpy as np
+import pytest
+import spacy
+import srsly
+import torch
+from ofa_tiny import write_folder
+from tiny_networks import ALBEF_SIZES, DEMO, SEQTR_SIZES, spoil, tiny_blip, tiny_grounding_dino, tiny_owlv2, write_vocab
+
+from rivega_spacy.cli import main
+from rivega_spacy.corpus.docbin import write_docbin
+from rivega_spacy.errors import RivegaError
+from rivega_spacy.images import read_image
+from rivega_spacy.llm.base import Answer, finished
+from rivega_spacy.networks.albef.model import Albef, AlbefConfig
+from rivega_spacy.networks.seqtr.model import Seqtr, SeqtrConfig
+
+ENTAILMENT = ["OFAEntailment", "ALBEFEntailment", "ITMEntailment", "GroundingScore"]
+GROUNDERS = ["OFAGrounder", "SeqTRGrounder", "GroundingDINO", "OWLv2"]
+CHAT = ["ChatEntailment", "ChatGrounder"]
+
+
+class Client:
+    """A language model that says what it is told to."""
+
+    name, recorded = "test", False
+
+    def __init__(self, text):
+        self.text = text
+
+    def identity(self):
+        return {"client": "test"}
+
+    def submit(self, requests):
+        return [finished(Answer(self.text)) for _ in requests]
+
+    def close(self):
+        pass
+
+
+@spacy.registry.misc("test.Client.v1")
+def make_client(text: str) -> Client:
+    return Client(text)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """Architecture -> (its options, published weights)."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    torch.save({"model": Albef(AlbefConfig(**ALBEF_SIZES)).state_dict()}, folder / "albef.pth")
+    words = ["PAD", "UNK", "CLS", "rex"]
+    network = Seqtr(SeqtrConfig.from_dict({**SEQTR_SIZES, "vocab_size": len(words)}))
+    torch.save({"state_dict": network.state_dict()}, folder / "seqtr.pth")
+    srsly.write_json(folder / "words.json", words)
+    albef = {"vocab": write_vocab(folder), "image_size": 32, "vision_heads": 4, "text_heads": 4}
+    seqtr = {"words": str(folder / "words.json"), "heads": 4, "max_side": 64}
+    dino = {"shortest": 64, "longest": 96, "max_tokens": 32}
+    made = {}
+
+    def once(name, make):
+        if name not in made:
+            made[name] = str(make(folder / name))
+        return made[name]
+
+    def find(name):
+        if name == "ChatEntailment":
+            return {"client": {"@misc": "test.Client.v1", "text": "yes"}}, None
+        if name == "ChatGrounder":
+            return {"client": {"@misc": "test.Client.v1", "text": "[[0, 0, 28, 28]]"}}, None
+        return {
+            "OFAEntailment": lambda: ({"image_size": 64}, once("ofa", write_folder)),
+            "OFAGrounder": lambda: ({"image_size": 64}, once("ofa", write_folder)),
+            "ALBEFEntailment": lambda: (albef, str(folder / "albef.pth")),
+            "SeqTRGrounder": lambda: (seqtr, str(folder / "seqtr.pth")),
+            "ITMEntailment": lambda: ({}, once("blip", lambda path: tiny_blip(path, "blip"))),
+            "GroundingDINO": lambda: (dino, once("dino", tiny_grounding_dino)),
+            "OWLv2": lambda: ({}, once("owlv2", tiny_owlv2)),
+            "GroundingScore": lambda: ({"grounder": {"@architectures": "rivega.OWLv2.v1"}}, once("owlv2", tiny_owlv2)),
+        }[name]()
+
+    return find
+
+
+def pipeline(name, options, path=None):
+    """A pipeline of one component; its weights from `path`, where there is one."""
+    settings = {**options}
+    if path is not None and name == "GroundingScore":
+        settings = {"grounder": {**options["grounder"], "path": path}}
+    elif path is not None:
+        settings["path"] = path
+    nlp = spacy.blank("rivega")
+    factory = "rivega_entailment" if name in [*ENTAILMENT, "ChatEntailment"] else "rivega_grounder"
+    nlp.add_pipe(factory, config={"model": {"@architectures": f"rivega.{name}.v1", **settings}})
+    return nlp, factory
+
+
+def post(nlp, picture, expansion="", text="Rex the dog"):
+    doc = nlp.make_doc(text)
+    doc.ents = [doc.char_span(0, len(text.split()[0]), label="PER")]
+    doc._.image = picture
+    if expansion:
+        doc.ents[0]._.expansion = expansion
+    return doc
+
+
+def results(docs):
+    return [(doc.ents[0]._.groundable, doc.ents[0]._.groundable_score, [list(box) for box in doc.ents[0]._.boxes], doc.ents[0]._.box_score) for doc in docs]
+
+
+@pytest.mark.parametrize("name", [*ENTAILMENT, *GROUNDERS])
+def test_weights_may_be_named_in_initialize(sources, name, tmp_path):
+    """As spaCy users expect it: read once, saved with the pipeline; the same weights as with `path`."""
+    options, weights = sources(name)
+    nlp, factory = pipeline(name, options)
+    nlp.config["initialize"]["components"] = {factory: {"weights": weights}}
+    nlp.initialize()
+    photograph = str(DEMO / "images" / "astronaut.jpg")
+    found = results([nlp(post(nlp, photograph))])
+    direct, _ = pipeline(name, options, weights)
+    assert results([direct(post(direct, photograph))]) == found
+    nlp.to_disk(tmp_path / "pipeline")
+    saved = spacy.util.load_config(tmp_path / "pipeline" / "config.cfg")
+    # Nothing of the published file is needed again, and its name need not exist.
+    saved["initialize"]["components"][factory]["weights"] = "gone"
+    saved.to_disk(tmp_path / "pipeline" / "config.cfg")
+    again = spacy.load(tmp_path / "pipeline")
+    for one, two in zip(results([again(post(again, photograph))])[0], found[0]):
+        np.testing.assert_allclose(np.array(one or 0, dtype=float), np.array(two or 0, dtype=float), atol=0.5 if isinstance(one, list) else 5e-3)
+
+
+def test_weights_that_are_not_there_are_told_at_once(sources, tmp_path):
+    for name in (*ENTAILMENT, *GROUNDERS):
+        nlp, factory = pipeline(name, sources(name)[0])
+        nlp.config["initialize"]["components"] = {factory: {"weights": str(tmp_path / "none")}}
+        with pytest.raises(RivegaError, match="none"):
+            nlp.initialize()
+    for name in CHAT:
+        nlp, factory = pipeline(name, sources(name)[0])
+        nlp.config["initialize"]["components"] = {factory: {"weights": "a"}}
+        with pytest.raises(RivegaError, match="takes no weights file"):
+            nlp.initialize()
+
+
+@pytest.mark.parametrize("name", [*ENTAILMENT, *GROUNDERS, *CHAT])
+def test_odd_posts_and_damaged_weights(sources, name):
+    """Every post of a mixed batch has its own result or its own reason."""
+    options, weights = sources(name)
+    nlp, factory = pipeline(name, options, weights)
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (h, w, 3)).astype("uint8") for h, w in [(30, 40), (1, 1), (1, 4000), (4000, 1)]]
+    posts = [post(nlp, picture) for picture in pictures]
+    posts += [post(nlp, pictures[0], "word " * 500), post(nlp, pictures[0], text="😀🚀"), post(nlp, None), post(nlp, "missing.jpg"), post(nlp, b"no picture")]
+    posts.append(nlp.make_doc("no entity"))
+    posts[-1]._.image = pictures[0]
+    docs = list(nlp.pipe([doc.copy() for doc in posts], batch_size=len(posts)))
+    for doc, picture in zip(docs[:6], [*pictures, pictures[0], pictures[0]]):
+        ent = doc.ents[0]
+        assert doc._.rivega_errors == [], doc._.rivega_errors
+        if factory == "rivega_entailment":
+            assert isinstance(ent._.groundable, bool) and 0 <= ent._.groundable_score <= 1
+        else:
+            x1, y1, x2, y2 = ent._.box
+            assert 0 <= x1 < x2 <= picture.shape[1] and 0 <= y1 < y2 <= picture.shape[0] and 0 <= ent._.box_score <= 1
+    for doc in docs[6:9]:
+        assert doc.ents[0]._.groundable is None and doc.ents[0]._.boxes == []
+    assert [len(doc._.rivega_errors) for doc in docs[6:]] == [0, 1, 1, 0]
+    if name in CHAT:
+        return
+    model = nlp.get_pipe(factory).model
+    spoil(model.layers[0] if name == "GroundingScore" else model)
+    for doc, given in zip(nlp.pipe([doc.copy() for doc in posts], batch_size=len(posts)), posts):
+        if given._.image is not None and given.ents and isinstance(given._.image, bytes) and given._.image != b"no picture":
+            assert doc.ents[0]._.groundable is None and doc.ents[0]._.boxes == []
+            assert len(doc._.rivega_errors) == 1 and "not finite" in doc._.rivega_errors[0]["message"]
+
+
+def test_one_network_serves_both_components_also_from_disk(sources, tmp_path):
+    options, weights = sources("OFAEntailment")
+    nlp, _ = pipeline("OFAEntailment", options, weights)
+    nlp.add_pipe("rivega_grounder", config={"model": {"@architectures": "rivega.OFAGrounder.v1", "path": weights, **options}})
+    networks = [nlp.get_pipe(name).model.shims[0].ready() for name in nlp.pipe_names]
+    assert networks[0] is networks[1]
+    nlp.to_disk(tmp_path / "pipeline")
+    del networks
+    again = spacy.load(tmp_path / "pipeline")
+    networks = [again.get_pipe(name).model.shims[0].ready() for name in again.pipe_names]
+    assert networks[0] is networks[1] and networks[0] is not nlp.get_pipe("rivega_grounder").model.shims[0].ready()
+    doc = again(post(again, str(DEMO / "images" / "astronaut.jpg")))
+    assert isinstance(doc.ents[0]._.groundable, bool)
+
+
+@pytest.mark.parametrize("detector", ["OWLv2", "GroundingDINO"])
+def test_a_detectors_score_becomes_entailment_with_a_fitted_threshold(sources, detector, tmp_path, capsys):
+    options, weights = sources(detector)
+    nlp, factory = pipeline("GroundingScore", {"grounder": {"@architectures": f"rivega.{detector}.v1", "path": weights, **options}})
+    # Half precision on disk: the scores are those of the saved pipeline.
+    nlp.to_disk(tmp_path / "model")
+    nlp = spacy.load(tmp_path / "model")
+    posts = {row["id"]: row for row in srsly.read_jsonl(DEMO / "posts.jsonl")}
+    docs, scores, gold = [], [], []
+    for row in list(srsly.read_jsonl(DEMO / "expected.jsonl"))[:4]:
+        doc = nlp.make_doc(posts[row["id"]]["text"])
+        doc.ents = [doc.char_span(e["start"], e["end"], label=e["labels"][0], alignment_mode="expand") for e in row["ents"]]
+        doc._.image = str(DEMO / posts[row["id"]]["image"])
+        judged = nlp(doc.copy())
+        for ent, found, told in zip(doc.ents, judged.ents, row["ents"]):
+            ent._.groundable = told["shown"]
+            scores.append(found._.groundable_score)
+            gold.append(told["shown"])
+        docs.append(doc)
+    assert True in gold and False in gold
+    write_docbin(docs, tmp_path / "dev.spacy")
+    assert main(["fit-threshold", str(tmp_path / "model"), str(tmp_path / "dev.spacy"), "--output", str(tmp_path / "fitted")]) == 0
+    capsys.readouterr()
+    fitted = spacy.load(tmp_path / "fitted")
+    threshold = fitted.get_pipe(factory).cfg["threshold"]
+    right = [np.mean((np.array(scores) >= t) == np.array(gold)) for t in [threshold, 0.0, 0.5, *scores]]
+    assert right[0] >= max(right) - 1e-9
+    assert isinstance(fitted(post(fitted, read_image(str(DEMO / "images" / "astronaut.jpg")))).ents[0]._.groundable, bool)
