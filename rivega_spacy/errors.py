@@ -227,6 +227,8 @@ class Errors:
         "{path} holds no moving average of its weights (fairseq keeps it under `extra_state`, SeqTR under `ema_state_dict`). Take "
         "the last weights: leave `ema` out."
     )
+    E761 = "The references in {folder} cannot be compared: config.json or inputs.safetensors lacks {name!r}."
+    E762 = "The references in {folder} cannot be run through the port: {reason}. Sizes in config.json and tensors must belong together."
 
     # Scoring and its commands (E510-E529)
     E510 = "`{option}` cannot be {value!r}. Use one of: {known}."

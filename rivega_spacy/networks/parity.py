@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple
 
 import srsly
+from safetensors import SafetensorError
 
 from ..errors import Errors, RivegaError
 
@@ -35,13 +36,16 @@ PARITY: Dict[str, str] = {
     "seqtr": "rivega_spacy.networks.seqtr.parity:compare",
 }
 
+FILES = ("state_dict.safetensors", "inputs.safetensors", "outputs.safetensors")
+
 
 def compare_folder(folder: Path) -> List[Comparison]:
     """Run a folder of references through our port.
 
     folder (Path): See the top of this file.
     RETURNS (List[Comparison]): One for each reference tensor.
-    RAISES (RivegaError): E020 where config.json is missing, E700 where `arch` names no port of ours.
+    RAISES (RivegaError): E020 where a file is missing, E700 where `arch` names no port of ours, E761 where config.json or the inputs
+        lack something, E762 where sizes do not belong together; and what loading weights raises.
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
@@ -50,6 +54,19 @@ def compare_folder(folder: Path) -> List[Comparison]:
     arch = config.get("arch") if isinstance(config, dict) else None
     if arch not in PARITY:
         raise RivegaError(Errors.E700.format(path=path, arch=arch, known=", ".join(sorted(PARITY))))
+    for name in FILES:
+        if not (Path(folder) / name).is_file():
+            raise RivegaError(Errors.E020.format(path=Path(folder) / name))
     module, _, function = PARITY[arch].partition(":")
     compare: Callable[[Path], List[Comparison]] = getattr(importlib.import_module(module), function)
-    return [Comparison(*row) for row in compare(Path(folder))]
+    try:
+        return [Comparison(*row) for row in compare(Path(folder))]
+    except KeyError as error:
+        raise RivegaError(Errors.E761.format(folder=folder, name=error.args[0])) from error
+    except SafetensorError as error:
+        raise RivegaError(Errors.E701.format(path=folder, reason=error)) from error
+    except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+        if isinstance(error, RivegaError):
+            raise
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"
+        raise RivegaError(Errors.E762.format(folder=folder, reason=reason)) from error

@@ -103,4 +103,27 @@ def test_folders_of_no_known_network_are_refused(tmp_path, capsys):
     assert "'resnet'" in capsys.readouterr().err
     (tmp_path / "config.json").write_text(json.dumps({"arch": "ofa"}), encoding="utf8")
     assert main(["parity", str(tmp_path)]) == 2
-    assert "inputs.safetensors" in capsys.readouterr().err
+    assert "state_dict.safetensors does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["ofa_fairseq", "ofa_hf", "albef", "seqtr"])
+def test_what_a_folder_lacks_is_named(copied, capsys, name):
+    folder = copied(name)
+    whole = json.loads((folder / "config.json").read_text(encoding="utf8"))
+    # What is not known is not minded.
+    (folder / "config.json").write_text(json.dumps({**whole, "something": {"new": 1}}), encoding="utf8")
+    assert main(["parity", "--quiet", str(folder)]) == 0
+    capsys.readouterr()
+    part = {"albef": "bert_config", "seqtr": "model_cfg"}.get(name)
+    if part is not None:
+        (folder / "config.json").write_text(json.dumps({key: value for key, value in whole.items() if key != part}), encoding="utf8")
+        assert main(["parity", str(folder)]) == 2
+        assert f"lacks '{part}'" in capsys.readouterr().err
+    (folder / "config.json").write_text(json.dumps(whole), encoding="utf8")
+    inputs = load_file(folder / "inputs.safetensors")
+    for key in [key for key in inputs if key.rpartition(".")[2] in ("patch_images", "image", "img")]:
+        del inputs[key]
+    save_file(inputs, folder / "inputs.safetensors")
+    assert main(["parity", str(folder)]) == 2
+    assert "lacks" in capsys.readouterr().err
