@@ -35,7 +35,8 @@ def detectors() -> Dict[str, Detector]:
         if not len(found):
             return None
         x, y, w, h = found[int(np.argmax(scores))] / UPSCALE
-        return np.array([x, y, x + w, y + h])
+        # The detector's window has a rim around the person; OpenCV's own example takes this much off.
+        return np.array([x + 0.1 * w, y + 0.07 * h, x + 0.9 * w, y + 0.87 * h])
 
     def faces(image: np.ndarray) -> Optional[np.ndarray]:
         found = cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 1.1, 3, minSize=(16, 16))

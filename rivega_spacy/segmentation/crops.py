@@ -4,6 +4,8 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 from PIL import Image
 
+from .refine import RADIUS, refine
+
 # Context around the box, as a share of its sides: the box spans three quarters of the crop. The rim
 # shows the network what is certainly not the object.
 MARGIN = 1 / 6
@@ -70,7 +72,14 @@ def _visible(low: float, high: float, limit: int, size: int) -> Optional[Tuple[i
 
 
 def paste(
-    probabilities: np.ndarray, window: Window, box: Sequence[float], *, height: int, width: int, overhang: float = OVERHANG
+    probabilities: np.ndarray,
+    window: Window,
+    box: Sequence[float],
+    *,
+    height: int,
+    width: int,
+    overhang: float = OVERHANG,
+    image: Optional[np.ndarray] = None,
 ) -> Tuple[np.ndarray, float]:
     """Bring the probabilities of a crop back to the picture's resolution and decide for each pixel.
 
@@ -79,6 +88,7 @@ def paste(
     box (Sequence[float]): the box asked about; pixels outside it and its overhang stay False.
     height (int), width (int): size of the picture in pixels.
     overhang (float): how far the mask may leave the box, as a share of its sides.
+    image (Optional[ndarray]): the picture, HxWx3 uint8, to whose edges the outline is moved; None leaves it.
     RETURNS (Tuple[ndarray, float]): HxW bool, and the intersection over union with the true mask that
         the probabilities let expect: the probability inside the mask over the mask's area plus the
         probability left outside it.
@@ -102,6 +112,8 @@ def paste(
     )
     picture = Image.fromarray(np.ascontiguousarray(probabilities, dtype=np.float32))
     fine = np.array(picture.resize((right - left, bottom - top), Image.BILINEAR, box=source))
+    if image is not None:
+        fine = refine(fine, image[top:bottom, left:right], radius=RADIUS / (scale_x * scale_y) ** 0.5)
     chosen = fine > 0.5
     if not chosen.any():
         # The box says that something is there: better the likeliest pixels than none, at a low score.

@@ -32,6 +32,7 @@ class RunSettings:
     batch_size: int
     jitter: float
     seed: int
+    refine: bool = True
     growth: Sequence[Tuple[int, int]] = ()
     threads: int = 1
     calls: int = 0
@@ -47,6 +48,7 @@ def build_small_segmenter(
     widths: Sequence[int] = (16, 48, 96, 160),
     depths: Sequence[int] = (1, 2, 2, 2),
     flip: bool = True,
+    refine: bool = True,
     batch_size: int = 32,
     jitter: float = 0.05,
     ema_decay: float = 0.998,
@@ -58,6 +60,7 @@ def build_small_segmenter(
     widths (Sequence[int]): channels at 1/2, 1/4, 1/8 and 1/16 of the crop's resolution.
     depths (Sequence[int]): residual blocks at each of them.
     flip (bool): also look at the mirrored crop and average; twice the time, a finer outline.
+    refine (bool): move the outline to the edges that the picture has at its own resolution.
     batch_size (int): crops computed at once.
     jitter (float): in training, how far the sides of the boxes are moved, as a share of the side.
     ema_decay (float): moving average of the weights in training; 0 for none.
@@ -67,7 +70,7 @@ def build_small_segmenter(
         and weights of all crops, and takes back the gradient of the logits.
     """
     settings = {"size": size, "widths": list(widths), "depths": list(depths)}
-    run = RunSettings(flip=flip, batch_size=batch_size, jitter=jitter, seed=seed)
+    run = RunSettings(flip=flip, refine=refine, batch_size=batch_size, jitter=jitter, seed=seed)
     return _model("rivega.SmallSegmenter.v1", settings, _build_first, run, ema_decay=ema_decay)
 
 
@@ -78,6 +81,7 @@ def build_seeing_segmenter(
     depths: Sequence[int] = (2, 2, 2, 1),
     fine: Sequence[int] = (48, 24),
     flip: bool = True,
+    refine: bool = True,
     batch_size: int = 32,
     jitter: float = 0.05,
     encoder_rate: float = 0.5,
@@ -96,6 +100,7 @@ def build_seeing_segmenter(
         network; stages may have fewer blocks.
     fine (Sequence[int]): channels of the decoder at 1/4 and 1/2 of the crop's resolution.
     flip (bool): also look at the mirrored crop and average; twice the time, a finer outline.
+    refine (bool): move the outline to the edges that the picture has at its own resolution.
     batch_size (int): crops computed at once.
     jitter (float): in training, how far the sides of the boxes are moved, as a share of the side.
     encoder_rate (float): learning rate of the encoder, as a share of that of the rest.
@@ -108,7 +113,7 @@ def build_seeing_segmenter(
     """
     settings = {"size": size, "margin": margin, "widths": list(widths), "depths": list(depths), "fine": list(fine)}
     stages = [(start, side) for start, side in growth]
-    run = RunSettings(flip=flip, batch_size=batch_size, jitter=jitter, seed=seed, growth=stages, threads=threads)
+    run = RunSettings(flip=flip, refine=refine, batch_size=batch_size, jitter=jitter, seed=seed, growth=stages, threads=threads)
     rate = _EncoderRate(encoder_rate)
     model = _model("rivega.SmallSegmenter.v2", settings, _build_seeing, run, ema_decay=ema_decay, lr_scale=rate)
     model.attrs["load_encoder"] = _load_encoder
@@ -187,7 +192,8 @@ def _predict(model: Model, prompts: Sequence[Prompt]) -> List[ScoredMasks]:
         height, width = image.shape[:2]
         end = start + len(boxes)
         pairs = zip(probabilities[start:end], windows[start:end])
-        masks.append([paste(p, window, box, height=height, width=width) for p, (window, box) in pairs])
+        guide = image if model.attrs["run"].refine else None
+        masks.append([paste(p, window, box, height=height, width=width, image=guide) for p, (window, box) in pairs])
         start = end
     return masks
 
