@@ -111,6 +111,9 @@ def words() -> List[str]:
 
 def tokenizer(table: Dict[str, int], first: str, last: str, unknown: str) -> str:
     """A tokenizer with one token a word, as transformers' networks are saved with."""
+    named = {number: word for word, number in table.items()}
+    # Numbers without a word would be warned about.
+    table = {named.get(n, f"[unused{n}]"): n for n in range(max(named) + 1)}
     made = Tokenizer(models.WordLevel(table, unk_token=unknown))
     made.normalizer, made.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.BertPreTokenizer()
     special = [(first, table[first]), (last, table[last])]
