@@ -113,17 +113,19 @@ def answers(nlp, corpus):
         ("entailment_albef", {"initial_rate": 2e-5, "L2": 0.02, "grad_clip": 0.0, "beta2": 0.999, "epochs": 5}),
         ("entailment_ofa", {"initial_rate": 2e-5, "L2": 0.2, "grad_clip": 1.0, "beta2": 0.999, "epochs": 6}),
         ("grounder_ofa", {"initial_rate": 3e-5, "L2": 0.01, "grad_clip": 1.0, "beta2": 0.999, "epochs": 10}),
+        ("grounder_gdino", {"initial_rate": 5e-5, "grad_clip": 0.1, "epochs": 5}),
+        ("grounder_owlv2", {"initial_rate": 2e-5, "grad_clip": 0.1, "epochs": 5}),
         ("grounder_seqtr", {"rate": 5e-4, "L2": 0.0, "grad_clip": 0.15, "beta2": 0.98, "epochs": 10}),
     ],
 )
-def test_hyper_parameters_are_the_published_ones(name, settings):
+def test_hyper_parameters_are_those_meant(name, settings):
     training = load_config(CONFIGS / f"{name}.cfg")["training"]
     optimizer = training["optimizer"]
     found = {**optimizer, **optimizer["learn_rate"], "epochs": round(training["max_steps"] / training["eval_frequency"], 1)}
     assert {key: found[key] for key in settings} == settings
-    # 7,000 training posts.
-    posts = training["batcher"]["size"] * training["accumulate_gradient"]
-    assert training["max_steps"] * posts == pytest.approx(7000 * settings["epochs"], rel=0.01)
+    # 7,000 training posts; a batch is computed in `accumulate_gradient` parts.
+    assert training["max_steps"] * training["batcher"]["size"] == pytest.approx(7000 * settings["epochs"], rel=0.02)
+    assert training["batcher"]["size"] >= training["accumulate_gradient"]
 
 
 def test_a_chat_pipeline_is_assembled_and_asks_the_server(tmp_path, monkeypatch):

@@ -5,7 +5,8 @@ import spacy
 import srsly
 import torch
 from ofa_tiny import write_folder
-from tiny_networks import ALBEF_SIZES, DEMO, SEQTR_SIZES, spoil, tiny_blip, tiny_grounding_dino, tiny_owlv2, write_vocab
+from thinc.api import Adam
+from tiny_networks import ALBEF_SIZES, DEMO, SEQTR_SIZES, photographs, spoil, tiny_blip, tiny_grounding_dino, tiny_owlv2, write_vocab
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import write_docbin
@@ -14,6 +15,7 @@ from rivega_spacy.images import read_image
 from rivega_spacy.llm.base import Answer, finished
 from rivega_spacy.networks.albef.model import Albef, AlbefConfig
 from rivega_spacy.networks.seqtr.model import Seqtr, SeqtrConfig
+from rivega_spacy.queries import ImageQueries
 
 ENTAILMENT = ["OFAEntailment", "ALBEFEntailment", "ITMEntailment", "GroundingScore"]
 GROUNDERS = ["OFAGrounder", "SeqTRGrounder", "GroundingDINO", "OWLv2"]
@@ -218,3 +220,69 @@ def test_a_detectors_score_becomes_entailment_with_a_fitted_threshold(sources, d
     right = [np.mean((np.array(scores) >= t) == np.array(gold)) for t in [threshold, 0.0, 0.5, *scores]]
     assert right[0] >= max(right) - 1e-9
     assert isinstance(fitted(post(fitted, read_image(str(DEMO / "images" / "astronaut.jpg")))).ents[0]._.groundable, bool)
+
+
+# Architecture -> (options that take chance out of training, the beginning of names to freeze).
+TRAINABLE = {
+    "OFAEntailment": ({"drop_path": 0.0}, "decoder.layers.0."),
+    "OFAGrounder": ({"drop_path": 0.0}, "encoder.layers."),
+    "ALBEFEntailment": ({"augmentation": False, "distillation": 0.0}, "visual_encoder."),
+    "ITMEntailment": ({}, "vision_model."),
+    "SeqTRGrounder": ({"new_words": False}, "head.predictor."),
+    "GroundingDINO": ({}, "model.text_backbone."),
+    "OWLv2": ({}, "owlv2.text_model."),
+}
+
+
+def gradients(name, options, weights, **more):
+    """Of one step on a photograph, by name; and the model."""
+    nlp, factory = pipeline(name, {**options, **TRAINABLE[name][0], **more}, weights)
+    model = nlp.get_pipe(factory).model
+    batch, targets = photographs(("rex",))
+    # Some networks leave layers out at random.
+    torch.manual_seed(0)
+    model.attrs["train_step"](model, batch, targets, dropout=0.0)
+    return model, {key: p.grad.clone() for key, p in model.shims[0].module.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("name", sorted(TRAINABLE))
+def test_options_of_training_do_what_they_say(sources, name):
+    options, weights = sources(name)
+    _, plain = gradients(name, options, weights)
+    model, checkpointed = gradients(name, options, weights, gradient_checkpointing=True)
+    assert any(getattr(part, "gradient_checkpointing", False) or getattr(part, "checkpointing", False) for part in model.shims[0].module.modules())
+    assert set(checkpointed) == set(plain)
+    for key, value in plain.items():
+        torch.testing.assert_close(checkpointed[key], value, rtol=1e-3, atol=1e-5 * (1 + float(value.abs().max())), msg=key)
+    frozen = TRAINABLE[name][1]
+    model, rest = gradients(name, options, weights, freeze=[frozen])
+    assert any(key.startswith(frozen) for key in plain) and set(rest) == {key for key in plain if not key.startswith(frozen)}
+    before = {key: value.clone() for key, value in model.shims[0].module.named_parameters()}
+    model.finish_update(Adam(0.01, L2=0.1, L2_is_weight_decay=True))
+    changed = {key for key, value in model.shims[0].module.named_parameters() if not torch.equal(value, before[key])}
+    assert changed and not any(key.startswith(frozen) for key in changed)
+    _, low = gradients(name, options, weights, bf16=True)
+    assert set(low) == set(plain)
+    # Coarser, yet the same direction.
+    one, two = (torch.cat([rows[key].float().flatten() for key in sorted(plain)]) for rows in (plain, low))
+    assert not torch.equal(one, two) and float(torch.cosine_similarity(one, two, dim=0)) > 0.5
+
+
+@pytest.mark.parametrize("name", ["ALBEFEntailment", "OWLv2"])
+def test_a_batch_computed_in_parts_takes_the_step_of_the_whole(sources, name):
+    options, weights = sources(name)
+    batch, targets = photographs(("rex", "astronaut"))
+    # As many expressions in both parts, all with a box.
+    batch, targets = [ImageQueries(q.image, q.expressions[:1]) for q in batch], [row[:1] for row in targets]
+
+    def step(*parts):
+        nlp, factory = pipeline(name, {**options, **TRAINABLE[name][0]}, weights)
+        model = nlp.get_pipe(factory).model
+        for part in parts:
+            model.attrs["train_step"](model, [batch[n] for n in part], [targets[n] for n in part], dropout=0.0)
+        model.finish_update(Adam(1.0, eps=1.0, L2=0.0, grad_clip=0.1))
+        return model.shims[0].module.state_dict()
+
+    whole, halves = step((0, 1)), step((0,), (1,))
+    for key, value in whole.items():
+        torch.testing.assert_close(halves[key], value, rtol=1e-3, atol=1e-4, msg=key)

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 
 import numpy as np
 import torch
-from thinc.api import Model
+from thinc.api import Model, Optimizer
 from torch import nn
 
 from ..errors import Errors, RivegaError
@@ -30,6 +30,7 @@ class BackendShim(TorchShim):
     frozen (Sequence[str]): Parameters whose names begin so are not trained.
     prepare (Optional[Callable[[Module], None]]): Called once on every network put in place.
     amsgrad (bool): Train with AdamW's AMSGrad variant.
+    parts (int): Training steps whose gradients are waiting for `finish_update`, which takes their mean (`accumulate_gradient`).
     half_on_disk, ema_decay, lr_scale: See TorchShim.
     """
 
@@ -56,6 +57,7 @@ class BackendShim(TorchShim):
         self._frozen = tuple(frozen)
         self._prepare = prepare
         self._amsgrad = amsgrad
+        self.parts = 0
 
     @property
     def tools(self) -> Any:
@@ -100,6 +102,14 @@ class BackendShim(TorchShim):
             self._settle()
         return self
 
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """See TorchShim; of a batch that was computed in parts, each with the mean of its losses, the step follows the mean of those."""
+        if self._model is not None and self.parts > 1:
+            gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
+            torch._foreach_div_(gradients, float(self.parts))
+        self.parts = 0
+        super().finish_update(optimizer)
+
     def _settle(self) -> None:
         self._tools = None
         freeze(self._model, self._frozen)
@@ -135,10 +145,16 @@ def backend_model(
     def init(model: Model, X: Any = None, Y: Any = None) -> None:
         model.shims[0].ready()
 
-    attrs: Dict[str, Any] = {} if train_step is None else {"train_step": train_step}
+    attrs: Dict[str, Any] = {} if train_step is None else {"train_step": partial(_counted, train_step)}
     if shim.load_from is not None:
         attrs["load"] = _begin_with
     return torch_model(name, shim, forward, attrs=attrs, init=init)
+
+
+def _counted(train_step: Callable[..., Dict[str, float]], model: Model, *arguments: Any, **options: Any) -> Dict[str, float]:
+    losses = train_step(model, *arguments, **options)
+    model.shims[0].parts += any(losses.values())
+    return losses
 
 
 def _begin_with(model: Model, weights: str) -> None:

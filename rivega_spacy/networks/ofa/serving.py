@@ -159,7 +159,7 @@ class OFAShim(BackendShim):
             if gradients and self._tokens > 1:
                 torch._foreach_div_(gradients, float(self._tokens))
             pictures_of(self._model).clear()
-        self._tokens = 0
+        self._tokens = self.parts = 0
         super().finish_update(optimizer)
 
     @contextlib.contextmanager
