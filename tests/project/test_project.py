@@ -226,3 +226,13 @@ def test_workflows_and_dependencies_fit_together() -> None:
                 known = any(path == out or path.startswith(f"{out}/") for out in made) or path.startswith("${vars.data}/")
                 assert known or (ROOT / re.sub(r"\$\{vars\.(\w+)\}", lambda match: str(plan["vars"][match[1]]), path)).exists(), (name, needed)
             made += [*commands[name].get("outputs", []), *commands[name].get("outputs_no_cache", [])]
+
+
+def test_lists_come_whole_out_of_the_project_file() -> None:
+    """Weasel's filling in of variables takes some neighbours in a list for one item."""
+    from weasel.util import load_project_config
+
+    written = srsly.read_yaml(ROOT / "project.yml")["commands"]
+    for read, command in zip(load_project_config(ROOT, overrides={"vars.data": "/a", "vars.ner_args": " --a.b 1"})["commands"], written):
+        for field in ("script", "deps", "outputs", "outputs_no_cache"):
+            assert isinstance(read.get(field, []), list) and len(read.get(field, [])) == len(command.get(field, [])), (command["name"], field)
