@@ -108,16 +108,20 @@ def test_run_all(project: Path, data: Path, tmp_path: Path) -> None:
 
 def check_scores(project: Path) -> None:
     with_knowledge, without = (json.loads((project / "metrics" / f"test_{name}_knowledge.json").read_text()) for name in ("with", "without"))
-    gold = {task: 10 for task in ("mner", "gmner", "eeg", "ees", "smner")}
     for scores in (with_knowledge, without):
         assert scores["posts"] == 6 and scores["rule"] == "offset" and scores["errors"]["posts"] == 0
-        assert {task: scores[task]["gold"] for task in gold} == gold
-        assert all(0 <= scores[task][measure] <= 1 for task in gold for measure in ("p", "r", "f"))
+        # A tagger of two steps may find nothing; what there then is no prediction for is said, not scored.
+        scored = [task for task in ("mner", "gmner", "eeg", "ees", "smner") if task in scores]
+        assert "mner" in scored and len(scored) + sum("not scored" in note for note in scores["notes"]) >= 5
+        for task in scored:
+            assert scores[task]["gold"] == 10 and all(0 <= scores[task][measure] <= 1 for measure in ("p", "r", "f"))
     fed = with_knowledge["propagation"]
     # What gold feeds in cannot be wrong: with entities and groundability given, nothing is lost before the boxes.
     assert fed["gold entities"]["MNER"] == 1.0 and fed["gold entities + groundability"]["VE"] == 1.0
     assert fed["gold entities + groundability + boxes"]["GMNER"] == 1.0
-    assert len(with_knowledge["sweep"]["gmner"]) == len(with_knowledge["sweep"]["thresholds"]) == 10
+    assert fed["gold entities + groundability + boxes"]["SMNER"] is not None and fed["gold entities + groundability"]["VG"] is not None
+    sweep = with_knowledge["sweep"]
+    assert len(sweep["thresholds"]) == 10 and all(len(values) == 10 for values in sweep.values())
     rows = [json.loads(line) for line in (project / "metrics" / "test.jsonl").open(encoding="utf8")]
     assert [row["id"] for row in rows] == [post["id"] for post in read_spec()["test"]]
     assert all(Path(row["image"]).is_file() for row in rows)
