@@ -59,7 +59,7 @@ def odds_at(choices: Choices, text: str, start: int, first: Sequence[str], secon
     start (int): Where in it the word begins.
     first (Sequence[str]), second (Sequence[str]): Lower-case words. A token counts for a word that begins with the token's letters,
         so that "Yes", '"yes' and "ye" are all yes.
-    RETURNS (Optional[float]): p(first) / (p(first) + p(second)); None where the tokens are not those of the text, or none of them counts.
+    RETURNS (Optional[float]): p(first) / (p(first) + p(second)); None where the tokens are not those of the text, or none counts.
     """
     whole = "".join(choice.token for choice in choices)
     # Servers strip the text they return, but not its tokens.

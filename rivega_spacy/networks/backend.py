@@ -103,7 +103,7 @@ class BackendShim(TorchShim):
         return self
 
     def finish_update(self, optimizer: Optimizer) -> None:
-        """See TorchShim; of a batch that was computed in parts, each with the mean of its losses, the step follows the mean of those."""
+        """See TorchShim; a batch computed in parts, each with the mean of its losses, takes the step of the mean of those."""
         if self._model is not None and self.parts > 1:
             gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
             torch._foreach_div_(gradients, float(self.parts))

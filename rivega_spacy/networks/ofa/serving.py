@@ -86,7 +86,13 @@ class OFAShim(BackendShim):
     """
 
     def __init__(
-        self, *, source: str = "", source_of: Callable[[str], str] = str, checkpointing: bool = False, compiled: Compiled = False, **options: Any
+        self,
+        *,
+        source: str = "",
+        source_of: Callable[[str], str] = str,
+        checkpointing: bool = False,
+        compiled: Compiled = False,
+        **options: Any,
     ) -> None:
         super().__init__(tools=_tokenizer, build=_build, **options)
         self._source = source
