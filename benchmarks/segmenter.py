@@ -92,6 +92,8 @@ def measure(items: Sequence[Item], segment: Segment, name: str) -> Tuple[np.ndar
 
 def interval(values: np.ndarray, items: Sequence[Item], *, rounds: int = 2000, seed: int = 0) -> Tuple[float, float]:
     """95 % of the means that other draws of as many photographs would give."""
+    if not len(items):
+        return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     names = sorted({item.photo for item in items})
     place = {name: number for number, name in enumerate(names)}
