@@ -54,6 +54,9 @@ class Row:
     changes: Dict[str, Any] = field(default_factory=dict)
 
 
+# spaCy saves while it trains: what has come to its end has this file.
+DONE = "done"
+
 # Training posts, for the schedules.
 POSTS = {"gmner": 7000, "twitter2015": 4000, "twitter2017": 3373}
 
@@ -121,12 +124,13 @@ def train(name: str, *, seed: int, corpus: Path, output: Path) -> None:
     from spacy.training.loop import train as train_nlp
 
     folder = output / f"{name}-{seed}"
-    if (folder / "model-last").exists():
+    if (folder / DONE).exists():
         return
     config = make_config(ROWS[name], seed=seed, corpus=corpus)
     folder.mkdir(parents=True, exist_ok=True)
     nlp = init_nlp(config)
     train_nlp(nlp, folder)
+    (folder / DONE).touch()
 
 
 def test(runs: Path, *, corpus: Path) -> Iterator[str]:
@@ -135,7 +139,7 @@ def test(runs: Path, *, corpus: Path) -> Iterator[str]:
     details: Dict[str, List[str]] = {}
     for name, row in ROWS.items():
         for folder in sorted(runs.glob(f"{name}-[0-9]*")):
-            if not folder.name[len(name) + 1 :].isdigit() or not (folder / "model-last").exists():
+            if not folder.name[len(name) + 1 :].isdigit() or not (folder / DONE).exists():
                 continue
             kept = folder / "test.json"
             if not kept.exists():
