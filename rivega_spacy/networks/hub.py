@@ -13,7 +13,8 @@ from torch import nn
 
 from ..errors import Errors, RivegaError
 from .backend import BackendShim, Loaded
-from .pretrained import check_finite, listing
+from .pretrained import check_finite
+from .state import listing
 
 # `model_type` of config.json -> (module of transformers, config class, model class)
 Kinds = Dict[str, Tuple[str, str, str]]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import Errors, RivegaError
+from .state import listing, mismatches
 
 
 def read_checkpoint(path: Any, *, what: str) -> Dict[str, Any]:
@@ -86,33 +87,19 @@ def load_named(
     RETURNS (List[str]): The names that were absent.
     RAISES (RivegaError): E733 with missing and surplus names and wrong shapes, E734 for values that are not finite.
     """
-    own = module.state_dict()
-    missing = sorted(set(own) - set(state))
+    missing, surplus, shapes = mismatches(module, state)
     allowed = [
         key
         for key in missing
         if (may_miss is not None and may_miss(key)) or (frozen_counters and key.endswith("num_batches_tracked"))
     ]
     missing = [key for key in missing if key not in set(allowed)]
-    surplus = sorted(set(state) - set(own))
-    shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in sorted(set(own) & set(state))
-        if own[key].shape != state[key].shape
-    ]
     if missing or surplus or shapes:
         parts = {"missing": listing(missing), "surplus": listing(surplus), "shapes": listing(shapes)}
         raise RivegaError(Errors.E733.format(path=path, name=name, **parts))
     check_finite(state, path=path, name=name)
     module.load_state_dict(state, strict=False)
     return allowed
-
-
-def listing(names: List[str], limit: int = 5) -> str:
-    """The first few names and how many more there are."""
-    if not names:
-        return "none"
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def finite_or_raise(values: np.ndarray, *, name: str) -> np.ndarray:

@@ -1,5 +1,5 @@
 """Loading weights into a module, with an account of what does not fit, and an optimiser's state; needs nothing but PyTorch."""
-from typing import Dict
+from typing import Dict, List, Tuple
 
 import torch
 
@@ -14,18 +14,32 @@ def load_state(module: torch.nn.Module, state: Dict[str, torch.Tensor], *, name:
     name (str): How the error names the network.
     RAISES (RivegaError): E022 with missing and surplus keys and wrong shapes; nothing is loaded then.
     """
+    missing, surplus, shapes = mismatches(module, state)
+    if missing or surplus or shapes:
+        raise RivegaError(Errors.E022.format(name=name, missing=listing(missing), surplus=listing(surplus), shapes=listing(shapes)))
+    module.load_state_dict(state)
+
+
+def mismatches(module: torch.nn.Module, state: Dict[str, torch.Tensor]) -> Tuple[List[str], List[str], List[str]]:
+    """What differs between a network and weights for it.
+
+    RETURNS (Tuple[List[str], List[str], List[str]]): Names that the weights lack, names that the network does not know, and both shapes
+        where they differ.
+    """
     own = module.state_dict()
-    missing = sorted(set(own) - set(state))
-    surplus = sorted(set(state) - set(own))
     shapes = [
         f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
         for key in sorted(set(own) & set(state))
         if own[key].shape != state[key].shape
     ]
-    if missing or surplus or shapes:
-        parts = [", ".join(part[:5]) + (f" and {len(part) - 5} more" if len(part) > 5 else "") or "none" for part in (missing, surplus, shapes)]
-        raise RivegaError(Errors.E022.format(name=name, missing=parts[0], surplus=parts[1], shapes=parts[2]))
-    module.load_state_dict(state)
+    return sorted(set(own) - set(state)), sorted(set(state) - set(own)), shapes
+
+
+def listing(names: List[str], limit: int = 5) -> str:
+    """The first few names and how many more there are."""
+    if not names:
+        return "none"
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, state: Dict[str, torch.Tensor]) -> None:

@@ -191,11 +191,6 @@ class Trainer:
         return measure(self.averaged(), self.dev, self.bank.kinds, self.bank, size=self.settings.sizes[-1][1])
 
 
-def measure(self) -> Dict[str, float]:
-        """Boxes and showing on the dev photos, with the average of the weights."""
-        return measure(self.averaged(), self.dev, self.kinds, self.bank, size=self.settings.sizes[-1][1])
-
-
 def measure(
     network: SmallVision, photos: Sequence[Tuple[Photo, Picture]], kinds: Sequence[str], bank: PhraseBank, *, size: int
 ) -> Dict[str, float]:
