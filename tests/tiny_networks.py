@@ -241,10 +241,10 @@ def tiny_grounding_dino(folder: Path) -> str:
     return str(folder)
 
 
-def tiny_owlv2(folder: Path) -> str:
-    """A folder with an OWLv2."""
+def clip_text() -> Tuple[Any, Dict[str, int], Dict[str, int]]:
+    """What networks with CLIP's text tower share: a tokenizer of WORDS, sizes of both towers, and settings of the text one."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import Owlv2Config, Owlv2ForObjectDetection, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     pieces = ["<|pad|>", "<unk>", *WORDS, "<|startoftext|>", "<|endoftext|>"]
     first, last = len(pieces) - 2, len(pieces) - 1
@@ -256,6 +256,14 @@ def tiny_owlv2(folder: Path) -> str:
     shape = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
     text = {"vocab_size": len(pieces), "max_position_embeddings": 16, "num_hidden_layers": 1, "pad_token_id": 0}
     text.update(bos_token_id=first, eos_token_id=last)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>", unk_token="<unk>"), shape, text
+
+
+def tiny_owlv2(folder: Path) -> str:
+    """A folder with an OWLv2."""
+    from transformers import Owlv2Config, Owlv2ForObjectDetection
+
+    tokenizer, shape, text = clip_text()
     config = Owlv2Config(
         text_config={**shape, **text},
         vision_config={**shape, "num_hidden_layers": 2, "image_size": 64, "patch_size": 8},
@@ -265,5 +273,5 @@ def tiny_owlv2(folder: Path) -> str:
     network = Owlv2ForObjectDetection(config)
     scaled_init(network)
     network.save_pretrained(folder)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>", unk_token="<unk>").save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return str(folder)

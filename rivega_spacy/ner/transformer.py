@@ -272,14 +272,11 @@ def forward(model: Model, docs: List[Doc], is_train: bool) -> Tuple[KnowledgeTra
     buckets = make_buckets([len(window.ids) for window in windows], settings.bucket_pieces)
     vectors: List[Any] = [None] * len(windows)
     graphs = []
+    if is_train:
+        _prepare_training(shim, settings)
     for bucket in buckets:
         inputs = (*_pad([windows[row] for row in bucket], shim), max(windows[row].n_post for row in bucket))
         if is_train:
-            shim.module.train()
-            shim.lr_scale.n_layers = shim.cfg["encoder"].get("num_hidden_layers", 0)
-            _freeze(shim.module, settings)
-            if settings.shared_dropout:
-                share_dropout(shim.module.encoder)
             with shim.autocast(settings.bf16):
                 hidden = shim.module(*inputs)
             graphs.append(hidden)
@@ -327,6 +324,14 @@ def make_buckets(lengths: Sequence[int], most: int) -> List[List[int]]:
     if bucket:
         buckets.append(bucket)
     return buckets
+
+
+def _prepare_training(shim: TorchShim, settings: EncoderSettings) -> None:
+    shim.module.train()
+    shim.lr_scale.n_layers = shim.cfg["encoder"].get("num_hidden_layers", 0)
+    _freeze(shim.module, settings)
+    if settings.shared_dropout:
+        share_dropout(shim.module.encoder)
 
 
 def _freeze(module: CasedEncoder, settings: EncoderSettings) -> None:

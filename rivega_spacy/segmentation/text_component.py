@@ -13,7 +13,7 @@ from ..batched import BatchedPipe
 from ..errors import Errors, RivegaError
 from ..extensions import check_expression
 from ..queries import ImageQueries
-from ..rle import encode_mask
+from ..rle import encode_mask, rle_to_box
 
 default_text_segmenter_config = """
 [model]
@@ -121,8 +121,8 @@ class TextSegmenter(BatchedPipe):
             for place, (mask, score) in zip(places, masks):
                 if mask.shape != query.image.shape[:2]:
                     raise RivegaError(Errors.E341.format(component=self.name, mask=mask.shape, image=query.image.shape[:2]))
-                rle, box = (encode_mask(mask), mask_box(mask)) if mask.any() else (None, None)
-                results[number][place] = TextMask(rle, float(score), box)
+                rle = encode_mask(mask) if mask.any() else None
+                results[number][place] = TextMask(rle, float(score), rle_to_box(rle) if rle else None)
         return results
 
     def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[TextMask]]]) -> None:
@@ -147,12 +147,6 @@ class TextSegmenter(BatchedPipe):
     def _wanted(self, ent: Span) -> bool:
         judged = ent._.groundable
         return bool(judged) or (judged is None and self.cfg["segment_unjudged"])
-
-
-def mask_box(mask: np.ndarray) -> List[float]:
-    """The smallest box around a mask that is not empty. mask (ndarray): HxW bool. RETURNS (List[float]): XYXY pixels, half-open."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
 
 
 def _forward_through(segmenter: TextSegmenterModel) -> Callable[..., Tuple[Any, Callable]]:

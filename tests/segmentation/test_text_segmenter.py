@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from spacy.tokens import Doc, Span
-from tiny_networks import ODD_PICTURES, ODD_TEXTS, WORDS, scaled_init
+from tiny_networks import ODD_PICTURES, ODD_TEXTS, clip_text, scaled_init
 
 from rivega_spacy.errors import RivegaError
 from rivega_spacy.queries import ImageQueries
+from rivega_spacy.rle import encode_mask, rle_to_box
 from rivega_spacy.segmentation.clipseg import MEAN, STD, make_clipseg
-from rivega_spacy.segmentation.text_component import TextSegmenter, mask_box
+from rivega_spacy.segmentation.text_component import TextSegmenter
 
 TEXTS = ["Rex (OTHER) — the red dog", "woman", "the blue square thing"]
 
@@ -21,20 +22,10 @@ TEXTS = ["Rex (OTHER) — the red dog", "woman", "the blue square thing"]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with a CLIPSeg of two layers at 64 pixels."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, PreTrainedTokenizerFast
+    from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
     path = tmp_path_factory.mktemp("clipseg")
-    pieces = ["<|pad|>", "<unk>", *WORDS, "<|startoftext|>", "<|endoftext|>"]
-    first, last = len(pieces) - 2, len(pieces) - 1
-    tokenizer = Tokenizer(models.WordLevel({piece: n for n, piece in enumerate(pieces)}, unk_token="<unk>"))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<|startoftext|> $A <|endoftext|>", special_tokens=[("<|startoftext|>", first), ("<|endoftext|>", last)]
-    )
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
-    text = {"vocab_size": len(pieces), "max_position_embeddings": 16, "num_hidden_layers": 1, "pad_token_id": 0}
-    text.update(bos_token_id=first, eos_token_id=last)
+    tokenizer, shape, text = clip_text()
     config = CLIPSegConfig(
         text_config={**shape, **text},
         vision_config={**shape, "num_hidden_layers": 3, "image_size": 64, "patch_size": 16},
@@ -48,7 +39,7 @@ def folder(tmp_path_factory):
     network = CLIPSegForImageSegmentation(config)
     scaled_init(network)
     network.save_pretrained(path)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>", unk_token="<unk>").save_pretrained(path)
+    tokenizer.save_pretrained(path)
     return str(path)
 
 
@@ -202,4 +193,4 @@ def test_in_a_pipeline_from_a_config_saved_and_loaded(folder, picture, tmp_path)
 def test_box_of_a_mask():
     mask = np.zeros((6, 8), dtype=bool)
     mask[2, 3] = mask[4, 6] = True
-    assert mask_box(mask) == [3.0, 2.0, 7.0, 5.0]
+    assert rle_to_box(encode_mask(mask)) == [3.0, 2.0, 7.0, 5.0]
