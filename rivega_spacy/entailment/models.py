@@ -6,11 +6,12 @@ from thinc.api import Model
 from thinc.types import Floats1d
 
 from ..networks.small.model import read_shown, small_model
+from ..networks.small.pictures import SIZE
 from ..queries import ImageQueries
 
 
 def build_small_entailment(
-    size: int = 192,
+    size: int = SIZE,
     width: int = 128,
     box_width: int = 96,
     word_width: int = 64,

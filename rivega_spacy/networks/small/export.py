@@ -1,6 +1,7 @@
 """Weights to spaCy components: calibrate on the dev photos, then save entailment and grounder as a pipeline.
 
-    python -m rivega_spacy.networks.small.export network.safetensors OUT --photos PHOTOS --size 192
+    python -m rivega_spacy.networks.small.export training/vision_run/model-last OUT --photos PHOTOS
+    python -m rivega_spacy.networks.small.export network.safetensors OUT --photos PHOTOS --size 256
 """
 
 import argparse
@@ -15,7 +16,7 @@ from ...boxes import box_iou
 from ...corpus.phrases.bank import load_bank
 from ...corpus.photos import VOC_KINDS, read_photos
 from .network import SmallVision
-from .pictures import plain
+from .pictures import SIZE, plain
 from .predict import answers
 from .views import to_picture
 from .weights import load_network, save_network
@@ -106,16 +107,17 @@ def make_pipeline(weights: Path, *, size: int, language: str = "rivega") -> Any:
     return nlp
 
 
-def export(weights: Path, out: Path, *, size: int, photos: Optional[Path] = None) -> Dict[str, float]:
+def export(weights: Path, out: Path, *, size: Optional[int] = None, photos: Optional[Path] = None) -> Dict[str, float]:
     """Calibrate and save: OUT/network.safetensors and OUT/pipeline (a folder for `spacy.load`).
 
     weights (Path): What training wrote: a file of weights, or a pipeline folder of `spacy train` with a grounder.
     out (Path): Folder to write.
-    size (int): Side of the input.
+    size (Optional[int]): Side of the input; None: that of the pipeline folder, or the default of the architectures.
     photos (Optional[Path]): For calibration; without them the weights keep theirs.
     RETURNS (Dict[str, float]): What `calibrate` returned.
     """
-    network = _from_pipeline(weights) if Path(weights).is_dir() else load_network(weights, {})
+    network, trained_for = _from_pipeline(weights) if Path(weights).is_dir() else (load_network(weights, {}), SIZE)
+    size = size or trained_for
     fitted = calibrate(network, photos, size=size) if photos is not None else {}
     out.mkdir(parents=True, exist_ok=True)
     save_network(network, out / "network.safetensors")
@@ -123,10 +125,11 @@ def export(weights: Path, out: Path, *, size: int, photos: Optional[Path] = None
     return fitted
 
 
-def _from_pipeline(folder: Path) -> SmallVision:
+def _from_pipeline(folder: Path) -> Tuple[SmallVision, int]:
     import spacy
 
-    return spacy.load(folder).get_pipe(COMPONENTS[1]).model.shims[0].module
+    shim = spacy.load(folder).get_pipe(COMPONENTS[1]).model.shims[0]
+    return shim.module, shim.cfg["size"]
 
 
 def main() -> None:
@@ -135,7 +138,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--photos", type=Path, default=None, help="folder of photos, for calibration")
-    parser.add_argument("--size", type=int, default=192, help="side of the network's input")
+    parser.add_argument("--size", type=int, default=None, help="side of the network's input (default: what it was trained for)")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logger.info("%s", export(args.weights, args.out, size=args.size, photos=args.photos))

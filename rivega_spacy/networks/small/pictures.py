@@ -6,6 +6,8 @@ from typing import List, NamedTuple, Sequence, Tuple
 import numpy as np
 from PIL import Image, ImageOps
 
+# Side of the square input, unless told otherwise.
+SIZE = 192
 # A picture is stretched to the square input, but by no more than this; what remains is padded.
 MAX_STRETCH = 1.5
 PAD = (118, 112, 104)
