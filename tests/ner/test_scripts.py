@@ -75,3 +75,47 @@ def test_no_post_of_dev_or_test_gets_in(shared_dir):
     # The same words under another id stay out, too, unless Twitter-GMNER's own training split has them.
     assert all(len(row["tokens"]) == len(row["tags"]) for row in rows)
     assert sum(not row["id"].endswith("-mix") for row in rows) == 3074
+
+
+def test_other_names_in_post_and_knowledge():
+    scripts = load("swap_mentions")
+    row = {
+        "id": "1",
+        "tokens": ["Nick", "Jonas", "feared", "for", "Demi", "in", "NYC"],
+        "tags": ["B-PER", "I-PER", "O", "O", "B-PER", "O", "B-LOC"],
+        "knowledge": "1. Nick Jonas (singer) 2. Demi Lovato. NickJonas worries; nothing of Demigods.",
+    }
+    pool = {"PER": [["Ada"]], "LOC": [["New", "Delhi"]]}
+    other = scripts.swap(row, pool, 1.0, scripts.random.Random(0))
+    assert other["tokens"] == ["Ada", "feared", "for", "Ada", "in", "New", "Delhi"]
+    assert other["tags"] == ["B-PER", "O", "O", "B-PER", "O", "B-LOC", "I-LOC"]
+    assert other["knowledge"] == "1. Ada (singer) 2. Ada Lovato. Ada worries; nothing of Demigods."
+    assert scripts.swap(row, pool, 0.0, scripts.random.Random(0)) is None
+
+
+def test_a_name_that_the_knowledge_writes_otherwise_stays():
+    scripts = load("swap_mentions")
+    row = {"id": "1", "tokens": ["Golden", "Warriors"], "tags": ["B-ORG", "I-ORG"], "knowledge": "1. The Warriors of Golden State"}
+    assert scripts.swap(row, {"ORG": [["Nike"]]}, 1.0, scripts.random.Random(0)) is None
+
+
+def test_bioes_tags_that_say_the_same_and_learn(runs, tmp_path):
+    scripts = load("to_bioes")
+    scripts.to_bioes(runs[0]).to_disk(tmp_path / "bioes")
+    before, after = spacy.load(runs[0]), spacy.load(tmp_path / "bioes")
+    tagger = after.get_pipe("rivega_ner")
+    assert tagger.scheme.kind == "bioes" and tagger.labels == before.get_pipe("rivega_ner").labels
+    texts = [example.text for example in make_examples(before)]
+
+    def entities(nlp):
+        return [[(ent.start, ent.end, ent.label_) for ent in doc.ents] for doc in nlp.pipe(texts)]
+
+    assert entities(before) == entities(after)
+    examples = make_examples(after)
+    optimizer = after.resume_training()
+    optimizer.learn_rate = 0.01
+    for _ in range(40):
+        after.update(examples, sgd=optimizer)
+    assert after.evaluate(make_examples(after))["ents_f"] == 1.0
+    with pytest.raises(SystemExit, match="bioes"):
+        scripts.to_bioes(tmp_path / "bioes")

@@ -1,0 +1,61 @@
+"""A trained tagger with BIO tags as one with BIOES tags that says the same: E begins as a copy of I, S as a copy of B.
+
+    python scripts/to_bioes.py PIPELINE OUTPUT
+
+From there on it can be trained; a training that starts from new tags would have to learn them from nothing.
+"""
+import argparse
+from pathlib import Path
+
+import spacy
+import torch
+from spacy.language import Language
+
+from rivega_spacy.ner.schemes import TagScheme
+from rivega_spacy.ner.tagger import CRFHead
+
+_ORIGIN = {"E": "I", "S": "B"}
+
+
+def to_bioes(path: Path) -> Language:
+    """The pipeline with the other tags.
+
+    path (Path): A pipeline of `transformer` and `rivega_ner` with BIO tags.
+    RETURNS (Language): The same with BIOES tags.
+    RAISES (SystemExit): Where the tags are others already.
+    """
+    old = spacy.load(path).get_pipe("rivega_ner")
+    if old.cfg["scheme"] != "bio":
+        raise SystemExit(f"{path} has {old.cfg['scheme']} tags, not bio.")
+    config = spacy.util.load_config(path / "config.cfg")
+    config["components"]["transformer"] = {"source": str(path)}
+    config["components"]["rivega_ner"]["scheme"] = "bioes"
+    nlp = spacy.util.load_model_from_config(config, auto_fill=True)
+    before, after = TagScheme(old.labels, "bio"), TagScheme(old.labels, "bioes")
+    place = {tag: index for index, tag in enumerate(before.tags)}
+    origin = torch.tensor([place[_ORIGIN.get(tag[0], tag[0]) + tag[1:]] for tag in after.tags])
+    shim = old.model.shims[0]
+    config = {**shim.cfg, "n_tags": len(after)}
+    head = CRFHead(config["width"], config["n_tags"], config["hidden_width"])
+    state = {name: weight[origin] if name.startswith(("linear", "start", "end")) else weight for name, weight in shim.module.state_dict().items()}
+    state["transitions"] = state["transitions"][origin][:, origin]
+    head.load_state_dict(state)
+    new = nlp.get_pipe("rivega_ner")
+    new.cfg["labels"] = list(old.labels)
+    new.model.set_dim("nO", len(after))
+    new.model.shims[0].set_module(head, config)
+    return nlp
+
+
+def main() -> None:
+    """Convert and save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pipeline", type=Path)
+    parser.add_argument("output", type=Path)
+    args = parser.parse_args()
+    to_bioes(args.pipeline).to_disk(args.output)
+    print(f"BIOES tags -> {args.output}")
+
+
+if __name__ == "__main__":
+    main()
