@@ -4,7 +4,7 @@
     python benchmarks/tagger.py speed MODEL TEST.spacy         posts per second, one by one and in batches
     python benchmarks/tagger.py compare MODEL TEST.spacy --other OTHER    posts per second against another tagger, in turns
     python benchmarks/tagger.py training CORPUS.spacy          pieces per second and memory of `spacy train configs/ner_minilm.cfg`
-    python benchmarks/tagger.py crf                            loss and decoding against pytorch-crf
+    python benchmarks/tagger.py crf [--device cuda]            loss and decoding against pytorch-crf
 
 Entities match by offset and type (spaCy's ents_p, ents_r, ents_f). Prints Markdown.
 """
@@ -237,18 +237,24 @@ def training(path: str, limit: int) -> Iterator[str]:
     yield f"Peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB; batches of 32 posts, one thread, by processor time."
 
 
-def crf() -> Iterator[str]:
+def crf(device: str = "cpu") -> Iterator[str]:
     """Rows of the CRF table: loss with its gradient, and decoding."""
     from torchcrf import CRF
 
     from rivega_spacy.ner.crf import ChainScores, length_mask, nll, viterbi
 
+    def finish() -> None:
+        if device != "cpu":
+            torch.cuda.synchronize()
+
     def timed(run: Callable[[], Any], times: int = 25) -> float:
         run()
         measured = []
         for _ in range(times):
+            finish()
             begin = time.perf_counter()
             run()
+            finish()
             measured.append(time.perf_counter() - begin)
         # The least disturbed run: the machine may have other work.
         return 1000 * min(measured)
@@ -258,11 +264,11 @@ def crf() -> Iterator[str]:
     yield "| posts x tokens x tags | loss and gradient, pytorch-crf | ours | decode, pytorch-crf | ours |"
     yield "|---|---|---|---|---|"
     for size, width, n_tags in ((32, 60, 9), (32, 256, 9)):
-        reference = CRF(n_tags, batch_first=True)
-        emissions = torch.randn(size, width, n_tags)
-        lengths = torch.randint(1, width + 1, (size,))
+        reference = CRF(n_tags, batch_first=True).to(device)
+        emissions = torch.randn(size, width, n_tags, device=device)
+        lengths = torch.randint(1, width + 1, (size,), device=device)
         lengths[0] = width
-        tags, mask = torch.randint(0, n_tags, (size, width)), length_mask(lengths)
+        tags, mask = torch.randint(0, n_tags, (size, width), device=device), length_mask(lengths)
         weights = (reference.start_transitions, reference.end_transitions, reference.transitions)
         scores = ChainScores(emissions, lengths, *(weight.detach() for weight in weights))
         leaf = emissions.clone().requires_grad_()
@@ -288,9 +294,10 @@ def main() -> None:
     parser.add_argument("posts", nargs="?", help=".spacy file (rivega convert)")
     parser.add_argument("--limit", type=int, default=0, help="so many posts at most")
     parser.add_argument("--other", help="folder of the pipeline to compare with")
+    parser.add_argument("--device", default="cpu", help="of the CRF's measurement")
     args = parser.parse_args()
     if args.what == "crf":
-        lines = crf()
+        lines = crf(args.device)
     elif args.what == "training":
         lines = training(args.model, args.limit)
     elif args.what == "compare":
