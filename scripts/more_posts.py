@@ -8,19 +8,19 @@ stand alone and outside the entity, the last link is cut off). The knowledge rec
 training posts that have both are written once more with it (the paper's Mix).
 """
 import argparse
-import gzip
 import json
 import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
+
+from rivega_spacy.corpus.posts_jsonl import read_json_lines
 
 _LINK = re.compile(r"https?:")
 
 
 def read(path: Path) -> List[Dict[str, Any]]:
     """Rows of compact JSON lines."""
-    with gzip.open(path, "rt", encoding="utf8") as file:
-        return [json.loads(line) for line in file if line.strip()]
+    return [row for _, row in read_json_lines(path)]
 
 
 def in_gmner_form(tokens: List[str], tags: List[str]) -> Tuple[List[str], List[str]]:

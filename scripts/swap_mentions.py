@@ -7,36 +7,17 @@ context and by what the knowledge says ("mention replacement", Dai and Adel, 202
 than the post is left as it is: the two would no longer speak of the same thing.
 """
 import argparse
-import gzip
 import json
 import random
 import re
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-# A post's row, and an entity in it: first token, the one after the last, type.
+from rivega_spacy.corpus.posts_jsonl import read_json_lines
+from rivega_spacy.ner.schemes import read_bio
+
+# A post as compact JSON lines have it.
 Row = Dict[str, Any]
-Mention = Tuple[int, int, str]
-
-
-def read(path: Path) -> Iterator[Row]:
-    """Rows of compact JSON lines, gzipped or not."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf8") as file:
-        for line in file:
-            if line.strip():
-                yield json.loads(line)
-
-
-def mentions(tags: Sequence[str]) -> List[Mention]:
-    """The entities of BIO tags."""
-    found: List[Mention] = []
-    for position, tag in enumerate(tags):
-        if tag.startswith("I-") and found and found[-1][1] == position and found[-1][2] == tag[2:]:
-            found[-1] = (found[-1][0], position + 1, tag[2:])
-        elif tag != "O":
-            found.append((position, position + 1, tag[2:]))
-    return found
 
 
 def named_otherwise(words: Sequence[str], knowledge: str) -> bool:
@@ -54,7 +35,7 @@ def swap(row: Row, pool: Dict[str, List[List[str]]], share: float, rng: random.R
     tokens: List[str] = []
     tags: List[str] = []
     knowledge, position, changed = row.get("knowledge") or "", 0, False
-    for start, end, label in mentions(row["tags"]):
+    for start, end, label in read_bio(row["tags"]):
         tokens += row["tokens"][position:start]
         tags += row["tags"][position:start]
         old = row["tokens"][start:end]
@@ -85,10 +66,10 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.5, help="of the entities that are renamed")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    rows = [row for path in args.posts for row in read(path)]
+    rows = [row for path in args.posts for _, row in read_json_lines(path)]
     names: Dict[str, Dict[Tuple[str, ...], None]] = {}
     for row in rows:
-        for start, end, label in mentions(row["tags"]):
+        for start, end, label in read_bio(row["tags"]):
             names.setdefault(label, {})[tuple(row["tokens"][start:end])] = None
     pool = {label: [list(words) for words in found] for label, found in names.items()}
     rng = random.Random(args.seed)

@@ -24,26 +24,25 @@ def to_bioes(path: Path) -> Language:
     RETURNS (Language): The same with BIOES tags.
     RAISES (SystemExit): Where the tags are others already.
     """
-    old = spacy.load(path).get_pipe("rivega_ner")
+    nlp = spacy.load(path)
+    settings = nlp.config["components"]["rivega_ner"]
+    factory = settings.pop("factory")
+    _, old = nlp.remove_pipe("rivega_ner")
     if old.cfg["scheme"] != "bio":
         raise SystemExit(f"{path} has {old.cfg['scheme']} tags, not bio.")
-    config = spacy.util.load_config(path / "config.cfg")
-    config["components"]["transformer"] = {"source": str(path)}
-    config["components"]["rivega_ner"]["scheme"] = "bioes"
-    nlp = spacy.util.load_model_from_config(config, auto_fill=True)
+    new = nlp.add_pipe(factory, name="rivega_ner", config={**settings, "scheme": "bioes"})
     before, after = TagScheme(old.labels, "bio"), TagScheme(old.labels, "bioes")
     place = {tag: index for index, tag in enumerate(before.tags)}
     origin = torch.tensor([place[_ORIGIN.get(tag[0], tag[0]) + tag[1:]] for tag in after.tags])
     shim = old.model.shims[0]
-    config = {**shim.cfg, "n_tags": len(after)}
-    head = CRFHead(config["width"], config["n_tags"], config["hidden_width"])
+    sizes = {**shim.cfg, "n_tags": len(after)}
+    head = CRFHead(sizes["width"], sizes["n_tags"], sizes["hidden_width"])
     state = {name: weight[origin] if name.startswith(("linear", "start", "end")) else weight for name, weight in shim.module.state_dict().items()}
     state["transitions"] = state["transitions"][origin][:, origin]
     head.load_state_dict(state)
-    new = nlp.get_pipe("rivega_ner")
     new.cfg["labels"] = list(old.labels)
     new.model.set_dim("nO", len(after))
-    new.model.shims[0].set_module(head, config)
+    new.model.shims[0].set_module(head, sizes)
     return nlp
 
 
