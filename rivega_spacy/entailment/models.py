@@ -18,12 +18,14 @@ def build_small_entailment(
     image_widths: Sequence[int] = (32, 64, 128, 256),
     image_depths: Sequence[int] = (2, 2, 2, 2),
     image_width: int = 96,
+    bf16: bool = False,
 ) -> Model[List[ImageQueries], List[Floats1d]]:
     """`rivega.SmallEntailment.v1`: the compact network's judgement.
 
     size (int): Side of the square input, pixels, a multiple of 32.
     width (int), box_width (int), word_width (int), image_width (int): Widths; see SmallVision.
     image_widths (Sequence[int]), image_depths (Sequence[int]): Channels and blocks of the four stages.
+    bf16 (bool): Run the image encoder in bfloat16, in training and at run time: twice as fast on processors with instructions for it.
     RETURNS (Model): One probability for each expression.
     """
     config: dict[str, Any] = {
@@ -35,4 +37,4 @@ def build_small_entailment(
         "image_depths": list(image_depths),
         "image_width": image_width,
     }
-    return small_model("small_entailment", read_shown, config)
+    return small_model("small_entailment", read_shown, config, bf16=bf16)

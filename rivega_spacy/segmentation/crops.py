@@ -71,6 +71,28 @@ def _visible(low: float, high: float, limit: int, size: int) -> Optional[Tuple[i
     return first, last, start, end
 
 
+def turned(
+    picture: Image.Image, box: np.ndarray, mask: np.ndarray, degrees: float
+) -> Tuple[Image.Image, np.ndarray, np.ndarray]:
+    """Turn a picture with a thing in it about the middle of the thing's box.
+
+    picture (Image): RGB.
+    box (ndarray): XYXY pixels.
+    mask (ndarray): HxW bool.
+    degrees (float): counter-clockwise.
+    RETURNS (Tuple[Image, ndarray, ndarray]): picture and mask of the same size, and the box of the turned mask; all as they were
+        where the mask would not be seen any more.
+    """
+    middle = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
+    shape = Image.fromarray(mask.astype(np.uint8) * 255).rotate(degrees, Image.BILINEAR, center=middle)
+    seen = np.asarray(shape) > 127
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if len(rows) == 0:
+        return picture, box, mask
+    tight = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype="float64")
+    return picture.rotate(degrees, Image.BILINEAR, center=middle, fillcolor=FILL), tight, seen
+
+
 def paste(
     probabilities: np.ndarray,
     window: Window,

@@ -14,7 +14,7 @@ from thinc.api import Model
 from ..boxes import clip_boxes
 from ..errors import Errors, RivegaError
 from ..networks.shim import TorchShim, torch_model
-from .crops import MARGIN, box_window, cut, jitter_box, paste
+from .crops import MARGIN, box_window, cut, jitter_box, paste, turned
 from .network import X_PLANE, MaskNetwork, crop_features
 from .seeing import SeeingMaskNetwork
 
@@ -35,6 +35,8 @@ class RunSettings:
     refine: bool = True
     growth: Sequence[Tuple[int, int]] = ()
     threads: int = 1
+    bf16: bool = False
+    rotation: float = 0.0
     calls: int = 0
 
     def training_size(self, size: int, step: int) -> int:
@@ -84,9 +86,11 @@ def build_seeing_segmenter(
     refine: bool = True,
     batch_size: int = 32,
     jitter: float = 0.05,
+    rotation: float = 0.0,
     encoder_rate: float = 0.5,
     growth: Sequence[Sequence[int]] = (),
     threads: int = 1,
+    bf16: bool = False,
     ema_decay: float = 0.998,
     seed: int = 0,
 ) -> Model[List[Prompt], List[ScoredMasks]]:
@@ -103,17 +107,19 @@ def build_seeing_segmenter(
     refine (bool): move the outline to the edges that the picture has at its own resolution.
     batch_size (int): crops computed at once.
     jitter (float): in training, how far the sides of the boxes are moved, as a share of the side.
+    rotation (float): in training, a third of the pictures is turned, by up to so many degrees either way.
     encoder_rate (float): learning rate of the encoder, as a share of that of the rest.
     growth (Sequence[Sequence[int]]): in training, from which step on the crops have which side: small ones first show the same
         objects in half the time. Where empty, they have `size` throughout.
     threads (int): in training, how many cut and colour crops at the same time: more than one feeds a GPU.
+    bf16 (bool): compute in bfloat16, in training and at run time: twice as fast on processors with instructions for it.
     ema_decay (float): moving average of the weights in training; 0 for none.
     seed (int): seed of the training augmentation.
     RETURNS (Model): as `build_small_segmenter`; `attrs["load_encoder"]` takes the vision network's encoder.
     """
     settings = {"size": size, "margin": margin, "widths": list(widths), "depths": list(depths), "fine": list(fine)}
     stages = [(start, side) for start, side in growth]
-    run = RunSettings(flip=flip, refine=refine, batch_size=batch_size, jitter=jitter, seed=seed, growth=stages, threads=threads)
+    run = RunSettings(flip=flip, refine=refine, batch_size=batch_size, jitter=jitter, seed=seed, growth=stages, threads=threads, bf16=bf16, rotation=rotation)
     rate = _EncoderRate(encoder_rate)
     model = _model("rivega.SmallSegmenter.v2", settings, _build_seeing, run, ema_decay=ema_decay, lr_scale=rate)
     model.attrs["load_encoder"] = _load_encoder
@@ -203,16 +209,17 @@ def _probabilities(model: Model, crops: Sequence[Tuple[np.ndarray, np.ndarray, f
     run: RunSettings = model.attrs["run"]
     step, size = max(run.batch_size, 1), shim.cfg["size"]
     done = [np.zeros((0, size, size), dtype="float32")]
-    with shim.inference() as network:
-        for start in range(0, len(crops), step):
-            features = _features(crops[start : start + step], shim.device, shim.cfg.get("margin", MARGIN))
-            found = torch.sigmoid(network(features))
+    for start in range(0, len(crops), step):
+        # Colour statistics need single precision whatever the network computes in.
+        features = _features(crops[start : start + step], shim.device, shim.cfg.get("margin", MARGIN))
+        with shim.inference(bf16=run.bf16) as network:
+            found = torch.sigmoid(network(features).float())
             if run.flip:
                 # The x coordinate keeps its direction: it says where a pixel is, not what it shows.
                 mirrored = features.flip(3)
                 mirrored[:, X_PLANE] = features[:, X_PLANE]
-                found = (found + torch.sigmoid(network(mirrored)).flip(2)) / 2
-            done.append(found.float().cpu().numpy())
+                found = (found + torch.sigmoid(network(mirrored).float()).flip(2)) / 2
+        done.append(found.cpu().numpy())
     return np.concatenate(done)
 
 
@@ -240,6 +247,7 @@ def _train(model: Model, prompts: Sequence[TrainingPrompt]) -> Tuple[np.ndarray,
         size=size,
         margin=shim.cfg.get("margin", MARGIN),
         jitter=run.jitter,
+        rotation=run.rotation,
         rng=rng,
         device=shim.device,
         threads=run.threads,
@@ -247,7 +255,7 @@ def _train(model: Model, prompts: Sequence[TrainingPrompt]) -> Tuple[np.ndarray,
     network = shim.module
     network.train()
     # On a GPU the network runs in bfloat16; the loss needs single precision.
-    with torch.enable_grad(), shim.autocast(shim.device.type == "cuda"):
+    with torch.enable_grad(), shim.autocast(run.bf16 or shim.device.type == "cuda"):
         logits = network(features).float()
     outputs = np.stack([logits.detach().cpu().numpy(), targets, weights], axis=1)
 
@@ -265,16 +273,18 @@ def training_crops(
     jitter: float,
     rng: np.random.Generator,
     margin: float = MARGIN,
+    rotation: float = 0.0,
     device: Optional[torch.device] = None,
     threads: int = 1,
 ) -> Tuple[torch.Tensor, np.ndarray, np.ndarray]:
-    """Cut and augment the crops of a training step: boxes moved, mirrored, other light and colours, noise.
+    """Cut and augment the crops of a training step: turned, boxes moved, mirrored, other light and colours, noise.
 
     prompts (Sequence[TrainingPrompt]): pictures, boxes and the mask of each box.
     size (int): side of the crops.
     jitter (float): standard deviation of the sides of a third of the boxes; twice that for a sixth, the others stay as they are.
     rng (Generator): source of chance.
     margin (float): context around the boxes, as a share of their sides.
+    rotation (float): a third of the pictures is turned, by up to so many degrees either way.
     device (Optional[torch.device]): where the features go.
     threads (int): how many cut at the same time.
     RETURNS (Tuple[Tensor, ndarray, ndarray]): features NxFxSxS, targets NxSxS 0..1, weights NxSxS.
@@ -288,7 +298,7 @@ def training_crops(
     if not jobs:
         empty = np.zeros((0, size, size), dtype="float32")
         return torch.zeros((0, 0, size, size)), empty, empty
-    make = partial(_training_crop, size=size, margin=margin, jitter=jitter)
+    make = partial(_training_crop, size=size, margin=margin, jitter=jitter, rotation=rotation)
     if threads > 1:
         with ThreadPoolExecutor(threads) as pool:
             made = list(pool.map(make, jobs))
@@ -300,9 +310,16 @@ def training_crops(
 
 
 def _training_crop(
-    job: Tuple[Image.Image, np.ndarray, np.ndarray, np.random.Generator], *, size: int, margin: float, jitter: float
+    job: Tuple[Image.Image, np.ndarray, np.ndarray, np.random.Generator],
+    *,
+    size: int,
+    margin: float,
+    jitter: float,
+    rotation: float,
 ) -> Tuple[Tuple[np.ndarray, np.ndarray, float], np.ndarray]:
     picture, box, mask, rng = job
+    if rotation and rng.random() < 1 / 3:
+        picture, box, mask = turned(picture, box, mask, rng.uniform(-rotation, rotation))
     draw = rng.random()
     if draw < 0.5:
         amount = jitter * (2 if draw < 1 / 6 else 1)

@@ -10,7 +10,7 @@ from thinc.api import Adam
 from rivega_spacy.errors import RivegaError
 from rivega_spacy.networks.small.network import SmallVision
 from rivega_spacy.networks.small.weights import save_network
-from rivega_spacy.segmentation.crops import box_window, cut, paste
+from rivega_spacy.segmentation.crops import box_window, cut, paste, turned
 from rivega_spacy.segmentation.loss import mask_loss
 from rivega_spacy.segmentation.network import X_PLANE, colour_odds
 from rivega_spacy.segmentation.small import build_seeing_segmenter, build_small_segmenter, training_crops
@@ -137,6 +137,29 @@ def test_training_crops_are_repeatable_and_varied():
     threaded = training_crops(prompts, size=32, jitter=0.1, rng=np.random.default_rng(0), threads=3)
     assert torch.equal(threaded[0], draw[0][0]) and np.array_equal(threaded[1], draw[0][1])
     assert draw[0][1].shape == (3, 32, 32) and 0 <= draw[0][1].min() and draw[0][1].max() <= 1
+
+
+def test_turned_pictures_keep_mask_and_box_together():
+    image, box, mask = disc_picture(48, 64, 2)
+    picture, turned_box, turned_mask = turned(Image.fromarray(image), box, mask, 90.0)
+    # A disc stays where it is when it turns about its own middle.
+    assert (turned_mask != mask).mean() < 0.02 and np.abs(turned_box - box).max() <= 1.5
+    inside = np.asarray(picture)[turned_mask].astype(float).mean(0)
+    assert np.abs(inside - image[mask].astype(float).mean(0)).max() < 12
+    beyond = np.zeros_like(mask)
+    assert turned(Image.fromarray(image), box, beyond, 30.0)[2] is beyond
+    prompts = [(image, np.array([box]), [mask])] * 3
+    plain = training_crops(prompts, size=32, jitter=0.0, rng=np.random.default_rng(0))
+    turning = training_crops(prompts, size=32, jitter=0.0, rotation=30.0, rng=np.random.default_rng(0))
+    assert not torch.equal(plain[0], turning[0])
+
+
+def test_bfloat16_draws_nearly_the_same_masks():
+    exact = build_seeing_segmenter(**SEEING)
+    fast = build_seeing_segmenter(bf16=True, **SEEING).from_bytes(exact.to_bytes())
+    image, box, _ = disc_picture(48, 64, 2)
+    [[(mask, score)]], [[(near, close)]] = (model.predict([(image, np.array([box]))]) for model in (exact, fast))
+    assert (mask != near).mean() < 0.05 and abs(score - close) < 0.05
 
 
 def test_weights_round_trip_and_say_what_does_not_fit():

@@ -78,16 +78,17 @@ def clear_store() -> None:
     _PHRASES.clear()
 
 
-def answer(shim: TorchShim, queries: Sequence[ImageQueries], size: int) -> List[Answer]:
+def answer(shim: TorchShim, queries: Sequence[ImageQueries], size: int, *, bf16: bool = False) -> List[Answer]:
     """Answer all queries: one image pass for each distinct picture, one text pass for each distinct phrase.
 
     shim (TorchShim): Holds the network.
     queries (Sequence[ImageQueries]): Pictures with expressions.
     size (int): Side of the network's input, pixels.
+    bf16 (bool): Run the image encoder in bfloat16.
     RETURNS (List[Answer]): One for each picture, in order.
     """
     with shim.inference() as network:
-        encodings = _encode_pictures(network, shim, queries, size)
+        encodings = _encode_pictures(network, shim, queries, size, bf16)
         asked = _encode_phrases(network, shim, queries)
         results = []
         for query, encoded in zip(queries, encodings):
@@ -109,10 +110,10 @@ def _probability(logits: torch.Tensor, calibration: torch.Tensor) -> np.ndarray:
 
 
 def _encode_pictures(
-    network: SmallVision, shim: TorchShim, queries: Sequence[ImageQueries], size: int
+    network: SmallVision, shim: TorchShim, queries: Sequence[ImageQueries], size: int, bf16: bool
 ) -> List[Encoded]:
     keys: List[Tuple[Any, ...]] = [
-        (shim.digest, query.image_key, size) if query.image_key else (id(query), number)
+        (shim.digest, query.image_key, size, bf16) if query.image_key else (id(query), number)
         for number, query in enumerate(queries)
     ]
     found: Dict[Tuple[Any, ...], Encoded] = {}
@@ -128,7 +129,7 @@ def _encode_pictures(
         group = waiting[start : start + PICTURES_A_PASS]
         pixels = np.stack([to_input(missing[key].image, size)[0] for key in group])
         batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(network.heat_prior.device)
-        encoded = network.encode_images(batch)
+        encoded = network.encode_images(batch, bf16=bf16)
         for i, key in enumerate(group):
             found[key] = Encoded(*(part[i : i + 1].clone() for part in encoded))
             if missing[key].image_key:

@@ -66,7 +66,7 @@ class DenseAsker:
         return nn.Linear(network.width, len(self.kinds) + 1).to(network.heat_prior.device)
 
     def loss(
-        self, network: SmallVision, guess: nn.Module, views: Sequence[Prepared], step: int
+        self, network: SmallVision, guess: nn.Module, views: Sequence[Prepared], step: int, *, bf16: bool = False
     ) -> Tuple[Tensor, Dict[str, float]]:
         """The loss of a batch of views.
 
@@ -74,13 +74,14 @@ class DenseAsker:
         guess (Module): What `new_guess` returned.
         views (Sequence[Prepared]): B views of one size.
         step (int): Which one it is, for the draw of the phrases.
+        bf16 (bool): Run the image encoder in bfloat16.
         RETURNS (Tuple[Tensor, Dict[str, float]]): The loss; its parts, for the log.
         """
         expressions, label = self.phrases(views, np.random.default_rng((self.seed, step, 1)))
         column = np.tile(np.where(label < len(self.kinds), label, -1), (len(views), 1))
         phrases = network.text(expressions)
         batch = make_batch(views, expressions, column, self.shown_weight[label])
-        loss, parts = joint_loss(network, batch, phrases=phrases)
+        loss, parts = joint_loss(network, batch, phrases=phrases, bf16=bf16)
         # The phrase vectors alone must tell the kind, else words are learnt only as fast as pictures are.
         kind = nn.functional.cross_entropy(guess(phrases), torch.from_numpy(label).to(phrases.device))
         return loss + KIND_WEIGHT * kind, {**parts, "kind": kind.item()}

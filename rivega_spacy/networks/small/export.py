@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from ...boxes import box_iou
 from ...corpus.phrases.bank import load_bank
@@ -19,7 +20,7 @@ from .network import SmallVision
 from .pictures import SIZE, plain
 from .predict import answers
 from .views import to_picture
-from .weights import load_network, save_network
+from .weights import load_network, save_network, sizes
 
 logger = logging.getLogger(__name__)
 COMPONENTS = ("rivega_entailment", "rivega_grounder")
@@ -100,9 +101,11 @@ def make_pipeline(weights: Path, *, size: int, language: str = "rivega") -> Any:
     import spacy
 
     nlp = spacy.blank(language)
+    # The config is to say what the weights are, not only what the architecture's defaults were.
+    shape = {name: value for name, value in sizes(load_file(weights)).items() if not name.startswith("vocab_")}
     architectures = {"rivega_entailment": "rivega.SmallEntailment.v1", "rivega_grounder": "rivega.SmallGrounder.v1"}
     for name in COMPONENTS:
-        pipe = nlp.add_pipe(name, config={"model": {"@architectures": architectures[name], "size": size}})
+        pipe = nlp.add_pipe(name, config={"model": {"@architectures": architectures[name], "size": size, **shape}})
         pipe.model.attrs["load"](pipe.model, weights)
     return nlp
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .image import STRIDE
-from .network import Encoded, SmallVision
+from .network import SmallVision
 from .pictures import Prepared
 
 # The middle part of a box whose locations answer for it (FCOS's centre sampling, as a share of the box).
@@ -143,7 +143,7 @@ def generalised_iou(a: Tensor, b: Tensor) -> Tuple[Tensor, Tensor]:
 
 
 def joint_loss(
-    network: SmallVision, batch: Batch, *, phrases: Optional[Tensor] = None, box_weight: float = 2.0
+    network: SmallVision, batch: Batch, *, phrases: Optional[Tensor] = None, box_weight: float = 2.0, bf16: bool = False
 ) -> Tuple[Tensor, Dict[str, float]]:
     """Heat maps by quality focal loss (Li et al. 2020, eq. 2), boxes by GIoU, showing by cross-entropy.
 
@@ -151,13 +151,11 @@ def joint_loss(
     batch (Batch): Pictures and phrases.
     phrases (Optional[Tensor]): Phrase vectors of the batch's expressions, where they are at hand.
     box_weight (float): Weight of the box loss.
+    bf16 (bool): Run the image encoder in bfloat16; on a GPU it always is.
     RETURNS (Tuple[Tensor, Dict[str, float]]): The loss; its parts, for the log.
     """
     device = network.heat_prior.device
-    # On a GPU the convolutions run in bfloat16; the heads and the loss need single precision.
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        encoded = network.encode_images(batch.pixels.to(device))
-    encoded = Encoded(*(values.float() for values in encoded))
+    encoded = network.encode_images(batch.pixels.to(device), bf16=bf16 or device.type == "cuda")
     asked = network.questions(network.text(batch.expressions) if phrases is None else phrases)
     targets = Targets(*(value.to(device) for value in vars(make_targets(batch)).values()))
     heat = network.heat(encoded, asked)

@@ -1,5 +1,6 @@
 """The small network as Thinc models: one network class, two questions, one joint training step."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -19,22 +20,34 @@ from .weights import build_network, load_network, vocabulary_sizes
 _SIDED = ("left", "right")
 
 
-def small_model(name: str, read: Callable[[Answer], Any], config: Dict[str, Any]) -> Model:
+@dataclass(frozen=True)
+class Running:
+    """What of a model's settings is not saved with its weights, so that a config may say otherwise.
+
+    bf16 (bool): Run the image encoder in bfloat16.
+    """
+
+    bf16: bool = False
+
+
+def small_model(name: str, read: Callable[[Answer], Any], config: Dict[str, Any], *, bf16: bool = False) -> Model:
     """A Thinc model around the small network.
 
     name (str): Name of the layer.
     read (Callable[[Answer], Any]): What of an answer is the model's output.
     config (Dict[str, Any]): `size` and the sizes of SmallVision.
+    bf16 (bool): Run the image encoder in bfloat16.
     RETURNS (Model): From List[ImageQueries] to one array a picture. `attrs["train_step"]` trains it (see
         queries.py), `attrs["load"]` takes weights from a file, `attrs["start"]` begins from nothing.
     """
     shim = TorchShim(None, name=name, config=config, build=build_network, ema_decay=0.998)
 
     def forward(model: Model, queries: Sequence[ImageQueries], is_train: bool) -> Tuple[List[Any], Callable]:
-        outputs = [read(found) for found in answer(model.shims[0], queries, model.shims[0].cfg["size"])]
+        outputs = [read(found) for found in answer(model.shims[0], queries, model.shims[0].cfg["size"], bf16=bf16)]
         return outputs, _no_backprop
 
     attrs = {
+        "running": Running(bf16),
         "train_step": train_step,
         "train_views": train_views,
         "load": load_weights,
@@ -114,7 +127,7 @@ def train_step(
     asked = np.full((len(prepared), len(expressions)), -2)
     for i, (start, count) in enumerate(column):
         asked[i, start : start + count] = np.arange(count)
-    loss, parts = joint_loss(network, make_batch(prepared, expressions, asked))
+    loss, parts = joint_loss(network, make_batch(prepared, expressions, asked), bf16=model.attrs["running"].bf16)
     loss.backward()
     return parts
 
@@ -133,7 +146,7 @@ def train_views(model: Model, views: Sequence[DenseView], *, dropout: float = 0.
         shim.add_helper(asker.new_guess(network))
     network.train()
     network.text.dropout = dropout
-    loss, parts = asker.loss(network, shim.helper, [view.view for view in views], shim.steps)
+    loss, parts = asker.loss(network, shim.helper, [view.view for view in views], shim.steps, bf16=model.attrs["running"].bf16)
     loss.backward()
     return parts
 

@@ -88,14 +88,17 @@ class SmallVision(nn.Module):
         self.register_buffer("shown_calibration", torch.tensor([1.0, 0.0]))
         self.register_buffer("box_calibration", torch.tensor([1.0, 0.0]))
 
-    def encode_images(self, pixels: Tensor) -> Encoded:
+    def encode_images(self, pixels: Tensor, *, bf16: bool = False) -> Encoded:
         """The image pass.
 
         pixels (Tensor): B x 3 x S x S, RGB 0..255.
-        RETURNS (Encoded): Features for the heads.
+        bf16 (bool): Convolve in bfloat16; the heads and the loss need single precision and get it.
+        RETURNS (Encoded): Features for the heads, single precision.
         """
-        fused, top = self.image(pixels)
-        return Encoded(self.heat_features(fused), self.box_features(fused), self.top(top))
+        with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=bf16):
+            fused, top = self.image(pixels)
+            encoded = Encoded(self.heat_features(fused), self.box_features(fused), self.top(top))
+        return Encoded(*(values.float() for values in encoded))
 
     def encode_phrases(self, expressions: Sequence[str]) -> Questions:
         """The text pass.

@@ -39,18 +39,37 @@ def load_network(path: Path, config: Dict[str, Any]) -> SmallVision:
     """A network with the weights of a file.
 
     path (Path): What `save_network` wrote.
-    config (Dict[str, Any]): Sizes; those of vocabulary and word table are read from the file.
+    config (Dict[str, Any]): Sizes that the file has to have; those of vocabulary and word table, and what is not given, are read
+        from it.
     RETURNS (SmallVision): The network.
     RAISES (RivegaError): E204 where there is no such file; E022 where it does not fit the sizes.
     """
     if not Path(path).is_file():
         raise RivegaError(Errors.E204.format(path=path))
     state = load_file(path)
-    network = build_network({**config, **vocabulary_sizes(state)})
+    network = build_network({**sizes(state), **config, **vocabulary_sizes(state)})
     for name in _OPTIONAL:
         state.setdefault(name, network.state_dict()[name])
     load_state(network, state, name=str(path))
     return network
+
+
+def sizes(state: Dict[str, torch.Tensor]) -> Dict[str, Any]:
+    """Config entries that follow from the weights.
+
+    state (Dict[str, torch.Tensor]): Weights by name, all or some.
+    RETURNS (Dict[str, Any]): What SmallVision takes, as far as the weights are there.
+    """
+    found: Dict[str, Any] = {}
+    if "heat_features.weight" in state:
+        found["width"], found["image_width"] = state["heat_features.weight"].shape[:2]
+        found["box_width"] = state["box_features.weight"].shape[0]
+    blocks = {tuple(map(int, name.split(".")[2:4])) for name in state if name.startswith("image.stages.")}
+    if blocks:
+        stages = range(1 + max(blocks)[0])
+        found["image_depths"] = [sum(place == stage for place, _ in blocks) for stage in stages]
+        found["image_widths"] = [state[f"image.stages.{stage}.0.first.0.weight"].shape[0] for stage in stages]
+    return {**found, **vocabulary_sizes(state)}
 
 
 def vocabulary_sizes(state: Dict[str, torch.Tensor]) -> Dict[str, int]:
