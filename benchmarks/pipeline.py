@@ -3,7 +3,8 @@
     python benchmarks/pipeline.py rivega_twitter --posts corpus/test.spacy --photos corpus/photos --n 200
 
 Real posts (texts of a DocBin) beside real photographs (VOC ids divisible by 5, which no part was trained on): every post has a
-photograph of its own, so that no cache can help. Ratios are taken in one run, after a warm-up, from medians of the rounds.
+photograph of its own, so that no cache can help. Ratios are taken in one run, after a warm-up, from medians of the rounds. With `--bf16`
+batches of 32 are measured once more, all networks in bfloat16.
 """
 import argparse
 import json
@@ -21,6 +22,8 @@ from tqdm import tqdm
 
 from rivega_spacy import images
 
+NETWORKS = ("transformer", "rivega_entailment", "rivega_grounder", "rivega_segmenter")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -30,6 +33,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--bf16", action="store_true", help="measure the same pipeline in bfloat16 too")
     parser.add_argument("--output", type=Path, default=None)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -40,13 +44,15 @@ def main() -> None:
     photos = [path for path in sorted(args.photos.glob("voc2007_test_*/images/*.jpg")) if int(path.stem) % 5 == 0][: args.n]
     posts = [(text, {"image": photo}) for text, photo in zip(texts, photos)]
 
+    pipelines = [nlp]
+
     def one_by_one() -> None:
         for text, context in posts:
             doc = nlp.make_doc(text)
             doc._.image = context["image"]
             nlp(doc)
 
-    def batches(size: int) -> Callable[[], None]:
+    def batches(size: int, nlp: spacy.Language = nlp) -> Callable[[], None]:
         def run() -> None:
             for _ in nlp.pipe(posts, as_tuples=True, batch_size=size):
                 pass
@@ -54,11 +60,15 @@ def main() -> None:
         return run
 
     ways = {"one by one": one_by_one, "nlp.pipe, batches of 8": batches(8), "nlp.pipe, batches of 32": batches(32), "nlp.pipe, batches of 128": batches(128)}
+    if args.bf16:
+        pipelines.append(spacy.load(args.model, config={f"components.{name}.model.bf16": True for name in NETWORKS}))
+        ways["nlp.pipe, batches of 32, bfloat16"] = batches(32, pipelines[-1])
     seconds: Dict[str, List[float]] = {name: [] for name in ways}
     batches(32)()
     for _ in tqdm(range(args.rounds), unit=" rounds"):
         for name, way in ways.items():
-            forget_pictures(nlp)
+            for pipeline in pipelines:
+                forget_pictures(pipeline)
             started = time.perf_counter()
             way()
             seconds[name].append(time.perf_counter() - started)

@@ -53,6 +53,18 @@ def close(first: Doc, second: Doc) -> None:
             assert (a._.mask & b._.mask).sum() >= 0.98 * (a._.mask | b._.mask).sum()
 
 
+def test_bfloat16_by_config_sees_the_same(nlp):
+    parts = ("transformer", "rivega_entailment", "rivega_grounder", "rivega_segmenter")
+    fast = spacy.load("rivega_twitter", config={f"components.{part}.model.bf16": True for part in parts})
+    exact, near = nlp(post(nlp)), fast(post(fast))
+    assert [(e.text, e.label_, e._.groundable) for e in exact.ents] == [(e.text, e.label_, e._.groundable) for e in near.ents]
+    assert [e._.groundable_score for e in exact.ents] != [e._.groundable_score for e in near.ents]
+    for a, b in zip(exact.ents, near.ents):
+        assert (a._.box is None) == (b._.box is None) and abs(a._.groundable_score - b._.groundable_score) < 0.05
+        if a._.box is not None:
+            assert (a._.mask & b._.mask).sum() >= 0.9 * (a._.mask | b._.mask).sum()
+
+
 def test_from_post_to_mask(nlp):
     doc = nlp(post(nlp))
     person = next(ent for ent in doc.ents if ent.text == "Eileen Collins")
