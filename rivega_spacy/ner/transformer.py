@@ -31,6 +31,8 @@ from .post_states import is_like_bert, post_states
 # fixed cost of one more pass through the encoder is about that of so many pieces.
 _LEAST_PIECES = 384
 _PADDING_SHARE = 0.2
+# The end of its name in encoders of the BERT family.
+_WORD_TABLE = "embeddings.word_embeddings.weight"
 
 
 @dataclass
@@ -119,6 +121,7 @@ def build_knowledge_transformer(
     bucket_pieces: int = 4096,
     shared_dropout: bool = False,
     half_on_disk: bool = True,
+    byte_embeddings: bool = False,
     ema_decay: float = 0.0,
 ) -> Model[List[Doc], FullTransformerBatch]:
     """`rivega.KnowledgeTransformerModel.v1`: an encoder of (s, z) for the factory `transformer`.
@@ -139,6 +142,7 @@ def build_knowledge_transformer(
     shared_dropout (bool): Draw the encoder's dropout once per row and feature instead of once per number, and leave attention
         weights undropped: training takes about half the time on a CPU.
     half_on_disk (bool): Save weights in half precision.
+    byte_embeddings (bool): Save the word embeddings, half of a small encoder, in eight bits a value.
     ema_decay (float): Moving average of the weights, see TorchShim; 0 for none.
     RETURNS (Model): Its output is what spaCy's `transformer` and its listeners expect.
     """
@@ -160,6 +164,7 @@ def build_knowledge_transformer(
         name="transformer",
         build=_build_encoder,
         half_on_disk=half_on_disk,
+        byte_tables=[_WORD_TABLE] if byte_embeddings else [],
         ema_decay=ema_decay,
         lr_scale=_RateScale(layer_decay, case_learn_rate),
     )

@@ -7,7 +7,7 @@ clipping are read from the Thinc optimiser, so that spaCy's schedules and `[trai
 import contextlib
 import hashlib
 import os
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import srsly
@@ -19,7 +19,7 @@ from thinc.shims import PyTorchShim
 from thinc.util import get_torch_default_device
 
 from ..errors import Errors, RivegaError
-from .state import load_optimizer_state, load_state
+from .state import ROW_SCALE, load_optimizer_state, load_state, pack_rows, unpack_rows
 
 if hasattr(os, "register_at_fork"):
     # A forked worker inherits OpenMP state without its threads and would wait for them for ever; workers also share the
@@ -53,6 +53,7 @@ class TorchShim(PyTorchShim):
         half_on_disk: bool = True,
         lr_scale: Optional[Callable[[str], float]] = None,
         ema_decay: float = 0.0,
+        byte_tables: Sequence[str] = (),
     ) -> None:
         super().__init__(module, dict(config or {}))
         self.name = name
@@ -60,6 +61,7 @@ class TorchShim(PyTorchShim):
         self.half_on_disk = half_on_disk
         self.lr_scale = lr_scale
         self.ema_decay = ema_decay
+        self.byte_tables = tuple(byte_tables)
         self.helper: Optional[torch.nn.Module] = None
         self._averages: Dict[str, torch.Tensor] = {}
         self._torch_optimizer: Optional[torch.optim.Optimizer] = None
@@ -203,14 +205,20 @@ class TorchShim(PyTorchShim):
 
     def to_bytes(self) -> bytes:
         state = {} if self._model is None else self._model.state_dict()
-        tensors = {name: self._for_disk(value) for name, value in state.items()}
+        tensors: Dict[str, torch.Tensor] = {}
+        for name, value in state.items():
+            packed = pack_rows(value.detach().cpu()) if name.endswith(self.byte_tables) and self.byte_tables else None
+            if packed:
+                tensors[name], tensors[name + ROW_SCALE] = packed
+            else:
+                tensors[name] = self._for_disk(value)
         return srsly.msgpack_dumps({"config": self.cfg, "state": save_tensors(tensors) if tensors else b""})
 
     def from_bytes(self, bytes_data: bytes) -> "TorchShim":
         try:
             message = srsly.msgpack_loads(bytes_data)
             config, data = message["config"], message["state"]
-            state = load_tensors(data) if data else {}
+            state = unpack_rows(load_tensors(data)) if data else {}
         except (ValueError, KeyError, TypeError) as error:
             raise RivegaError(Errors.E021.format(name=self.name, reason=error)) from error
         except Exception as error:

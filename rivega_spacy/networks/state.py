@@ -1,5 +1,8 @@
-"""Loading weights into a module, with an account of what does not fit, and an optimiser's state; needs nothing but PyTorch."""
-from typing import Dict, List, Tuple
+"""Loading weights into a module, with an account of what does not fit, and an optimiser's state; needs nothing but PyTorch.
+
+Large word tables can be written in eight bits: integers from -127 to 127 and one scale a row.
+"""
+from typing import Dict, List, Optional, Tuple
 
 import torch
 
@@ -33,6 +36,39 @@ def mismatches(module: torch.nn.Module, state: Dict[str, torch.Tensor]) -> Tuple
         if own[key].shape != state[key].shape
     ]
     return sorted(set(own) - set(state)), sorted(set(state) - set(own)), shapes
+
+
+ROW_SCALE = ".row_scale"
+
+
+def pack_rows(table: torch.Tensor) -> Optional[Tuple[torch.Tensor, torch.Tensor]]:
+    """A table's rows in eight bits; what `unpack_rows` gives back packs into the same again.
+
+    table (Tensor): N x W, floating point.
+    RETURNS (Optional[Tuple[Tensor, Tensor]]): N x W int8 and N x 1 float16 scales; None where a row's values are beyond what such scales
+        can say.
+    """
+    largest = table.float().abs().amax(dim=1, keepdim=True)
+    scale = (largest / 127).half()
+    info = torch.finfo(torch.float16)
+    if not bool(torch.isfinite(scale).all()) or bool(((scale < info.smallest_normal) & (largest > 0)).any()):
+        return None
+    steps = table.float() / torch.where(scale > 0, scale.float(), 1.0)
+    return steps.round().clamp(-127, 127).to(torch.int8), scale
+
+
+def unpack_rows(state: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+    """Weights with their packed tables in single precision.
+
+    state (Dict[str, Tensor]): Weights by name; the scales of a packed table stand beside it under its name with `ROW_SCALE`.
+    RETURNS (Dict[str, Tensor]): Without the scales.
+    """
+    whole = {name: value for name, value in state.items() if not name.endswith(ROW_SCALE)}
+    for name, scale in state.items():
+        table = name[: -len(ROW_SCALE)]
+        if name.endswith(ROW_SCALE) and table in whole:
+            whole[table] = whole[table].float() * scale.float()
+    return whole
 
 
 def listing(names: List[str], limit: int = 5) -> str:

@@ -31,6 +31,36 @@ def test_full_precision_and_values_outside_half():
     assert torch.equal(make(1).from_bytes(small.to_bytes()).module.weight, small.module.weight)
 
 
+def table(values: torch.Tensor, **options) -> TorchShim:
+    module = torch.nn.Embedding(*values.shape)
+    module.weight.data.copy_(values)
+    return TorchShim(module, name="words", **options)
+
+
+def test_word_tables_in_eight_bits():
+    torch.manual_seed(0)
+    words = torch.randn(500, 64) * torch.logspace(-2, 1, 500)[:, None]
+    words[3] = 0
+    half, byte = table(words), table(words, byte_tables=["weight"])
+    data = byte.to_bytes()
+    assert len(data) < 0.6 * len(half.to_bytes())
+    # Whoever reads the file need not know how it was written, and what was read is written the same.
+    back = table(torch.zeros(500, 64)).from_bytes(data)
+    again = table(torch.zeros(500, 64), byte_tables=["weight"]).from_bytes(data)
+    assert again.to_bytes() == data and torch.equal(back.module.weight, again.module.weight)
+    largest = words.abs().amax(dim=1, keepdim=True)
+    assert ((back.module.weight - words).abs() <= 0.6 * largest / 127).all()
+    assert (back.module.weight[3] == 0).all()
+
+
+def test_a_table_beyond_eight_bits_is_written_in_more():
+    words = torch.tensor([[1e-7, 2e-7], [3.0, 4.0]])
+    shim = table(words, byte_tables=["weight"])
+    assert torch.equal(table(torch.zeros(2, 2)).from_bytes(shim.to_bytes()).module.weight, words.half().float())
+    words = torch.tensor([[1e9, 2e9], [3.0, 4.0]])
+    assert torch.equal(table(torch.zeros(2, 2)).from_bytes(table(words, byte_tables=["weight"]).to_bytes()).module.weight, words)
+
+
 def test_network_built_from_its_own_file():
     shim = TorchShim(None, name="tiny", build=lambda config: torch.nn.Linear(config["width"], 2))
     with pytest.raises(RivegaError, match="no weights yet"):
