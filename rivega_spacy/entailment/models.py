@@ -16,7 +16,7 @@ def build_small_entailment(
     box_width: int = 96,
     word_width: int = 64,
     image_widths: Sequence[int] = (32, 64, 128, 256),
-    image_depths: Sequence[int] = (2, 2, 2, 2),
+    image_depths: Sequence[int] = (2, 2, 4, 3),
     image_width: int = 96,
     bf16: bool = False,
 ) -> Model[List[ImageQueries], List[Floats1d]]:

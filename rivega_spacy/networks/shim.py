@@ -207,7 +207,8 @@ class TorchShim(PyTorchShim):
         state = {} if self._model is None else self._model.state_dict()
         tensors: Dict[str, torch.Tensor] = {}
         for name, value in state.items():
-            packed = pack_rows(value.detach().cpu()) if name.endswith(self.byte_tables) and self.byte_tables else None
+            table = value.is_floating_point() and any(name.endswith(end) for end in self.byte_tables)
+            packed = pack_rows(value.detach().cpu()) if table else None
             if packed:
                 tensors[name], tensors[name + ROW_SCALE] = packed
             else:

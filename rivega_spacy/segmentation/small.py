@@ -80,7 +80,7 @@ def build_seeing_segmenter(
     size: int = 128,
     margin: float = 0.2,
     widths: Sequence[int] = (32, 64, 128, 256),
-    depths: Sequence[int] = (2, 2, 2, 1),
+    depths: Sequence[int] = (2, 2, 4, 3),
     fine: Sequence[int] = (48, 24),
     flip: bool = True,
     refine: bool = True,

@@ -50,7 +50,7 @@ class ImageEncoder(nn.Module):
         self,
         *,
         widths: Sequence[int] = (32, 64, 128, 256),
-        depths: Sequence[int] = (2, 2, 2, 2),
+        depths: Sequence[int] = (2, 2, 4, 3),
         stem: int = 24,
         width: int = 96,
     ) -> None:

@@ -15,7 +15,7 @@ from .answers import Answer, answer
 from .dense import DenseView
 from .loss import joint_loss, make_batch
 from .pictures import Picture, augmented
-from .weights import WORD_TABLE, build_network, load_network, vocabulary_sizes
+from .weights import build_network, load_network, vocabulary_sizes
 
 _SIDED = ("left", "right")
 
@@ -40,7 +40,7 @@ def small_model(name: str, read: Callable[[Answer], Any], config: Dict[str, Any]
     RETURNS (Model): From List[ImageQueries] to one array a picture. `attrs["train_step"]` trains it (see
         queries.py), `attrs["load"]` takes weights from a file, `attrs["start"]` begins from nothing.
     """
-    shim = TorchShim(None, name=name, config=config, build=build_network, ema_decay=0.998, byte_tables=[WORD_TABLE])
+    shim = TorchShim(None, name=name, config=config, build=build_network, ema_decay=0.998)
 
     def forward(model: Model, queries: Sequence[ImageQueries], is_train: bool) -> Tuple[List[Any], Callable]:
         outputs = [read(found) for found in answer(model.shims[0], queries, model.shims[0].cfg["size"], bf16=bf16)]

@@ -63,7 +63,7 @@ class SmallVision(nn.Module):
         box_width: int = 96,
         word_width: int = 64,
         image_widths: Sequence[int] = (32, 64, 128, 256),
-        image_depths: Sequence[int] = (2, 2, 2, 2),
+        image_depths: Sequence[int] = (2, 2, 4, 3),
         image_width: int = 96,
         vocab_size: int = 30522,
         vocab_bytes: int = 1,

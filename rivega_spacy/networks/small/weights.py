@@ -13,8 +13,6 @@ from .network import SmallVision
 # Present since calibration came in; earlier files get the neutral values.
 _OPTIONAL = ("shown_calibration", "box_calibration")
 
-WORD_TABLE = "text.table"
-
 
 def build_network(config: Dict[str, Any]) -> SmallVision:
     """A network of the sizes in a config, without weights.
@@ -80,7 +78,7 @@ def vocabulary_sizes(state: Dict[str, torch.Tensor]) -> Dict[str, int]:
     state (Dict[str, torch.Tensor]): Weights by name.
     RETURNS (Dict[str, int]): vocab_size, vocab_bytes, word_width where the word table is there.
     """
-    if WORD_TABLE not in state:
+    if "text.table" not in state:
         return {}
-    rows, width = state[WORD_TABLE].shape
+    rows, width = state["text.table"].shape
     return {"vocab_size": rows, "vocab_bytes": state["text.vocab_bytes"].numel(), "word_width": width}
