@@ -26,6 +26,7 @@ def build_small_entailment(
     width (int), box_width (int), word_width (int), image_width (int): Widths; see SmallVision.
     image_widths (Sequence[int]), image_depths (Sequence[int]): Channels and blocks of the four stages.
     bf16 (bool): Run the image encoder in bfloat16, in training and at run time: twice as fast on processors with instructions for it.
+        Where `rivega_grounder` says otherwise, pictures are encoded once for each of the two.
     RETURNS (Model): One probability for each expression.
     """
     config: dict[str, Any] = {

@@ -203,6 +203,17 @@ def test_bf16_is_close(encoder_dir, blank):
     assert 0 < max(gaps) < 0.15
 
 
+def test_word_embeddings_in_eight_bits(encoder_dir, blank):
+    docs = make_docs(blank, TEXTS[:3], KNOWLEDGE[:3])
+    model = make_transformer(encoder_dir, byte_embeddings=True)
+    data = model.to_bytes()
+    assert len(data) < len(make_transformer(encoder_dir).to_bytes())
+    # A config that says otherwise reads the file all the same.
+    back = make_transformer(encoder_dir).from_bytes(data)
+    gaps = [np.abs(a - b).max() for a, b in zip(token_vectors(model, docs), token_vectors(back, docs))]
+    assert 0 < max(gaps) < 0.15
+
+
 def test_bytes_hold_all_and_loading_asks_nobody(encoder_dir, blank, monkeypatch):
     model = make_transformer(encoder_dir, case_features=True)
     with torch.no_grad():

@@ -43,7 +43,8 @@ def small_model(name: str, read: Callable[[Answer], Any], config: Dict[str, Any]
     shim = TorchShim(None, name=name, config=config, build=build_network, ema_decay=0.998)
 
     def forward(model: Model, queries: Sequence[ImageQueries], is_train: bool) -> Tuple[List[Any], Callable]:
-        outputs = [read(found) for found in answer(model.shims[0], queries, model.shims[0].cfg["size"], bf16=bf16)]
+        shim, bf16 = model.shims[0], model.attrs["running"].bf16
+        outputs = [read(found) for found in answer(shim, queries, shim.cfg["size"], bf16=bf16)]
         return outputs, _no_backprop
 
     attrs = {
