@@ -1,6 +1,6 @@
 """Boxes: [x1, y1, x2, y2] in pixels, half-open, no +1 in areas (the paper's own scoring script)."""
 import math
-from typing import Any, List, Sequence
+from typing import Any, List, Optional, Sequence
 
 import numpy as np
 
@@ -26,6 +26,18 @@ def check_box(value: Any) -> List[float]:
 def box_area(box: Sequence[float]) -> float:
     """Area in square pixels; 0 for an empty or inverted box."""
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+def mask_box(mask: np.ndarray) -> Optional[List[float]]:
+    """The box around a mask.
+
+    mask (ndarray): HxW bool.
+    RETURNS (Optional[List[float]]): XYXY pixels; None where the mask is empty.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import List, Optional, Tuple
 import numpy as np
 from spacy.tokens import Doc, Span
 
-from ..boxes import box_area, clip_boxes
+from ..boxes import box_area, clip_boxes, mask_box
 from ..errors import Errors
 from ..extensions import post_name
 from ..images import doc_image
@@ -84,10 +84,7 @@ def anchor_box(shape: Shape) -> Optional[List[float]]:
     """Where a shape's label belongs: its largest box, else the box around its mask, else None."""
     if shape.boxes:
         return max(shape.boxes, key=box_area)
-    if shape.mask is None or not shape.mask.any():
-        return None
-    rows, columns = np.flatnonzero(shape.mask.any(axis=1)), np.flatnonzero(shape.mask.any(axis=0))
-    return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
+    return None if shape.mask is None else mask_box(shape.mask)
 
 
 def rgb(colour: str) -> Tuple[int, int, int]:

@@ -4,6 +4,7 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 from PIL import Image
 
+from ..boxes import mask_box
 from .refine import RADIUS, refine
 
 # Context around the box, as a share of its sides: the box spans three quarters of the crop. The rim
@@ -86,11 +87,10 @@ def turned(
     middle = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
     shape = Image.fromarray(mask.astype(np.uint8) * 255).rotate(degrees, Image.BILINEAR, center=middle)
     seen = np.asarray(shape) > 127
-    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
-    if len(rows) == 0:
+    tight = mask_box(seen)
+    if tight is None:
         return picture, box, mask
-    tight = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype="float64")
-    return picture.rotate(degrees, Image.BILINEAR, center=middle, fillcolor=FILL), tight, seen
+    return picture.rotate(degrees, Image.BILINEAR, center=middle, fillcolor=FILL), np.array(tight), seen
 
 
 def paste(

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ...boxes import mask_box
 from ...rle import encode_mask
 
 RLE = Dict[str, Any]
@@ -64,11 +65,8 @@ def mask_region(name: str, mask: np.ndarray) -> Optional[Region]:
     name (str): Its name.
     mask (ndarray): HxW bool.
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    box = [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
-    return Region(name, box, encode_mask(mask))
+    box = mask_box(mask)
+    return None if box is None else Region(name, box, encode_mask(mask))
 
 
 def points_box(points: Sequence[Sequence[float]]) -> List[float]:

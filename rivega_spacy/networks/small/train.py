@@ -30,7 +30,7 @@ from .network import SmallVision
 from .pictures import Picture, Prepared, plain
 from .predict import answers
 from .views import PhotoViews, ViewSettings, to_picture
-from .weights import build_network, save_network, vocabulary_sizes
+from .weights import build_network, save_network, sizes
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Trainer:
         else:
             stored = load_file(resume)
             mine = {k[4:]: v for k, v in stored.items() if k.startswith("net.")}
-            self.network = build_network(vocabulary_sizes(mine))
+            self.network = build_network(sizes(mine))
             self.network.load_state_dict({**self.network.state_dict(), **mine})
         self.network.to(self.settings.device, memory_format=torch.channels_last)
         self.guess.to(self.settings.device)
@@ -182,7 +182,7 @@ class Trainer:
 
     def averaged(self) -> SmallVision:
         """SmallVision: a copy with the moving average of the weights."""
-        network = build_network(vocabulary_sizes(self.average))
+        network = build_network(sizes(self.average))
         network.load_state_dict(self.average)
         return network
 
