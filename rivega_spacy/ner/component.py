@@ -15,7 +15,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
 from ..errors import Errors, RivegaError
-from .crf import ChainGradient, constrain, length_mask, nll, span_probabilities, viterbi
+from .crf import ChainGradient, constrain, disagreement, length_mask, nll, span_probabilities, tempered, viterbi
 from .schemes import TagScheme
 from .tagger import TaggerScores
 
@@ -44,7 +44,10 @@ GIVEN_ENTS_KEY = "rivega_given_ents"
         "scheme": "bio",
         "constrain": True,
         "loss": "token_mean",
+        "agreement": 0.0,
         "span_scores": True,
+        "temperature": 1.0,
+        "min_score": 0.0,
         "overwrite_ents": True,
         "clear_trf_data": False,
         "scorer": {"@scorers": "spacy.ner_scorer.v1"},
@@ -58,7 +61,10 @@ def make_knowledge_ner(
     scheme: str,
     constrain: bool,
     loss: str,
+    agreement: float,
     span_scores: bool,
+    temperature: float,
+    min_score: float,
     overwrite_ents: bool,
     clear_trf_data: bool,
     scorer: Optional[Callable],
@@ -69,7 +75,13 @@ def make_knowledge_ner(
     scheme (str): "bio" or "bioes".
     constrain (bool): Make what the scheme forbids impossible in what is decoded.
     loss (str): "token_mean" (per token), "mean" (per post) or "sum".
+    agreement (float): Weight of what two views of a post disagree in (`crf.disagreement`), for batches of `rivega.batch_twice.v1`,
+        in which word, knowledge and unit dropout make the views differ; 0 leaves the views apart.
     span_scores (bool): Set `span._.ner_score`, the probability of the entity's tags.
+    temperature (float): All scores are divided by it before probabilities are worked out ("temperature scaling", Guo et al.
+        2017): a tagger that has seen its posts often is too sure of itself. What is found does not change by it.
+    min_score (float): Entities less probable than this are left out; for the best F1 of calibrated probabilities half of that F1
+        (Lipton et al. 2014).
     overwrite_ents (bool): Replace entities that a post already has; a post that came with `ents` keeps them in any case.
     clear_trf_data (bool): Take the vectors off the post when done, so that posts stay small; nothing after this
         component can then listen to `transformer`.
@@ -83,7 +95,10 @@ def make_knowledge_ner(
         scheme=scheme,
         constrain=constrain,
         loss=loss,
+        agreement=agreement,
         span_scores=span_scores,
+        temperature=temperature,
+        min_score=min_score,
         overwrite_ents=overwrite_ents,
         clear_trf_data=clear_trf_data,
         scorer=scorer,
@@ -119,7 +134,10 @@ class KnowledgeNER(TrainablePipe):
         scheme: str = "bio",
         constrain: bool = True,
         loss: str = "token_mean",
+        agreement: float = 0.0,
         span_scores: bool = True,
+        temperature: float = 1.0,
+        min_score: float = 0.0,
         overwrite_ents: bool = True,
         clear_trf_data: bool = False,
         scorer: Optional[Callable] = None,
@@ -129,7 +147,10 @@ class KnowledgeNER(TrainablePipe):
         self.name = name
         self.constrain = constrain
         self.loss = loss
+        self.agreement = agreement
         self.span_scores = span_scores
+        self.temperature = temperature
+        self.min_score = min_score
         self.overwrite_ents = overwrite_ents
         self.clear_trf_data = clear_trf_data
         self.scorer = scorer
@@ -196,12 +217,17 @@ class KnowledgeNER(TrainablePipe):
         first_tokens = np.cumsum(lengths) - lengths
         rows = np.searchsorted(first_tokens, starts, side="right") - 1
         starts, ends = starts - first_tokens[rows], ends - first_tokens[rows]
-        found_scores = None
-        if self.span_scores:
-            where = (torch.from_numpy(array).to(tags.device) for array in (rows, starts, ends - 1))
-            found_scores = span_probabilities(chains, tags, *where).tolist() if len(rows) else []
+        likely = None
+        if self.span_scores or self.min_score > 0:
+            likely = np.zeros(0)
+            if len(rows):
+                where = (torch.from_numpy(array).to(tags.device) for array in (rows, starts, ends - 1))
+                likely = span_probabilities(tempered(chains, self.temperature), tags, *where).cpu().numpy()
+            kept = likely >= self.min_score
+            rows, starts, ends, labels, likely = rows[kept], starts[kept], ends[kept], labels[kept], likely[kept]
         filled = np.flatnonzero(np.asarray(scores.lengths))
         names = [scheme.labels[label] for label in labels]
+        found_scores = likely.tolist() if likely is not None and self.span_scores else None
         return FoundEntities(filled[rows].tolist(), starts.tolist(), ends.tolist(), names, found_scores)
 
     def set_annotations(self, docs: Iterable[Doc], predictions: FoundEntities) -> None:
@@ -264,7 +290,7 @@ class KnowledgeNER(TrainablePipe):
         return losses
 
     def get_loss(self, examples: Sequence[Example], scores: TaggerScores) -> Tuple[float, ChainGradient]:
-        """Negative log likelihood of the gold tags.
+        """Negative log likelihood of the gold tags, and what views of the same post disagree in.
 
         examples (Sequence[Example]): Posts with gold entities. One whose annotation is missing, of an unknown type or
             does not fall on token boundaries is left out, with one warning a batch.
@@ -293,6 +319,12 @@ class KnowledgeNER(TrainablePipe):
         width = int(part.lengths.max())
         part = part._replace(emissions=part.emissions[:, :width])
         loss, found = nll(part, tags[rows, :width].to(index.device), reduction=self.loss)
+        if self.agreement:
+            filled = [example for example in examples if len(example.predicted)]
+            partner = torch.from_numpy(_partners([filled[row] for row in rows])).to(index.device)
+            apart, d_emissions = disagreement(part, partner, reduction=self.loss)
+            loss += self.agreement * apart
+            found = found._replace(emissions=found.emissions + self.agreement * d_emissions)
         gradient.emissions[index, :width] = found.emissions
         return loss, found._replace(emissions=gradient.emissions)
 
@@ -333,6 +365,17 @@ class KnowledgeNER(TrainablePipe):
         if self.model.has_dim("nO") and self.model.get_dim("nO") != len(self.scheme):
             counts = {"model": self.model.get_dim("nO"), "labels": list(self.labels), "tags": len(self.scheme)}
             raise RivegaError(Errors.E103.format(**counts))
+
+
+def _partners(examples: Sequence[Example]) -> np.ndarray:
+    """For each example the next one with the same gold post, the last one's being the first; itself where there is no other."""
+    views: Dict[int, List[int]] = {}
+    for row, example in enumerate(examples):
+        views.setdefault(id(example.reference), []).append(row)
+    partner = np.arange(len(examples))
+    for rows in views.values():
+        partner[rows] = np.roll(rows, -1)
+    return partner
 
 
 def _gold_tags(example: Example) -> List[Optional[str]]:

@@ -93,6 +93,12 @@ def constrain(scores: ChainScores, start: Tensor, end: Tensor, transitions: Tens
     )
 
 
+def tempered(scores: ChainScores, temperature: float) -> ChainScores:
+    """The same chains with all scores divided by a temperature: above 1, probabilities lie closer together."""
+    emissions, lengths, start, end, transitions = scores
+    return ChainScores(emissions / temperature, lengths, start / temperature, end / temperature, transitions / temperature)
+
+
 def log_partition(scores: ChainScores) -> Tensor:
     """B: logarithm of the sum over all tag sequences of exp(score)."""
     return _log_partition_in_logs(_double(scores)) if _far_apart(scores) else _passes(scores).log_z
@@ -117,10 +123,8 @@ def nll(scores: ChainScores, tags: Tensor, *, reduction: str = "token_mean") -> 
     RETURNS (Tuple[float, ChainGradient]): The loss and its derivative by every score.
     RAISES (RivegaError): E101 for another reduction.
     """
-    if reduction not in REDUCTIONS:
-        raise RivegaError(Errors.E101.format(reduction=reduction, known=", ".join(REDUCTIONS)))
-    size, width, n_tags = scores.emissions.shape
-    weight = 1.0 / {"sum": 1, "mean": size, "token_mean": int(scores.lengths.sum())}[reduction]
+    weight = _weight(scores, reduction)
+    size, _, n_tags = scores.emissions.shape
     if _far_apart(scores):
         return _nll_in_logs(scores, tags, weight)
     passes = _passes(scores)
@@ -145,6 +149,43 @@ def nll(scores: ChainScores, tags: Tensor, *, reduction: str = "token_mean") -> 
     final = final - torch.bincount(gold_last, minlength=n_tags)
     kind = scores.emissions.dtype
     return loss, ChainGradient(*((part * weight).to(kind) for part in (unary, first, final, pairs)))
+
+
+def token_probabilities(scores: ChainScores) -> Tuple[Tensor, Tensor]:
+    """How likely every tag is at every token.
+
+    RETURNS (Tuple[Tensor, Tensor]): B x L x K in double precision, zero behind a post's length; B, as `log_partition`.
+    """
+    if _far_apart(scores):
+        exact = _double(scores)
+        exact = exact._replace(emissions=exact.emissions.detach().requires_grad_())
+        with torch.enable_grad():
+            log_z = _log_partition_in_logs(exact)
+            # The derivative of the logarithm of the sum by a score is the probability of what has that score.
+            (found,) = torch.autograd.grad(log_z.sum(), [exact.emissions])
+        return found, log_z.detach()
+    passes = _passes(scores)
+    found = passes.alpha * passes.beta / passes.mass[None, :, None] * passes.active[:, :, None]
+    return found.transpose(0, 1), passes.log_z
+
+
+def disagreement(scores: ChainScores, partner: Tensor, *, reduction: str = "token_mean") -> Tuple[float, Tensor]:
+    """How far several views of the same posts are apart: KL(partner || own) between distributions over whole tag sequences.
+
+    The views share start, end and transition scores, so that these fall out of both the divergence and its gradient, and what
+    is left needs the probabilities of single tags alone. A partner is held fixed as if it were a teacher ("R-Drop", Liang et
+    al. 2021, with mutual learning's gradient, Zhang et al. 2018; between views of CRFs: Wang et al. 2022).
+
+    partner (Tensor): B, int64: the row of another view of the same post, of the same length.
+    reduction (str): As in `nll`.
+    RETURNS (Tuple[float, Tensor]): The divergence and its derivative by the emissions, B x L x K.
+    RAISES (RivegaError): E101 for another reduction.
+    """
+    weight = _weight(scores, reduction)
+    likely, log_z = token_probabilities(scores)
+    emissions = scores.emissions.double()
+    apart = (likely[partner] * (emissions[partner] - emissions)).sum((1, 2)) + log_z - log_z[partner]
+    return float(apart.sum()) * weight, ((likely - likely[partner]) * weight).to(scores.emissions.dtype)
 
 
 def viterbi(scores: ChainScores) -> Tensor:
@@ -221,6 +262,13 @@ def span_probabilities(scores: ChainScores, tags: Tensor, posts: Tensor, first: 
     path = _path_steps(_double(scores), tags).cumsum(1) - passes.log_scale.cumsum(0).T
     ends = picked_alpha[posts, first] * picked_beta[posts, last] / passes.mass[posts]
     return (ends.clamp(min=_TINY).log() + path[posts, last] - path[posts, first]).exp().clamp(max=1.0)
+
+
+def _weight(scores: ChainScores, reduction: str) -> float:
+    """What a sum over posts is multiplied by."""
+    if reduction not in REDUCTIONS:
+        raise RivegaError(Errors.E101.format(reduction=reduction, known=", ".join(REDUCTIONS)))
+    return 1.0 / {"sum": 1, "mean": len(scores.lengths), "token_mean": int(scores.lengths.sum())}[reduction]
 
 
 def _double(scores: ChainScores) -> ChainScores:

@@ -19,6 +19,7 @@ from thinc.shims import PyTorchShim
 from thinc.util import get_torch_default_device
 
 from ..errors import Errors, RivegaError
+from .folding import folded
 from .state import ROW_SCALE, load_optimizer_state, load_state, pack_rows, unpack_rows
 
 if hasattr(os, "register_at_fork"):
@@ -67,6 +68,7 @@ class TorchShim(PyTorchShim):
         self._torch_optimizer: Optional[torch.optim.Optimizer] = None
         self._steps = 0
         self._digest: Optional[str] = None
+        self._folded: Optional[torch.nn.Module] = None
         self._resumed: Dict[str, torch.Tensor] = {}
 
     @property
@@ -109,10 +111,15 @@ class TorchShim(PyTorchShim):
         return self._digest
 
     @contextlib.contextmanager
-    def inference(self, *, bf16: bool = False) -> Iterator[torch.nn.Module]:
-        """The network in evaluation mode, without gradients; `bf16` computes in bfloat16 where that is safe."""
+    def inference(self, *, bf16: bool = False, fold: bool = False) -> Iterator[torch.nn.Module]:
+        """The network in evaluation mode, without gradients; `bf16` computes in bfloat16 where that is safe, `fold` without batch
+        normalisations (`folding.folded`)."""
         module = self.module
         module.eval()
+        if fold:
+            if self._folded is None:
+                self._folded = folded(module)
+            module = self._folded
         with torch.inference_mode(), self.autocast(bf16):
             yield module
 
@@ -143,7 +150,7 @@ class TorchShim(PyTorchShim):
         self._torch_optimizer.step()
         self._torch_optimizer.zero_grad(set_to_none=True)
         self._steps += 1
-        self._digest = None
+        self._changed()
         if self.ema_decay:
             self._update_averages(optimizer)
 
@@ -194,14 +201,14 @@ class TorchShim(PyTorchShim):
         with torch.no_grad():
             for name, value in self._averages.items():
                 state[name].copy_(value)
-        self._digest = None
+        self._changed()
         try:
             yield
         finally:
             with torch.no_grad():
                 for name, value in backup.items():
                     state[name].copy_(value)
-            self._digest = None
+            self._changed()
 
     def to_bytes(self) -> bytes:
         state = {} if self._model is None else self._model.state_dict()
@@ -239,8 +246,13 @@ class TorchShim(PyTorchShim):
         self._forget()
         return self
 
-    def _forget(self) -> None:
+    def _changed(self) -> None:
+        """What was worked out from the weights holds no longer."""
         self._digest = None
+        self._folded = None
+
+    def _forget(self) -> None:
+        self._changed()
         self._torch_optimizer = None
         self._averages = {}
         self._steps = 0

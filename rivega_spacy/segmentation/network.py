@@ -23,6 +23,8 @@ X_PLANE = 6
 class Residual(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
 
+    folds = (("conv1", "norm1"), ("conv2", "norm2"))
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)

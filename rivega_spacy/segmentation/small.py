@@ -168,7 +168,9 @@ def _load_encoder(model: Model, path: Path) -> None:
     """
     if not Path(path).is_file():
         raise RivegaError(Errors.E331.format(path=path))
-    model.shims[0].module.take_encoder(load_file(path), source=str(path))
+    shim: TorchShim = model.shims[0]
+    shim.module.take_encoder(load_file(path), source=str(path))
+    shim.set_module(shim.module)
 
 
 def _forward(model: Model, prompts: Sequence[Any], is_train: bool) -> Tuple[Any, Callable]:
@@ -212,13 +214,16 @@ def _probabilities(model: Model, crops: Sequence[Tuple[np.ndarray, np.ndarray, f
     for start in range(0, len(crops), step):
         # Colour statistics need single precision whatever the network computes in.
         features = _features(crops[start : start + step], shim.device, shim.cfg.get("margin", MARGIN))
-        with shim.inference(bf16=run.bf16) as network:
+        if run.flip:
+            # The x coordinate keeps its direction: it says where a pixel is, not what it shows.
+            mirrored = features.flip(3)
+            mirrored[:, X_PLANE] = features[:, X_PLANE]
+            features = torch.cat([features, mirrored])
+        with shim.inference(bf16=run.bf16, fold=True) as network:
             found = torch.sigmoid(network(features).float())
-            if run.flip:
-                # The x coordinate keeps its direction: it says where a pixel is, not what it shows.
-                mirrored = features.flip(3)
-                mirrored[:, X_PLANE] = features[:, X_PLANE]
-                found = (found + torch.sigmoid(network(mirrored).float()).flip(2)) / 2
+        if run.flip:
+            straight, turned_over = found.chunk(2)
+            found = (straight + turned_over.flip(2)) / 2
         done.append(found.cpu().numpy())
     return np.concatenate(done)
 

@@ -6,7 +6,9 @@ import torch
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 
+from rivega_spacy.corpus.batch_twice import make_batch_twice
 from rivega_spacy.errors import RivegaError
+from rivega_spacy.ner.crf import disagreement
 
 from .conftest import POSTS, make_examples, make_pipeline
 
@@ -42,6 +44,61 @@ def test_every_scheme_and_loss_learns(encoder_dir, scheme, loss):
         losses.append(nlp.update(make_examples(nlp), sgd=optimizer)["rivega_ner"])
     assert losses[-1] < 0.5 * losses[0]
     assert len(nlp.get_pipe("rivega_ner").scheme) == (7 if scheme == "bio" else 13)
+
+
+def test_views_of_a_post_are_drawn_together(encoder_dir):
+    """Two views that differ by their dropout alone agree more after training with `agreement` than after training without."""
+    apart = {}
+    for weight in (0.0, 5.0):
+        options = {"knowledge_dropout": 0.5, "word_dropout": 0.3}
+        nlp = make_pipeline(encoder_dir, transformer=options, tagger={"agreement": weight}, head={"learn_rate": 3.0, "crf_learn_rate": 3.0})
+        optimizer = nlp.initialize(lambda: make_examples(nlp))
+        optimizer.learn_rate = 0.01
+        batch_twice = make_batch_twice(size=8)
+        for _ in range(25):
+            for batch in batch_twice(make_examples(nlp)):
+                nlp.update(batch, sgd=optimizer)
+        ner, transformer = nlp.get_pipe("rivega_ner"), nlp.get_pipe("transformer")
+        chains = []
+        for knowledge in (True, False):
+            docs = posts(nlp)
+            for doc in docs:
+                doc._.knowledge = doc._.knowledge if knowledge else None
+            transformer.set_annotations(docs, transformer.predict(docs))
+            chains.append(ner.model.predict(docs).chains)
+        both = chains[0]._replace(emissions=torch.cat([chain.emissions for chain in chains]), lengths=torch.cat([chain.lengths for chain in chains]))
+        partner = torch.arange(8).roll(4)
+        apart[weight] = disagreement(both, partner, reduction="mean")[0]
+    assert 0 < apart[5.0] < 0.5 * apart[0.0]
+
+
+def test_agreement_without_views_changes_nothing(encoder_dir):
+    losses = []
+    for weight in (0.0, 5.0):
+        nlp = make_pipeline(encoder_dir, tagger={"agreement": weight}, head={"dropout": 0.0})
+        optimizer = nlp.initialize(lambda: make_examples(nlp))
+        losses.append(nlp.update(make_examples(nlp), sgd=optimizer)["rivega_ner"])
+    assert losses[0] == losses[1]
+
+
+def test_improbable_entities_may_be_left_out(trained):
+    ner = trained.get_pipe("rivega_ner")
+    everything = [(found(doc), [ent._.ner_score for ent in doc.ents]) for doc in trained.pipe(posts(trained))]
+    scores = sorted(score for _, each in everything for score in each)
+    try:
+        ner.min_score = (scores[0] + scores[1]) / 2
+        fewer = [found(doc) for doc in trained.pipe(posts(trained))]
+        assert sum(map(len, fewer)) == len(scores) - 1
+        ner.span_scores = False
+        assert [found(doc) for doc in trained.pipe(posts(trained))] == fewer
+        ner.min_score, ner.span_scores, ner.temperature = 0.0, True, 3.0
+        warm = list(trained.pipe(posts(trained)))
+        assert [found(doc) for doc in warm] == [ents for ents, _ in everything]
+        assert all(ent._.ner_score < before for doc, (_, each) in zip(warm, everything) for ent, before in zip(doc.ents, each))
+        ner.min_score = 1.1
+        assert not any(doc.ents for doc in trained.pipe(posts(trained)))
+    finally:
+        ner.min_score, ner.span_scores, ner.temperature = 0.0, True, 1.0
 
 
 def test_the_crf_has_its_own_learning_rate(encoder_dir):

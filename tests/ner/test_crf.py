@@ -8,7 +8,20 @@ from hypothesis import strategies as st
 from torchcrf import CRF
 
 from rivega_spacy.errors import RivegaError
-from rivega_spacy.ner.crf import ChainScores, constrain, length_mask, log_partition, nll, pad_chains, path_scores, span_probabilities, viterbi
+from rivega_spacy.ner.crf import (
+    ChainScores,
+    constrain,
+    disagreement,
+    length_mask,
+    log_partition,
+    nll,
+    pad_chains,
+    path_scores,
+    span_probabilities,
+    tempered,
+    token_probabilities,
+    viterbi,
+)
 from rivega_spacy.ner.crf import _viterbi_on_device
 from rivega_spacy.ner.schemes import TagScheme
 
@@ -113,6 +126,73 @@ def test_span_probability_is_the_share_of_paths_that_carry_these_tags(seed, cons
                 assert float(found[0]) == pytest.approx(float(share), rel=1e-6)
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.5, 3.0, 250.0]))
+def test_token_probability_is_the_share_of_paths_with_this_tag(seed, spread):
+    scores, _ = make_scores(seed, 2, 4, 3, spread=spread)
+    likely, log_z = token_probabilities(scores)
+    assert torch.allclose(log_z, log_partition(scores))
+    for row in range(2):
+        length = int(scores.lengths[row])
+        shares = torch.zeros(length, 3, dtype=torch.float64)
+        for path, score in all_paths(scores, row):
+            for step, tag in enumerate(path):
+                shares[step, tag] += (score - log_z[row]).exp()
+        assert torch.allclose(likely[row, :length], shares, atol=1e-8)
+        assert not likely[row, length:].any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 4), st.sampled_from([0.5, 3.0, 250.0]), st.sampled_from(["sum", "mean", "token_mean"]))
+def test_disagreement_is_the_divergence_over_all_paths(seed, length, spread, reduction):
+    scores, _ = make_scores(seed, 3, 4, 3, spread=spread)
+    scores.lengths[:2] = length
+    scores = scores._replace(emissions=scores.emissions[:, : int(scores.lengths.max())])
+    # The third post has no other view.
+    partner = torch.tensor([1, 0, 2])
+    paths, log_z = [dict(all_paths(scores, row)) for row in range(2)], log_partition(scores)
+
+    def divergence(own, other):
+        logs = [((paths[other][path] - log_z[other]), (paths[own][path] - log_z[own])) for path in paths[own]]
+        return sum(float(there.exp() * (there - here)) for there, here in logs)
+
+    count = {"sum": 1, "mean": 3, "token_mean": int(scores.lengths.sum())}[reduction]
+    apart, gradient = disagreement(scores, partner, reduction=reduction)
+    assert apart == pytest.approx((divergence(0, 1) + divergence(1, 0)) / count, rel=1e-6, abs=1e-9)
+    assert not gradient[2].any() and not gradient[:2, length:].any()
+
+    # With the other view held fixed, its expected score does not depend on what is differentiated but for the emissions themselves.
+    emissions = scores.emissions.clone().requires_grad_()
+    likely, _ = token_probabilities(scores)
+    own = log_partition_by_autograd(scores._replace(emissions=emissions))
+    loss = sum(own[row] - (likely[1 - row] * emissions[row]).sum() for row in range(2)) / count
+    loss.backward()
+    assert torch.allclose(gradient, emissions.grad, atol=1e-8)
+
+
+def log_partition_by_autograd(scores):
+    return torch.stack(
+        [torch.logsumexp(torch.stack([one_path(scores, row, path) for path in tag_sequences(scores, row)]), 0) for row in range(2)]
+    )
+
+
+def tag_sequences(scores, row):
+    return itertools.product(range(scores.emissions.shape[2]), repeat=int(scores.lengths[row]))
+
+
+def one_path(scores, row, path):
+    steps = sum(scores.emissions[row, step, tag] for step, tag in enumerate(path))
+    return steps + scores.start[path[0]] + scores.end[path[-1]] + sum(scores.transitions[a, b] for a, b in zip(path, path[1:]))
+
+
+def test_a_temperature_brings_probabilities_together_and_leaves_the_best_path():
+    scores, _ = make_scores(5, 3, 5, 4)
+    warm = tempered(scores, 3.0)
+    assert torch.equal(viterbi(warm), viterbi(scores))
+    assert token_probabilities(warm)[0].max() < token_probabilities(scores)[0].max()
+    assert all(torch.equal(a, b) for a, b in zip(tempered(scores, 1.0), scores))
+
+
 @pytest.mark.parametrize("kind", ["bio", "bioes"])
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000))
@@ -165,3 +245,5 @@ def test_unknown_reduction_is_refused():
     scores, tags = make_scores(0, 1, 2, 3)
     with pytest.raises(RivegaError, match="E101|reduction 'average'"):
         nll(scores, tags, reduction="average")
+    with pytest.raises(RivegaError, match="E101|reduction 'average'"):
+        disagreement(scores, torch.tensor([0]), reduction="average")

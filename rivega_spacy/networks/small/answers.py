@@ -87,7 +87,7 @@ def answer(shim: TorchShim, queries: Sequence[ImageQueries], size: int, *, bf16:
     bf16 (bool): Run the image encoder in bfloat16.
     RETURNS (List[Answer]): One for each picture, in order.
     """
-    with shim.inference() as network:
+    with shim.inference(fold=True) as network:
         encodings = _encode_pictures(network, shim, queries, size, bf16)
         asked = _encode_phrases(network, shim, queries)
         results = []
