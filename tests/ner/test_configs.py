@@ -42,6 +42,21 @@ def test_training_configs_train(name, folder, corpus, request, tmp_path):
     assert isinstance(trained("Nike rocks Paris"), Doc)
 
 
+@pytest.mark.parametrize("name,options", [("ner_minilm_more", {}), ("ner_minilm_agree", {"agreement": 1.0})])
+def test_later_stages_go_on_from_a_pipeline(name, options, encoder_dir, corpus, tmp_path):
+    start = make_pipeline(encoder_dir, tagger=options)
+    start.initialize(lambda: make_examples(start))
+    start.to_disk(tmp_path / "start")
+    paths = {"paths.start": str(tmp_path / "start"), "paths.train": str(corpus), "paths.dev": str(corpus)}
+    limits = {"training.max_epochs": 0, "training.max_steps": 2, "training.eval_frequency": 1, "training.logger": {"@loggers": "spacy.ConsoleLogger.v3", "console_output": False}}
+    nlp = init_nlp(load_config(CONFIGS / f"{name}.cfg", overrides={**paths, **limits}))
+    (tmp_path / "out").mkdir()
+    train(nlp, tmp_path / "out")
+    before, after = (spacy.load(path).get_pipe("rivega_ner") for path in (tmp_path / "start", tmp_path / "out" / "model-last"))
+    assert after.agreement == options.get("agreement", 0.0)
+    assert before.model.shims[0].digest != after.model.shims[0].digest
+
+
 @pytest.mark.parametrize("name", ["ner_bert", "ner_xlmr"])
 def test_learning_rates_are_the_papers(name):
     config = load_config(CONFIGS / f"{name}.cfg")
