@@ -9,7 +9,7 @@ from types import ModuleType
 
 from wrapt import register_post_import_hook
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 __all__ = ["register_extensions", "__version__"]
 
 

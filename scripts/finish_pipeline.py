@@ -1,6 +1,6 @@
 """Make an assembled pipeline fit to be shipped: no training vocabulary, a full meta.json, a model card.
 
-    python scripts/finish_pipeline.py training/rivega_twitter --version 0.4.0 --metrics metrics/*.json --card scripts/model_card.md
+    python scripts/finish_pipeline.py training/rivega_twitter --version 0.5.0 --metrics metrics/*.json --card scripts/model_card.md
 """
 import argparse
 import json
@@ -58,7 +58,7 @@ def write_meta(pipeline: Path, name: str, version: str, metrics: List[Path]) -> 
         performance[path.stem] = json.loads(path.read_text(encoding="utf8"))
     meta.update(name=name, version=version, description=DESCRIPTION, license="Apache-2.0", author="rivega_spacy", performance=performance)
     meta["spacy_version"] = ">=3.8.7,<3.9.0"
-    meta["requirements"] = ["rivega_spacy>=0.4.0,<0.5.0"]
+    meta["requirements"] = ["rivega_spacy>=0.5.0,<0.6.0"]
     srsly.write_json(pipeline / "meta.json", meta)
 
 
