@@ -48,6 +48,7 @@ GIVEN_ENTS_KEY = "rivega_given_ents"
         "span_scores": True,
         "temperature": 1.0,
         "min_score": 0.0,
+        "min_score_bare": None,
         "overwrite_ents": True,
         "clear_trf_data": False,
         "scorer": {"@scorers": "spacy.ner_scorer.v1"},
@@ -65,6 +66,7 @@ def make_knowledge_ner(
     span_scores: bool,
     temperature: float,
     min_score: float,
+    min_score_bare: Optional[float],
     overwrite_ents: bool,
     clear_trf_data: bool,
     scorer: Optional[Callable],
@@ -82,6 +84,8 @@ def make_knowledge_ner(
         2017): a tagger that has seen its posts often is too sure of itself. What is found does not change by it.
     min_score (float): Entities less probable than this are left out; for the best F1 of calibrated probabilities half of that F1
         (Lipton et al. 2014).
+    min_score_bare (Optional[float]): The same for posts without knowledge; None takes `min_score`. A tagger without knowledge, on posts
+        unlike those it was trained on, finds less and is less sure of what it finds: there the same threshold costs more than it brings.
     overwrite_ents (bool): Replace entities that a post already has; a post that came with `ents` keeps them in any case.
     clear_trf_data (bool): Take the vectors off the post when done, so that posts stay small; nothing after this
         component can then listen to `transformer`.
@@ -99,6 +103,7 @@ def make_knowledge_ner(
         span_scores=span_scores,
         temperature=temperature,
         min_score=min_score,
+        min_score_bare=min_score_bare,
         overwrite_ents=overwrite_ents,
         clear_trf_data=clear_trf_data,
         scorer=scorer,
@@ -138,6 +143,7 @@ class KnowledgeNER(TrainablePipe):
         span_scores: bool = True,
         temperature: float = 1.0,
         min_score: float = 0.0,
+        min_score_bare: Optional[float] = None,
         overwrite_ents: bool = True,
         clear_trf_data: bool = False,
         scorer: Optional[Callable] = None,
@@ -151,6 +157,7 @@ class KnowledgeNER(TrainablePipe):
         self.span_scores = span_scores
         self.temperature = temperature
         self.min_score = min_score
+        self.min_score_bare = min_score_bare
         self.overwrite_ents = overwrite_ents
         self.clear_trf_data = clear_trf_data
         self.scorer = scorer
@@ -203,10 +210,17 @@ class KnowledgeNER(TrainablePipe):
         docs = list(docs)
         if not any(len(doc) for doc in docs):
             return FoundEntities([], [], [], [], [] if self.span_scores else None)
-        return self.decode(self.model.predict(docs))
+        bare = self.min_score if self.min_score_bare is None else self.min_score_bare
+        return self.decode(self.model.predict(docs), [self.min_score if doc._.knowledge else bare for doc in docs])
 
-    def decode(self, scores: TaggerScores) -> FoundEntities:
-        """The best entities under the scores of a batch."""
+    def decode(self, scores: TaggerScores, least: Optional[Sequence[float]] = None) -> FoundEntities:
+        """The best entities under the scores of a batch.
+
+        scores (TaggerScores): From the model.
+        least (Optional[Sequence[float]]): For each post, how probable an entity must be; by default `min_score`.
+        RETURNS (FoundEntities): What was found.
+        """
+        least = [self.min_score] * len(scores.lengths) if least is None else least
         scheme, chains = self.scheme, scores.chains
         if self.constrain:
             chains = constrain(chains, *(part.to(chains.start.device) for part in self._allowed))
@@ -217,18 +231,18 @@ class KnowledgeNER(TrainablePipe):
         first_tokens = np.cumsum(lengths) - lengths
         rows = np.searchsorted(first_tokens, starts, side="right") - 1
         starts, ends = starts - first_tokens[rows], ends - first_tokens[rows]
+        posts = np.flatnonzero(np.asarray(scores.lengths))[rows]
         likely = None
-        if self.span_scores or self.min_score > 0:
+        if self.span_scores or any(least):
             likely = np.zeros(0)
             if len(rows):
                 where = (torch.from_numpy(array).to(tags.device) for array in (rows, starts, ends - 1))
                 likely = span_probabilities(tempered(chains, self.temperature), tags, *where).cpu().numpy()
-            kept = likely >= self.min_score
-            rows, starts, ends, labels, likely = rows[kept], starts[kept], ends[kept], labels[kept], likely[kept]
-        filled = np.flatnonzero(np.asarray(scores.lengths))
+            kept = likely >= np.asarray(least, dtype="float64")[posts]
+            posts, starts, ends, labels, likely = posts[kept], starts[kept], ends[kept], labels[kept], likely[kept]
         names = [scheme.labels[label] for label in labels]
         found_scores = likely.tolist() if likely is not None and self.span_scores else None
-        return FoundEntities(filled[rows].tolist(), starts.tolist(), ends.tolist(), names, found_scores)
+        return FoundEntities(posts.tolist(), starts.tolist(), ends.tolist(), names, found_scores)
 
     def set_annotations(self, docs: Iterable[Doc], predictions: FoundEntities) -> None:
         """Write `doc.ents` and `span._.ner_score`.

@@ -97,7 +97,13 @@ def test_improbable_entities_may_be_left_out(trained):
         assert all(ent._.ner_score < before for doc, (_, each) in zip(warm, everything) for ent, before in zip(doc.ents, each))
         ner.min_score = 1.1
         assert not any(doc.ents for doc in trained.pipe(posts(trained)))
+        # Posts without knowledge may have a threshold of their own.
+        ner.min_score_bare = 0.0
+        bare = [found(doc) if not doc._.knowledge else [] for doc in trained.pipe(posts(trained))]
+        assert bare == [ents if not z else [] for (ents, _), (_, _, z) in zip(everything, POSTS)] and any(bare)
+        assert [found(doc) for doc in trained.pipe(posts(trained))] == bare
     finally:
+        ner.min_score_bare = None
         ner.min_score, ner.span_scores, ner.temperature = 0.0, True, 1.0
 
 
