@@ -11,9 +11,10 @@ from typing import Any, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 import torch
+from spacy.util import minibatch
 
-from rivega_spacy.corpus.docbin import read_docbin
-from rivega_spacy.corpus.reader import bare_copy
+from rivega_spacy.corpus.reader import make_corpus
+from rivega_spacy.scoring.calibration import calibration_error, reliability
 
 TEMPERATURES = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 MIN_SCORES = (0.0, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
@@ -32,15 +33,12 @@ class Scored(NamedTuple):
 def read(nlp: Any, path: str, *, with_z: bool) -> List[Scored]:
     """Every batch of a file through encoder and head."""
     encoder, tagger = nlp.get_pipe("transformer"), nlp.get_pipe("rivega_ner")
-    docs = list(read_docbin(path, nlp.vocab))
     batches = []
-    for start in range(0, len(docs), BATCH):
-        gold = docs[start : start + BATCH]
-        posts = [bare_copy(doc) for doc in gold]
-        for post in posts:
-            post._.knowledge = post._.knowledge if with_z else None
+    for examples in minibatch(make_corpus(path, knowledge="present" if with_z else "absent")(nlp), BATCH):
+        posts = [example.predicted for example in examples]
         encoder.set_annotations(posts, encoder.predict(posts))
-        batches.append(Scored(tagger.model.predict(posts), [{(e.start, e.end, e.label_) for e in doc.ents} for doc in gold]))
+        gold = [{(ent.start, ent.end, ent.label_) for ent in example.reference.ents} for example in examples]
+        batches.append(Scored(tagger.model.predict(posts), gold))
     return batches
 
 
@@ -58,13 +56,6 @@ def judged(tagger: Any, batches: Sequence[Scored]) -> Tuple[np.ndarray, np.ndarr
 def f1(right: np.ndarray, gold: int) -> float:
     """In percent."""
     return 200 * float(right.sum()) / max(1, len(right) + gold)
-
-
-def calibration_error(likely: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error (Guo et al. 2017)."""
-    place = np.minimum((likely * bins).astype(int), bins - 1)
-    gaps = [abs(likely[place == b].mean() - right[place == b].mean()) * (place == b).mean() for b in range(bins) if (place == b).any()]
-    return float(sum(gaps))
 
 
 def log_loss(likely: np.ndarray, right: np.ndarray) -> float:
@@ -85,7 +76,7 @@ def choices(nlp: Any, path: str) -> Iterator[str]:
             tagger.temperature, tagger.min_score = temperature, 0.0
             likely, right, gold = judged(tagger, batches)
             cells = [f"{f1(right[likely >= score], gold):.2f}" for score in MIN_SCORES]
-            yield f"| {temperature} | {calibration_error(likely, right):.3f} | {log_loss(likely, right):.3f} | " + " | ".join(cells) + " |"
+            yield f"| {temperature} | {calibration_error(reliability(likely, right)):.3f} | {log_loss(likely, right):.3f} | " + " | ".join(cells) + " |"
         yield ""
 
 
@@ -100,7 +91,7 @@ def one_choice(nlp: Any, path: str, temperature: float, min_score: float) -> Ite
             tagger.temperature, tagger.min_score = settings
             likely, right, gold = judged(tagger, batches)
             precision, recall = 100 * right.mean(), 100 * right.sum() / gold
-            figures = f"{precision:.2f} | {recall:.2f} | {f1(right, gold):.2f} | {calibration_error(likely, right):.3f}"
+            figures = f"{precision:.2f} | {recall:.2f} | {f1(right, gold):.2f} | {calibration_error(reliability(likely, right)):.3f}"
             yield f"| {'with' if with_z else 'without'} | {settings[0]} | {settings[1]} | {figures} |"
 
 

@@ -30,6 +30,7 @@ from rivega_spacy.corpus.photos import VOC_KINDS, Photo, read_photos  # noqa: E4
 from rivega_spacy.images import read_image  # noqa: E402
 from rivega_spacy.networks.small.answers import clear_store  # noqa: E402
 from rivega_spacy.queries import ImageQueries  # noqa: E402
+from rivega_spacy.scoring.calibration import calibration_error, reliability  # noqa: E402
 
 UNSEEN = json.loads(Path(__file__).with_name("vision_unseen_words.json").read_text(encoding="utf8"))
 
@@ -124,18 +125,6 @@ def interval(values: Sequence[float], photos: Sequence[int], seed: int = 0) -> T
     return 100 * values.mean(), 100 * float(np.percentile(means, 2.5)), 100 * float(np.percentile(means, 97.5))
 
 
-def calibration_error(probability: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error: mean distance of probability and frequency over equal bins, weighted by size."""
-    place = np.minimum((probability * bins).astype(int), bins - 1)
-    return float(
-        sum(
-            (place == b).mean() * abs(probability[place == b].mean() - truth[place == b].mean())
-            for b in range(bins)
-            if (place == b).any()
-        )
-    )
-
-
 def memes(count: int, seed: int) -> Dict[str, List[np.ndarray]]:
     """Pictures that show nothing: noise, plain colours, text on a plain or shaded ground."""
     rng = np.random.default_rng(seed)
@@ -225,9 +214,9 @@ def report(rows: List[Row], nothing: Dict[str, Dict[str, float]], milliseconds: 
         right = [float((r.probability >= threshold) == wanted) for r in person]
         add(f"VE accuracy, persons, photos {label} persons", right, [r.photo for r in person])
     bank = [r for r in rows if r.asked == "bank"]
-    shown = calibration_error(np.array([r.probability for r in bank]), np.array([r.present for r in bank], float))
+    shown = calibration_error(reliability(np.array([r.probability for r in bank]), np.array([r.present for r in bank], bool)))
     there = [r for r in bank if r.present]
-    box = calibration_error(np.array([r.score for r in there]), np.array([r.overlap >= 0.5 for r in there], float))
+    box = calibration_error(reliability(np.array([r.score for r in there]), np.array([r.overlap >= 0.5 for r in there], bool)))
     numbers.update({"ece_shown": shown, "ece_box": box, "ms_per_photo": milliseconds, "nothing": nothing})
     lines.append(f"| ECE of groundable_score | {len(bank)} | {shown:.3f} | |")
     lines.append(f"| ECE of box_score | {len(there)} | {box:.3f} | |")

@@ -312,7 +312,8 @@ class KnowledgeNER(TrainablePipe):
         RETURNS (Tuple[float, ChainGradient]): The loss and its gradient.
         """
         chains = scores.chains
-        gold = [self.scheme.encode(_gold_tags(example)) for example in examples if len(example.predicted)]
+        filled = [example for example in examples if len(example.predicted)]
+        gold = [self.scheme.encode(_gold_tags(example)) for example in filled]
         rows = [row for row, tags in enumerate(gold) if tags is not None]
         left_out = len(gold) - len(rows)
         if left_out:
@@ -334,7 +335,6 @@ class KnowledgeNER(TrainablePipe):
         part = part._replace(emissions=part.emissions[:, :width])
         loss, found = nll(part, tags[rows, :width].to(index.device), reduction=self.loss)
         if self.agreement:
-            filled = [example for example in examples if len(example.predicted)]
             partner = torch.from_numpy(_partners([filled[row] for row in rows])).to(index.device)
             apart, d_emissions = disagreement(part, partner, reduction=self.loss)
             loss += self.agreement * apart

@@ -131,8 +131,7 @@ def nll(scores: ChainScores, tags: Tensor, *, reduction: str = "token_mean") -> 
     loss = float((passes.log_z - path_scores(_double(scores), tags)).sum()) * weight
 
     # Expected counts under the model, minus the counts of the gold path.
-    unary = passes.alpha * passes.beta / passes.mass[None, :, None]
-    unary = unary * passes.active[:, :, None]
+    unary = _unary(passes)
     right = passes.local[1:] * passes.beta[1:] / (passes.scale[1:] * passes.mass)[:, :, None]
     right = right * passes.active[1:, :, None]
     pairs = (passes.alpha[:-1].reshape(-1, n_tags).T @ right.reshape(-1, n_tags)) * passes.trans
@@ -165,8 +164,7 @@ def token_probabilities(scores: ChainScores) -> Tuple[Tensor, Tensor]:
             (found,) = torch.autograd.grad(log_z.sum(), [exact.emissions])
         return found, log_z.detach()
     passes = _passes(scores)
-    found = passes.alpha * passes.beta / passes.mass[None, :, None] * passes.active[:, :, None]
-    return found.transpose(0, 1), passes.log_z
+    return _unary(passes).transpose(0, 1), passes.log_z
 
 
 def disagreement(scores: ChainScores, partner: Tensor, *, reduction: str = "token_mean") -> Tuple[float, Tensor]:
@@ -316,6 +314,11 @@ def _nll_in_logs(scores: ChainScores, tags: Tensor, weight: float) -> Tuple[floa
     kind = scores.emissions.dtype
     grads = [torch.zeros_like(part) if grad is None else grad for part, grad in zip(parts, found)]
     return float(loss.detach()), ChainGradient(*(grad.to(kind) for grad in grads))
+
+
+def _unary(passes: _Passes) -> Tensor:
+    """L x B x K: probability of every tag, zero behind a post's length."""
+    return passes.alpha * passes.beta / passes.mass[None, :, None] * passes.active[:, :, None]
 
 
 def _passes(scores: ChainScores) -> _Passes:

@@ -65,6 +65,26 @@ def calibrate(
     scores, shown = judged_scores(groups)
     if not len(scores):
         return None
+    table = reliability(scores, shown, bins=bins)
+    curve = [_at_threshold(scores, shown, threshold) for threshold in thresholds]
+    return Calibration(
+        count=len(scores),
+        brier=float(np.mean((scores - shown) ** 2)),
+        ece=calibration_error(table),
+        bins=table,
+        curve=curve,
+        average_precision=_average_precision(scores, shown),
+    )
+
+
+def reliability(scores: np.ndarray, shown: np.ndarray, *, bins: int = 10) -> List[Dict[str, float]]:
+    """How often what got a score was the case, by score.
+
+    scores (ndarray): n, probabilities 0..1.
+    shown (ndarray): n bool, what was the case.
+    bins (int): Equally wide.
+    RETURNS (List[Dict[str, float]]): As `Calibration.bins`.
+    """
     place = np.minimum((scores * bins).astype("int64"), bins - 1)
     table = []
     for number in np.unique(place):
@@ -78,16 +98,12 @@ def calibrate(
                 "shown": float(shown[inside].mean()),
             }
         )
-    ece = sum(row["count"] * abs(row["score"] - row["shown"]) for row in table) / len(scores)
-    curve = [_at_threshold(scores, shown, threshold) for threshold in thresholds]
-    return Calibration(
-        count=len(scores),
-        brier=float(np.mean((scores - shown) ** 2)),
-        ece=float(ece),
-        bins=table,
-        curve=curve,
-        average_precision=_average_precision(scores, shown),
-    )
+    return table
+
+
+def calibration_error(table: Sequence[Dict[str, float]]) -> float:
+    """Expected calibration error (Guo et al. 2017): mean distance of score and frequency over the bins of `reliability`, by their size."""
+    return float(sum(row["count"] * abs(row["score"] - row["shown"]) for row in table) / max(1, sum(row["count"] for row in table)))
 
 
 def _at_threshold(scores: np.ndarray, shown: np.ndarray, threshold: float) -> Dict[str, float]:

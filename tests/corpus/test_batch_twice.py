@@ -21,7 +21,7 @@ def test_views_share_the_gold_post_and_nothing_else():
         for first, second in zip(batch[::2], batch[1::2]):
             assert first.reference is second.reference and first.predicted is not second.predicted
             assert first.predicted.text == second.predicted.text
-            assert second.predicted._.knowledge == first.predicted._.knowledge != None  # noqa: E711
+            assert second.predicted._.knowledge == first.predicted._.knowledge is not None
             assert second.predicted._.image == first.predicted._.image
 
 

@@ -47,7 +47,7 @@ def test_every_scheme_and_loss_learns(encoder_dir, scheme, loss):
 
 
 def test_views_of_a_post_are_drawn_together(encoder_dir):
-    """Two views that differ by their dropout alone agree more after training with `agreement` than after training without."""
+    """What is said with knowledge and without it lies closer together after training with `agreement` than after training without."""
     apart = {}
     for weight in (0.0, 5.0):
         options = {"knowledge_dropout": 0.5, "word_dropout": 0.3}

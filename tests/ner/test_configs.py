@@ -24,6 +24,15 @@ def corpus(tmp_path):
     return tmp_path / "posts.spacy"
 
 
+def two_steps(name, overrides, folder):
+    """Take two steps with a config; the pipeline that `spacy train` leaves in the folder."""
+    limits = {"training.max_epochs": 0, "training.max_steps": 2, "training.eval_frequency": 1, "training.logger": {"@loggers": "spacy.ConsoleLogger.v3", "console_output": False}}
+    nlp = init_nlp(load_config(CONFIGS / f"{name}.cfg", overrides={**overrides, **limits}))
+    folder.mkdir(parents=True)
+    train(nlp, folder)
+    return spacy.load(folder / "model-last")
+
+
 @pytest.mark.parametrize("name,folder", [("ner_minilm", "encoder_dir"), ("ner_bert", "encoder_dir"), ("ner_xlmr", "xlmr_dir")])
 def test_training_configs_train(name, folder, corpus, request, tmp_path):
     encoder = str(request.getfixturevalue(folder))
@@ -32,12 +41,7 @@ def test_training_configs_train(name, folder, corpus, request, tmp_path):
         paths["components.transformer.model.name"] = encoder
     else:
         paths["paths.encoder"] = encoder
-    limits = {"training.max_epochs": 0, "training.max_steps": 2, "training.eval_frequency": 1, "training.logger": {"@loggers": "spacy.ConsoleLogger.v3", "console_output": False}}
-    config = load_config(CONFIGS / f"{name}.cfg", overrides={**paths, **limits})
-    nlp = init_nlp(config)
-    (tmp_path / "out").mkdir()
-    train(nlp, tmp_path / "out")
-    trained = spacy.load(tmp_path / "out" / "model-last")
+    trained = two_steps(name, paths, tmp_path / "out")
     assert trained.pipe_names == ["transformer", "rivega_ner"] and trained.lang == "rivega"
     assert isinstance(trained("Nike rocks Paris"), Doc)
 
@@ -48,11 +52,8 @@ def test_later_stages_go_on_from_a_pipeline(name, options, encoder_dir, corpus, 
     start.initialize(lambda: make_examples(start))
     start.to_disk(tmp_path / "start")
     paths = {"paths.start": str(tmp_path / "start"), "paths.train": str(corpus), "paths.dev": str(corpus)}
-    limits = {"training.max_epochs": 0, "training.max_steps": 2, "training.eval_frequency": 1, "training.logger": {"@loggers": "spacy.ConsoleLogger.v3", "console_output": False}}
-    nlp = init_nlp(load_config(CONFIGS / f"{name}.cfg", overrides={**paths, **limits}))
-    (tmp_path / "out").mkdir()
-    train(nlp, tmp_path / "out")
-    before, after = (spacy.load(path).get_pipe("rivega_ner") for path in (tmp_path / "start", tmp_path / "out" / "model-last"))
+    trained = two_steps(name, paths, tmp_path / "out")
+    before, after = (nlp.get_pipe("rivega_ner") for nlp in (spacy.load(tmp_path / "start"), trained))
     assert after.agreement == options.get("agreement", 0.0)
     assert before.model.shims[0].digest != after.model.shims[0].digest
 
