@@ -51,11 +51,27 @@ def test_pictures_are_prepared_nearly_as_transformers_does_it(folder):
     from transformers import Owlv2ImageProcessor
 
     image = photographs(("rex",))[0][0].image
-    wanted = Owlv2ImageProcessor(size={"height": 64, "width": 64})(image, return_tensors="np")["pixel_values"][0]
+    height, width = image.shape[:2]
+    # Padded with black beforehand: earlier releases of transformers pad with grey, which the authors' code does not.
+    square = np.zeros((max(height, width),) * 2 + (3,), dtype="uint8")
+    square[:height, :width] = image
+    wanted = Owlv2ImageProcessor(size={"height": 64, "width": 64})(square, return_tensors="np")["pixel_values"][0]
     ours = preprocess(make(folder).shims[0].tools, image, 64)
     difference = np.abs(ours - wanted)
     # Another filter: the same picture at the same place, not the same values.
     assert difference.mean() < 0.05 and np.corrcoef(ours.ravel(), wanted.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("height,width", [(20, 40), (40, 20), (1, 64)])
+def test_what_the_picture_does_not_fill_is_black(folder, height, width):
+    """The value of the authors' code."""
+    tools = make(folder).shims[0].tools
+    found = preprocess(tools, np.full((height, width, 3), 255, dtype="uint8"), 64)
+    black, white = ((value - tools.pictures.mean) / tools.pictures.std for value in (0.0, 1.0))
+    inner = round(height * 64 / max(height, width)), round(width * 64 / max(height, width))
+    inside = np.zeros((64, 64), dtype=bool)
+    inside[: inner[0], : inner[1]] = True
+    assert np.allclose(found[:, inside], white[:, None], atol=1e-4) and np.allclose(found[:, ~inside], black[:, None], atol=1e-6)
 
 
 def test_learns_boxes_and_predicts_the_same_when_loaded_again(folder):
