@@ -4,6 +4,7 @@ Facts that shape it: spaCy keys span extensions by (name, start_char, end_char);
 `user_data` with msgpack, which turns tuples into lists and knows neither arrays nor PIL images. Hence pictures are kept as a
 path or as encoded bytes, boxes as lists of floats, masks as COCO run lengths, and whatever can be computed is computed.
 """
+from functools import partial
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -54,20 +55,20 @@ def _get_image(doc: Doc) -> Any:
     return doc.user_data.get(IMAGE_KEY)
 
 
+def _get_text(doc: Doc, *, name: str) -> Optional[str]:
+    adopt_context(doc)
+    return doc.user_data.get(_doc_key(name))
+
+
+def _set_text(doc: Doc, value: Optional[str], *, name: str) -> None:
+    if value is not None and not isinstance(value, str):
+        raise RivegaError(Errors.E016.format(post=post_name(doc), field=name, kind=type(value).__name__))
+    doc.user_data[_doc_key(name)] = value
+
+
 def _text_field(name: str) -> Dict[str, Any]:
-    """Getter and setter of a text field, kept as a string in `user_data`."""
-    key = _doc_key(name)
-
-    def get(doc: Doc) -> Optional[str]:
-        adopt_context(doc)
-        return doc.user_data.get(key)
-
-    def put(doc: Doc, value: Optional[str]) -> None:
-        if value is not None and not isinstance(value, str):
-            raise RivegaError(Errors.E016.format(post=post_name(doc), field=name, kind=type(value).__name__))
-        doc.user_data[key] = value
-
-    return {"getter": get, "setter": put}
+    """Getter and setter of a text field, kept as a string in `user_data`; spaCy pickles them for worker processes."""
+    return {"getter": partial(_get_text, name=name), "setter": partial(_set_text, name=name)}
 
 
 def _set_image(doc: Doc, value: Any) -> None:

@@ -1,4 +1,6 @@
 """What holds for every network from elsewhere within a pipeline: where weights come from, odd posts, damaged weights, sharing."""
+import pickle
+
 import numpy as np
 import pytest
 import spacy
@@ -286,3 +288,16 @@ def test_a_batch_computed_in_parts_takes_the_step_of_the_whole(sources, name):
     whole, halves = step((0, 1)), step((0,), (1,))
     for key, value in whole.items():
         torch.testing.assert_close(halves[key], value, rtol=1e-3, atol=1e-4, msg=key)
+
+
+@pytest.mark.parametrize("name", [*ENTAILMENT, *GROUNDERS, *CHAT])
+def test_a_component_goes_to_worker_processes(sources, name):
+    """`nlp.pipe(n_process=2)` pickles components where processes are spawned (macOS, Windows)."""
+    options, weights = sources(name)
+    nlp, factory = pipeline(name, options, weights)
+    photograph = str(DEMO / "images" / "astronaut.jpg")
+    unread = pickle.loads(pickle.dumps(nlp.get_pipe(factory)))
+    found = results([nlp(post(nlp, photograph))])
+    for pipe in (unread, pickle.loads(pickle.dumps(nlp.get_pipe(factory)))):
+        doc = pipe(post(nlp, photograph))
+        assert doc._.rivega_errors == [] and results([doc]) == found

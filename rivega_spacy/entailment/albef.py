@@ -81,24 +81,13 @@ def albef_entailment(
     half_on_disk (bool): Save in half precision.
     RETURNS (Model[List[ImageQueries], List[Floats1d]]): A probability of "the picture shows it" for every expression.
     """
-
-    def load(weights: Optional[str] = path) -> Loaded:
-        if weights is not None:
-            module = albef_from_file(weights, image_size=image_size, vision_heads=vision_heads, text_heads=text_heads)
-        else:
-            module = Albef(AlbefConfig(**network))
-        config = {
-            "network": module.config.to_dict(),
-            "vocab": read_vocab(vocab),
-            "append_sep": append_sep,
-            "max_words": max_words,
-        }
-        return module, config
-
+    heads = {"vision_heads": vision_heads, "text_heads": text_heads}
+    reading = {"vocab": vocab, "append_sep": append_sep, "max_words": max_words}
+    load = partial(_load, network=network, image_size=image_size, **heads, **reading)
     shim = BackendShim(
         name=NAME,
         build=_build,
-        load=None if path is None and network is None else load,
+        load=None if path is None and network is None else partial(load, path),
         load_from=load,
         tools=_pieces,
         frozen=freeze or (),
@@ -108,6 +97,25 @@ def albef_entailment(
     predict = partial(_predict, three_way=three_way, batch_size=batch_size, bf16=bf16)
     trainer = AlbefTrainer(alpha=distillation, momentum=momentum, augmentation=augmentation, bf16=bf16)
     return backend_model("albef_entailment", shim, predict, train_step=trainer)
+
+
+def _load(
+    weights: Optional[str],
+    *,
+    network: Optional[Dict[str, Any]],
+    image_size: int,
+    vision_heads: Optional[int],
+    text_heads: Optional[int],
+    vocab: str,
+    append_sep: bool,
+    max_words: int,
+) -> Loaded:
+    if weights is not None:
+        module = albef_from_file(weights, image_size=image_size, vision_heads=vision_heads, text_heads=text_heads)
+    else:
+        module = Albef(AlbefConfig(**network))
+    reading = {"vocab": read_vocab(vocab), "append_sep": append_sep, "max_words": max_words}
+    return module, {"network": module.config.to_dict(), **reading}
 
 
 def _build(config: Dict[str, Any]) -> Albef:

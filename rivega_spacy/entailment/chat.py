@@ -15,6 +15,7 @@ from ..llm.pictures import PictureAsker, strict_json
 from ..llm.prompting import Prompt, load_prompt
 from ..llm.safety import InvalidAnswer
 from ..llm.store import AnswerStore
+from ..networks.backend import no_gradient
 from ..queries import ImageQueries
 
 FIELDS = ("expression",)
@@ -107,4 +108,4 @@ def _forward(
             requests.append(request)
     answers = iter(asker.ask(requests))
     found = [model.ops.asarray1f(np.array([next(answers) for _ in queries.expressions], dtype="f")) for queries in batch]
-    return found, lambda gradients: []
+    return found, no_gradient

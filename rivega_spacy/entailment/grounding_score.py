@@ -6,6 +6,7 @@ import numpy as np
 from thinc.api import Model
 from thinc.types import Floats1d, Floats2d
 
+from ..networks.backend import no_gradient
 from ..queries import ImageQueries
 
 
@@ -25,7 +26,7 @@ def grounding_score(grounder: Model[List[ImageQueries], List[Floats2d]]) -> Mode
 def _forward(model: Model, batch: List[ImageQueries], is_train: bool) -> Tuple[List[np.ndarray], Callable]:
     rows = model.layers[0].predict(batch)
     found = [model.ops.asarray(np.asarray(row).reshape(-1, 5)[:, 4], dtype="f") for row in rows]
-    return found, lambda gradients: []
+    return found, no_gradient
 
 
 def _load(model: Model, weights: str, *, load: Callable[[Model, str], None]) -> None:

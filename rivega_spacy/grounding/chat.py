@@ -16,6 +16,7 @@ from ..llm.pictures import PictureAsker, strict_json
 from ..llm.prompting import Prompt, load_prompt
 from ..llm.safety import InvalidAnswer
 from ..llm.store import AnswerStore
+from ..networks.backend import no_gradient
 from ..queries import ImageQueries
 
 CONVENTIONS = {"absolute": ("expression", "width", "height"), "thousand": ("expression",)}
@@ -134,7 +135,7 @@ def _forward(
             if boxes:
                 row[:4] = to_pixels(np.array(boxes[:1]), convention, sent, queries.image.shape[:2])[0]
         found.append(model.ops.asarray2f(rows))
-    return found, lambda gradients: []
+    return found, no_gradient
 
 
 def _is_number(value: Any) -> bool:

@@ -74,28 +74,12 @@ def seqtr_grounder(
         geometric mean of the probabilities of its four coordinates.
     """
     settings = {"max_side": max_side, "max_words": max_words}
-
-    def load(weights: Optional[str] = path) -> Loaded:
-        vocabulary = None if words is None else read_vocabulary(words)
-        if weights is not None:
-            module = seqtr_from_file(weights, ema=ema, heads=heads, **settings)
-            if vocabulary is None:
-                warn_once(_WARNED, Errors.E740.format(path=weights))
-            if vocabulary is None or len(vocabulary) != module.config.vocab_size:
-                vocabulary = vocabulary or Vocabulary(SPECIALS)
-                set_words(module, word_vectors(vocabulary.words, module.config.word_width, vectors=_vectors(vectors)))
-        else:
-            vocabulary = vocabulary or Vocabulary(SPECIALS)
-            module = Seqtr(SeqtrConfig.from_dict({**(network or {}), **settings, "vocab_size": len(vocabulary)}))
-            set_words(module, word_vectors(vocabulary.words, module.config.word_width, vectors=_vectors(vectors)))
-        if darknet is not None:
-            load_yolo_weights(module.vis_enc, darknet)
-        return module, {"network": module.config.to_dict(), "words": vocabulary.words}
-
+    source = {"words": words, "vectors": vectors, "darknet": darknet, "network": network, "heads": heads, "ema": ema}
+    load = partial(_load, settings=settings, **source)
     shim = BackendShim(
         name=NAME,
         build=_build,
-        load=None if path is None and network is None and darknet is None else load,
+        load=None if path is None and network is None and darknet is None else partial(load, path),
         load_from=load,
         tools=_vocabulary,
         frozen=freeze or (),
@@ -106,6 +90,34 @@ def seqtr_grounder(
     )
     trainer = SeqtrTrainer(new_words=new_words, vectors=vectors, jitter=jitter, bf16=bf16)
     return backend_model("seqtr_grounder", shim, partial(_predict, batch_size=batch_size, bf16=bf16), train_step=trainer)
+
+
+def _load(
+    weights: Optional[str],
+    *,
+    settings: Dict[str, int],
+    words: Optional[str],
+    vectors: Optional[str],
+    darknet: Optional[str],
+    network: Optional[Dict[str, Any]],
+    heads: int,
+    ema: bool,
+) -> Loaded:
+    vocabulary = None if words is None else read_vocabulary(words)
+    if weights is not None:
+        module = seqtr_from_file(weights, ema=ema, heads=heads, **settings)
+        if vocabulary is None:
+            warn_once(_WARNED, Errors.E740.format(path=weights))
+        if vocabulary is None or len(vocabulary) != module.config.vocab_size:
+            vocabulary = vocabulary or Vocabulary(SPECIALS)
+            set_words(module, word_vectors(vocabulary.words, module.config.word_width, vectors=_vectors(vectors)))
+    else:
+        vocabulary = vocabulary or Vocabulary(SPECIALS)
+        module = Seqtr(SeqtrConfig.from_dict({**(network or {}), **settings, "vocab_size": len(vocabulary)}))
+        set_words(module, word_vectors(vocabulary.words, module.config.word_width, vectors=_vectors(vectors)))
+    if darknet is not None:
+        load_yolo_weights(module.vis_enc, darknet)
+    return module, {"network": module.config.to_dict(), "words": vocabulary.words}
 
 
 def set_words(module: Seqtr, rows: np.ndarray) -> None:

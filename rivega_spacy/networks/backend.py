@@ -59,6 +59,9 @@ class BackendShim(TorchShim):
         self._amsgrad = amsgrad
         self.parts = 0
 
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**super().__getstate__(), "_tools": None}
+
     @property
     def tools(self) -> Any:
         """What `tools` made from the config of the network now in place."""
@@ -137,18 +140,26 @@ def backend_model(
     train_step (Optional[Callable]): See `rivega_spacy.queries`; None where the network cannot be trained.
     RETURNS (Model): Its backward pass does nothing: it is trained through `train_step`.
     """
-
-    def forward(model: Model, batch: List[ImageQueries], is_train: bool) -> Tuple[List[np.ndarray], Callable]:
-        found = [model.ops.asarray(rows, dtype="f") for rows in predict(model.shims[0], list(batch))]
-        return found, lambda gradients: []
-
-    def init(model: Model, X: Any = None, Y: Any = None) -> None:
-        model.shims[0].ready()
-
     attrs: Dict[str, Any] = {} if train_step is None else {"train_step": partial(_counted, train_step)}
     if shim.load_from is not None:
         attrs["load"] = _begin_with
-    return torch_model(name, shim, forward, attrs=attrs, init=init)
+    return torch_model(name, shim, partial(_forward, predict=predict), attrs=attrs, init=_init)
+
+
+def _forward(
+    model: Model, batch: List[ImageQueries], is_train: bool, *, predict: Callable[[BackendShim, List[ImageQueries]], List[np.ndarray]]
+) -> Tuple[List[np.ndarray], Callable]:
+    found = [model.ops.asarray(rows, dtype="f") for rows in predict(model.shims[0], list(batch))]
+    return found, no_gradient
+
+
+def no_gradient(gradients: Any) -> List[Any]:
+    """The way back of a network that is trained by its `train_step`, or not at all."""
+    return []
+
+
+def _init(model: Model, X: Any = None, Y: Any = None) -> None:
+    model.shims[0].ready()
 
 
 def _counted(train_step: Callable[..., Dict[str, float]], model: Model, *arguments: Any, **options: Any) -> Dict[str, float]:

@@ -37,14 +37,11 @@ def hub_shim(
     kinds (Kinds), max_tokens (int): See `load_hub`. name (str): How errors call the network.
     freeze, prepare, half_on_disk, lr_scale: See BackendShim.
     """
-
-    def load(weights: Optional[str] = path) -> Loaded:
-        return load_hub(str(weights), kinds, what=f"{name} network", max_tokens=max_tokens)
-
+    load = partial(load_hub, kinds=kinds, what=f"{name} network", max_tokens=max_tokens)
     return BackendShim(
         name=name,
         build=partial(build_hub, kinds=kinds),
-        load=None if path is None else load,
+        load=None if path is None else partial(load, str(path)),
         load_from=load,
         tools=hub_tools,
         frozen=freeze or (),

@@ -71,6 +71,10 @@ class TorchShim(PyTorchShim):
         self._folded: Optional[torch.nn.Module] = None
         self._resumed: Dict[str, torch.Tensor] = {}
 
+    def __getstate__(self) -> Dict[str, Any]:
+        # For worker processes and copies: the folded network is made again from the weights.
+        return {**self.__dict__, "_folded": None}
+
     @property
     def module(self) -> torch.nn.Module:
         """The network. RAISES (RivegaError): E023 where there is none yet."""

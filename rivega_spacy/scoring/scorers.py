@@ -1,4 +1,5 @@
 """The scores as spaCy scorers, for `[nlp]` components and `[training.score_weights]`."""
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, List, Tuple
 
 from spacy.training import Example
@@ -18,11 +19,7 @@ def make_post_scorer(rule: str = "offset", types: str = "folded", iou: float = 0
         `ve_accuracy`, `vg_prec`, `mask_miou`; None where gold has no data for it.
     """
     options = MatchOptions(rule=rule, types=types, iou=iou, comparison=comparison)
-
-    def score_posts(examples: Iterable[Example], **_: Any) -> Dict[str, Any]:
-        return _flatten(score_examples(examples, options), ("mner", "gmner", "eeg", "ees", "smner"))
-
-    return score_posts
+    return _TaskScorer(options, ("mner", "gmner", "eeg", "ees", "smner"))
 
 
 def make_grounding_scorer(iou: float = 0.5, comparison: str = ">=") -> Scorer:
@@ -31,11 +28,18 @@ def make_grounding_scorer(iou: float = 0.5, comparison: str = ">=") -> Scorer:
     iou (float), comparison (str): As in `MatchOptions`.
     """
     options = MatchOptions(types="none", iou=iou, comparison=comparison)
+    return _TaskScorer(options, ("eeg", "ees"))
 
-    def score_grounding(examples: Iterable[Example], **_: Any) -> Dict[str, Any]:
-        return _flatten(score_examples(examples, options), ("eeg", "ees"))
 
-    return score_grounding
+@dataclass(frozen=True)
+class _TaskScorer:
+    """A scorer as spaCy calls it; a class, because worker processes get their components pickled."""
+
+    options: MatchOptions
+    tasks: Tuple[str, ...]
+
+    def __call__(self, examples: Iterable[Example], **_: Any) -> Dict[str, Any]:
+        return _flatten(score_examples(examples, self.options), self.tasks)
 
 
 def score_examples(examples: Iterable[Example], options: MatchOptions) -> Scores:

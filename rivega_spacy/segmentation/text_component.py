@@ -1,4 +1,5 @@
 """`rivega_text_segmenter`: writes `span._.mask_rle` from the referring expression alone, without boxes (paper, Table X)."""
+from functools import partial
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..asking import answers_by_post, ask
 from ..batched import BatchedPipe
 from ..errors import Errors, RivegaError
 from ..extensions import check_expression
+from ..networks.backend import no_gradient
 from ..queries import ImageQueries
 from ..rle import encode_mask, rle_to_box
 
@@ -90,7 +92,7 @@ class TextSegmenter(BatchedPipe):
         self.vocab = vocab
         self.segmenter = model
         # Gives spaCy something to save: nothing. The config names the model, and where its weights are.
-        self.model: Model = Model("text_segmenter", _forward_through(model))
+        self.model: Model = Model("text_segmenter", partial(_forward, segmenter=model))
         self.name = name
         self.scorer = scorer
         self.expression = check_expression(expression)
@@ -149,12 +151,5 @@ class TextSegmenter(BatchedPipe):
         return bool(judged) or (judged is None and self.cfg["segment_unjudged"])
 
 
-def _forward_through(segmenter: TextSegmenterModel) -> Callable[..., Tuple[Any, Callable]]:
-    def forward(model: Model, batch: List[ImageQueries], is_train: bool) -> Tuple[Any, Callable]:
-        return segmenter(batch), _no_gradient
-
-    return forward
-
-
-def _no_gradient(gradient: Any) -> List[Any]:
-    return []
+def _forward(model: Model, batch: List[ImageQueries], is_train: bool, *, segmenter: TextSegmenterModel) -> Tuple[Any, Callable]:
+    return segmenter(batch), no_gradient

@@ -215,21 +215,10 @@ def ofa_shim(
     seed (int): Of random weights.
     RETURNS (OFAShim): Loads when first needed.
     """
-
-    def load(weights: Optional[str] = path) -> Loaded:
-        if weights is not None:
-            module = load_ofa(Path(weights), ema=ema)
-            folder = Path(weights) if Path(weights).is_dir() else Path(weights).parent
-        else:
-            module = OFA(OFAConfig.from_dict({**OFAConfig().to_dict(), **(network or {})})).reset_parameters(seed).eval()
-            folder = Path()
-        folder = folder if vocab is None else Path(vocab)
-        tokenizer = OFATokenizer.from_folder(folder, size=module.config.vocab_size, order=_order(folder))
-        return module, {"network": module.config.to_dict(), "tokenizer": tokenizer.to_dict()}
-
+    load = partial(_load, vocab=vocab, network=network, ema=ema, seed=seed)
     return OFAShim(
         name=name,
-        load=None if path is None and network is None else load,
+        load=None if path is None and network is None else partial(load, path),
         load_from=load,
         source=_source(path, vocab, ema) if path is not None else "",
         source_of=partial(_source, vocab=vocab, ema=ema),
@@ -239,6 +228,18 @@ def ofa_shim(
         half_on_disk=half_on_disk,
         ema_decay=averaging,
     )
+
+
+def _load(weights: Optional[str], *, vocab: Optional[str], network: Optional[Dict[str, Any]], ema: bool, seed: int) -> Loaded:
+    if weights is not None:
+        module = load_ofa(Path(weights), ema=ema)
+        folder = Path(weights) if Path(weights).is_dir() else Path(weights).parent
+    else:
+        module = OFA(OFAConfig.from_dict({**OFAConfig().to_dict(), **(network or {})})).reset_parameters(seed).eval()
+        folder = Path()
+    folder = folder if vocab is None else Path(vocab)
+    tokenizer = OFATokenizer.from_folder(folder, size=module.config.vocab_size, order=_order(folder))
+    return module, {"network": module.config.to_dict(), "tokenizer": tokenizer.to_dict()}
 
 
 def answer(

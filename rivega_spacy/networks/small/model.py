@@ -1,6 +1,7 @@
 """The small network as Thinc models: one network class, two questions, one joint training step."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -41,12 +42,6 @@ def small_model(name: str, read: Callable[[Answer], Any], config: Dict[str, Any]
         queries.py), `attrs["load"]` takes weights from a file, `attrs["start"]` begins from nothing.
     """
     shim = TorchShim(None, name=name, config=config, build=build_network, ema_decay=0.998)
-
-    def forward(model: Model, queries: Sequence[ImageQueries], is_train: bool) -> Tuple[List[Any], Callable]:
-        shim, bf16 = model.shims[0], model.attrs["running"].bf16
-        outputs = [read(found) for found in answer(shim, queries, shim.cfg["size"], bf16=bf16)]
-        return outputs, _no_backprop
-
     attrs = {
         "running": Running(bf16),
         "train_step": train_step,
@@ -55,7 +50,15 @@ def small_model(name: str, read: Callable[[Answer], Any], config: Dict[str, Any]
         "start": start_from_words,
         "rng": np.random.default_rng(0),
     }
-    return torch_model(name, shim, forward, attrs=attrs)
+    return torch_model(name, shim, partial(_forward, read=read), attrs=attrs)
+
+
+def _forward(
+    model: Model, queries: Sequence[ImageQueries], is_train: bool, *, read: Callable[[Answer], Any]
+) -> Tuple[List[Any], Callable]:
+    shim, bf16 = model.shims[0], model.attrs["running"].bf16
+    outputs = [read(found) for found in answer(shim, queries, shim.cfg["size"], bf16=bf16)]
+    return outputs, _no_backprop
 
 
 def read_shown(found: Answer) -> Floats1d:
