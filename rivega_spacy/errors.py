@@ -13,6 +13,10 @@ class PostError(RivegaError):
     """A post (one JSON line or dict) is malformed."""
 
 
+class OutputError(RivegaError):
+    """A file cannot be written: no room, no permission."""
+
+
 class Errors:
     # Core: pictures, extensions, posts (E001-E099)
     E001 = "The picture {source} does not exist. Check the path, or the `--images` root it is relative to."
@@ -43,6 +47,19 @@ class Errors:
     E021 = "The {name} weights cannot be read: {reason}. The file is damaged or was written by something else."
     E022 = "The {name} weights do not fit the network: missing {missing}, surplus {surplus}, of another shape {shapes}."
     E023 = "The component {name} has no weights yet. Train it, call `nlp.initialize()`, or load a trained pipeline."
+
+    # Files, posts in and out, pipelines at the command line (E050-E079)
+    E050 = "{path} is read by this command, so it cannot be written by it as well. Name another output."
+    E051 = "{path} is a folder; the name of a file is needed."
+    E052 = "{path} cannot be written ({reason}). What was there before is as it was."
+    E053 = "{path} is a file; the name of a folder is needed."
+    E054 = "the compressed file breaks off or is damaged here ({reason}); what came before was read"
+    E055 = "its line has more than {limit} characters"
+    E056 = "it is nested more than {limit} levels deep"
+
+    E057 = "GPU {gpu_id} cannot be used ({reason}). Install CuPy and PyTorch for your CUDA, or leave `--gpu-id` out."
+    E058 = "The pipeline {model!r} cannot be loaded ({reason}). Its files are damaged or incomplete, or a package that it needs is missing."
+    E059 = "{path} cannot be read ({reason})."
 
     # Tagger and corpora (E100-E199)
     E100 = "There is no tag scheme {kind!r}. Known are: {known}."

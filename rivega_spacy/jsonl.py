@@ -1,30 +1,160 @@
-"""JSON lines, read one at a time; a line that is none does not end the file."""
+"""JSON lines, read and written one at a time; a line that is none does not end the file."""
 import gzip
+import io
 import json
+import math
+import re
+import zlib
 from pathlib import Path
-from typing import Any, Dict, Iterator, Tuple, Union
+from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
 from .errors import Errors, RivegaError
+from .text import replace_surrogates, replace_surrogates_in
+
+# Longer lines are no posts: they would be held in memory several times over.
+MAX_LINE = 64 * 1024 * 1024
+# Deeper than any post, and far from where Python ends a program's recursion.
+MAX_DEPTH = 100
+_GZIP = b"\x1f\x8b"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
-def read_lines(path: Union[str, Path]) -> Iterator[Tuple[int, Union[Dict[str, Any], str]]]:
+def read_lines(path: Union[str, Path], *, mend: bool = True) -> Iterator[Tuple[int, Union[Dict[str, Any], str]]]:
     """Objects of a JSON lines file.
 
-    path (Union[str, Path]): UTF-8, gzipped where the name ends in .gz; empty lines are skipped.
-    YIELDS (Tuple[int, Union[Dict[str, Any], str]]): The line's number with its object, or with what is wrong with it.
-    RAISES (RivegaError): E020 where there is no such file.
+    path (Union[str, Path]): UTF-8, with or without a byte order mark (UTF-16 with one), gzipped or not, whatever its name ends in;
+        empty lines are skipped.
+    mend (bool): Replace halves of surrogate pairs, and bytes that are no UTF-8, by U+FFFD; else both are lone surrogates.
+    YIELDS (Tuple[int, Union[Dict[str, Any], str]]): The line's number with its object, or with what is wrong with it. Where a
+        compressed file breaks off, that is the last thing said.
+    RAISES (RivegaError): E020 where there is no such file, E051 where it is a folder.
+    """
+    for number, line in read_text_lines(path):
+        if isinstance(line, RivegaError):
+            yield number, str(line)
+        elif line.strip():
+            yield number, parse_object(line, mend=mend)
+
+
+def read_text_lines(path: Union[str, Path]) -> Iterator[Tuple[int, Union[str, RivegaError]]]:
+    """Lines of a text file, read as `read_lines` does.
+
+    YIELDS (Tuple[int, Union[str, RivegaError]]): The line's number with the line, without its end; or with E055 where it is too long,
+        E054 where a compressed file breaks off. Bytes that are no UTF-8 are lone surrogates (Python's "surrogateescape").
     """
     path = Path(path)
-    if not path.is_file():
+    if path.is_dir():
+        raise RivegaError(Errors.E051.format(path=path))
+    if not (path.is_file() or path.is_fifo()):
         raise RivegaError(Errors.E020.format(path=path))
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf8", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
+    with open(path, "rb") as file:
+        source = _Source(file)
+        encoding = "utf-16" if source.head[:2] in _UTF16 else "utf-8-sig"
+        errors = "replace" if encoding == "utf-16" else "surrogateescape"
+        lines = io.TextIOWrapper(io.BufferedReader(source, 1 << 16), encoding=encoding, errors=errors)
+        number = 0
+        while True:
+            line = lines.readline(MAX_LINE + 1)
+            if not line:
+                break
+            number += 1
+            whole = line.endswith("\n")
+            if not whole and len(line) > MAX_LINE:
+                rest = line
+                while rest and not rest.endswith("\n"):
+                    rest = lines.readline(MAX_LINE)
+                yield number, RivegaError(Errors.E055.format(limit=MAX_LINE))
                 continue
-            try:
-                value = json.loads(line)
-            except ValueError as error:
-                yield number, str(error)
-                continue
-            yield number, value if isinstance(value, dict) else f"it is a {type(value).__name__}"
+            if not whole and source.damage is not None and isinstance(parse_object(line), str):
+                number -= 1  # what is left of the line in which the file breaks off
+                break
+            yield number, line.rstrip("\n")
+        if source.damage is not None:
+            yield number + 1, RivegaError(Errors.E054.format(reason=source.damage))
+
+
+def parse_object(line: str, *, mend: bool = True) -> Union[Dict[str, Any], str]:
+    """The JSON object of a line, or what is wrong with it; `mend` as in `read_lines`."""
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        return str(error)
+    except ValueError:  # Python converts no whole number of more than some thousand digits
+        return "a number in it has too many digits"
+    except RecursionError:
+        return Errors.E056.format(limit=MAX_DEPTH)
+    if not isinstance(value, dict):
+        return f"it is a {type(value).__name__}"
+    if line.count("[") + line.count("{") > MAX_DEPTH and nested_deeper(value, MAX_DEPTH):
+        return Errors.E056.format(limit=MAX_DEPTH)
+    if mend and _ESCAPED_SURROGATE.search(line):
+        value, _ = replace_surrogates_in(value)
+    return value
+
+
+def nested_deeper(value: Any, limit: int) -> bool:
+    """Whether lists and dicts are nested in each other more than so many levels deep; one that holds itself is."""
+    level: Dict[int, Any] = {id(value): value}
+    for _ in range(limit + 1):
+        items = (item for held in level.values() for item in (held.values() if isinstance(held, dict) else held))
+        level = {id(item): item for item in items if isinstance(item, (dict, list, tuple))}
+        if not level:
+            return False
+    return True
+
+
+def dump_line(value: Any) -> str:
+    """A value as one line of JSON, with its end, that UTF-8 can write and every JSON reader reads.
+
+    value (Any): Dicts, lists, strings, numbers, None. Halves of surrogate pairs become U+FFFD, numbers that are not finite null.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), ensure_ascii=False)
+    return replace_surrogates(text) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class _Source(io.RawIOBase):
+    """Bytes of a file, unpacked where they are gzip's. Where those break off the file ends, and `damage` says why.
+
+    file (IO[bytes]): At its start; the name says nothing about what is in it.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self.head: bytes = file.peek(2)[:2]
+        self.damage: Optional[str] = None
+        self._file: Any = file
+        if self.head == _GZIP:
+            self._file = gzip.GzipFile(fileobj=file, mode="rb")
+            self.head = self._peek_within()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self.damage is not None:
+            return 0
+        try:
+            data = self._file.read1(len(buffer))
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            self.damage = str(error) or type(error).__name__
+            return 0
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _peek_within(self) -> bytes:
+        try:
+            return self._file.peek(2)[:2]
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            self.damage = str(error) or type(error).__name__
+            return b""

@@ -1,0 +1,76 @@
+"""Characters that are none: halves of surrogate pairs, and what nobody sees."""
+import re
+import unicodedata
+from typing import Any, List, Optional, Tuple
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Characters that draw nothing and stand in none of the general categories that say so.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_VARIATION = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+
+
+def replace_surrogates(text: str) -> str:
+    """The text as UTF-8 can write it.
+
+    text (str): May hold lone surrogates: JSON can spell half an emoji ("\\\\ud83d"), which is no character.
+    RETURNS (str): Of the same length, with U+FFFD in place of each.
+    """
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def replace_surrogates_in(value: Any) -> Tuple[Any, List[str]]:
+    """The same for everything within a JSON value, keys included.
+
+    value (Any): Nested no deeper than `jsonl.MAX_DEPTH`.
+    RETURNS (Tuple[Any, List[str]]): The value, itself where nothing is wrong with it, and for an object the names of the fields in
+        which something was replaced.
+    """
+    if not isinstance(value, dict):
+        return _mended(value), []
+    changed = [name for name, item in value.items() if _mended(name) is not name or _mended(item) is not item]
+    return _mended(value), [replace_surrogates(str(name)) for name in changed]
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        found = replace_surrogates(value)
+        return value if found == value else found
+    if isinstance(value, list):
+        items = [_mended(item) for item in value]
+        return items if any(new is not old for new, old in zip(items, value)) else value
+    if isinstance(value, dict):
+        pairs = [(_mended(name), _mended(item)) for name, item in value.items()]
+        same = all(name is old and item is value[old] for (name, item), old in zip(pairs, value))
+        return value if same else dict(pairs)
+    return value
+
+
+def is_invisible(sign: str) -> bool:
+    """Whether a character draws nothing: blanks, controls, zero-width and direction marks, soft hyphens, variation selectors."""
+    return (
+        sign.isspace()
+        or unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Zs")
+        or sign in _BLANK
+        or _VARIATION.match(sign) is not None
+    )
+
+
+def has_visible(text: str) -> bool:
+    """Whether a reader sees anything of a text; replacement characters (U+FFFD) say only that something was lost."""
+    return any(sign != "\ufffd" and not is_invisible(sign) for sign in text)
+
+
+def trim_invisible(words: List[str]) -> Optional[Tuple[int, int]]:
+    """What remains of the words of an entity without those at its rims that nobody sees.
+
+    words (List[str]): The texts of its tokens.
+    RETURNS (Optional[Tuple[int, int]]): First word and the one after the last; None where the entity shows nothing at all.
+    """
+    if not any(has_visible(word) for word in words):
+        return None
+    start, end = 0, len(words)
+    while all(map(is_invisible, words[start])):
+        start += 1
+    while all(map(is_invisible, words[end - 1])):
+        end -= 1
+    return start, end
