@@ -271,6 +271,10 @@ class Errors:
     E537 = "The metrics {path} cannot be read ({reason}). Run the variant again with --force."
     E538 = "`--set` takes SECTION.NAME=VALUE, not {value!r}."
     E539 = "Post {post} has no answers of {name!r}, only {known}. Enrich the posts with that model, or name another with `--source`."
+    E540 = "There is no recipe {name!r}. There are: {known}."
+    E541 = "`--{option}` cannot be {value!r}. It can be: {known}."
+    E542 = "`--{option}` has no effect on the part {part!r} with the backend {backend!r}. Leave it out, or choose another part or backend."
+    E543 = "{path} exists. Name another file, or overwrite it with `--force`."
 
     # Command line (E500-E599)
     E500 = (

@@ -58,15 +58,6 @@ def test_later_stages_go_on_from_a_pipeline(name, options, encoder_dir, corpus, 
     assert before.model.shims[0].digest != after.model.shims[0].digest
 
 
-@pytest.mark.parametrize("name", ["ner_bert", "ner_xlmr"])
-def test_learning_rates_are_the_papers(name):
-    config = load_config(CONFIGS / f"{name}.cfg")
-    base = config["training"]["optimizer"]["learn_rate"]["initial_rate"]
-    assert base == 7e-6
-    for key in ("learn_rate", "crf_learn_rate"):
-        assert base * config["components"]["rivega_ner"]["model"][key] == pytest.approx(1.5e-2, rel=1e-3)
-
-
 def test_a_missing_minilm_package_matters_at_initialization_only(encoder_dir, monkeypatch):
     monkeypatch.setattr(minilm.importlib.util, "find_spec", lambda name: None)
     nlp = make_pipeline(encoder_dir)

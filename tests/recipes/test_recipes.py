@@ -1,0 +1,91 @@
+"""Configs have one source: what stands in configs/ is what `rivega init-config` writes, and every choice makes a valid config."""
+from pathlib import Path
+
+import pytest
+from thinc.api import Config
+
+from rivega_spacy.cli import main
+from rivega_spacy.recipes.choosing import ON_CPU, ON_GPU, PARTS, TRAINED, choose
+from rivega_spacy.recipes.fragment import compose, names
+from rivega_spacy.recipes.writing import config_text
+from rivega_spacy.tables.configs import validate
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def written(tmp_path, *options):
+    path = tmp_path / "made.cfg"
+    assert main(["init-config", str(path), *options]) == 0
+    return path
+
+
+def test_configs_are_the_recipes_output():
+    assert {path.stem for path in CONFIGS.glob("*.cfg")} == set(names())
+    different = [name for name in names() if (CONFIGS / f"{name}.cfg").read_text(encoding="utf8") != config_text(compose(name))]
+    assert different == [], "write them again: python -m rivega_spacy.recipes"
+
+
+def test_every_recipe_can_be_chosen():
+    assert {recipe for backends in PARTS.values() for recipe in backends.values()} | {"ner_minilm_more", "ner_minilm_agree"} == set(names())
+
+
+@pytest.mark.parametrize("part,backend", [(part, backend) for part, backends in PARTS.items() for backend in backends])
+def test_every_choice_is_valid(part, backend, tmp_path):
+    for machine in ([], ["--gpu"], ["--no-gpu"]) if part in TRAINED else ([],):
+        path = written(tmp_path, "--part", part, "--backend", backend, "--force", *machine)
+        config = Config().from_disk(path, interpolate=False)
+        for key, value in config.get("paths", {}).items():
+            config["paths"][key] = value or "somewhere"  # the user gives these beside the config
+        validate(config, path)
+        text = path.read_text(encoding="utf8")
+        assert text.startswith("#") and str(path) in text and f"configs/{PARTS[part][backend]}.cfg" not in text
+
+
+def test_settings_of_the_machine():
+    for name, changes in {**ON_GPU, **ON_CPU}.items():
+        part, backend = next((part, backend) for part, backends in PARTS.items() for backend, recipe in backends.items() if recipe == name)
+        config = choose(part, backend=backend, gpu=name in ON_GPU).config
+        assert config != compose(name).config, changes
+    assert choose("grounder", gpu=True).config["system"]["gpu_allocator"] == "pytorch"
+    assert choose("grounder").config["system"]["gpu_allocator"] is None
+
+
+def test_encoder_and_optimize(tmp_path):
+    path = written(tmp_path, "--part", "tagger", "--backend", "bert", "--encoder", "roberta-base")
+    assert Config().from_disk(path, interpolate=False)["paths"]["encoder"] == "roberta-base"
+    assert choose("tagger", optimize="accuracy").name == "ner_xlmr" and choose("tagger", optimize="efficiency").name == "ner_minilm"
+
+
+@pytest.mark.parametrize("options,said", [
+    (["--part", "tagger", "--backend", "ofa"], "minilm, bert, xlmr"),
+    (["--part", "grounder", "--encoder", "roberta-base"], "no effect"),
+    (["--part", "tagger", "--backend", "bert", "--optimize", "accuracy"], "no effect"),
+    (["--part", "segmenter", "--optimize", "accuracy"], "no effect"),
+    (["--part", "pipeline", "--gpu"], "no effect"),
+])
+def test_choices_without_effect_are_errors(options, said, tmp_path, capsys):
+    assert main(["init-config", str(tmp_path / "made.cfg"), *options]) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "made.cfg").exists()
+
+
+def test_an_existing_file_stays(tmp_path, capsys):
+    (tmp_path / "made.cfg").write_text("mine", encoding="utf8")
+    assert main(["init-config", str(tmp_path / "made.cfg"), "--part", "vision"]) == 2
+    assert (tmp_path / "made.cfg").read_text(encoding="utf8") == "mine" and "--force" in capsys.readouterr().err
+    assert main(["init-config", "-", "--part", "vision"]) == 0
+    assert "rivega.PhotoViews.v1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name,rate,batch,epochs", [("ner_bert", 5e-5, 16, 20), ("ner_xlmr", 7e-6, 4, 25)])
+def test_the_taggers_numbers_are_the_papers(name, rate, batch, epochs):
+    """Section V-A; the CRF's rate and the word dropout are those of the released code."""
+    config = Config().from_disk(CONFIGS / f"{name}.cfg", interpolate=True)
+    training, model = config["training"], config["components"]["transformer"]["model"]
+    schedule = training["optimizer"]["learn_rate"]
+    assert schedule["@schedules"] == "warmup_linear.v1" and schedule["initial_rate"] == pytest.approx(rate)
+    assert training["batcher"]["size"] == batch and training["max_epochs"] == epochs and training["patience"] == 0
+    assert schedule["total_steps"] == -(-7000 // batch) * epochs
+    assert training["eval_frequency"] == -(-7000 // batch)
+    assert model["max_length"] == 256 and model["word_dropout"] == 0.3
+    for key in ("learn_rate", "crf_learn_rate"):
+        assert schedule["initial_rate"] * config["components"]["rivega_ner"]["model"][key] == pytest.approx(1.5e-2, rel=1e-3)
