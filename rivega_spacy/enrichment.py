@@ -22,6 +22,7 @@ from .llm.base import LanguageModel
 from .llm.store import AnswerStore
 from .ner.schemes import read_bio
 from .posts import Post, post_to_doc
+from .textfiles import read_text
 
 SECTION = "enrich"
 
@@ -62,7 +63,7 @@ def read_settings(path: Union[str, Path], *, measured: Sequence[Path] = (), over
     if not Path(path).is_file():
         raise RivegaError(Errors.E020.format(path=path))
     try:
-        config = Config().from_disk(path, overrides=overrides or {})
+        config = Config().from_str(read_text(path), overrides=overrides or {})
         examples = config.get("examples")
         if measured and isinstance(examples, dict) and examples.get("@misc") != "rivega.NoExamples.v1":
             examples["exclude"] = [*(examples.get("exclude") or []), *(str(file) for file in measured)]

@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
 from .errors import Errors, RivegaError
 from .text import replace_surrogates, replace_surrogates_in
+from .textfiles import BYTE_ORDER_MARK
 
 # Longer lines are no posts: they would be held in memory several times over.
 MAX_LINE = 64 * 1024 * 1024
@@ -33,7 +34,7 @@ def read_lines(path: Union[str, Path], *, mend: bool = True) -> Iterator[Tuple[i
     for number, line in read_text_lines(path):
         if isinstance(line, RivegaError):
             yield number, str(line)
-        elif line.strip():
+        elif line.strip().strip(BYTE_ORDER_MARK):
             yield number, parse_object(line, mend=mend)
 
 
@@ -77,7 +78,8 @@ def read_text_lines(path: Union[str, Path]) -> Iterator[Tuple[int, Union[str, Ri
 def parse_object(line: str, *, mend: bool = True) -> Union[Dict[str, Any], str]:
     """The JSON object of a line, or what is wrong with it; `mend` as in `read_lines`."""
     try:
-        value = json.loads(line)
+        # Files that were put together of several hold their byte order marks too.
+        value = json.loads(line.lstrip(BYTE_ORDER_MARK))
     except json.JSONDecodeError as error:
         return str(error)
     except ValueError:  # Python converts no whole number of more than some thousand digits

@@ -31,12 +31,13 @@ def run(args: argparse.Namespace) -> int:
     from ..knowledge.bank import encode_examples
     from ..knowledge.encoders import ColourEncoder, HashedTextEncoder
     from ..knowledge.examples import Exclusion, read_examples
+    from ..textfiles import read_text
 
     section = {}
     if args.config is not None:
         if not args.config.is_file():
             raise RivegaError(Errors.E020.format(path=args.config))
-        config = Config().from_disk(args.config, interpolate=False).get("examples", {})
+        config = Config().from_str(read_text(args.config), interpolate=False).get("examples", {})
         wanted = {name: config[name] for name in ("text_encoder", "image_encoder") if config.get(name)}
         section = registry.resolve(Config(wanted)) if wanted else {}
     examples, wrong = read_examples(args.examples, images=args.images)

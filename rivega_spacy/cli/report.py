@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from ..rendering.report import example_posts, render_report
     from ..scoring.read import read_annotations
     from ..scoring.tasks import score
+    from ..textfiles import read_text
 
     scores = score(read_annotations(args.predictions), read_annotations(args.gold), read_options(args))
     wanted = {post for posts in example_posts(scores, args.examples).values() for post in posts}
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
             doc._.image = gold[post]._.image
     propagation: Optional[Dict[str, Any]] = None
     if args.scores is not None:
-        propagation = json.loads(args.scores.read_text(encoding="utf8")).get("propagation")
+        propagation = json.loads(read_text(args.scores)).get("propagation")
     page = render_report(scores, predicted=predicted, gold=gold, examples=args.examples, title=args.title, propagation=propagation)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(page, encoding="utf8")

@@ -10,6 +10,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..errors import Errors, RivegaError
+from ..textfiles import open_text
 
 
 class MaskedObject(NamedTuple):
@@ -154,7 +155,7 @@ class MaskCorpus:
         annotations = folder / "annotations.jsonl"
         if not annotations.is_file():
             raise RivegaError(Errors.E310.format(path=annotations))
-        with annotations.open(encoding="utf8") as lines:
+        with open_text(annotations) as lines:
             for number, line in enumerate(lines, start=1):
                 try:
                     row = json.loads(line)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Callable, Dict, Iterable, Iterator, List, Tupl
 import numpy as np
 
 from ..errors import Errors, RivegaError
+from ..textfiles import read_text
 from .phrases.bank import GROUPS, Phrase, PhraseBank, load_bank
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def read_photos(folder: Path, split: str, *, bank: PhraseBank) -> List[Photo]:
         source = next((s for s in SOURCES if file.parent.name.startswith(s)), None)
         if source is None:
             continue
-        for line in file.read_text(encoding="utf8").splitlines():
+        for line in read_text(file).splitlines():
             row = json.loads(line)
             if split_of(source, str(row["id"])) == split:
                 photos.append(_photo(row, source, file.parent, set(bank.kinds)))

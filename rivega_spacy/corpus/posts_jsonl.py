@@ -6,7 +6,6 @@ One post a line, plain or gzip: `id`, `tokens`, `tags` (BIO), optional `knowledg
 an entity, a token may be a single no-break space, posts may have no tokens and boxes no entity; all of it is read, and what does
 not fit is counted.
 """
-import gzip
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..errors import Errors, PostError
 from ..extensions import MASKS_KEY
 from ..ner.schemes import read_bio
 from ..rle import rle_area, rle_to_box
+from ..textfiles import BYTE_ORDER_MARK, open_text
 from .sources import keep_sources
 
 
@@ -77,13 +77,13 @@ def read_json_lines(path: Union[str, Path]) -> Iterator[Tuple[int, Dict[str, Any
     RAISES (PostError): E110 where a line is no JSON object.
     """
     path = Path(path)
-    with (gzip.open(path, "rt", encoding="utf8") if path.suffix == ".gz" else path.open(encoding="utf8")) as file:
+    with open_text(path) as file:
         # Iterating a text file breaks lines at "\n" only; str.splitlines would also break at U+2028 or \x85 inside a post.
         for number, line in enumerate(file, 1):
-            if not line.strip():
+            if not line.strip().strip(BYTE_ORDER_MARK):
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line.lstrip(BYTE_ORDER_MARK))
             except json.JSONDecodeError as error:
                 raise PostError(Errors.E110.format(path=path, line=number, reason=error)) from error
             if not isinstance(row, dict):

@@ -8,6 +8,7 @@ from spacy.util import ensure_path
 from ..errors import Errors
 from ..extensions import ID_KEY, post_name, record_error
 from ..in_flight import InFlightPipe
+from ..textfiles import read_text
 from .asking import Asker, Result
 from .prompting import Prompt
 
@@ -40,7 +41,7 @@ class AskingPipe(InFlightPipe):
         for name in self.prompts:
             file = folder / f"{name}.txt"
             if file.is_file():
-                self._set_prompt(name, file.read_text(encoding="utf8"))
+                self._set_prompt(name, read_text(file))
         return self
 
     def _set_prompt(self, name: str, source: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..errors import Errors, RivegaError
+from ..textfiles import read_text
 from .base import ImageRef, Message
 from .safety import CLOSE, OPEN, SAFETY_VERSION, clean_untrusted, quote
 
@@ -84,7 +85,7 @@ def load_prompt(name: str, fields: Sequence[str], override: Optional[str] = None
     path = FOLDER / f"{name}.txt" if override is None else Path(override)
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
-    return Prompt(name, path.read_text(encoding="utf8"), fields, path=str(path))
+    return Prompt(name, read_text(path), fields, path=str(path))
 
 
 def load_reminder() -> str:

@@ -8,6 +8,7 @@ from spacy.tokens import Doc, Span
 
 from ..boxes import box_iou, check_box
 from ..errors import Errors, RivegaError
+from ..textfiles import read_text
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def read_expected(path: Union[str, Path]) -> Dict[str, List[ExpectedEntity]]:
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
     expected: Dict[str, List[ExpectedEntity]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:

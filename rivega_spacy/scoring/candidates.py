@@ -1,5 +1,4 @@
 """How good a detector's candidate boxes are: TopN-Prec@0.5 (the paper's Table I)."""
-import gzip
 import json
 from pathlib import Path
 from typing import Dict, List, Sequence, Union
@@ -8,6 +7,7 @@ import numpy as np
 
 from ..boxes import box_iou, check_box
 from ..errors import Errors, RivegaError
+from ..textfiles import open_text
 from .matching import MatchOptions
 from .mentions import Annotations
 
@@ -27,8 +27,7 @@ def read_candidates(path: Union[str, Path]) -> Candidates:
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
     found: Dict[str, List[List[float]]] = {}
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf8") as lines:
+    with open_text(path) as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import List, Optional, Sequence, Union
 
 from ..errors import Errors, RivegaError
+from ..textfiles import open_text, read_text
 from .candidates import Candidates
 from .mentions import Annotations, Mention
 
@@ -21,7 +22,7 @@ def is_h_index(path: Union[str, Path]) -> bool:
     path = Path(path)
     if not path.is_file() or path.suffix != ".txt":
         return False
-    with path.open(encoding="utf8", errors="replace") as lines:
+    with open_text(path, errors="replace") as lines:
         next(lines, "")
         return next(lines, "").startswith(_PRED)
 
@@ -39,7 +40,7 @@ def read_h_index(
     RAISES (RivegaError): E513 for a block that is none, E552 where the file has another number of posts.
     """
     result = Annotations(name=str(path), groundability=True, boxes=candidates is not None)
-    lines = Path(path).read_text(encoding="utf8", errors="replace").split("\n")
+    lines = read_text(path, errors="replace").split("\n")
     found = [(number, line[len(_PRED) :]) for number, line in enumerate(lines, start=1) if line.startswith(_PRED)]
     if len(found) != len(posts):
         raise RivegaError(Errors.E552.format(path=path, found=len(found), posts=len(posts)))

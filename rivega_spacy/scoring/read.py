@@ -1,5 +1,4 @@
 """Predictions and gold data from files: JSON lines of four shapes, RiVEG's `###` text, DocBin."""
-import gzip
 import json
 import re
 from pathlib import Path
@@ -7,6 +6,7 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 
 from ..boxes import check_box
 from ..errors import Errors, RivegaError
+from ..textfiles import open_text
 from .mentions import Annotations, Mention, doc_annotations
 
 FORMS = """Forms that are read, told apart by what a line holds:
@@ -37,9 +37,8 @@ def read_annotations(path: Union[str, Path]) -> Annotations:
     if path.is_dir() or path.suffix == ".spacy":
         return _read_docbin(path)
     result = Annotations(name=str(path))
-    opener = gzip.open if path.suffix == ".gz" else open
     number = 0
-    with opener(path, "rt", encoding="utf8", newline="\n") as lines:
+    with open_text(path, newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
             line = line.rstrip("\r\n")
             if not line.strip():

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ..boxes import box_iou
 from ..images import read_image
 from ..rle import encode_mask, rle_to_box
+from ..textfiles import read_text
 
 BOX_SOURCES = ("voc2007_test_a", "voc2007_test_b")
 
@@ -47,7 +48,7 @@ def draw_masks(
         that passes.
     """
     for source in sources:
-        rows = [json.loads(line) for line in (photos / source / "annotations.jsonl").open(encoding="utf8")]
+        rows = [json.loads(line) for line in read_text(photos / source / "annotations.jsonl").splitlines()]
         for row in tqdm(rows, desc=source, mininterval=5.0):
             if int(row["id"]) % every == 0:
                 continue

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from thinc.api import Config, ConfigValidationError
 
 from ..errors import Errors, RivegaError
+from ..textfiles import read_text
 from .needs import find_weights
 from .place import Place
 from .plan import COMPONENTS, Plan, Variant
@@ -141,7 +142,7 @@ def read_base(path: Path) -> Config:
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
     try:
-        return Config().from_disk(path, interpolate=False)
+        return Config().from_str(read_text(path), interpolate=False)
     except ValueError as error:
         raise RivegaError(Errors.E535.format(path=path, reason=one_line(error))) from error
 

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional, Union
 import srsly
 
 from ..errors import Errors, RivegaError
+from ..textfiles import read_text
 
 # What a row chooses. The first five are components of the pipeline in its order, the last two change how they are trained and asked.
 AXES = ("tagger", "expander", "entailment", "grounder", "segmenter", "knowledge", "expression")
@@ -139,7 +140,7 @@ def read_plan(path: Union[str, Path]) -> Plan:
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
     try:
-        content = srsly.read_yaml(path)
+        content = srsly.yaml_loads(read_text(path))
     except Exception as error:  # the YAML reader's errors share no base class but this
         raise RivegaError(Errors.E530.format(path=path, reason=str(error).split("\n")[0])) from error
     try:

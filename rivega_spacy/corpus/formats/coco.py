@@ -5,6 +5,7 @@ from typing import Any, Dict, Optional, Union
 
 from ...errors import Errors, RivegaError
 from ...rle import decode_mask, encode_mask, rle_area, rle_to_box
+from ...textfiles import read_text
 from .dirt import Dirt
 from .regions import Picture, Pictures, Region, polygon_mask, post_id
 
@@ -25,7 +26,7 @@ def read_coco(path: Union[str, Path], dirt: Dirt) -> Pictures:
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
     try:
-        data = json.loads(path.read_text(encoding="utf8"))
+        data = json.loads(read_text(path))
         images = {image["id"]: image for image in data["images"] if isinstance(image["file_name"], str)}
         categories = {category["id"]: category["name"] for category in data.get("categories", [])}
         annotations = data["annotations"]

@@ -1,13 +1,14 @@
 """CoNLL text as Twitter-GMNER, Twitter-2015 and Twitter-2017 publish it: an IMGID line, then a token and its tag a line."""
-import gzip
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 from ...errors import Errors, RivegaError
+from ...textfiles import BYTE_ORDER_MARK, open_text
 from .dirt import Dirt
 
 Post = Dict[str, Any]
 IMGID = "IMGID:"
+_BLANK_OR_MARK = f" {BYTE_ORDER_MARK}"
 
 
 def read_conll(path: Union[str, Path], dirt: Dirt) -> Iterator[Post]:
@@ -58,6 +59,7 @@ def read_blocks(path: Union[str, Path], dirt: Dirt, *, by_blank: bool = False) -
     rows: List[Tuple[str, str]] = []
     started = False
     for number, line in _lines(path):
+        line = line.lstrip(BYTE_ORDER_MARK) if line.lstrip(_BLANK_OR_MARK).startswith(IMGID) else line
         head = line.lstrip(" ")
         if head.startswith(IMGID):
             if started:
@@ -66,7 +68,7 @@ def read_blocks(path: Union[str, Path], dirt: Dirt, *, by_blank: bool = False) -
                 dirt.note("imgid_space", f"line {number}")
             name, rows, started = head[len(IMGID) :].strip(), [], True
             name = name[: -len(".jpg")] if name.endswith(".jpg") else name
-        elif not line:
+        elif not line.strip(BYTE_ORDER_MARK):
             if by_blank and started:
                 yield name, rows
                 name, rows, started = None, [], False
@@ -93,10 +95,9 @@ def _lines(path: Union[str, Path]) -> Iterator[Tuple[int, str]]:
     path = Path(path)
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
-    opener = gzip.open if path.suffix == ".gz" else open
     # Lines end at "\n" only: U+0085 and U+2028 occur inside tokens.
-    with opener(path, "rt", encoding="utf8", errors="replace", newline="\n") as lines:
+    with open_text(path, errors="replace", newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
             line = line.rstrip("\n")
             line = line[:-1] if line.endswith("\r") else line
-            yield number, line.lstrip("\ufeff") if number == 1 else line
+            yield number, line

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ...errors import Errors, RivegaError
+from ...textfiles import read_text
 from .dirt import Dirt
 from .regions import Picture, Pictures, Region, mask_region, points_box, polygon_mask, post_id
 
@@ -29,7 +30,7 @@ def read_labelme(folder: Union[str, Path], dirt: Dirt) -> Pictures:
     pictures: Pictures = {}
     for file in files:
         try:
-            row = json.loads(file.read_text(encoding="utf8"))
+            row = json.loads(read_text(file))
             height, width, shapes = int(row["imageHeight"]), int(row["imageWidth"]), [shape for shape in row["shapes"] if isinstance(shape, dict)]
         except (ValueError, KeyError, TypeError) as error:
             dirt.note("bad_file", f"{file.name} ({error!r})")

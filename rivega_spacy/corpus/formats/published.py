@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple, Union
 
 from ...errors import Errors, RivegaError
+from ...textfiles import read_text
 from .conll import read_blocks
 from .dirt import Dirt
 
@@ -102,4 +103,4 @@ def _text(path: Union[str, Path]) -> str:
     files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise RivegaError(Errors.E020.format(path=path / "*.txt" if path.is_dir() else path))
-    return "\n".join(file.read_text(encoding="utf8", errors="replace") for file in files)
+    return "\n".join(read_text(file, errors="replace") for file in files)

@@ -6,6 +6,7 @@ from typing import List, Tuple
 import numpy as np
 
 from ...errors import Errors, RivegaError
+from ...textfiles import read_text
 
 _DELETED = re.compile(r"([,.'!?\"()*#:;~])")
 
@@ -81,7 +82,7 @@ def read_vocab(path: str) -> List[str]:
     if file.is_dir():
         file = file / "vocab.txt"
     if file.is_file():
-        pieces = file.read_text(encoding="utf8").split("\n")
+        pieces = read_text(file).split("\n")
         return pieces[:-1] if pieces and not pieces[-1] else pieces
     from transformers import AutoTokenizer
 

@@ -10,6 +10,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
 from ...errors import Errors, RivegaError
+from ...textfiles import read_text
 
 # Words kept of each text, as in the published scripts (`max_src_length`).
 MAX_WORDS = 80
@@ -101,10 +102,10 @@ class OFATokenizer:
         try:
             if all((folder / name).is_file() for name in _FAIRSEQ_FILES[0 if order is None else 1 :]):
                 if order is None:
-                    lines = (folder / "dict.txt").read_text(encoding="utf8").splitlines()
+                    lines = read_text(folder / "dict.txt").splitlines()
                     order = [line.rsplit(" ", 1)[0] for line in lines if line.strip()]
                 numbers = {int(number): _SPECIAL + i for i, number in enumerate(order) if number.isdigit()}
-                vocab = json.loads((folder / "encoder.json").read_text(encoding="utf8"))
+                vocab = json.loads(read_text(folder / "encoder.json"))
                 return cls(vocab, _read_merges(folder / "vocab.bpe"), numbers=numbers, size=size)
             if all((folder / name).is_file() for name in _HF_FILES) and order is None:
                 vocab = srsly.read_json(folder / "vocab.json")
@@ -139,7 +140,7 @@ def fit_source(tokenizer: OFATokenizer, build: Any, texts: Sequence[str], limit:
 
 
 def _read_merges(path: Path) -> List[Tuple[str, str]]:
-    lines = path.read_text(encoding="utf8").split("\n")
+    lines = read_text(path).split("\n")
     if lines and lines[0].startswith("#version"):
         lines = lines[1:]
     merges = [tuple(line.split(" ")) for line in lines if line.strip()]

@@ -8,6 +8,7 @@ import numpy as np
 import srsly
 
 from ...errors import Errors, RivegaError
+from ...textfiles import read_text
 from .model import PAD, UNK
 
 SPECIALS = ["PAD", "UNK", "CLS"]
@@ -85,7 +86,7 @@ def read_vocabulary(path: Any) -> Vocabulary:
             with open(path, "rb") as file:
                 content = _PlainUnpickler(file).load()
         else:
-            content = path.read_text(encoding="utf8").split("\n")
+            content = read_text(path).split("\n")
             content = content[:-1] if content and not content[-1] else content
     except RivegaError as error:
         raise RivegaError(Errors.E737.format(path=path, reason=error)) from error

@@ -1,0 +1,47 @@
+"""Text files as they come: plain or gzipped, and with or without the byte order mark that Windows programs begin them with."""
+import codecs
+import gzip
+import io
+from pathlib import Path
+from typing import Any, Optional, TextIO, Union
+
+# The mark of UTF-32 begins with that of UTF-16, so it is looked for first.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_GZIP = b"\x1f\x8b"
+BYTE_ORDER_MARK = "\ufeff"
+
+
+def open_text(path: Union[str, Path], *, errors: str = "strict", newline: Optional[str] = None) -> TextIO:
+    """Open a text file for reading. A byte order mark says how it is encoded and is no content; without one it is UTF-8.
+
+    path (Union[str, Path]): The file, gzipped or not, whatever its name ends in.
+    errors (str), newline (Optional[str]): As for `open`.
+    RAISES (OSError, EOFError): As `open`, and where a gzipped file is damaged.
+    """
+    path = Path(path)
+    raw: Any = open(path, "rb")
+    try:
+        if raw.peek(2)[:2] == _GZIP:
+            raw = gzip.GzipFile(fileobj=raw, mode="rb")
+        head = raw.peek(4)[:4]
+    except BaseException:
+        raw.close()
+        raise
+    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
+    return io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline=newline)
+
+
+def read_text(path: Union[str, Path], *, errors: str = "strict") -> str:
+    """All of a text file, as `open_text` reads it; line ends become "\\n".
+
+    path (Union[str, Path]): The file.
+    errors (str): As for `open`.
+    """
+    with open_text(path, errors=errors) as file:
+        return file.read()
