@@ -25,10 +25,10 @@ def open_text(path: Union[str, Path], *, errors: str = "strict", newline: Option
     RAISES (OSError, EOFError): As `open`, and where a gzipped file is damaged.
     """
     path = Path(path)
-    raw: Any = open(path, "rb")
+    with open(path, "rb") as file:
+        packed = file.read(2) == _GZIP
+    raw: Any = gzip.open(path, "rb") if packed else open(path, "rb")
     try:
-        if raw.peek(2)[:2] == _GZIP:
-            raw = gzip.GzipFile(fileobj=raw, mode="rb")
         head = raw.peek(4)[:4]
     except BaseException:
         raw.close()
