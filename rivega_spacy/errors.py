@@ -61,6 +61,13 @@ class Errors:
     E058 = "The pipeline {model!r} cannot be loaded ({reason}). Its files are damaged or incomplete, or a package that it needs is missing."
     E059 = "{path} cannot be read ({reason})."
 
+    # Settings, labels, workers (E080-E099)
+    E080 = (
+        "The config of {name} says {given}, its weights were saved with {saved}: that is settled with the weights. Leave it as it was "
+        "saved, or train a network of that kind."
+    )
+    W081 = "{name}: the gradient of step {step} is not finite, so the step is left out. Lower the learning rate, or look at the posts of that batch."
+
     # Tagger and corpora (E100-E199)
     E100 = "There is no tag scheme {kind!r}. Known are: {known}."
     E101 = "There is no reduction {reduction!r} of the CRF loss. Known are: {known}."

@@ -7,6 +7,7 @@ import spacy
 import srsly
 import torch
 from ofa_tiny import write_folder
+from spacy.training import Example
 from thinc.api import Adam
 from tiny_networks import ALBEF_SIZES, DEMO, SEQTR_SIZES, photographs, spoil, tiny_blip, tiny_grounding_dino, tiny_owlv2, write_vocab
 
@@ -268,6 +269,19 @@ def test_options_of_training_do_what_they_say(sources, name):
     # Coarser, yet the same direction.
     one, two = (torch.cat([rows[key].float().flatten() for key in sorted(plain)]) for rows in (plain, low))
     assert not torch.equal(one, two) and float(torch.cosine_similarity(one, two, dim=0)) > 0.5
+
+
+@pytest.mark.parametrize("name", sorted(TRAINABLE))
+def test_one_post_with_one_word_is_enough_to_train_on(sources, name):
+    options, weights = sources(name)
+    nlp, factory = pipeline(name, options, weights)
+    doc = post(nlp, str(DEMO / "images" / "rex.jpg"), text="Rex")
+    doc.ents[0]._.groundable, doc.ents[0]._.boxes = True, [[10, 20, 110, 130]]
+    optimizer = Adam(0.01)
+    for _ in range(2):
+        losses = nlp.update([Example(nlp.make_doc("Rex"), doc)], sgd=optimizer, drop=0.1)
+    assert np.isfinite(losses[factory])
+    assert all(bool(torch.isfinite(value).all()) for value in nlp.get_pipe(factory).model.shims[0].module.state_dict().values() if value.is_floating_point())
 
 
 @pytest.mark.parametrize("name", ["ALBEFEntailment", "OWLv2"])

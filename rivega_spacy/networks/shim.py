@@ -7,6 +7,7 @@ clipping are read from the Thinc optimiser, so that spaCy's schedules and `[trai
 import contextlib
 import hashlib
 import os
+import warnings
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -42,6 +43,8 @@ class TorchShim(PyTorchShim):
     lr_scale (Optional[Callable[[str], float]]): Learning-rate multiplier of a parameter, by its name.
     ema_decay (float): Keep a moving average of the weights, which spaCy evaluates and saves where
         `[training.optimizer] use_averages = true`; 0 turns it off.
+    running (Sequence[str]): Which entries of `config` the weights do not depend on: there the config given here wins over a saved one.
+        In the others the two must agree.
     """
 
     def __init__(
@@ -55,8 +58,11 @@ class TorchShim(PyTorchShim):
         lr_scale: Optional[Callable[[str], float]] = None,
         ema_decay: float = 0.0,
         byte_tables: Sequence[str] = (),
+        running: Sequence[str] = (),
     ) -> None:
         super().__init__(module, dict(config or {}))
+        self._given = dict(config or {})
+        self._running = tuple(running)
         self.name = name
         self.build = build
         self.half_on_disk = half_on_disk
@@ -145,7 +151,12 @@ class TorchShim(PyTorchShim):
         if not parameters:
             return
         if optimizer.grad_clip:
-            torch.nn.utils.clip_grad_norm_(parameters, float(optimizer.grad_clip))
+            norm = torch.nn.utils.clip_grad_norm_(parameters, float(optimizer.grad_clip))
+            if not bool(torch.isfinite(norm)):
+                # One such step would turn every weight into NaN.
+                warnings.warn(Errors.W081.format(name=self.name, step=self._steps + 1))
+                self._torch_optimizer.zero_grad(set_to_none=True)
+                return
         for group in self._torch_optimizer.param_groups:
             group["lr"] = float(optimizer.learn_rate) * group["rivega_lr_scale"]
             group["weight_decay"] = float(optimizer.L2) if group["rivega_decay"] else 0.0
@@ -238,17 +249,25 @@ class TorchShim(PyTorchShim):
             if type(error).__name__ != "SafetensorError":
                 raise
             raise RivegaError(Errors.E021.format(name=self.name, reason=error)) from error
-        self.cfg = config
+        self.cfg = self._agreed(config)
         if not state:
             self._model = None if self.build else self._model
             self._forget()
             return self
         if self.build is not None:
-            self._model = self.build(config)
+            self._model = self.build(self.cfg)
         load_state(self.module, state, name=self.name)
         self._model.to(get_torch_default_device())
         self._forget()
         return self
+
+    def _agreed(self, saved: Dict[str, Any]) -> Dict[str, Any]:
+        """The saved config with what the given one may say otherwise. RAISES (RivegaError): E080 where it says what it may not."""
+        apart = [key for key, value in self._given.items() if key not in self._running and key in saved and saved[key] != value]
+        if apart:
+            given, found = (", ".join(f"{key} = {values[key]}" for key in apart) for values in (self._given, saved))
+            raise RivegaError(Errors.E080.format(name=self.name, given=given, saved=found))
+        return {**saved, **{key: self._given[key] for key in self._running if key in self._given}}
 
     def _changed(self) -> None:
         """What was worked out from the weights holds no longer."""

@@ -145,7 +145,7 @@ def _model(
     ema_decay: float,
     lr_scale: Optional[Callable[[str], float]] = None,
 ) -> Model[List[Prompt], List[ScoredMasks]]:
-    shim = TorchShim(build(settings), name=name, config=settings, build=build, ema_decay=ema_decay, lr_scale=lr_scale)
+    shim = TorchShim(build(settings), name=name, config=settings, build=build, ema_decay=ema_decay, lr_scale=lr_scale, running=("size", "margin"))
     return torch_model(name, shim, _forward, attrs={"run": run})
 
 

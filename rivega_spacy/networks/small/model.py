@@ -41,7 +41,7 @@ def small_model(name: str, read: Callable[[Answer], Any], config: Dict[str, Any]
     RETURNS (Model): From List[ImageQueries] to one array a picture. `attrs["train_step"]` trains it (see
         queries.py), `attrs["load"]` takes weights from a file, `attrs["start"]` begins from nothing.
     """
-    shim = TorchShim(None, name=name, config=config, build=build_network, ema_decay=0.998)
+    shim = TorchShim(None, name=name, config=config, build=build_network, ema_decay=0.998, running=("size",))
     attrs = {
         "running": Running(bf16),
         "train_step": train_step,

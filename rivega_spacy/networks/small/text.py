@@ -151,7 +151,8 @@ class PhraseEncoder(nn.Module):
             real = real & keep
         words = self.table[ids.clamp_min(0)].to(self.table_scale.dtype) * self.table_scale
         if self.training and self.noise > 0:
-            spread = words[real].std(dim=0, keepdim=True) if bool(real.any()) else 1.0
+            # A single word has no spread (its standard deviation would be NaN), nor any near neighbours here.
+            spread = words[real].std(dim=0, keepdim=True) if int(real.sum()) > 1 else 0.0
             words = words + self.noise * torch.randn_like(words) * spread
         x = self.enter(words) + self.segments(segments)
         # The entity type is one more token, so that a bare "Name (PER)" still has a clear meaning.
