@@ -20,7 +20,7 @@ from .knowledge.selection import no_examples
 from .llm.asking import Asker
 from .llm.base import LanguageModel
 from .llm.store import AnswerStore
-from .ner.schemes import read_bio
+from .ner.schemes import parse_tag, read_tags
 from .posts import Post, post_to_doc
 from .textfiles import read_text
 
@@ -182,7 +182,10 @@ class Enricher:
         doc = Doc(self.nlp.vocab, words=words, spaces=[True] * (len(words) - 1) + [False] if words else [])
         doc.user_data.update(shell.user_data)
         if isinstance(tags, list) and len(tags) == len(words) and all(isinstance(tag, str) for tag in tags):
-            doc.ents = [Span(doc, start, end, label=label) for start, end, label in read_bio(tags)]
+            doc.ents = [Span(doc, start, end, label=label) for start, end, label in read_tags(tags)]
+            for tag in tags:
+                if parse_tag(tag) is None:
+                    record_error(doc, "post", Errors.E444.format(post=post_name(doc), tag=tag))
         elif tags is not None:
             record_error(doc, "post", Errors.E428.format(post=post_name(doc)))
         return doc

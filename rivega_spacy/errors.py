@@ -296,6 +296,20 @@ class Errors:
         "the same order."
     )
 
+    # What files hold: columns, tags, names of pictures, entities of posts (E440-E459)
+    E440 = (
+        "{path} has {count} columns, and several hold entity tags: column {columns}. Choose one with `--tag-column` (from 1, or from the "
+        "end as -1)."
+    )
+    E441 = (
+        "{path} has {count} columns, and none of them holds entity tags (O, B-PER, I-PER, ...). Choose one with `--tag-column` (from 1, or "
+        "from the end as -1), or name the form with `--format`."
+    )
+    E442 = "There is no tag column {column} in {path}, whose lines have {count} columns. They are counted from 1, or from the end as -1."
+    E443 = "`--tag-column` is for CoNLL text; {path} is read as {form}, where nothing would come of it. Leave it out."
+
+    E444 = "Post {post}: the tag {tag!r} is of no known scheme (O, B-PER, I-PER, E-PER, S-PER, ...); it is read as O."
+
     # Rendering (E600-E699)
     E600 = "Post {post} has no picture that can be read, so there is nothing to draw on. Look at `doc._.rivega_errors` for the reason."
     E601 = "Post {post}: a box of {ent!r} lies outside the picture ({width}x{height}). Boxes are in pixels of the original picture."

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from rivega_spacy.corpus.posts_jsonl import read_json_lines
-from rivega_spacy.ner.schemes import read_bio
+from rivega_spacy.ner.schemes import read_tags
 
 # A post as compact JSON lines have it.
 Row = Dict[str, Any]
@@ -35,7 +35,7 @@ def swap(row: Row, pool: Dict[str, List[List[str]]], share: float, rng: random.R
     tokens: List[str] = []
     tags: List[str] = []
     knowledge, position, changed = row.get("knowledge") or "", 0, False
-    for start, end, label in read_bio(row["tags"]):
+    for start, end, label in read_tags(row["tags"]):
         tokens += row["tokens"][position:start]
         tags += row["tags"][position:start]
         old = row["tokens"][start:end]
@@ -69,7 +69,7 @@ def main() -> None:
     rows = [row for path in args.posts for _, row in read_json_lines(path)]
     names: Dict[str, Dict[Tuple[str, ...], None]] = {}
     for row in rows:
-        for start, end, label in read_bio(row["tags"]):
+        for start, end, label in read_tags(row["tags"]):
             names.setdefault(label, {})[tuple(row["tokens"][start:end])] = None
     pool = {label: [list(words) for words in found] for label, found in names.items()}
     rng = random.Random(args.seed)

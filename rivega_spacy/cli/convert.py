@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--knowledge", type=Path, help="JSON lines with id and knowledge, or the published text in the order of the posts")
     parser.add_argument("--lang", default="rivega", help="language class of the pipeline (default: %(default)s)")
     parser.add_argument("--format", choices=("auto", "jsonl", "conll", "prodigy"), default="auto", help="of the posts (default: %(default)s)")
+    parser.add_argument("--tag-column", type=int, metavar="N", help="of CoNLL text with several: the column of the tags, from 1, or from the end as -1")
     parser.add_argument("--boxes", type=Path, help="folder of VOC XML or labelme JSON, COCO .json, Prodigy .jsonl")
     parser.add_argument("--masks", type=Path, help="the same, where masks come from another source than boxes (Twitter-SMNER)")
     parser.add_argument("--captions", type=Path, help="BLIP-2 captions: ID.jpg :caption a line; a file or a folder of .txt")
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         captions=args.captions,
         descriptions=args.descriptions,
         repair=args.repair,
+        tag_column=args.tag_column,
     )
     lines, refused = convert_sources(
         sources,

@@ -16,7 +16,7 @@ from spacy.vocab import Vocab
 
 from ..errors import Errors, PostError
 from ..extensions import MASKS_KEY
-from ..ner.schemes import read_bio
+from ..ner.schemes import read_tags
 from ..rle import rle_area, rle_to_box
 from ..textfiles import BYTE_ORDER_MARK, open_text
 from .sources import keep_sources
@@ -200,7 +200,7 @@ def _make_doc(row: Dict[str, Any], vocab: Vocab, path: str, number: int, report:
     doc._.caption = row.get("caption", row.get("caption_blip2"))
     doc._.description = row.get("description", row.get("description_owl"))
     keep_sources(doc, row)
-    spans = [Span(doc, start, end, label=label) for start, end, label in read_bio(tags)]
+    spans = [Span(doc, start, end, label=label) for start, end, label in read_tags(tags)]
     doc.set_ents(spans, default="outside")
     expansions = row.get("expansions")
     if isinstance(expansions, list) and len(expansions) == len(spans):

@@ -1,4 +1,5 @@
 """Tag schemes: entities as one tag a token (BIO or BIOES), what may follow what, and the way back to entities."""
+import re
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -9,6 +10,10 @@ SCHEMES = ("bio", "bioes")
 # Prefix codes, the first row of `TagScheme.codes`.
 OUT, BEGIN, INSIDE, END, SINGLE = range(5)
 _BILUO = {"B": BEGIN, "I": INSIDE, "L": END, "U": SINGLE}
+# How files write them: BIOES and BMES besides BIO, BILOU, BMEWO.
+_WRITTEN = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S", "W": "S"}
+_PREFIXED = re.compile(r"(?P<prefix>[BIMELSUWbimelsuw])[-_](?P<label>[^|\t]+)$")
+_SUFFIXED = re.compile(r"(?P<label>[^|\t]+)[-_](?P<prefix>[BIMELSUW])$")
 _PREFIX = {BEGIN: "B", INSIDE: "I", END: "E", SINGLE: "S"}
 
 
@@ -109,19 +114,64 @@ class TagScheme:
         return starts, ends, label[starts]
 
 
-def read_bio(tags: Sequence[str]) -> List[TaggedSpan]:
-    """Entities of written BIO tags; an I- with no entity of its type before it begins one.
+class WrittenTag(NamedTuple):
+    """One tag as a file has it.
 
-    tags (Sequence[str]): For example ["B-PER", "I-PER", "O"].
+    prefix (str): "B", "I", "E" (ends an entity), "S" (is one alone) or "O".
+    label (str): Entity type; "" of O.
+    """
+
+    prefix: str
+    label: str
+
+
+def parse_tag(tag: str) -> Optional[WrittenTag]:
+    """What a written tag says, in any of the common schemes: BIO, IOB1, BIOES, BILOU, BMES, BMEWO.
+
+    tag (str): "B-PER", "b-per", "B_PER", "PER-B", "M-PER", "L-PER", "U-PER", "O" and so on. A tag that is written small from
+        beginning to end has a label in capitals.
+    RETURNS (Optional[WrittenTag]): None for a tag of none of these schemes.
+    """
+    tag = tag.strip()
+    if tag in ("O", "o"):
+        return WrittenTag("O", "")
+    found = _PREFIXED.match(tag) or _SUFFIXED.match(tag)
+    if found is None:
+        return None
+    letter, label = found["prefix"], found["label"]
+    return WrittenTag(_WRITTEN[letter.upper()], label.upper() if letter.islower() and label.islower() else label)
+
+
+def read_tags(tags: Sequence[str]) -> List[TaggedSpan]:
+    """Entities of written tags of any scheme that `parse_tag` knows; a tag of none is O.
+
+    tags (Sequence[str]): For example ["B-PER", "I-PER", "O"]. One that continues or ends an entity where there is none of its type
+        begins one.
     RETURNS (List[TaggedSpan]): In order of their first token.
     """
     spans: List[TaggedSpan] = []
     start, current = 0, ""
     for position, tag in enumerate([*tags, "O"]):
-        prefix, _, label = tag.partition("-")
-        if current and not (prefix == "I" and label == current):
+        prefix, label = parse_tag(tag) or ("O", "")
+        if current and not (prefix in "IE" and label == current):
             spans.append(TaggedSpan(start, position, current))
             current = ""
-        if prefix in ("B", "I") and not current:
+        if prefix != "O" and not current:
             start, current = position, label
+        if prefix in "ES":
+            spans.append(TaggedSpan(start, position + 1, current))
+            current = ""
     return spans
+
+
+def bio_tags(spans: Sequence[TaggedSpan], length: int) -> List[str]:
+    """Entities as BIO tags.
+
+    spans (Sequence[TaggedSpan]): Not overlapping.
+    length (int): Tokens.
+    RETURNS (List[str]): One tag a token.
+    """
+    tags = ["O"] * length
+    for start, end, label in spans:
+        tags[start:end] = [f"B-{label}", *[f"I-{label}"] * (end - start - 1)]
+    return tags

@@ -154,7 +154,7 @@ def _add_annotated(result: Annotations, row: Row, number: int) -> None:
 
 def _add_compact(result: Annotations, row: Row) -> None:
     """One post a line with tokens and tags; boxes go by the entity's name."""
-    from ..ner.schemes import read_bio
+    from ..ner.schemes import parse_tag, read_tags
 
     post = str(row["id"])
     result.add_post(post)
@@ -163,7 +163,10 @@ def _add_compact(result: Annotations, row: Row) -> None:
         named.setdefault(box["name"].strip(), []).append(box)
     result.groundability |= "boxes" in row
     result.boxes |= "boxes" in row
-    for start, end, label in read_bio(row["tags"]):
+    for tag in row["tags"]:
+        if parse_tag(tag) is None:
+            raise ValueError(f"the tag {tag!r} is of no known scheme (O, B-PER, I-PER, ...)")
+    for start, end, label in read_tags(row["tags"]):
         text = " ".join(row["tokens"][start:end])
         own = named.get(text, [])
         masks = tuple(box["mask_rle"] for box in own if box.get("mask_rle"))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rivega_spacy.errors import RivegaError
-from rivega_spacy.ner.schemes import TagScheme, read_bio
+from rivega_spacy.ner.schemes import TagScheme, read_tags
 
 LABELS = ["LOC", "PER"]
 
@@ -85,10 +85,10 @@ def test_missing_annotation_has_no_tags():
 
 
 def test_published_dirt_is_read():
-    assert read_bio(["O", "I-PER", "I-PER", "I-LOC", "B-LOC", "O", "I-LOC"]) == [
+    assert read_tags(["O", "I-PER", "I-PER", "I-LOC", "B-LOC", "O", "I-LOC"]) == [
         (1, 3, "PER"), (3, 4, "LOC"), (4, 5, "LOC"), (6, 7, "LOC"),
     ]
-    assert read_bio([]) == []
+    assert read_tags([]) == []
 
 
 def test_unknown_scheme_is_refused():

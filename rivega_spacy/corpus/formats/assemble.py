@@ -1,20 +1,22 @@
 """Texts, regions, knowledge and captions joined into compact posts."""
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Union
 
 from ...boxes import check_box
 from ...errors import Errors, RivegaError
-from ...ner.schemes import read_bio
+from ...ner.schemes import read_tags
 from ..posts_jsonl import check_row, read_json_lines
 from .coco import read_coco
-from .conll import note_orphans, read_conll
+from .conll import read_conll
 from .dirt import Dirt
 from .labelme import read_labelme
 from .prodigy import read_prodigy_regions, read_prodigy_text
 from .published import add_knowledge, read_captions, read_descriptions
 from .regions import Picture, Pictures, Region
+from .tags import TagReader
 from .voc import read_voc
 
 Post = Dict[str, Any]
@@ -35,6 +37,7 @@ class Sources:
         Twitter-GMNER).
     knowledge (Optional[Path]): As RiVEG and PGIM publish it, in the order of the posts.
     captions (Optional[Path]), descriptions (Optional[Path]): BLIP-2 and mPLUG-Owl files.
+    tag_column (Optional[int]): Of CoNLL text: the column of the tags, from 1 or from the end as -1; None looks for it.
     repair (bool): Match region names that differ from an entity in case, blanks or a cut-off end only.
     """
 
@@ -46,6 +49,7 @@ class Sources:
     captions: Optional[Path] = None
     descriptions: Optional[Path] = None
     repair: bool = False
+    tag_column: Optional[int] = None
 
 
 def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
@@ -62,7 +66,7 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
     masks = None if sources.masks is None else read_regions(sources.masks, dirt)
     captions = None if sources.captions is None else read_captions(sources.captions, dirt)
     descriptions = None if sources.descriptions is None else read_descriptions(sources.descriptions, dirt)
-    posts: Iterator[Post] = read_texts(sources.text, sources.format, dirt)
+    posts: Iterator[Post] = read_texts(sources.text, sources.format, dirt, tag_column=sources.tag_column)
     if sources.knowledge is not None:
         # The order is all that ties knowledge to posts, so the texts (some megabytes) have to be at hand together.
         known = list(posts)
@@ -70,6 +74,9 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
         posts = iter(known)
     seen: Set[str] = set()
     for post in posts:
+        if post["id"] in seen:
+            dirt.note("duplicate_post", post["id"])
+            continue
         seen.add(post["id"])
         _note_text(post, dirt)
         for key, given, unmatched in (("boxes", boxes, "unmatched_box"), ("masks", masks, "unmatched_mask")):
@@ -92,23 +99,26 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
                 dirt.note("foreign_region", name)
 
 
-def read_texts(path: PathLike, form: str, dirt: Dirt) -> Iterator[Post]:
+def read_texts(path: PathLike, form: str, dirt: Dirt, *, tag_column: Optional[int] = None) -> Iterator[Post]:
     """Posts with tokens and tags.
 
     path (PathLike): The file.
     form (str): One of `FORMATS`.
     dirt (Dirt): Takes what does not fit.
+    tag_column (Optional[int]): See `Sources`.
     YIELDS (Dict[str, Any]): Posts.
-    RAISES (RivegaError): E133 for an unknown form.
+    RAISES (RivegaError): E133 for an unknown form, E440-E443 for columns.
     """
     readers: Dict[str, Callable[[PathLike, Dirt], Iterator[Post]]] = {
-        "conll": read_conll,
+        "conll": partial(read_conll, tag_column=tag_column),
         "prodigy": read_prodigy_text,
         "jsonl": _read_compact,
     }
     form = _guess(Path(path)) if form == "auto" else form
     if form not in readers:
         raise RivegaError(Errors.E133.format(form=form, known=", ".join(FORMATS)))
+    if tag_column is not None and form != "conll":
+        raise RivegaError(Errors.E443.format(path=path, form=form))
     yield from readers[form](path, dirt)
 
 
@@ -133,12 +143,12 @@ def read_regions(path: PathLike, dirt: Dirt) -> Pictures:
 
 
 def _read_compact(path: PathLike, dirt: Dirt) -> Iterator[Post]:
+    reader = TagReader(dirt)
     for number, row in read_json_lines(path):
-        row.setdefault("id", str(number))
+        name = str(number) if row.get("id") is None else str(row["id"])
         tokens, tags = check_row(row, path, number)
-        name = str(row["id"])
-        note_orphans(name, tokens, tags, dirt)
-        yield {**row, "id": name, "tags": tags}
+        yield {**row, "id": name, "tags": reader.read(name, tokens, tags)}
+    reader.close()
 
 
 def _guess(path: Path) -> str:
@@ -156,7 +166,7 @@ def _note_text(post: Post, dirt: Dirt) -> None:
         if _ODD.search(token):
             dirt.note("odd_character", f"{post['id']} {token!r}")
     types: Dict[str, str] = {}
-    for start, end, label in read_bio(post["tags"]):
+    for start, end, label in read_tags(post["tags"]):
         text = " ".join(post["tokens"][start:end])
         if text in types:
             dirt.note("repeated_text", f"{post['id']} {text!r}")
@@ -183,7 +193,7 @@ def _own_regions(post: Post, key: str, dirt: Dirt) -> Picture:
 
 def _join(post: Post, picture: Optional[Picture], key: str, unmatched: str, repair: bool, dirt: Dirt) -> None:
     """Put the regions of a post's picture into the post, under the names of its entities."""
-    spans = read_bio(post["tags"])
+    spans = read_tags(post["tags"])
     texts = [" ".join(post["tokens"][start:end]) for start, end, _ in spans]
     # A type names an entity only where the post has a single one of it.
     types = [label for _, _, label in spans]

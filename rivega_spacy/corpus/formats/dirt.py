@@ -6,6 +6,11 @@ from ...errors import Errors, RivegaError
 # kind -> how it is told; {n} is the count.
 KINDS: Dict[str, str] = {
     "bad_line": "{n} lines hold no token and tag",
+    "bad_columns": "{n} lines have another number of columns than the file (left out)",
+    "comment": "{n} lines are comments (left out)",
+    "unknown_tag": "{n} tags are of no known scheme (read as O)",
+    "other_scheme": "{n} tags are of another scheme than BIO (read as BIO)",
+    "iob1": "{n} entities begin with I-, as in IOB1",
     "no_break_space": "{n} tokens are only blank characters (kept, so that tags stay in step)",
     "imgid_space": "{n} IMGID lines begin with a space",
     "orphan_tag": "{n} I- tags continue nothing (read as beginnings)",
@@ -34,6 +39,7 @@ KINDS: Dict[str, str] = {
 }
 # What is no fault of the files: told, but not refused in strict mode.
 HARMLESS = {
+    "comment", "other_scheme", "iob1",
     "odd_character", "repeated_text", "two_types", "repaired_name", "unmasked", "knowledge_gap", "no_caption",
     "rejected", "foreign_region", "unmatched_box_again", "unmatched_mask_again",
 }

@@ -1,4 +1,5 @@
 """Regions of pictures, whatever tool drew them: a name, a box, a mask."""
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Union
@@ -73,6 +74,14 @@ def points_box(points: Sequence[Sequence[float]]) -> List[float]:
     """The box around points."""
     xs, ys = [float(x) for x, _ in points], [float(y) for _, y in points]
     return [min(xs), min(ys), max(xs), max(ys)]
+
+
+_PICTURE_NAME = re.compile(r"(?i)\.(avif|bmp|dib|gif|jfif|jpe|jpeg|jpg|mpo|png|tif|tiff|webp)$")
+
+
+def picture_stem(name: str) -> str:
+    """A name without the ending of a picture; other dots stay: "17.06.1"."""
+    return _PICTURE_NAME.sub("", name) or name
 
 
 def post_id(name: Union[str, Path]) -> str:
