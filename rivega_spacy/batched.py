@@ -10,9 +10,10 @@ from thinc.api import Optimizer
 
 from .asking import learn, start_model
 from .extensions import record_failure
+from .settings import ConfiguredWeights
 
 
-class BatchedPipe(TrainablePipe):
+class BatchedPipe(ConfiguredWeights, TrainablePipe):
     """A component whose `predict` takes a batch of posts and whose failures are noted on the post that caused them."""
 
     def __call__(self, doc: Doc) -> Doc:
@@ -44,8 +45,7 @@ class BatchedPipe(TrainablePipe):
 class AskingVisionPipe(BatchedPipe):
     """A component that asks a network about expressions and pictures, and learns through its `train_step` (queries.py).
 
-    expression (str): In which words it asks (`extensions.EXPRESSIONS`). Kept apart from `cfg`: what is saved of `cfg` wins over a config
-        given to `spacy.load`, and an ablation changes just this when it loads a pipeline.
+    expression (str): In which words it asks (`extensions.EXPRESSIONS`).
     """
 
     expression: str = "both"

@@ -66,6 +66,12 @@ class Errors:
         "The config of {name} says {given}, its weights were saved with {saved}: that is settled with the weights. Leave it as it was "
         "saved, or train a network of that kind."
     )
+    E082 = "{name} has no setting {option!r} that can be changed at run time. It has: {known}."
+    W083 = (
+        "{name}: {options} is not saved, because only the config is. Set it with `rivega_spacy.settings.configure(nlp, {name!r}, {options})`, "
+        "or in the config."
+    )
+    E084 = "{name} was saved with the tag scheme {saved!r}, the config says {given!r}. Leave it as it was saved, or train the tagger anew."
     W081 = "{name}: the gradient of step {step} is not finite, so the step is left out. Lower the learning rate, or look at the posts of that batch."
 
     # Tagger and corpora (E100-E199)

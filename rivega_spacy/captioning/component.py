@@ -63,6 +63,8 @@ def make_captioner(
 class Captioner(AskingPipe):
     """Captions and descriptions of pictures."""
 
+    settings = ("overwrite",)
+
     def __init__(
         self,
         vocab: Any,
@@ -80,8 +82,10 @@ class Captioner(AskingPipe):
         self.vocab = vocab
         self.name = name
         self.asker = Asker(model, store, load_reminder())
-        self.prompts = {field: load_prompt(field, (), (prompt_files or {}).get(field)) for field in fields}
+        self.prompt_files = {field: (prompt_files or {}).get(field) for field in fields}
+        self.prompts = {field: load_prompt(field, (), file) for field, file in self.prompt_files.items()}
         self.cfg: Dict[str, Any] = {"overwrite": overwrite}
+        self.remember_settings()
 
     def start(self, docs: Sequence[Doc]) -> Callable[[], Dict[str, List[Any]]]:
         """Begin to ask about the pictures of these posts; no post is changed."""

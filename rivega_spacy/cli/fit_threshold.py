@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..corpus.docbin import docbin_files, read_docbin
     from ..errors import Errors, RivegaError
+    from ..settings import configure
 
     docbin_files(args.corpus)  # says at once where there is nothing to read
     if args.gpu_id >= 0:
@@ -57,8 +58,7 @@ def run(args: argparse.Namespace) -> int:
         f"{100 * fitted.value:.2f} at {fitted.threshold:.4g}\n"
     )
     if args.output is not None:
-        pipe.cfg["threshold"] = fitted.threshold
-        nlp.get_pipe_config(args.component)["threshold"] = fitted.threshold
+        configure(nlp, args.component, threshold=fitted.threshold)
         nlp.to_disk(args.output)
         sys.stdout.write(f"saved to {args.output}\n")
     return 0

@@ -10,7 +10,6 @@ from thinc.types import Floats1d
 
 from ..asking import answers_by_post, ask
 from ..batched import AskingVisionPipe
-from ..errors import Errors, RivegaError
 from ..extensions import check_expression
 from ..queries import ImageQueries
 
@@ -70,6 +69,9 @@ def make_entailment(
 class VisualEntailment(AskingVisionPipe):
     """Visual entailment: does the picture show the entity? (paper, section IV-C 1; labels e and c)"""
 
+    settings = ("threshold", "overwrite", "expression")
+    fractions = ("threshold",)
+
     def __init__(
         self,
         vocab: Vocab,
@@ -81,14 +83,13 @@ class VisualEntailment(AskingVisionPipe):
         expression: str = "both",
         scorer: Optional[Callable] = None,
     ) -> None:
-        if not 0.0 <= threshold <= 1.0:
-            raise RivegaError(Errors.E208.format(option="threshold", value=threshold))
         self.vocab = vocab
         self.model = model
         self.name = name
         self.scorer = scorer
         self.expression = check_expression(expression)
         self.cfg: Dict[str, Any] = {"threshold": threshold, "overwrite": overwrite}
+        self.remember_settings()
 
     def predict(self, docs: Iterable[Doc]) -> List[List[Optional[Judgement]]]:
         """Judge every entity of every post with a readable picture; the posts stay as they are.

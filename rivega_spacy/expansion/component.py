@@ -8,6 +8,7 @@ from thinc.api import Config
 from ..errors import Errors
 from ..extensions import ID_KEY, post_name, record_error
 from ..in_flight import InFlightPipe
+from ..settings import Configured
 
 default_expander_config = """
 [model]
@@ -68,14 +69,17 @@ def make_expander(nlp: Language, name: str, model: Expander, overwrite: bool) ->
     return EntityExpander(nlp.vocab, model, name, overwrite=overwrite)
 
 
-class EntityExpander(InFlightPipe):
+class EntityExpander(Configured, InFlightPipe):
     """Entity expansion: from a name nobody can see to a phrase about something visible (paper, section IV-B 2)."""
+
+    settings = ("overwrite",)
 
     def __init__(self, vocab: Any, model: Expander, name: str = "rivega_expander", *, overwrite: bool = False) -> None:
         self.vocab = vocab
         self.model = model
         self.name = name
         self.cfg: Dict[str, Any] = {"overwrite": overwrite}
+        self.remember_settings()
 
     def start(self, docs: Sequence[Doc]) -> Callable[[], List[List[Expansion]]]:
         """Begin to expand; calling what it returns waits. Entities that came with an expansion are not asked about."""
@@ -114,6 +118,7 @@ class EntityExpander(InFlightPipe):
                     ent._.expansion = answer
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        self.tell_unsaved_settings()
         return b""
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "EntityExpander":
@@ -121,6 +126,7 @@ class EntityExpander(InFlightPipe):
 
     def to_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> None:
         """Nothing to save: all of it is in the config."""
+        self.tell_unsaved_settings()
 
     def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> "EntityExpander":
         return self

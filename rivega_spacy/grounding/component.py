@@ -12,7 +12,6 @@ from thinc.types import Floats2d
 from ..asking import answers_by_post, ask
 from ..batched import AskingVisionPipe
 from ..boxes import clip_boxes
-from ..errors import Errors, RivegaError
 from ..extensions import check_expression
 from ..queries import ImageQueries
 
@@ -77,6 +76,9 @@ def make_grounder(
 class VisualGrounder(AskingVisionPipe):
     """Visual grounding: where in the picture is the entity? (paper, section IV-C 2)"""
 
+    settings = ("ground_unjudged", "min_score", "overwrite", "expression")
+    fractions = ("min_score",)
+
     def __init__(
         self,
         vocab: Vocab,
@@ -89,8 +91,6 @@ class VisualGrounder(AskingVisionPipe):
         expression: str = "both",
         scorer: Optional[Callable] = None,
     ) -> None:
-        if not 0.0 <= min_score <= 1.0:
-            raise RivegaError(Errors.E208.format(option="min_score", value=min_score))
         self.vocab = vocab
         self.model = model
         self.name = name
@@ -101,6 +101,7 @@ class VisualGrounder(AskingVisionPipe):
             "min_score": min_score,
             "overwrite": overwrite,
         }
+        self.remember_settings()
 
     def predict(self, docs: Iterable[Doc]) -> List[List[Optional[Located]]]:
         """Look for the groundable entities of every post with a readable picture; the posts stay as they are.

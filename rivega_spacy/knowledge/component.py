@@ -73,6 +73,8 @@ def make_knowledge(
 class KnowledgeRefiner(AskingPipe):
     """Heuristic enhanced generation: head, in-context examples, the post (paper, section IV-B c)."""
 
+    settings = ("overwrite", "max_tokens")
+
     def __init__(
         self,
         vocab: Any,
@@ -91,8 +93,10 @@ class KnowledgeRefiner(AskingPipe):
         self.name = name
         self.examples = examples
         self.asker = Asker(model, store, load_reminder())
+        self.prompt_files = {"knowledge": prompt_file}
         self.prompts = {"knowledge": load_prompt("knowledge", FIELDS, prompt_file)}
         self.cfg: Dict[str, Any] = {"overwrite": overwrite, "max_tokens": max_tokens}
+        self.remember_settings()
 
     def start(self, docs: Sequence[Doc]) -> Callable[[], Tuple[List[Optional[Result]], List[str]]]:
         """Begin to ask about these posts; no post is changed."""

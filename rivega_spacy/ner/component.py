@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from spacy.attrs import ORTH
 from spacy.language import Language
-from spacy.pipeline.trainable_pipe import TrainablePipe
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.training.iob_utils import doc_to_biluo_tags
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
+from ..batched import BatchedPipe
 from ..errors import Errors, RivegaError
 from .crf import ChainGradient, constrain, disagreement, length_mask, nll, span_probabilities, tempered, viterbi
 from .schemes import TagScheme
@@ -127,8 +127,13 @@ class FoundEntities:
     scores: Optional[List[float]]
 
 
-class KnowledgeNER(TrainablePipe):
+class KnowledgeNER(BatchedPipe):
     """Finds the entities of posts. Factory `rivega_ner`; see `make_knowledge_ner` for the options."""
+
+    settings = ("constrain", "span_scores", "temperature", "min_score", "min_score_bare", "overwrite_ents", "clear_trf_data")
+    fractions = ("min_score", "min_score_bare")
+    # Labels and scheme, which the weights depend on.
+    saves_cfg = True
 
     def __init__(
         self,
@@ -166,6 +171,7 @@ class KnowledgeNER(TrainablePipe):
         self.cfg: Dict[str, Any] = {"labels": [], "scheme": scheme}
         self._scheme: Optional[TagScheme] = None
         self._allowed: Optional[Tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = None
+        self.remember_settings()
 
     @property
     def labels(self) -> Tuple[str, ...]:
@@ -374,6 +380,21 @@ class KnowledgeNER(TrainablePipe):
             self.model.set_dim("nO", len(self.scheme))
         self._check_size()
         self.model.initialize(X=sample)
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "KnowledgeNER":
+        """As spaCy's own. RAISES (RivegaError): E084 where the tags were saved in another scheme than the config's."""
+        scheme = self.cfg["scheme"]
+        return super().from_bytes(bytes_data, exclude=exclude)._of_scheme(scheme)
+
+    def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> "KnowledgeNER":
+        """As spaCy's own. RAISES (RivegaError): E084 where the tags were saved in another scheme than the config's."""
+        scheme = self.cfg["scheme"]
+        return super().from_disk(path, exclude=exclude)._of_scheme(scheme)
+
+    def _of_scheme(self, scheme: str) -> "KnowledgeNER":
+        if self.cfg["scheme"] != scheme:
+            raise RivegaError(Errors.E084.format(name=self.name, saved=self.cfg["scheme"], given=scheme))
+        return self
 
     def _check_size(self) -> None:
         if self.model.has_dim("nO") and self.model.get_dim("nO") != len(self.scheme):

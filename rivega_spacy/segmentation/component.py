@@ -82,6 +82,7 @@ class BoxSegmenter(BatchedPipe):
         self.name = name
         self.scorer = scorer
         self.cfg: Dict[str, Any] = {}
+        self.remember_settings()
 
     @property
     def is_trainable(self) -> bool:

@@ -78,6 +78,8 @@ def make_text_segmenter(
 class TextSegmenter(BatchedPipe):
     """Query-based segmentation: from what an entity is called to its mask, in place of grounder and box-prompted segmenter."""
 
+    settings = ("segment_unjudged", "boxes", "expression")
+
     def __init__(
         self,
         vocab: Vocab,
@@ -97,6 +99,7 @@ class TextSegmenter(BatchedPipe):
         self.scorer = scorer
         self.expression = check_expression(expression)
         self.cfg: Dict[str, Any] = {"segment_unjudged": segment_unjudged, "boxes": boxes}
+        self.remember_settings()
 
     @property
     def is_trainable(self) -> bool:
