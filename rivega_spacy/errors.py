@@ -143,7 +143,6 @@ class Errors:
     E305 = "Post {post}: the box {box} of {entity!r} is empty or lies beside the picture, so it has no mask. Check its coordinates."
     E306 = "The model of {name} cannot be trained. Train `rivega.SmallSegmenter.v1`, or leave {name} out of the training pipeline."
     E307 = "{name} found no entity with boxes and `mask_rle` in the training posts. Train it with `rivega.MaskCorpus.v1`."
-    E308 = "Post {post}: the mask of {entity!r} has (height, width) {mask}, its picture {image}. Masks must have the picture's size."
     E310 = "The photo annotations {path} do not exist. Give the folder that holds the sources, for example `--paths.photos`."
     E311 = "{path}, line {line}: not a photo annotation ({reason}). Each line needs id, file, w, h and objects."
     E312 = "No mask of {sources} under {path} passes the filters of the reader. Check `remainders`, `classes` and `min_side`."
@@ -204,6 +203,16 @@ class Errors:
     E426 = "There is no source {name!r}. Known are: {known}."
     E427 = "{path}: `[{section}]` is missing or wrong ({reason}). See configs/enrich_openai.cfg."
     E428 = "Post {post}: `tokens` and `tags` do not fit together, so it has no entities to expand."
+
+    # Regions of pictures (E460-E479)
+    E460 = (
+        "A mask of {height}x{width} has more pixels than the limit of {limit}, so it is not decoded. Take the mask at the size of its "
+        "picture, or raise the limit with the environment variable RIVEGA_MAX_PIXELS."
+    )
+    W461 = (
+        "{count} masks had not the size of their picture so far, and nothing is learnt from them. Post {post}: the mask of {entity!r} has "
+        "(height, width) {mask}, its picture {image}. Convert the posts again with the pictures at hand: `rivega convert --images FOLDER`."
+    )
 
     # Ports of published networks (E700-E799)
     E700 = "{path}: `arch` is {arch!r}, of which there is no port here. Known are: {known}."

@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Sequence, Tuple, Union
 import numpy as np
 
 from .errors import Errors, RivegaError
+from .images import max_pixels
 
 RLE = Dict[str, Any]
 # The text form keeps five bits a character, shifted into printable ASCII by 48.
@@ -41,9 +42,12 @@ def decode_mask(rle: RLE) -> np.ndarray:
 
     rle (Dict[str, Any]): compressed ("counts" is str or bytes) or uncompressed ("counts" is a list).
     RETURNS (ndarray): HxW bool, column-major in memory as COCO stores it.
-    RAISES (RivegaError): E301-E303 where it is not RLE or the runs do not fill the stated size.
+    RAISES (RivegaError): E301-E303 where it is not RLE or the runs do not fill the stated size; E460 where that is larger than any
+        picture that is opened.
     """
     height, width, counts = parse_rle(rle)
+    if height * width > max_pixels():
+        raise RivegaError(Errors.E460.format(height=height, width=width, limit=max_pixels()))
     values = np.zeros(len(counts), dtype=bool)
     values[1::2] = True
     return np.repeat(values, counts).reshape((height, width), order="F")
@@ -144,14 +148,14 @@ def compress_counts(counts: Union[Sequence[int], np.ndarray]) -> str:
     return text.astype(np.uint8).tobytes().decode("ascii")
 
 
-def decompress_counts(text: Union[str, bytes]) -> np.ndarray:
+def decompress_counts(text: Union[str, bytes, bytearray, memoryview]) -> np.ndarray:
     """Read run lengths from COCO's text form.
 
-    text (Union[str, bytes]): what `compress_counts` or pycocotools wrote.
+    text (Union[str, bytes, bytearray, memoryview]): what `compress_counts` or pycocotools wrote.
     RETURNS (ndarray): run lengths, int64.
     RAISES (RivegaError): E301 where the text holds other characters or ends inside a number.
     """
-    raw = text.encode("utf8") if isinstance(text, str) else bytes(text)
+    raw = text.encode("utf8", "surrogatepass") if isinstance(text, str) else bytes(text)
     codes = np.frombuffer(raw, dtype=np.uint8).astype(np.int64) - _OFFSET
     if not len(codes):
         return np.zeros(0, dtype=np.int64)
@@ -182,15 +186,30 @@ def parse_rle(rle: RLE) -> Tuple[int, int, np.ndarray]:
     try:
         height, width = (int(side) for side in rle["size"])
         counts = rle["counts"]
-    except (KeyError, TypeError, ValueError):
+        if height < 0 or width < 0:
+            raise ValueError("a side is negative")
+        counts = decompress_counts(counts) if isinstance(counts, (str, bytes, bytearray, memoryview)) else _whole(counts)
+    except RivegaError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise RivegaError(Errors.E302.format(rle=repr(rle)[:80])) from None
-    if isinstance(counts, (str, bytes)):
-        counts = decompress_counts(counts)
-    else:
-        counts = np.asarray(counts, dtype=np.int64)
-    if (len(counts) and counts.min() < 0) or int(counts.sum()) != height * width:
-        raise RivegaError(Errors.E303.format(total=int(counts.sum()), height=height, width=width))
+    # A single run that is too long would let the sum run over.
+    outside = bool(len(counts)) and (counts.min() < 0 or counts.max() > height * width)
+    if outside or int(counts.sum()) != height * width:
+        raise RivegaError(Errors.E303.format(total=int(counts.max() if outside else counts.sum()), height=height, width=width))
     return height, width, counts
+
+
+def _whole(counts: Any) -> np.ndarray:
+    """Run lengths as int64; ValueError where they are no list of whole numbers."""
+    found = np.asarray(counts)
+    fits = found.dtype.kind in "iu" or (found.dtype.kind == "f" and bool(np.all(np.abs(found) < 2**62)))
+    whole = found.astype(np.int64) if fits else None
+    if whole is None or whole.ndim != 1 or not np.array_equal(whole, found):
+        if not found.size and found.ndim == 1:
+            return np.zeros(0, dtype=np.int64)
+        raise ValueError("run lengths are no list of whole numbers")
+    return whole
 
 
 def _same_size(rles: Sequence[RLE]) -> List[RLE]:

@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
@@ -127,7 +128,7 @@ def convert_sources(
     kept: List[Dict[str, Any]] = []
 
     def rows() -> Iterator[Tuple[int, Dict[str, Any]]]:
-        for number, post in enumerate(read_data_set(sources, dirt), start=1):
+        for number, post in enumerate(read_data_set(replace(sources, images=images), dirt), start=1):
             kept[:] = [post if image_names is None else {**post, "image": image_names.format(id=post["id"])}]
             yield number, kept[0]
 

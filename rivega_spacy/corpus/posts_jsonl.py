@@ -7,6 +7,7 @@ an entity, a token may be a single no-break space, posts may have no tokens and 
 not fit is counted.
 """
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
@@ -156,7 +157,7 @@ def make_docs(
             doc._.knowledge = knowledge.get(str(row.get("id")), doc._.knowledge)
         report.without_knowledge += not doc._.knowledge
         if images is not None:
-            found = _find_picture(Path(images), row)
+            found = find_picture(Path(images), row)
             if found is not None:
                 doc._.image = found if relative else str(Path(images) / found)
             report.without_picture += found is None
@@ -165,10 +166,16 @@ def make_docs(
         yield doc
 
 
-def _find_picture(folder: Path, row: Dict[str, Any]) -> Optional[str]:
-    names = [row["image"]] if row.get("image") else []
+def find_picture(folder: Path, row: Dict[str, Any]) -> Optional[str]:
+    """The picture of a post within a folder.
+
+    folder (Path): The folder.
+    row (Dict[str, Any]): The post.
+    RETURNS (Optional[str]): The name that the post gives, or `{id}.jpg` (.jpeg, .png); None where neither is there.
+    """
+    names = [row["image"]] if isinstance(row.get("image"), str) and row["image"] else []
     names += [f"{row.get('id')}{ending}" for ending in (".jpg", ".jpeg", ".png")]
-    return next((name for name in names if (folder / name).is_file()), None)
+    return next((name for name in names if os.path.isfile(folder / name)), None)
 
 
 def check_row(row: Dict[str, Any], path: Union[str, Path], number: int) -> Tuple[List[str], List[str]]:

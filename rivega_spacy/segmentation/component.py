@@ -1,4 +1,6 @@
 """`rivega_segmenter`: writes `span._.mask_rle` for every entity that has boxes."""
+import math
+import warnings
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -82,6 +84,7 @@ class BoxSegmenter(BatchedPipe):
         self.name = name
         self.scorer = scorer
         self.cfg: Dict[str, Any] = {}
+        self._misfits = 0
         self.remember_settings()
 
     @property
@@ -205,6 +208,14 @@ class BoxSegmenter(BatchedPipe):
                 raise RivegaError(Errors.E332.format(name=self.name))
             self.model.attrs["load_encoder"](self.model, Path(encoder))
 
+    def _note_misfit(self, reference: Doc, ent: Span, size: Tuple[int, ...], image: np.ndarray) -> None:
+        """One mask that is not its picture's ends no training; the first is told, and how many there were at every power of ten."""
+        self._misfits += 1
+        if math.log10(self._misfits).is_integer():
+            warnings.warn(
+                Errors.W461.format(count=self._misfits, post=post_name(reference), entity=ent.text, mask=size, image=image.shape[:2])
+            )
+
     def _gold_prompts(self, reference: Doc) -> List[Tuple[np.ndarray, np.ndarray, List[np.ndarray]]]:
         gold = [ent for _, ent in _boxed_entities(reference) if ent._.mask_rle is not None]
         image = doc_image(reference, self.name) if gold else None
@@ -212,12 +223,11 @@ class BoxSegmenter(BatchedPipe):
             return []
         boxes, masks = [], []
         for ent in gold:
+            size = tuple(ent._.mask_rle["size"])
+            if size != image.shape[:2]:
+                self._note_misfit(reference, ent, size, image)
+                continue
             mask = decode_mask(ent._.mask_rle)
-            if mask.shape != image.shape[:2]:
-                message = Errors.E308.format(
-                    post=post_name(reference), entity=ent.text, mask=mask.shape, image=image.shape[:2]
-                )
-                raise RivegaError(message)
             usable = [box for box in ent._.boxes if _usable(box, image)]
             for box in usable:
                 boxes.append(box)
@@ -240,7 +250,9 @@ def score_masks(examples: Iterable[Example], **kwargs: Any) -> Dict[str, Any]:
                 continue
             match = predicted.get((gold.start_char, gold.end_char))
             rle = match._.mask_rle if match is not None else None
-            iou = rle_iou(gold._.mask_rle, rle) if rle is not None else 0.0
+            # Masks of two sizes are of two pictures: nothing of the one is right for the other.
+            comparable = rle is not None and rle["size"] == gold._.mask_rle["size"]
+            iou = rle_iou(gold._.mask_rle, rle) if comparable else 0.0
             by_type.setdefault(gold.label_, []).append(iou)
     every = [iou for ious in by_type.values() for iou in ious]
     return {

@@ -1,4 +1,6 @@
 """The component through its public face: which entities get masks, how they survive, what bad input does."""
+import warnings
+
 import numpy as np
 import pytest
 import spacy
@@ -196,11 +198,21 @@ def disc_example(nlp, seed):
     return Example(make_post(nlp, "Ann", image, [[box]]), reference)
 
 
-def test_training_needs_masks_of_the_pictures_size(tiny_nlp):
+def test_a_mask_that_is_not_of_its_pictures_size_is_told_and_ends_no_training(tiny_nlp):
+    good, bad = disc_example(tiny_nlp, 0), disc_example(tiny_nlp, 1)
+    bad.reference.ents[0]._.mask_rle = encode_mask(np.ones((64, 48), dtype=bool))
+    with pytest.warns(UserWarning, match=r"the size of their picture.*\(64, 48\)"):
+        losses = tiny_nlp.update([bad, good])
+    assert losses["rivega_segmenter"] > 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert tiny_nlp.update([bad])["rivega_segmenter"] == 0
+
+
+def test_a_gold_mask_of_another_size_counts_as_missed(tiny_nlp):
     example = disc_example(tiny_nlp, 0)
-    example.reference.ents[0]._.mask_rle = encode_mask(np.ones((5, 5), dtype=bool))
-    with pytest.raises(RivegaError, match="picture's size"):
-        tiny_nlp.update([example])
+    example.predicted.ents[0]._.mask_rle = encode_mask(np.ones((64, 48), dtype=bool))
+    assert score_masks([example])["mask_miou"] == 0.0
 
 
 def test_initialize_wants_masks(tiny_nlp, picture):

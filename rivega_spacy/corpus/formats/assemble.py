@@ -5,17 +5,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Union
 
-from ...boxes import check_box
 from ...errors import Errors, RivegaError
 from ...ner.schemes import read_tags
-from ..posts_jsonl import check_row, read_json_lines
+from ..posts_jsonl import check_row, find_picture, read_json_lines
 from .coco import read_coco
 from .conll import read_conll
+from .coordinates import picture_size, read_box
 from .dirt import Dirt
+from .frames import fit_picture, look_at
 from .labelme import read_labelme
 from .prodigy import read_prodigy_regions, read_prodigy_text
 from .published import add_knowledge, read_captions, read_descriptions
-from .regions import Picture, Pictures, Region
+from .regions import Picture, Pictures, Region, choose_picture
+from .segmentations import read_rle
 from .tags import TagReader
 from .voc import read_voc
 
@@ -37,6 +39,7 @@ class Sources:
         Twitter-GMNER).
     knowledge (Optional[Path]): As RiVEG and PGIM publish it, in the order of the posts.
     captions (Optional[Path]), descriptions (Optional[Path]): BLIP-2 and mPLUG-Owl files.
+    images (Optional[Path]): Folder of the pictures, which then tell their size and which way up they are.
     tag_column (Optional[int]): Of CoNLL text: the column of the tags, from 1 or from the end as -1; None looks for it.
     repair (bool): Match region names that differ from an entity in case, blanks or a cut-off end only.
     """
@@ -48,6 +51,7 @@ class Sources:
     knowledge: Optional[Path] = None
     captions: Optional[Path] = None
     descriptions: Optional[Path] = None
+    images: Optional[Path] = None
     repair: bool = False
     tag_column: Optional[int] = None
 
@@ -81,11 +85,11 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
         _note_text(post, dirt)
         for key, given, unmatched in (("boxes", boxes, "unmatched_box"), ("masks", masks, "unmatched_mask")):
             if given is None and post.get(key) is not None:
-                _join(post, _own_regions(post, key, dirt), key, unmatched, sources.repair, dirt)
+                _join(post, _own_regions(post, key, dirt), key, unmatched, sources, dirt)
         if boxes is not None:
-            _join(post, boxes.get(post["id"]), "boxes", "unmatched_box", sources.repair, dirt)
+            _join(post, boxes.get(post["id"]), "boxes", "unmatched_box", sources, dirt)
         if masks is not None:
-            _join(post, masks.get(post["id"]), "masks", "unmatched_mask", sources.repair, dirt)
+            _join(post, masks.get(post["id"]), "masks", "unmatched_mask", sources, dirt)
             _note_unmasked(post, dirt)
         for key, texts in (("caption", captions), ("description", descriptions)):
             if texts is not None:
@@ -95,7 +99,7 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
         yield post
     for pictures in (boxes, masks):
         for name in pictures or ():
-            if name not in seen and pictures[name].regions:
+            if name not in seen and any(picture.regions for picture in (pictures[name], *pictures[name].namesakes)):
                 dirt.note("foreign_region", name)
 
 
@@ -177,21 +181,52 @@ def _note_text(post: Post, dirt: Dirt) -> None:
 
 def _own_regions(post: Post, key: str, dirt: Dirt) -> Picture:
     """The boxes or masks that a compact post holds itself."""
-    picture = Picture(post.get("image_width"), post.get("image_height"))
-    for row in post[key]:
-        try:
-            name, box = row["name"], check_box(row["xyxy"]) if row.get("xyxy") is not None else None
-        except (RivegaError, KeyError, TypeError, AttributeError):
-            dirt.note("bad_region", f"{post['id']} {row!r}")
-            continue
-        if isinstance(name, str) and (box is not None or row.get("mask_rle")):
-            picture.regions.append(Region(name, box, row.get("mask_rle")))
+    width, height, usable = picture_size(post.get("image_width"), post.get("image_height"))
+    if not usable:
+        dirt.note("bad_size", f"{post['id']} ({post.get('image_width')!r:.20} x {post.get('image_height')!r:.20})")
+    picture = Picture(width, height)
+    for row in post[key] if isinstance(post[key], list) else [post[key]]:
+        region = _own_region(row, post["id"], dirt)
+        if region is None:
+            dirt.note("bad_region", f"{post['id']} {row!r:.80}")
         else:
-            dirt.note("bad_region", f"{post['id']} {row!r}")
+            picture.regions.append(region)
     return picture
 
 
-def _join(post: Post, picture: Optional[Picture], key: str, unmatched: str, repair: bool, dirt: Dirt) -> None:
+def _own_region(row: Any, name: str, dirt: Dirt) -> Optional[Region]:
+    if not isinstance(row, dict) or not isinstance(row.get("name"), str):
+        return None
+    try:
+        box = None if row.get("xyxy") is None else read_box(row["xyxy"])
+    except ValueError:
+        return None
+    mask = None
+    try:
+        mask = None if not row.get("mask_rle") else read_rle(row["mask_rle"])
+    except ValueError:
+        if box is not None:
+            dirt.note("bad_mask", f"{name} {row['name']!r}")
+    return Region(row["name"], box, mask, own_box=box is not None) if box is not None or mask is not None else None
+
+
+def _upright(post: Post, picture: Picture, images: Optional[Path], dirt: Dirt) -> Optional[Picture]:
+    """A post's picture with its regions as they lie on what a person sees; None where several pictures could be the post's."""
+    found = None if images is None else find_picture(images, post)
+    chosen = choose_picture(picture, post.get("image") if isinstance(post.get("image"), str) else found)
+    if chosen is None:
+        for namesake in (picture, *picture.namesakes):
+            for region in namesake.regions:
+                dirt.note("ambiguous", f"{post['id']} {region.name!r} in {namesake.image or namesake.file}")
+        return None
+    places = [images / found if images is not None and found is not None else None, post.get("image"), chosen.file]
+    sizes = (look_at(place) for place in places if chosen.regions and isinstance(place, (str, Path)))
+    return fit_picture(chosen, next((size for size in sizes if size is not None), None), post["id"], dirt)
+
+
+def _join(
+    post: Post, picture: Optional[Picture], key: str, unmatched: str, sources: Sources, dirt: Dirt
+) -> None:
     """Put the regions of a post's picture into the post, under the names of its entities."""
     spans = read_tags(post["tags"])
     texts = [" ".join(post["tokens"][start:end]) for start, end, _ in spans]
@@ -200,13 +235,16 @@ def _join(post: Post, picture: Optional[Picture], key: str, unmatched: str, repa
     by_type = {label: text for text, (_, _, label) in zip(texts, spans) if types.count(label) == 1}
     rows: List[Dict[str, Any]] = []
     if picture is not None:
-        post["image_width"], post["image_height"] = picture.width, picture.height
+        picture = _upright(post, picture, None if sources.images is None else Path(sources.images), dirt)
+    if picture is not None:
+        if picture.width is not None or post.get("image_width") is None:
+            post["image_width"], post["image_height"] = picture.width, picture.height
         if picture.image and not post.get("image"):
             post["image"] = picture.image.replace("\\", "/")
     strange: Set[str] = set()
     for region in picture.regions if picture is not None else ():
         name: Optional[str] = region.name if region.name in texts else by_type.get(region.name)
-        if name is None and repair:
+        if name is None and sources.repair:
             name = repaired_name(region.name, texts)
             if name is not None:
                 dirt.note("repaired_name", f"{post['id']} {region.name!r} -> {name!r}")

@@ -1,16 +1,18 @@
 """COCO JSON, as most annotation tools export it: regions whose category (or an attribute) is an entity's text."""
-import json
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, List, Optional, Union
 
 from ...errors import Errors, RivegaError
-from ...rle import decode_mask, encode_mask, rle_area, rle_to_box
-from ...textfiles import read_text
+from .coordinates import has_area, picture_size, read_box
 from .dirt import Dirt
-from .regions import Picture, Pictures, Region, polygon_mask, post_id
+from .json_files import read_json, reference
+from .regions import Picture, Pictures, Region, add_picture, drawn_region, post_id, stored_region
+from .segmentations import read_segmentation
 
 # Where tools put a free text beside the category (CVAT, Label Studio, Roboflow).
 _NAME_FIELDS = ("entity", "name", "text", "caption")
+# Of ids and of categories that stand for several things at once, which merging of files makes.
+_SEVERAL = object()
 
 
 def read_coco(path: Union[str, Path], dirt: Dirt) -> Pictures:
@@ -19,61 +21,125 @@ def read_coco(path: Union[str, Path], dirt: Dirt) -> Pictures:
     path (Union[str, Path]): JSON with images, annotations and categories. An annotation is named by its own `entity`, `name`,
         `text` or `caption` (or the same among its `attributes`), else by its category.
     dirt (Dirt): Takes what does not fit.
-    RETURNS (Dict[str, Picture]): By the stem of the picture's file name.
+    RETURNS (Dict[str, Picture]): By the stem of the picture's file name. Regions whose picture or category cannot be told, because
+        several bear its id, are left out.
     RAISES (RivegaError): E020 where there is no such file, E132 where it is not COCO JSON.
     """
     path = Path(path)
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
     try:
-        data = json.loads(read_text(path))
-        images = {image["id"]: image for image in data["images"] if isinstance(image["file_name"], str)}
-        categories = {category["id"]: category["name"] for category in data.get("categories", [])}
-        annotations = data["annotations"]
-    except (ValueError, KeyError, TypeError) as error:
+        data = read_json(path)
+        images, annotations, categories = data["images"], data["annotations"], data.get("categories") or []
+        if not all(isinstance(items, list) for items in (images, annotations, categories)):
+            raise TypeError("images, annotations and categories are lists")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RivegaError(Errors.E132.format(path=path, kind="COCO JSON", reason=repr(error))) from error
     pictures: Pictures = {}
-    for image in images.values():
-        size = image.get("width"), image.get("height")
-        pictures[post_id(image["file_name"])] = Picture(*size, image=image["file_name"])
+    by_id = _pictures_by_id(images, pictures, path.parent, dirt)
+    names = _category_names(categories, dirt)
+    seen: Dict[str, List[Dict[str, Any]]] = {}
     for annotation in annotations:
         if not isinstance(annotation, dict):
-            dirt.note("bad_region", f"annotation {annotation!r}")
+            dirt.note("bad_region", f"annotation {annotation!r:.60}")
             continue
-        image = images.get(annotation.get("image_id"))
-        region = None if image is None else _region(annotation, image, categories)
-        if region is None:
-            dirt.note("bad_region", f"annotation {annotation.get('id')}")
+        where = f"annotation {annotation.get('id')!r:.40}"
+        picture = by_id.get(_key(annotation.get("image_id")))
+        name = _name(annotation, names)
+        if picture is _SEVERAL or name is _SEVERAL:
+            dirt.note("ambiguous", where)
+        elif annotation.get("id") is not None and annotation in seen.setdefault(_key(annotation["id"]), []):
+            dirt.note("duplicate_region", where)
         else:
-            pictures[post_id(image["file_name"])].regions.append(region)
+            seen.setdefault(_key(annotation.get("id")), []).append(annotation)
+            region = None if picture is None or not name else _region(annotation, name, picture, where, dirt)
+            if region is None:
+                dirt.note("bad_region", where)
+            else:
+                picture.regions.append(region)
     return pictures
 
 
-def _region(annotation: Dict[str, Any], image: Dict[str, Any], categories: Dict[Any, str]) -> Optional[Region]:
-    attributes = annotation.get("attributes") or {}
-    name = next((source[key] for source in (annotation, attributes) for key in _NAME_FIELDS if source.get(key)), None)
-    name = name or categories.get(annotation.get("category_id"))
+def _pictures_by_id(images: List[Any], pictures: Pictures, folder: Path, dirt: Dirt) -> Dict[str, Any]:
+    """Pictures by their ids; `_SEVERAL` for an id that several bear."""
+    found: Dict[str, Any] = {}
+    for image in images:
+        name = reference(image.get("file_name")) if isinstance(image, dict) else None
+        if name is None or _key(image.get("id")) == "":
+            dirt.note("bad_picture", f"{image!r:.60}")
+            continue
+        width, height, usable = picture_size(image.get("width"), image.get("height"))
+        if not usable:
+            dirt.note("bad_size", f"{name} ({image.get('width')!r:.20} x {image.get('height')!r:.20})")
+        key = _key(image["id"])
+        picture = add_picture(pictures, post_id(name), Picture(width, height, image=name, file=folder / name.replace("\\", "/")))
+        if found.setdefault(key, picture) is not picture:
+            found[key] = _SEVERAL
+    return found
+
+
+def _category_names(categories: List[Any], dirt: Dirt) -> Dict[str, Any]:
+    """Names by category id; `_SEVERAL` for an id that has several."""
+    names: Dict[str, Any] = {}
+    for category in categories:
+        name = _text(category.get("name")) if isinstance(category, dict) else None
+        if name is None or _key(category.get("id")) == "":
+            dirt.note("bad_picture", f"category {category!r:.60}")
+        elif names.setdefault(_key(category["id"]), name) != name:
+            names[_key(category["id"])] = _SEVERAL
+    return names
+
+
+def _key(value: Any) -> str:
+    """An id as text, so that 5, 5.0 and "5" are one; "" for what is no id."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None or isinstance(value, (bool, list, dict)) else str(value).strip()
+
+
+def _text(value: Any) -> Optional[str]:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value else None
+
+
+def _name(annotation: Dict[str, Any], categories: Dict[str, Any]) -> Any:
+    """What an annotation is called; None where nothing says it, `_SEVERAL` where its category has several names."""
+    attributes = annotation.get("attributes")
+    if isinstance(attributes, list):
+        # [{"name": ..., "value": ...}], as some tools write them.
+        pairs = [item for item in attributes if isinstance(item, dict) and isinstance(item.get("name"), str)]
+        attributes = {item["name"]: item.get("value") for item in pairs}
+    for source in (annotation, attributes if isinstance(attributes, dict) else {}):
+        for key in _NAME_FIELDS:
+            name = _text(source.get(key))
+            if name is not None:
+                return name
+    return categories.get(_key(annotation.get("category_id")))
+
+
+def _region(annotation: Dict[str, Any], name: str, picture: Picture, where: str, dirt: Dirt) -> Optional[Region]:
+    drawing = mask = None
     try:
-        mask = _mask(annotation.get("segmentation"), image)
-        if annotation.get("bbox") is None and mask is not None:
-            x1, y1, x2, y2 = rle_to_box(mask)
-            x, y, w, h = x1, y1, x2 - x1, y2 - y1
-        else:
-            x, y, w, h = (float(value) for value in annotation["bbox"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    if not isinstance(name, str) or w <= 0 or h <= 0:
-        return None
-    return Region(name, [x, y, x + w, y + h], mask)
-
-
-def _mask(segmentation: Any, image: Dict[str, Any]) -> Optional[Dict[str, Any]]:
-    if not segmentation:
-        return None
-    if isinstance(segmentation, dict):
-        # Uncompressed runs become text; reading checks that they fill the stated size.
-        rle = encode_mask(decode_mask(segmentation))
+        drawing, mask = read_segmentation(annotation.get("segmentation"))
+    except ValueError as error:
+        reason = str(error)
     else:
-        polygons = [list(zip(flat[0::2], flat[1::2])) for flat in segmentation if len(flat) >= 6]
-        rle = encode_mask(polygon_mask(polygons, int(image["height"]), int(image["width"])))
-    return rle if rle_area(rle) else None
+        reason = ""
+    box = None
+    try:
+        x, y, w, h = read_box(annotation.get("bbox"))
+        box = [x, y, x + w, y + h] if w > 0 and h > 0 else None
+    except ValueError:
+        pass
+    if drawing is not None:
+        region = drawn_region(name, drawing, picture, box)
+    elif mask is not None:
+        region = stored_region(name, mask, box)
+    else:
+        region = None if box is None or not has_area(box) else Region(name, box)
+    if region is not None and reason:
+        dirt.note("bad_mask", f"{where} ({reason:.80})")
+    if region is not None and box is None and annotation.get("bbox"):
+        dirt.note("box_from_mask", where)
+    return region

@@ -21,6 +21,19 @@ KINDS: Dict[str, str] = {
     "filename": "{n} box files name another picture than their own name says (the file's own name counts)",
     "bad_file": "{n} files cannot be read (left out)",
     "bad_region": "{n} regions are empty or malformed (left out)",
+    "bad_picture": "{n} entries of pictures or categories are malformed (left out)",
+    "bad_size": "{n} pictures are given a size that no picture has (taken as unknown)",
+    "bad_mask": "{n} masks are empty or malformed (their boxes are kept)",
+    "mask_size": "{n} masks are not of the size of their picture (their boxes are kept)",
+    "no_size": "{n} masks cannot be drawn, as the size of their picture is not known (their boxes are kept; --images tells it)",
+    "outside": "{n} regions reach beyond their picture (cut at its edge)",
+    "sideways": "{n} pictures have regions that fit only if it is turned on its side (boxes kept, masks left out; --images tells which way up)",
+    "turned": "{n} pictures lie sideways in their files, and their regions with them (turned as a person sees them)",
+    "scaled": "{n} pictures were annotated at another size (their regions are scaled)",
+    "other_size": "{n} pictures are not of the size that is stated (their own size counts)",
+    "box_from_mask": "{n} regions have no usable box (it is taken from their mask)",
+    "duplicate_region": "{n} regions occur twice (the first is kept)",
+    "ambiguous": "{n} regions belong to one of several pictures, or entities, of one name or id (left out)",
     # By post and name: a name that was drawn several times is one fault, and its other boxes are told apart.
     "unmatched_box": "{n} boxes match no entity",
     "unmatched_box_again": "{n} more boxes bear one of these names",
@@ -41,7 +54,7 @@ KINDS: Dict[str, str] = {
 HARMLESS = {
     "comment", "other_scheme", "iob1",
     "odd_character", "repeated_text", "two_types", "repaired_name", "unmasked", "knowledge_gap", "no_caption",
-    "rejected", "foreign_region", "unmatched_box_again", "unmatched_mask_again",
+    "rejected", "foreign_region", "turned", "scaled", "box_from_mask", "unmatched_box_again", "unmatched_mask_again",
 }
 SHOWN = 5
 

@@ -1,18 +1,18 @@
 """labelme JSON: masks of Twitter-SMNER, and anybody's own: polygons and bitmaps, several a name."""
 import base64
-import binascii
-import io
-import json
+import math
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from ...errors import Errors, RivegaError
-from ...textfiles import read_text
+from ...images import read_image
+from .coordinates import has_area, picture_size, points_box, read_points
 from .dirt import Dirt
-from .regions import Picture, Pictures, Region, mask_region, points_box, polygon_mask, post_id
+from .json_files import read_json, reference
+from .regions import RLE, Drawing, Picture, Pictures, Region, add_picture, drawn_region, mask_to_rle, polygon_mask, post_id
 
 
 def read_labelme(folder: Union[str, Path], dirt: Dirt) -> Pictures:
@@ -30,51 +30,71 @@ def read_labelme(folder: Union[str, Path], dirt: Dirt) -> Pictures:
     pictures: Pictures = {}
     for file in files:
         try:
-            row = json.loads(read_text(file))
-            height, width, shapes = int(row["imageHeight"]), int(row["imageWidth"]), [shape for shape in row["shapes"] if isinstance(shape, dict)]
+            row = read_json(file)
+            shapes = row["shapes"]
+            if not isinstance(shapes, list):
+                raise TypeError("shapes is not a list")
         except (ValueError, KeyError, TypeError) as error:
-            dirt.note("bad_file", f"{file.name} ({error!r})")
+            dirt.note("bad_file", f"{file.name} ({error!r:.100})")
             continue
-        image = row.get("imagePath")
+        image = reference(row.get("imagePath"))
         if image and post_id(image) != file.stem:
             dirt.note("filename", f"{file.name} says {image!r}")
-        picture = Picture(width, height, image=image)
+        width, height, usable = picture_size(row.get("imageWidth"), row.get("imageHeight"))
+        if not usable:
+            dirt.note("bad_size", f"{file.name} ({row.get('imageWidth')!r:.20} x {row.get('imageHeight')!r:.20})")
+        place = file.parent / (image or file.stem).replace("\\", "/")
+        picture = add_picture(pictures, file.stem, Picture(width, height, image=image, file=place))
         for group in _groups(shapes):
-            region = _region(group, height, width)
+            region = _region(group, picture)
             if region is None:
-                dirt.note("bad_region", f"{file.stem} {group[0].get('label')!r}")
+                dirt.note("bad_region", f"{file.stem} {group[0].get('label') if isinstance(group[0], dict) else group[0]!r:.60}")
             else:
                 picture.regions.append(region)
-        pictures[file.stem] = picture
     return pictures
 
 
-def _groups(shapes: List[Dict[str, Any]]) -> List[List[Dict[str, Any]]]:
-    groups: Dict[Any, List[Dict[str, Any]]] = {}
+def _groups(shapes: List[Any]) -> List[List[Any]]:
+    groups: Dict[Any, List[Any]] = {}
     for number, shape in enumerate(shapes):
-        key = repr((shape.get("label"), shape["group_id"])) if shape.get("group_id") is not None else number
+        group = shape.get("group_id") if isinstance(shape, dict) else None
+        key = repr((shape.get("label"), group)) if group is not None else number
         groups.setdefault(key, []).append(shape)
     return list(groups.values())
 
 
-def _region(shapes: List[Dict[str, Any]], height: int, width: int) -> Optional[Region]:
-    name = shapes[0].get("label")
+def _region(shapes: List[Any], picture: Picture) -> Optional[Region]:
+    name = shapes[0].get("label") if isinstance(shapes[0], dict) else None
     if not isinstance(name, str) or not name:
+        return None
+    try:
+        reach = points_box([point for shape in shapes for point in _reach(shape)])
+    except (ValueError, KeyError, TypeError):
         return None
     if all(shape.get("shape_type") == "rectangle" for shape in shapes):
         # A box drawn with the rectangle tool is a box, not a mask.
-        try:
-            box = points_box([point for shape in shapes for point in shape["points"]])
-        except (ValueError, KeyError, TypeError):
-            return None
-        return Region(name, box) if box[2] > box[0] and box[3] > box[1] else None
+        return Region(name, reach) if has_area(reach) else None
+    return drawn_region(name, Drawing(partial(_draw, shapes), reach), picture)
+
+
+def _reach(shape: Dict[str, Any]) -> List[List[float]]:
+    """Points that a shape does not reach beyond."""
+    points = read_points(shape["points"])
+    if shape.get("shape_type") == "circle" and len(points) == 2:
+        (x, y), edge = points
+        radius = math.dist((x, y), edge)
+        return [[x - radius, y - radius], [x + radius, y + radius]]
+    return points
+
+
+def _draw(shapes: List[Dict[str, Any]], height: int, width: int) -> Optional[RLE]:
     mask = np.zeros((height, width), dtype=bool)
     for shape in shapes:
         part = shape_mask(shape, height, width)
         if part is None:
             return None
         mask |= part
-    return mask_region(name, mask)
+    return mask_to_rle(mask)
 
 
 def shape_mask(shape: Dict[str, Any], height: int, width: int) -> Optional[np.ndarray]:
@@ -86,7 +106,7 @@ def shape_mask(shape: Dict[str, Any], height: int, width: int) -> Optional[np.nd
     """
     kind = shape.get("shape_type") or "polygon"
     try:
-        points = [[float(x), float(y)] for x, y in shape["points"]]
+        points = read_points(shape["points"])
         if kind == "mask":
             return _bitmap(shape["mask"], points, height, width)
         if kind == "polygon" and len(points) >= 3:
@@ -95,17 +115,25 @@ def shape_mask(shape: Dict[str, Any], height: int, width: int) -> Optional[np.nd
             x1, y1, x2, y2 = points_box(points)
             return polygon_mask([[[x1, y1], [x2, y1], [x2, y2], [x1, y2]]], height, width)
         if kind == "circle" and len(points) == 2:
-            (x, y), (edge_x, edge_y) = points
-            rows, columns = np.mgrid[:height, :width]
-            return np.hypot(columns - x, rows - y) <= np.hypot(edge_x - x, edge_y - y)
-    except (ValueError, KeyError, TypeError, binascii.Error, UnidentifiedImageError, OSError):
+            return _disc(*points, height, width)
+    except (ValueError, KeyError, TypeError):
         return None
     return None
 
 
+def _disc(middle: List[float], edge: List[float], height: int, width: int) -> np.ndarray:
+    """Column by column: distances of all pixels of a large picture would take many times its own memory."""
+    (x, y), radius = middle, math.dist(middle, edge)
+    mask = np.zeros((height, width), dtype=bool)
+    for column in range(max(0, math.ceil(x - radius)), min(width, math.floor(x + radius) + 1)):
+        half = math.sqrt(max(0.0, radius**2 - (column - x) ** 2))
+        mask[max(0, math.ceil(y - half)) : max(0, math.floor(y + half) + 1), column] = True
+    return mask
+
+
 def _bitmap(data: str, points: List[List[float]], height: int, width: int) -> np.ndarray:
     """A bitmap covers the picture from its first point on; what hangs over the edge is cut."""
-    crop = np.array(Image.open(io.BytesIO(base64.b64decode(data))).convert("L")) > 0
+    crop = read_image(base64.b64decode(data)).any(axis=2)
     left, top = int(round(points[0][0])), int(round(points[0][1]))
     mask = np.zeros((height, width), dtype=bool)
     y1, x1 = max(0, top), max(0, left)

@@ -1,12 +1,14 @@
 """Prodigy exports: entities from `ner.manual`, regions from `image.manual`; JSON lines both."""
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Union
 
-from ...errors import RivegaError
 from ..posts_jsonl import read_json_lines
+from .coordinates import has_area, picture_size, points_box, read_box, read_points
 from .dirt import Dirt
-from .regions import Picture, Pictures, Region, mask_region, points_box, polygon_mask, post_id
+from .json_files import reference
+from .regions import RLE, Drawing, Picture, Pictures, Region, add_picture, drawn_region, mask_to_rle, polygon_mask, post_id
 
 Post = Dict[str, Any]
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -30,11 +32,12 @@ def read_prodigy_text(path: Union[str, Path], dirt: Dirt) -> Iterator[Post]:
         tags = ["O"] * len(tokens)
         starts = {token["start"]: place for place, token in enumerate(tokens)}
         ends = {token["end"]: place for place, token in enumerate(tokens)}
-        for span in row.get("spans") or ():
-            first, last = starts.get(span.get("start")), ends.get(span.get("end"))
-            fits = first is not None and last is not None and first <= last and bool(span.get("label"))
+        for span in _spans(row):
+            first, last = (starts.get(_place(span, "start")), ends.get(_place(span, "end")))
+            label = span.get("label") if isinstance(span, dict) else None
+            fits = first is not None and last is not None and first <= last and isinstance(label, str) and bool(label)
             if not fits or any(tag != "O" for tag in tags[first : last + 1]):
-                dirt.note("misaligned", f"{name} {span!r}")
+                dirt.note("misaligned", f"{name} {span!r:.120}")
                 continue
             tags[first : last + 1] = [f"B-{span['label']}", *[f"I-{span['label']}"] * (last - first)]
         yield {"id": name, "tokens": [token["text"] for token in tokens], "tags": tags, "image": _image(row)}
@@ -53,37 +56,55 @@ def read_prodigy_regions(path: Union[str, Path], dirt: Dirt) -> Pictures:
         if row.get("answer", "accept") != "accept":
             dirt.note("rejected", name)
             continue
-        picture = pictures.setdefault(name, Picture(row.get("width"), row.get("height"), image=_image(row)))
-        for span in row.get("spans") or ():
+        width, height, usable = picture_size(row.get("width"), row.get("height"))
+        if not usable:
+            dirt.note("bad_size", f"{name} ({row.get('width')!r:.20} x {row.get('height')!r:.20})")
+        picture = add_picture(pictures, name, Picture(width, height, image=_image(row)))
+        for span in _spans(row):
             region = _region(span, picture)
             if region is None:
-                dirt.note("bad_region", f"{name} {span.get('label')!r}")
+                dirt.note("bad_region", f"{name} {span.get('label') if isinstance(span, dict) else span!r:.60}")
             else:
                 picture.regions.append(region)
     return pictures
 
 
-def _region(span: Dict[str, Any], picture: Picture) -> Optional[Region]:
-    label, points = span.get("label"), span.get("points")
+def _region(span: Any, picture: Picture) -> Optional[Region]:
+    label = span.get("label") if isinstance(span, dict) else None
+    if not isinstance(label, str) or not label:
+        return None
     try:
+        points = read_points(span["points"]) if span.get("points") else []
         if span.get("type", "rect") == "rect":
             if points:
                 box = points_box(points)
             else:
-                box = [span["x"], span["y"], span["x"] + span["width"], span["y"] + span["height"]]
-            box = [float(value) for value in box]
-            return Region(label, box) if label and box[2] > box[0] and box[3] > box[1] else None
-        if not label or len(points) < 3 or not picture.width or not picture.height:
-            return None
-        return mask_region(label, polygon_mask([points], int(picture.height), int(picture.width)))
-    except (KeyError, TypeError, ValueError, RivegaError):
+                x, y, width, height = read_box([span.get(key) for key in ("x", "y", "width", "height")])
+                box = [x, y, x + width, y + height]
+            return Region(label, box) if has_area(box) else None
+    except ValueError:
         return None
+    return drawn_region(label, Drawing(partial(_draw, points), points_box(points)), picture) if len(points) >= 3 else None
+
+
+def _draw(points: List[List[float]], height: int, width: int) -> Optional[RLE]:
+    return mask_to_rle(polygon_mask([points], height, width))
+
+
+def _spans(row: Dict[str, Any]) -> List[Any]:
+    spans = row.get("spans") or []
+    return spans if isinstance(spans, list) else [spans]
+
+
+def _place(span: Any, key: str) -> Optional[int]:
+    value = span.get(key) if isinstance(span, dict) else None
+    return value if isinstance(value, int) else None
 
 
 def _name(row: Dict[str, Any], number: int) -> str:
-    meta = row.get("meta") or {}
+    meta = row.get("meta") if isinstance(row.get("meta"), dict) else {}
     for value in (row.get("id"), meta.get("id"), meta.get("file")):
-        if value is not None:
+        if isinstance(value, (str, int, float)):
             return str(value)
     image = _image(row)
     return post_id(image) if image else str(number)
@@ -92,7 +113,7 @@ def _name(row: Dict[str, Any], number: int) -> str:
 def _image(row: Dict[str, Any]) -> Optional[str]:
     for value in (row.get("path"), row.get("image")):
         # Prodigy puts pictures into the task as data URIs; those are no reference.
-        if isinstance(value, str) and not value.startswith("data:"):
+        if reference(value) is not None and not value.startswith("data:"):
             return value
     return None
 

@@ -1,16 +1,29 @@
 """Regions of pictures, whatever tool drew them: a name, a box, a mask."""
+import math
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Union
+from pathlib import Path, PurePosixPath
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from ...boxes import mask_box
-from ...rle import encode_mask
+from ...images import max_pixels
+from ...rle import encode_mask, rle_to_box
 
 RLE = Dict[str, Any]
+
+
+class Drawing(NamedTuple):
+    """What a mask is drawn from, so that it can be drawn once the size of the picture is known.
+
+    draw (Callable[[int, int], Optional[RLE]]): From height and width to the mask; None where no pixel of it is in the picture.
+    reach (List[float]): Box around all that is drawn, cut off nowhere.
+    """
+
+    draw: Callable[[int, int], Optional[RLE]]
+    reach: List[float]
 
 
 @dataclass
@@ -20,30 +33,125 @@ class Region:
     name (str): What the annotator called it: the text of an entity, or its type.
     xyxy (Optional[List[float]]): Box in pixels; None where only a mask was drawn and it is empty.
     mask (Optional[RLE]): COCO RLE at the picture's size.
+    drawing (Optional[Drawing]): What the mask was drawn from; None where it was stored as pixels.
+    own_box (bool): The box was given; else it is the one around the mask.
     """
 
     name: str
     xyxy: Optional[List[float]] = None
     mask: Optional[RLE] = None
+    drawing: Optional[Drawing] = None
+    own_box: bool = True
 
 
 @dataclass
 class Picture:
     """All regions of one picture.
 
-    width (Optional[int]), height (Optional[int]): As the file says.
+    width (Optional[int]), height (Optional[int]): As the file says; None where it says nothing that a picture can have.
     regions (List[Region]): In the file's order.
     image (Optional[str]): The file's own reference to the picture.
+    file (Optional[Path]): Where that reference leads to, from the file of regions on.
+    counted_from_one (bool): Coordinates are those of VOC: the first pixel is 1, upper bounds are inclusive.
+    namesakes (List[Picture]): Pictures of other folders whose file names give the same post id.
     """
 
     width: Optional[int] = None
     height: Optional[int] = None
     regions: List[Region] = field(default_factory=list)
     image: Optional[str] = None
+    file: Optional[Path] = None
+    counted_from_one: bool = False
+    namesakes: List["Picture"] = field(default_factory=list)
+
+    def same_as(self, other: "Picture") -> bool:
+        """Whether two entries speak of one picture."""
+        return (self.width, self.height, self.image, self.file) == (other.width, other.height, other.image, other.file)
 
 
 # By post id.
 Pictures = Dict[str, Picture]
+
+
+def add_picture(pictures: Pictures, name: str, picture: Picture) -> Picture:
+    """Put a picture among the others.
+
+    pictures (Dict[str, Picture]): The others; it is changed.
+    name (str): The post id that its file name gives.
+    picture (Picture): Without regions so far.
+    RETURNS (Picture): The one that takes its regions: an earlier entry of the same picture, else itself.
+    """
+    first = pictures.setdefault(name, picture)
+    for known in (first, *first.namesakes):
+        if known is picture or known.same_as(picture):
+            return known
+    first.namesakes.append(picture)
+    return picture
+
+
+def choose_picture(picture: Picture, reference: Optional[str]) -> Optional[Picture]:
+    """Which of the pictures of one file name is a post's.
+
+    picture (Picture): The first of them.
+    reference (Optional[str]): The post's own reference to its picture, with as many folders as it has.
+    RETURNS (Optional[Picture]): The only one, or the one whose path shares most with the reference; None where that is not one alone.
+    """
+    if not picture.namesakes:
+        return picture
+    if not reference:
+        return None
+    candidates = (picture, *picture.namesakes)
+    shared = [max(_shared_end(reference, path) for path in (known.image, known.file)) for known in candidates]
+    best = [known for known, count in zip(candidates, shared) if count == max(shared) and count > 0]
+    if len(best) > 1:
+        best = [known for known in best if known.image == reference]
+    return best[0] if len(best) == 1 else None
+
+
+def _shared_end(reference: str, path: Union[str, Path, None]) -> int:
+    """How many last parts two paths have in common where the one is the end of the other; 0 where neither is."""
+    if path is None:
+        return 0
+    first, second = (PurePosixPath(str(value).replace("\\", "/")).parts for value in (reference, path))
+    count = min(len(first), len(second))
+    return count if count and first[-count:] == second[-count:] else 0
+
+
+def drawn_region(name: str, drawing: Drawing, picture: Picture, box: Optional[List[float]] = None) -> Optional[Region]:
+    """A region of what was drawn, its mask at the size that the file gives of the picture.
+
+    name (str): Its name.
+    drawing (Drawing): What was drawn.
+    picture (Picture): Its picture.
+    box (Optional[List[float]]): Where the file gives one; else it is the one around the mask.
+    RETURNS (Optional[Region]): Without mask where that size is not known, or the picture may lie on its side in its file. None where
+        there is neither a box nor any pixel of a mask.
+    """
+    mask = None
+    if picture.width and picture.height:
+        mask = drawing.draw(picture.height, picture.width)
+        if mask is None and box is None and drawing.draw(picture.width, picture.height) is None:
+            return None
+    elif box is None and not _draws_anything(drawing):
+        return None
+    around = rle_to_box(mask) if mask is not None else drawing.reach
+    return Region(name, around if box is None else box, mask, drawing, own_box=box is not None)
+
+
+def _draws_anything(drawing: Drawing) -> bool:
+    """Whether there would be a mask in a picture that is just large enough."""
+    width, height = (math.ceil(end) + 1 for end in drawing.reach[2:])
+    return width > 0 and height > 0 and width * height <= max_pixels() and drawing.draw(height, width) is not None
+
+
+def stored_region(name: str, mask: RLE, box: Optional[List[float]] = None) -> Region:
+    """A region whose mask the file holds as pixels.
+
+    name (str): Its name.
+    mask (RLE): Not empty.
+    box (Optional[List[float]]): Where the file gives one; else it is the one around the mask.
+    """
+    return Region(name, rle_to_box(mask) if box is None else box, mask, own_box=box is not None)
 
 
 def polygon_mask(polygons: Sequence[Sequence[Sequence[float]]], height: int, width: int) -> np.ndarray:
@@ -60,20 +168,12 @@ def polygon_mask(polygons: Sequence[Sequence[Sequence[float]]], height: int, wid
     return np.array(canvas, dtype=bool)
 
 
-def mask_region(name: str, mask: np.ndarray) -> Optional[Region]:
-    """A region of a mask, its box the mask's own; None where the mask is empty.
+def mask_to_rle(mask: Optional[np.ndarray]) -> Optional[RLE]:
+    """A mask as RLE; None where it is empty.
 
-    name (str): Its name.
-    mask (ndarray): HxW bool.
+    mask (Optional[ndarray]): HxW bool.
     """
-    box = mask_box(mask)
-    return None if box is None else Region(name, box, encode_mask(mask))
-
-
-def points_box(points: Sequence[Sequence[float]]) -> List[float]:
-    """The box around points."""
-    xs, ys = [float(x) for x, _ in points], [float(y) for _, y in points]
-    return [min(xs), min(ys), max(xs), max(ys)]
+    return None if mask is None or mask_box(mask) is None else encode_mask(mask)
 
 
 _PICTURE_NAME = re.compile(r"(?i)\.(avif|bmp|dib|gif|jfif|jpe|jpeg|jpg|mpo|png|tif|tiff|webp)$")

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from pycocotools import mask as coco
 
 from rivega_spacy.corpus.formats.coco import read_coco
 from rivega_spacy.corpus.formats.dirt import Dirt
@@ -139,7 +140,9 @@ def test_coco(tmp_path):
     dirt = Dirt()
     picture = read_coco(path, dirt)["p1"]
     assert [(region.name, region.xyxy) for region in picture.regions] == [(name, [2, 2, 31, 21]) for name in ("PER", "Ann", "Bob")]
-    assert all((decode_mask(region.mask) == mask).all() for region in picture.regions)
+    outline, *stored = [decode_mask(region.mask) for region in picture.regions]
+    assert (outline == coco.decode(coco.frPyObjects([[2, 2, 30, 2, 2, 20]], 24, 40))[..., 0]).all()
+    assert all((found == mask).all() for found in stored)
     assert dirt.counts == {"bad_region": 2}
 
 
