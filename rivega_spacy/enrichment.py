@@ -38,6 +38,7 @@ class EnrichSettings:
     store (Optional[AnswerStore]): Where answers are kept.
     examples (Callable): Selector of in-context examples.
     prompts (Dict[str, str]): The user's prompt files, by prompt.
+    max_tokens (Optional[int]): Length limit of every answer, for reasoning models, whose thoughts count; None takes each stage's own.
     """
 
     models: Dict[str, LanguageModel]
@@ -50,6 +51,7 @@ class EnrichSettings:
     examples: Callable[[Sequence[Doc]], Any] = no_examples
     prompts: Dict[str, str] = field(default_factory=dict)
     batch_size: int = 64
+    max_tokens: Optional[int] = None
 
 
 def read_settings(path: Union[str, Path], *, measured: Sequence[Path] = (), overrides: Optional[Dict[str, Any]] = None) -> EnrichSettings:
@@ -78,7 +80,7 @@ def read_settings(path: Union[str, Path], *, measured: Sequence[Path] = (), over
     models = resolved.get("models")
     if not isinstance(models, dict) or not models:
         raise RivegaError(Errors.E427.format(path=path, section="models", reason="at least one model is needed"))
-    known = {"knowledge", "expansions", "captions", "descriptions", "main", "batch_size"}
+    known = {"knowledge", "expansions", "captions", "descriptions", "main", "batch_size", "max_tokens"}
     if set(section) - known:
         raise RivegaError(Errors.E427.format(path=path, section=SECTION, reason=f"unknown {sorted(set(section) - known)}"))
     for name, model in models.items():
@@ -105,20 +107,23 @@ class Enricher:
         self.nlp = nlp
         self.settings = settings
         prompts, models, store = settings.prompts, settings.models, settings.store
+        limit = {} if settings.max_tokens is None else {"max_tokens": settings.max_tokens}
         self.describers: List[Captioner] = []
         for kind, name in (("caption", settings.captions), ("description", settings.descriptions)):
             if name is not None:
-                component = Captioner(nlp.vocab, models[name], "rivega_captioner", store=store, fields=[kind], prompt_files=prompts)
+                component = Captioner(
+                    nlp.vocab, models[name], "rivega_captioner", store=store, fields=[kind], prompt_files=prompts, **limit
+                )
                 self.describers.append(component)
         self.refiners = {
             name: KnowledgeRefiner(
-                nlp.vocab, models[name], settings.examples, store=store, prompt_file=prompts.get("knowledge"), overwrite=True
+                nlp.vocab, models[name], settings.examples, store=store, prompt_file=prompts.get("knowledge"), overwrite=True, **limit
             )
             for name in settings.knowledge
         }
         self.expanders = {
             name: EntityExpander(
-                nlp.vocab, LLMExpander(models[name], store=store, prompt_file=prompts.get("expansion")), overwrite=True
+                nlp.vocab, LLMExpander(models[name], store=store, prompt_file=prompts.get("expansion"), **limit), overwrite=True
             )
             for name in settings.expansions
         }

@@ -269,6 +269,34 @@ class Errors:
     E761 = "The references in {folder} cannot be compared: config.json or inputs.safetensors lacks {name!r}."
     E762 = "The references in {folder} cannot be run through the port: {reason}. Sizes in config.json and tensors must belong together."
 
+    # Replies of language model servers (E764-E789)
+    E764 = (
+        "the length limit cut it within its thought, before any answer. Raise `max_tokens` (thoughts count too), or turn the model's "
+        "thinking off"
+    )
+    E765 = "it is thought without an answer. Turn the model's thinking off, or have the server take thoughts out (its reasoning parser)"
+    E766 = "it speaks of marks of thought in a way that cannot be told from thought"
+    E767 = "cut by the length limit: {answer!r}. Raise `max_tokens`"
+    E768 = "the model refused to answer{words}"
+    E769 = "the server's content filter withheld the answer"
+    E770 = "it called a tool instead of answering. Take the tools out of `extra`, or turn them off at the server"
+    E771 = "its reply has more than {limit} bytes, which no answer of {tokens} tokens needs; the rest of it was not read"
+    E772 = "its reply was not complete after {seconds:g} seconds, though bytes kept coming. Raise `total_timeout` if it is only slow"
+    E773 = (
+        "it redirects to {target}, which is not followed: posts and key would go where the config does not say. If that is the right "
+        "server, name it in `base_url`"
+    )
+    E774 = "its reply is encoded as {encoding!r}, which was not asked for"
+    E775 = (
+        "The config would send the environment variable {name} as key to {host}. Only well-known names of keys (OPENAI_API_KEY, "
+        "RIVEGA_API_KEY ...) may be named together with a server of the config's own. If you trust this config, say so in the "
+        "environment: RIVEGA_KEY_CONSENT={name}@{host}"
+    )
+    E776 = (
+        "the key in {name} was not sent to {host}, because it belongs to another server. If it is meant for this one, say so in the "
+        "environment: RIVEGA_KEY_CONSENT={name}@{host}"
+    )
+
     # Scoring and its commands (E510-E529)
     E510 = "`{option}` cannot be {value!r}. Use one of: {known}."
     E511 = "An IoU threshold lies between 0 and 1, not at {value!r}."

@@ -35,6 +35,7 @@ KINDS: Dict[str, Tuple[int, int]] = {"caption": (60, 40), "description": (350, 3
         "fields": ["caption", "description"],
         "caption_prompt": None,
         "description_prompt": None,
+        "max_tokens": None,
         "overwrite": False,
     },
 )
@@ -46,6 +47,7 @@ def make_captioner(
     fields: List[str],
     caption_prompt: Optional[str],
     description_prompt: Optional[str],
+    max_tokens: Optional[int],
     overwrite: bool,
 ) -> "Captioner":
     """Construct the component.
@@ -54,10 +56,14 @@ def make_captioner(
     store (Optional[AnswerStore]): `rivega.AnswerStore.v1`.
     fields (List[str]): "caption" (one line), "description" (a paragraph), or both.
     caption_prompt (Optional[str]), description_prompt (Optional[str]): The user's prompt files; None takes the package's.
+    max_tokens (Optional[int]): Length limit of an answer; None takes 60 for a caption and 350 for a description. Thoughts of reasoning
+        models count, so they need more.
     overwrite (bool): Replace what came with the post.
     """
     overrides = {"caption": caption_prompt, "description": description_prompt}
-    return Captioner(nlp.vocab, model, name, store=store, fields=fields, prompt_files=overrides, overwrite=overwrite)
+    return Captioner(
+        nlp.vocab, model, name, store=store, fields=fields, prompt_files=overrides, max_tokens=max_tokens, overwrite=overwrite
+    )
 
 
 class Captioner(AskingPipe):
@@ -74,17 +80,20 @@ class Captioner(AskingPipe):
         store: Optional[AnswerStore] = None,
         fields: Sequence[str] = ("caption", "description"),
         prompt_files: Optional[Dict[str, Optional[str]]] = None,
+        max_tokens: Optional[int] = None,
         overwrite: bool = False,
     ) -> None:
         wrong = [field for field in fields if field not in KINDS]
         if wrong or not fields:
             raise RivegaError(Errors.E416.format(field="fields", value=list(fields), wanted=f"some of {', '.join(KINDS)}"))
+        if max_tokens is not None and max_tokens < 1:
+            raise RivegaError(Errors.E416.format(field="max_tokens", value=max_tokens, wanted="1 or more, or null"))
         self.vocab = vocab
         self.name = name
         self.asker = Asker(model, store, load_reminder())
         self.prompt_files = {field: (prompt_files or {}).get(field) for field in fields}
         self.prompts = {field: load_prompt(field, (), file) for field, file in self.prompt_files.items()}
-        self.cfg: Dict[str, Any] = {"overwrite": overwrite}
+        self.cfg: Dict[str, Any] = {"overwrite": overwrite, "max_tokens": max_tokens}
         self.remember_settings()
 
     def start(self, docs: Sequence[Doc]) -> Callable[[], Dict[str, List[Any]]]:
@@ -134,7 +143,8 @@ class Captioner(AskingPipe):
 
     def _request(self, field: str, doc: Doc, image: Any) -> ChatRequest:
         prompt = self.prompts[field]
-        return ChatRequest(prompt.render({}, image=image), KINDS[field][0], field, prompt.version, post=doc_id(doc))
+        most = self.cfg["max_tokens"] or KINDS[field][0]
+        return ChatRequest(prompt.render({}, image=image), most, field, prompt.version, post=doc_id(doc))
 
 
 def _validate(most_words: int, answer: Answer) -> str:

@@ -11,7 +11,7 @@ from ..errors import Errors, RivegaError
 from ..images import image_for_storage
 from ..llm.base import Answer, ChatRequest, LanguageModel, image_ref
 from ..llm.choices import odds_at
-from ..llm.pictures import PictureAsker, strict_json
+from ..llm.pictures import PictureAsker, answer_text, parse_json
 from ..llm.prompting import Prompt, load_prompt
 from ..llm.safety import InvalidAnswer
 from ..llm.store import AnswerStore
@@ -58,9 +58,9 @@ def read_answer(answer: Answer) -> float:
 
     RAISES (InvalidAnswer): Where it is neither the JSON asked for nor a plain yes or no.
     """
-    text = answer.text or ""
+    text = answer_text(answer)
     plain = _PLAIN.match(text)
-    stated = read_judgement(plain.group(1) if plain else strict_json(answer))
+    stated = read_judgement(plain.group(1) if plain else parse_json(text))
     word = plain or _STATED.search(text)
     told = odds_at(answer.choices, text, word.start(1), YES, NO) if word else None
     return stated if told is None else told

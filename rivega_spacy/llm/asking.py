@@ -4,7 +4,7 @@ import threading
 import time
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .base import Answer, ChatRequest, LanguageModel, answer_key, prompt_key
 from .choices import dump_choices
@@ -22,7 +22,7 @@ class Result(NamedTuple):
 
     text (Optional[str]): The validated answer, or None.
     reason (str): Why there is none.
-    unusable (bool): The model did answer, twice, and neither answer could be used.
+    unusable (bool): The model did answer, and no answer could be used: neither of two, or one that was final.
     """
 
     text: Optional[str]
@@ -99,15 +99,15 @@ class Pending:
         results: Dict[str, Result] = {}
         again: Dict[str, ChatRequest] = {}
         for key, answer in first.items():
-            result = self._judge(answer)
-            if result.unusable:
+            result, worth_a_reminder = self._judge(answer)
+            if worth_a_reminder:
                 again[key] = self.round.requests[key].again(self.asker.reminder)
             results[key] = result
         if again:
             self.round, former = _Round(self.asker, list(again.values())), self.round
             second = self.round.answers()
             for key, request in again.items():
-                result = self._judge(second[self.round.key(request)])
+                result, _ = self._judge(second[self.round.key(request)])
                 if result.text is not None or not result.unusable:
                     results[key] = result
             self.round = former
@@ -120,13 +120,14 @@ class Pending:
         """Drop the questions that nobody has begun to answer."""
         self.round.cancel()
 
-    def _judge(self, answer: Answer) -> Result:
+    def _judge(self, answer: Answer) -> Tuple[Result, bool]:
+        """What an answer comes to, and whether the question is worth asking once more with a reminder."""
         if answer.text is None:
-            return Result(None, shorten(answer.error))
+            return Result(None, shorten(answer.error), unusable=answer.final), False
         try:
-            return Result(self.validate(answer))
+            return Result(self.validate(answer)), False
         except InvalidAnswer as error:
-            return Result(None, shorten(str(error)), unusable=True)
+            return Result(None, shorten(str(error)), unusable=True), not error.final
 
 
 class _Round:
@@ -225,7 +226,9 @@ class _Round:
 
     def _keep(self, key: str, answer: Answer) -> Answer:
         store, counts = self.asker.store, self.asker.counts
-        if answer.text is None:
+        if answer.text is None and not answer.final:
+            # What failed may have cost tokens all the same.
+            counts.add(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens)
             if store is not None:
                 store.release([key])
             return answer
@@ -245,7 +248,7 @@ class _Round:
                 post=request.post,
                 entity=request.entity,
                 attempt=request.attempt,
-                text=answer.text,
+                text=answer.text or "",
                 finish=answer.finish,
                 input_tokens=answer.input_tokens,
                 output_tokens=answer.output_tokens,

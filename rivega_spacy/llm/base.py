@@ -81,10 +81,11 @@ class Answer:
 
     text (Optional[str]): The answer as the model wrote it, or None.
     error (str): Why there is none; "" where there is one.
-    finish (str): "stop", or "length" where the limit cut it.
-    input_tokens (int), output_tokens (int): As the server counted them, or estimated where it did not.
+    finish (str): "stop", or "length" where the limit cut it; where a final answer has no text, one of `NO_ANSWER`.
+    input_tokens (int), output_tokens (int): As the server counted them over all tries, or estimated where it did not.
     cached (bool): Whether it came from the store.
     choices (Choices): Its tokens with their alternatives, where they were asked for and the model gives them.
+    final (bool): The model did answer, there is no text in it, and the same question would come to the same: it is kept like an answer.
     """
 
     text: Optional[str]
@@ -94,6 +95,28 @@ class Answer:
     output_tokens: int = 0
     cached: bool = False
     choices: Choices = ()
+    final: bool = False
+
+
+# How an answer without text can finish, and what is said about it then.
+NO_ANSWER = {
+    "length": Errors.E764,
+    "reasoning": Errors.E765,
+    "refusal": Errors.E768.format(words=""),
+    "content_filter": Errors.E769,
+    "tool_calls": Errors.E770,
+}
+
+
+def kept_answer(text: str, finish: str, **values: Any) -> Answer:
+    """An answer as it was recorded.
+
+    text (str), finish (str): An empty text with a finish of `NO_ANSWER` is a final answer without text.
+    values: Further fields of the answer.
+    """
+    if not text.strip() and finish in NO_ANSWER:
+        return Answer(None, error=NO_ANSWER[finish], finish=finish, final=True, **values)
+    return Answer(text, finish=finish, **values)
 
 
 @runtime_checkable

@@ -55,15 +55,15 @@ def odds_at(choices: Choices, text: str, start: int, first: Sequence[str], secon
     """How likely one group of words was against another at a place of an answer.
 
     choices (Choices): Of the answer's tokens.
-    text (str): The answer.
+    text (str): The answer, or the part of it that is not thought.
     start (int): Where in it the word begins.
     first (Sequence[str]), second (Sequence[str]): Lower-case words. A token counts for a word that begins with the token's letters,
         so that "Yes", '"yes' and "ye" are all yes.
     RETURNS (Optional[float]): p(first) / (p(first) + p(second)); None where the tokens are not those of the text, or none counts.
     """
     whole = "".join(choice.token for choice in choices)
-    # Servers strip the text they return, but not its tokens.
-    place = whole.find(text)
+    # Servers strip the text they return, but not its tokens; and thoughts, which come first, may say the same word.
+    place = whole.rfind(text)
     if place < 0 or not choices:
         return None
     end = 0

@@ -1,18 +1,26 @@
 """`rivega.OpenAIChat.v1`: any server that speaks OpenAI's chat completions: vLLM, llama.cpp, Ollama, TGI, OpenAI itself."""
 import base64
 import io
+import logging
 import os
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import Errors, ImageError, RivegaError
 from ..images import read_image
 from .base import Answer, ChatRequest, ImageRef, Message, finished
-from .choices import read_choices
+from .connection import Connection
 from .limits import Budget, Pace
-from .retries import LONGEST_PAUSE, CallFailed, backoff, retry_after, worth_another_try
-from .secrets import blank_key, check_key_name, check_no_credentials, read_key, redact
+from .replies import read_error, read_reply, stated_usage
+from .retries import LONGEST_PAUSE, CallFailed, backoff
+from .secrets import check_key_name, check_key_server, check_no_credentials, read_key, redact, withheld
+
+# A try may take so many times its `timeout` where `total_timeout` is left open.
+TOTAL_FACTOR = 10.0
+logger = logging.getLogger("rivega_spacy")
 
 
 def make_openai_chat(
@@ -28,6 +36,7 @@ def make_openai_chat(
     max_image_side: int = 1024,
     concurrency: int = 8,
     timeout: float = 60.0,
+    total_timeout: Optional[float] = None,
     max_retries: int = 5,
     requests_per_minute: Optional[float] = None,
     tokens_per_minute: Optional[float] = None,
@@ -39,17 +48,21 @@ def make_openai_chat(
     name (Optional[str]): What this source is called in the store and in enriched files; None takes `model`. Give one where two
         servers serve different models under one name.
     base_url (Optional[str]): For example http://localhost:8000/v1; None is OpenAI, or the variable OPENAI_BASE_URL.
-    api_key_env (str): The environment variable that holds the key. Servers on one's own machine mostly need none.
+    api_key_env (str): The environment variable that holds the key. Servers on one's own machine mostly need none. Together with
+        `base_url` it must be a well-known name, which is sent to its owner's servers and to this machine, or the user must have agreed:
+        RIVEGA_KEY_CONSENT=NAME@host in the environment.
     temperature, top_p, seed: Sampling; None sends nothing, which some models insist on.
     token_parameter (str): "max_tokens", or "max_completion_tokens" for OpenAI's newer models.
     extra (Optional[Dict[str, Any]]): Further fields of the request's body.
     max_image_side (int): Pictures are scaled to it and sent as JPEG.
     concurrency (int): Requests in flight.
     timeout (float): Seconds without a byte until a try is given up.
+    total_timeout (Optional[float]): Seconds until it is given up though bytes keep coming; None takes ten times `timeout`.
     max_retries (int): Further tries after the first.
     requests_per_minute, tokens_per_minute (Optional[float]): What the account allows.
     budget (Optional[Budget]): `rivega.Budget.v1`; for this process.
     """
+    check_key_server(check_key_name(api_key_env), base_url)
     return OpenAIChat(
         model,
         name=name,
@@ -61,15 +74,21 @@ def make_openai_chat(
         max_image_side=max_image_side,
         concurrency=concurrency,
         timeout=timeout,
+        total_timeout=total_timeout,
         max_retries=max_retries,
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
         budget=budget,
+        from_config=True,
     )
 
 
 class OpenAIChat:
-    """Client of one model at one server; a bounded pool of threads, one call each."""
+    """Client of one model at one server; a bounded pool of threads, one call each.
+
+    from_config (bool): Made from a config, which somebody else may have written: a key goes to its owner's servers alone. In Python
+        code, whose author names key and server, it goes where it is told.
+    """
 
     recorded = False
 
@@ -86,19 +105,23 @@ class OpenAIChat:
         max_image_side: int = 1024,
         concurrency: int = 8,
         timeout: float = 60.0,
+        total_timeout: Optional[float] = None,
         max_retries: int = 5,
         requests_per_minute: Optional[float] = None,
         tokens_per_minute: Optional[float] = None,
         budget: Optional[Budget] = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        from_config: bool = False,
     ) -> None:
         self.api_key_env = check_key_name(api_key_env)
         check_no_credentials(self.api_key_env, base_url=base_url, extra=extra)
         if token_parameter not in ("max_tokens", "max_completion_tokens"):
             wanted = "'max_tokens' or 'max_completion_tokens'"
             raise RivegaError(Errors.E416.format(field="token_parameter", value=token_parameter, wanted=wanted))
-        for field, value in (("concurrency", concurrency), ("max_image_side", max_image_side), ("timeout", timeout)):
+        total_timeout = TOTAL_FACTOR * timeout if total_timeout is None else total_timeout
+        positive = {"concurrency": concurrency, "max_image_side": max_image_side, "timeout": timeout, "total_timeout": total_timeout}
+        for field, value in positive.items():
             if not value > 0:
                 raise RivegaError(Errors.E416.format(field=field, value=value, wanted="a positive number"))
         self.model = model
@@ -110,6 +133,8 @@ class OpenAIChat:
         self.max_image_side = max_image_side
         self.concurrency = concurrency
         self.timeout = timeout
+        self.total_timeout = total_timeout
+        self.from_config = from_config
         self.max_retries = max_retries
         self.requests_per_minute = requests_per_minute
         self.tokens_per_minute = tokens_per_minute
@@ -145,8 +170,7 @@ class OpenAIChat:
         """Drop what waits, let what is in flight finish, and close the connections."""
         running, self._running = self._running, None
         if running is not None and running.pid == os.getpid():
-            running.pool.shutdown(wait=True, cancel_futures=True)
-            running.client.close()
+            running.close()
 
     def _start(self) -> "_Running":
         if self._running is None or self._running.pid != os.getpid():
@@ -161,37 +185,42 @@ class OpenAIChat:
             return Answer(None, error=str(error))
         reserved_input, reserved_output = request.prompt_tokens(), request.max_tokens
         reason, tries = "", 0
+        # What the server counted for all tries so far, and for how many of them.
+        spent, paid = (0, 0), 0
         while tries <= self.max_retries:
             if running.refused:
-                return Answer(None, error=running.refused)
+                return _no_answer(running.refused, spent)
             if not self.budget.reserve(reserved_input, reserved_output):
-                return Answer(None, error=Errors.E402.format(spent=self.budget.describe()))
-            answer: Optional[Answer] = None
+                return _no_answer(Errors.E402.format(spent=self.budget.describe()), spent)
+            used: Optional[Tuple[int, int]] = None
             try:
                 running.pace.wait(request.tokens())
                 answer = self._once(running, messages, request)
-                return answer
+                used = answer.input_tokens, answer.output_tokens
+                return replace(answer, input_tokens=spent[0] + used[0], output_tokens=spent[1] + used[1])
             except CallFailed as failed:
-                reason, tries = failed.reason, tries + 1
+                reason, tries, used = failed.reason, tries + 1, failed.usage
+                spent, paid = _sum(spent, used), paid + (used is not None)
                 if failed.refused:
-                    running.refused = Errors.E406.format(reason=reason)
-                    return Answer(None, error=running.refused)
-                if not failed.again or (failed.pause or 0.0) > LONGEST_PAUSE:
-                    return Answer(None, error=reason)
+                    running.refused = Errors.E406.format(reason="; ".join(filter(None, (reason, running.withheld))))
+                    return _no_answer(running.refused, spent)
+                # What is paid for and comes to nothing twice will come to nothing again.
+                if not failed.again or paid > 1 or (failed.pause or 0.0) > LONGEST_PAUSE:
+                    return _no_answer(reason, spent)
                 if failed.pause is not None:
                     # The limit is the account's, not this request's: every thread waits.
                     running.pace.pause(failed.pause)
                 elif tries <= self.max_retries:
                     self.sleep(backoff(tries))
             except Exception as error:  # a thread must hand back an answer, whatever the client library raises
-                return Answer(None, error=redact(f"{type(error).__name__}: {error}", running.key))
+                return _no_answer(redact(f"{type(error).__name__}: {error}", running.key), spent)
             finally:
-                used = (answer.input_tokens, answer.output_tokens) if answer is not None else (0, 0)
+                tokens = used or (0, 0)
                 self.budget.settle(
-                    *used, reserved_input=reserved_input, reserved_output=reserved_output, answered=answer is not None
+                    *tokens, reserved_input=reserved_input, reserved_output=reserved_output, answered=used is not None
                 )
-                running.pace.settle(request.tokens(), sum(used))
-        return Answer(None, error=Errors.E408.format(tries=tries, reason=reason))
+                running.pace.settle(request.tokens(), sum(tokens))
+        return _no_answer(Errors.E408.format(tries=tries, reason=reason), spent)
 
     def _once(self, running: "_Running", messages: List[Dict[str, Any]], request: ChatRequest) -> Answer:
         """One try."""
@@ -200,27 +229,23 @@ class OpenAIChat:
         with_choices = request.alternatives > 0 and running.gives_choices
         if with_choices:
             body.update(logprobs=True, top_logprobs=request.alternatives)
+        connection = running.connection()
         try:
-            # The package's typed `chat.completions.create` takes as much CPU again to check what is built here and read below.
-            reply = running.client.post("/chat/completions", cast_to=object, body=body)
-            return _read_reply(reply, request, running.key)
+            return read_reply(connection.post(body, request), request, running.key, pause=connection.pause)
         except openai.APIStatusError as error:
-            status, code = error.status_code, getattr(error, "code", None)
-            if with_choices and status in (400, 422) and "logprobs" in str(error).lower():
+            if with_choices and error.status_code in (400, 422) and "logprobs" in str(error).lower():
                 # This model gives no probabilities and says so; its words are answer enough.
                 running.gives_choices = False
                 return self._once(running, messages, request)
-            reason = Errors.E407.format(status=status, reason=redact(_first_line(error), running.key))
-            again = worth_another_try(status, code)
-            pause = retry_after(error.response.headers) if again else None
-            raise CallFailed(reason, again=again, pause=pause, refused=status in (401, 403)) from None
+            usage = stated_usage(*_bodies(error))
+            raise read_error(_body(error), status=error.status_code, key=running.key, usage=usage, pause=connection.pause) from None
         except openai.APITimeoutError:
             raise CallFailed(f"no answer within {self.timeout:g} seconds", again=True) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             reason = redact(f"connection failed: {type(cause).__name__}: {cause}", running.key)
             raise CallFailed(reason, again=True) from None
-        except (openai.APIResponseValidationError, ValueError, UnicodeError) as error:
+        except (openai.APIResponseValidationError, ValueError, RecursionError) as error:
             reason = redact(f"the answer is not what the protocol says: {_first_line(error)}", running.key)
             raise CallFailed(reason, again=True) from None
 
@@ -254,37 +279,52 @@ class _Running:
         address = chat.base_url or os.environ.get("OPENAI_BASE_URL") or None
         if self.key is None and address is None:
             raise CallFailed(Errors.E403.format(name=chat.api_key_env, url="api.openai.com"), again=False)
-        # Retries are ours: those of the package wait in each thread alone and ignore a Retry-After of more than a minute.
-        self.client = openai.OpenAI(api_key=self.key or "none", base_url=address, timeout=chat.timeout, max_retries=0)
+        self.withheld = withheld(chat.api_key_env, chat.base_url) if chat.from_config and self.key is not None else ""
+        if self.withheld:
+            logger.warning("%s: %s", chat.name, self.withheld)
+            self.key = None
+        self.settings = {"key": self.key or "none", "address": address, "timeout": chat.timeout, "total_timeout": chat.total_timeout}
         self.pool = ThreadPoolExecutor(chat.concurrency, thread_name_prefix="rivega-chat")
         self.pace = Pace(chat.requests_per_minute, chat.tokens_per_minute, clock=chat.clock, sleep=chat.sleep)
         self.refused = ""
         self.gives_choices = True
+        self.connections: List[Connection] = []
+        self._mine = threading.local()
+
+    def connection(self) -> Connection:
+        """That of this thread."""
+        if not hasattr(self._mine, "connection"):
+            self._mine.connection = Connection(self.openai, **self.settings)
+            self.connections.append(self._mine.connection)
+        return self._mine.connection
+
+    def close(self) -> None:
+        """Drop what waits, let what is in flight finish, and close the connections."""
+        self.pool.shutdown(wait=True, cancel_futures=True)
+        for connection in self.connections:
+            connection.close()
 
 
-def _read_reply(reply: Any, request: ChatRequest, key: Optional[str]) -> Answer:
-    """The answer in a reply, or CallFailed where the reply is not one (some servers answer 200 with an error page)."""
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(message, dict):
-        raise CallFailed("the reply holds no answer", again=True)
-    text, finish = message.get("content"), str(choice.get("finish_reason") or "stop")[:40]
-    if not isinstance(text, str):
-        raise CallFailed(f"the reply holds no text (finish_reason {finish!r})", again=finish not in ("content_filter", "tool_calls"))
-    prompt_tokens, answer_tokens = _usage(reply, request, text)
-    text = blank_key(text, key)
-    choices = read_choices(choice.get("logprobs")) if request.alternatives else ()
-    return Answer(text, finish=finish, input_tokens=prompt_tokens, output_tokens=answer_tokens, choices=choices)
+def _no_answer(reason: str, spent: Tuple[int, int]) -> Answer:
+    return Answer(None, error=reason, input_tokens=spent[0], output_tokens=spent[1])
 
 
-def _usage(reply: Dict[str, Any], request: ChatRequest, text: str) -> Tuple[int, int]:
-    """Tokens as the server counted them, or an estimate where it did not."""
-    usage = reply.get("usage")
-    counts = [usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")]
-    if all(isinstance(count, int) and count >= 0 for count in counts):
-        return counts[0], counts[1]
-    return request.prompt_tokens(), max(1, len(text.encode("utf8", "replace")) // 4)
+def _sum(spent: Tuple[int, int], used: Optional[Tuple[int, int]]) -> Tuple[int, int]:
+    return spent if used is None else (spent[0] + used[0], spent[1] + used[1])
+
+
+def _bodies(error: Any) -> List[Any]:
+    """The places of an error's reply where `usage` may stand."""
+    try:
+        body = error.response.json()
+    except (ValueError, RecursionError):
+        return []
+    return [body, body.get("error") if isinstance(body, dict) else None]
+
+
+def _body(error: Any) -> Any:
+    """What a reply with a status of failure says: the error in its JSON, or its words."""
+    return error.body if error.body else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,17 +1,15 @@
 """Questions about pictures to a vision-language model: asked together, kept, and read strictly."""
 import json
-import re
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ..errors import Errors, RivegaError
-from .asking import Asker
+from .asking import Asker, Result
 from .base import Answer, ChatRequest, LanguageModel, prompt_key
-from .safety import InvalidAnswer
 from .store import AnswerStore
+from .thoughts import InvalidAnswer, answer_of
 
 # Answers of this many questions are kept in memory, so that a batch whose one question failed is not asked again for the others.
 KEPT = 4096
-_FENCED = re.compile(r"(?s)\A\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*\Z")
 REMINDER = "Reply with the JSON alone: no other words, no markup."
 
 
@@ -26,7 +24,7 @@ class PictureAsker:
     def __init__(self, client: LanguageModel, store: Optional[AnswerStore], read: Callable[[Answer], Any]) -> None:
         self.asker = Asker(client, store, REMINDER)
         self.read = read
-        self._kept: Dict[str, str] = {}
+        self._kept: Dict[str, Result] = {}
 
     def ask(self, requests: Sequence[ChatRequest]) -> List[Any]:
         """requests (Sequence[ChatRequest]): The questions. RETURNS (List[Any]): What `read` made of each answer.
@@ -38,32 +36,47 @@ class PictureAsker:
         failures = []
         if missing:
             for request, result in zip(missing, self.asker.start(missing, self._validate).results()):
-                if result is None or result.text is None:
+                if result is None or not (result.text is not None or result.unusable):
                     failures.append("no answer" if result is None else result.reason)
                 else:
-                    self._kept[prompt_key(request)] = result.text
-        if failures:
-            raise RivegaError(Errors.E741.format(model=self.asker.model.name, count=len(failures), reason=failures[0].rstrip(".")))
-        found = [json.loads(self._kept[key]) for key in keys]
+                    # What could not be used was paid for as well, and would be no better next time.
+                    self._kept[prompt_key(request)] = result
+        found = [self._kept[key] for key in keys if key in self._kept]
         while len(self._kept) > KEPT:
             self._kept.pop(next(iter(self._kept)))
-        return found
+        failures += [result.reason for result in found if result.text is None]
+        if failures:
+            raise RivegaError(Errors.E741.format(model=self.asker.model.name, count=len(failures), reason=failures[0].rstrip(".")))
+        return [json.loads(result.text or "") for result in found]
 
     def _validate(self, answer: Answer) -> str:
         return json.dumps(self.read(answer))
 
 
 def strict_json(answer: Answer) -> Any:
-    """The answer as JSON: all of it, but for a code fence around it.
+    """The answer as JSON: all of it, but for thoughts before it and a code fence around it.
 
     RAISES (InvalidAnswer): For anything else, and for an answer cut by the limit.
     """
-    text = answer.text or ""
-    if answer.finish == "length":
-        raise InvalidAnswer(f"cut by the limit: {text[:80]!r}")
-    fenced = _FENCED.match(text)
+    return parse_json(answer_text(answer))
+
+
+def answer_text(answer: Answer) -> str:
+    """What was answered, without thoughts and what is wrapped around it.
+
+    RAISES (InvalidAnswer): Where there is thought alone, and where the limit cut it.
+    """
+    cut = answer.finish == "length"
+    text = answer_of(answer.text or "", cut=cut, boxed=True)
+    if cut:
+        raise InvalidAnswer(Errors.E767.format(answer=text[:80]))
+    return text
+
+
+def parse_json(text: str) -> Any:
+    """RAISES (InvalidAnswer): Where the text is no JSON."""
     try:
-        return json.loads(fenced.group(1) if fenced else text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidAnswer(Errors.E739.format(reason=error, answer=text[:80])) from error
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import Errors, RivegaError
-from .base import Answer, ChatRequest, finished, prompt_key
+from .base import Answer, ChatRequest, finished, kept_answer, prompt_key
 from .choices import Choices, load_choices
 from ..jsonl import read_lines
 from .store import AnswerStore
@@ -69,7 +69,7 @@ class _Lines:
     """Recorded answers of a JSON lines file."""
 
     def __init__(self, path: str, source: Optional[str]) -> None:
-        self.by_question: Dict[str, str] = {}
+        self.by_question: Dict[str, Tuple[str, str]] = {}
         self.choices: Dict[str, Choices] = {}
         self.by_post: Dict[Tuple[str, str, str], str] = {}
         for _, row in read_lines(path):
@@ -77,7 +77,8 @@ class _Lines:
                 continue
             if isinstance(row.get("question"), str) and isinstance(row.get("text"), str):
                 if source is None or row.get("model") == source:
-                    self.by_question[row["question"]] = row["text"]
+                    finish = row.get("finish")
+                    self.by_question[row["question"]] = row["text"], finish if isinstance(finish, str) else "stop"
                     if isinstance(row.get("choices"), str) and row["choices"]:
                         self.choices[row["question"]] = load_choices(row["choices"])
             elif row.get("id") is not None:
@@ -85,10 +86,10 @@ class _Lines:
 
     def find(self, question: str, request: ChatRequest) -> Optional[Answer]:
         """The answer to a question, or to its prompt about that post."""
-        text = self.by_question.get(question)
-        if text is None and request.post:
-            text = self.by_post.get((request.post, request.prompt, request.entity))
-        return None if text is None else Answer(text, cached=True, choices=self.choices.get(question, ()))
+        if question in self.by_question:
+            return kept_answer(*self.by_question[question], cached=True, choices=self.choices.get(question, ()))
+        text = self.by_post.get((request.post, request.prompt, request.entity)) if request.post else None
+        return None if text is None else Answer(text, cached=True)
 
     def _add_post(self, post: str, row: Dict[str, Any], source: Optional[str]) -> None:
         named = row.get("knowledge_by_model")

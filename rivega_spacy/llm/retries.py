@@ -2,7 +2,7 @@
 import email.utils
 import random
 import time
-from typing import Mapping, Optional
+from typing import Mapping, Optional, Tuple
 
 # A pause longer than this is not waited for: the call fails with the reason, and the next run asks again.
 LONGEST_PAUSE = 600.0
@@ -16,14 +16,24 @@ class CallFailed(Exception):
     again (bool): Whether another try may help.
     pause (Optional[float]): Seconds that the server asked to wait.
     refused (bool): The server will not serve this key: asking anything more is useless.
+    usage (Optional[Tuple[int, int]]): Tokens of prompt and answer that the server counted all the same.
     """
 
-    def __init__(self, reason: str, *, again: bool, pause: Optional[float] = None, refused: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        again: bool,
+        pause: Optional[float] = None,
+        refused: bool = False,
+        usage: Optional[Tuple[int, int]] = None,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.again = again
         self.pause = pause
         self.refused = refused
+        self.usage = usage
 
 
 def worth_another_try(status: int, code: Optional[str]) -> bool:

@@ -8,7 +8,11 @@ import re
 import unicodedata
 from typing import Optional
 
-# Bump it when `clean_untrusted`, `quote` or `clean_answer` change: it is part of every prompt's version.
+from ..errors import Errors
+from .thoughts import InvalidAnswer, answer_of, holds_mark
+
+# Bump it when `clean_untrusted` or `quote` change: it is part of every prompt's version, so what was answered before is asked anew.
+# `clean_answer` may change without: the store keeps answers as the model wrote them, and they are cleaned whenever they are read.
 SAFETY_VERSION = "1"
 OPEN, CLOSE = "<<", ">>"
 # Emoji need VS15 and VS16; the other variation selectors are invisible and can carry hidden text.
@@ -17,10 +21,6 @@ _ANGLES = str.maketrans({"<": "‹", ">": "›", "＜": "‹", "＞": "›", "«
 # Control words of chat templates in square brackets: [INST], [/INST], [SYSTEM_PROMPT], [IMG] ...
 _BRACKET_TOKEN = re.compile(r"\[(/?[A-Z][A-Z_]{1,30})\]")
 _MOST_MARKS = 3
-
-
-class InvalidAnswer(ValueError):
-    """An answer that cannot be used; its text says why."""
 
 
 def clean_untrusted(text: str, limit: int) -> str:
@@ -71,11 +71,19 @@ def quote(text: str, limit: int) -> str:
     return f"{OPEN} {clean_untrusted(text, limit)} {CLOSE}"
 
 
-_THOUGHT = re.compile(r"(?is)<(think|thinking|reasoning)>.*?</\1>")
-_OPEN_THOUGHT = re.compile(r"(?i)</?(think|thinking|reasoning)>")
-_FENCE = re.compile(r"(?m)^\s*(?:```|~~~)[\w-]*\s*$")
+# Thought without any mark: of a server that skips the marks, or of a template that opened the thought and a limit that cut it.
+_THINKS_ALOUD = re.compile(
+    r"(?i)^(?:(?:okay|ok|alright|all right|hmm+|well|right|wait|first|now)\b[,.!…\s]*)*(?:so\b[,\s]*)?(?:"
+    r"the user(?:['’]s)?\s+(?:is|has|asks?|asked|asking|wants?|wanted|needs?|provided|gave|says?|said|question|request|query|seems|would)\b"
+    # Titles ("Let Me Think About It") have capitals.
+    r"|let(?:['’]s| me| us)\s+(?-i:see|think|analy[sz]e|break|tackle|look|start|figure|parse|identify|recall|consider|check|go through)\b"
+    r"|(?:i|we)\s+(?:need|have|should|must|will|am asked|are asked|['’]ll|are given)\s+(?:to\s+)?(?-i:figure|identify|determine|find|extract|look|"
+    r"analy[sz]e|provide|answer|explain|generate|come up|think|consider|respond|write|produce|output|describe|list|check)\b"
+    r"|i['’]m\s+(?:asked|supposed|trying|given)\s+to\b)"
+)
+_FENCE = re.compile(r"(?m)^[ \t]*(?:```|~~~)[\w-]*[ \t]*$")
 # A model that goes on after its answer writes the next question itself.
-_CONTINUES = re.compile(r"(?im)\n\s*(?:Text|Image|Background|Question|Example|User|Human|System)\s*:")
+_CONTINUES = re.compile(r"(?im)\n[ \t]*(?:Text|Image|Background|Question|Example|User|Human|System)\s*:")
 _LABEL = re.compile(r"(?i)^\s*(?:Answer|Response|Output|Assistant)\s*:\s*")
 _CHATTER = re.compile(
     r"(?i)^(?:(?:sure(?: thing)?|certainly|of course|okay|ok|absolutely|great(?: question)?|no problem|gladly)(?:[.!,]|\b[^.!?:\n]{0,80}:)"
@@ -83,7 +91,7 @@ _CHATTER = re.compile(
     r"|i hope this helps[.!]?)\s*"
 )
 _FAREWELL = re.compile(
-    r"(?i)\s*(?:let me know if|i hope this helps|is there anything else|feel free to|please let me know|if you (?:have|need) (?:any|more)|"
+    r"(?i)(?:let me know if|i hope this helps|is there anything else|feel free to|please let me know|if you (?:have|need) (?:any|more)|"
     r"would you like me to)[^.!?\n]{0,200}[.!?]?\s*$"
 )
 _REFUSAL = re.compile(
@@ -93,7 +101,7 @@ _REFUSAL = re.compile(
 _IMAGE_LINK = re.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)")
 _LINK = re.compile(r"\[([^\]\n]*)\]\((?:https?:|mailto:|/|#)[^)\n]*\)")
 _URL = re.compile(r"(?i)\bhttps?://\S+")
-_TAG = re.compile(r"<[/!?]?[A-Za-z|]|\|>|<<|>>|\[/?INST\]")
+_TAG = re.compile(r"<[/!?A-Za-z|]|\|>|<<|>>|\[/?INST\]")
 _ENTITY_TAG = re.compile(r"(?i)&(?:lt|gt|#0*6[02]|#x0*3[ce]);")
 _SENTENCE_END = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s+[\"'“‘(]*[A-Z0-9]|\s*$)")
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Prof|Sen|Gov|Rep|Gen|Lt|Col|Sgt|Jr|Sr|vs|No|Inc|Ltd|Co|Corp|e\.g|i\.e)|\b[A-Z])\.$")
@@ -109,17 +117,19 @@ def clean_answer(text: str, *, most_words: int, one_sentence: bool = False, cut:
     RETURNS (str): One line of plain text: no chatter around it, no Markdown, no control characters.
     RAISES (InvalidAnswer): Where nothing is left, it is too long, a refusal, holds markup, or only repeats itself.
     """
-    text = _THOUGHT.sub(" ", text[:50_000])
-    if _OPEN_THOUGHT.search(text):
-        raise InvalidAnswer("it is unfinished thought, not an answer")
+    text = answer_of(text, cut=cut)[:50_000]
     if not (text.isascii() and text.isprintable()):
         text = "".join(c for c in text if c in "\n\t\r" or (unicodedata.category(c)[0] != "C" and c != "\ufffd"))
     text = _FENCE.sub("", text.replace("\r", "\n")).strip()
     text = _LABEL.sub("", text)
+    if _THINKS_ALOUD.match(text):
+        raise InvalidAnswer(Errors.E764 if cut else Errors.E765, final=cut)
     text = _CONTINUES.split("\n" + text if _CONTINUES.match("\n" + text) else text)[0].strip()
     for _ in range(3):
         text = _LABEL.sub("", _CHATTER.sub("", text)).strip()
     text = _FAREWELL.sub("", text).strip()
+    if holds_mark(text):
+        raise InvalidAnswer("it holds marks of thought")
     if _REFUSAL.match(text):
         raise InvalidAnswer("it is a refusal")
     text = _plain(text)
@@ -143,9 +153,10 @@ def clean_answer(text: str, *, most_words: int, one_sentence: bool = False, cut:
 def first_sentence(text: str) -> str:
     """The first sentence of a line; all of it where it has no end. "Mr.", "U.S." and initials end none."""
     for match in _SENTENCE_END.finditer(text):
-        sentence = text[: match.end()]
-        if not _ABBREVIATION.search(sentence) or match.end() == len(text):
-            return sentence.strip()
+        end = match.end()
+        # The last characters are enough: a long text of abbreviations must not be gone through again for each.
+        if end == len(text) or not _ABBREVIATION.search(text, max(0, end - 12), end):
+            return text[:end].strip()
     return text.strip()
 
 

@@ -1,8 +1,13 @@
-"""Keys: read from the environment when a client is made, and blanked wherever a message or an answer might carry them."""
+"""Keys: read from the environment when a client is made, sent where they belong, and blanked wherever a message might carry them."""
+import base64
+import html
+import ipaddress
+import json
 import os
 import re
+from functools import lru_cache
 from typing import Any, Optional
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 from ..errors import Errors, RivegaError
 
@@ -11,6 +16,36 @@ _LOOKS_LIKE_KEY = re.compile(r"(?i)\b(?:sk|pk|rk|hf|gsk|xai|AIza)[-_][A-Za-z0-9_
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _SECRET_FIELDS = re.compile(r"(?i)api[-_]?key|authorization|token$|secret|password|bearer")
 BLANK = "[key]"
+# Well-known names of keys, and whose they are: with that server a config may name them. Empty: of a server that one runs oneself.
+KEYS_OF = {
+    "OPENAI_API_KEY": ("openai.com",),
+    "AZURE_OPENAI_API_KEY": ("openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com"),
+    "ANTHROPIC_API_KEY": ("anthropic.com",),
+    "CEREBRAS_API_KEY": ("cerebras.ai",),
+    "COHERE_API_KEY": ("cohere.ai", "cohere.com"),
+    "DASHSCOPE_API_KEY": ("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com"),
+    "DEEPSEEK_API_KEY": ("deepseek.com",),
+    "FIREWORKS_API_KEY": ("fireworks.ai",),
+    "GEMINI_API_KEY": ("generativelanguage.googleapis.com",),
+    "GOOGLE_API_KEY": ("generativelanguage.googleapis.com",),
+    "GROQ_API_KEY": ("groq.com",),
+    "HF_TOKEN": ("huggingface.co",),
+    "MISTRAL_API_KEY": ("mistral.ai",),
+    "MOONSHOT_API_KEY": ("moonshot.ai", "moonshot.cn"),
+    "NVIDIA_API_KEY": ("nvidia.com",),
+    "OPENROUTER_API_KEY": ("openrouter.ai",),
+    "TOGETHER_API_KEY": ("together.ai", "together.xyz"),
+    "XAI_API_KEY": ("x.ai",),
+    "ZAI_API_KEY": ("z.ai", "bigmodel.cn"),
+    "LLAMA_API_KEY": (),
+    "LM_STUDIO_API_KEY": (),
+    "OLLAMA_API_KEY": (),
+    "RIVEGA_API_KEY": (),
+    "SGLANG_API_KEY": (),
+    "VLLM_API_KEY": (),
+}
+# Where the user says which further keys may go where: "NAME@host OTHER@host:8000".
+CONSENT = "RIVEGA_KEY_CONSENT"
 
 
 def check_key_name(name: Any) -> str:
@@ -36,7 +71,7 @@ def check_no_credentials(name: str, *, base_url: Optional[str], extra: Any) -> N
     if base_url is not None:
         try:
             parts = urlsplit(base_url)
-            fit = parts.scheme in ("http", "https") and bool(parts.hostname)
+            fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             fit = False
         if not fit:
@@ -45,6 +80,31 @@ def check_no_credentials(name: str, *, base_url: Optional[str], extra: Any) -> N
             raise RivegaError(Errors.E405.format(field="base_url", name=name))
     if _has_secret(extra):
         raise RivegaError(Errors.E405.format(field="extra", name=name))
+
+
+def check_key_server(name: str, base_url: Optional[str]) -> None:
+    """Refuse a config that names a variable of the environment as key for a server of its own.
+
+    A pipeline that somebody else made could so have any secret of the environment sent to them.
+
+    name (str): The environment variable. base_url (Optional[str]): The server of the config; None is OpenAI's, or the environment's.
+    RAISES (RivegaError): E775, but for the names of `KEYS_OF` and what the user agreed to.
+    """
+    if base_url is not None and name not in KEYS_OF and not _agreed(name, base_url):
+        raise RivegaError(Errors.E775.format(name=name, host=_host(base_url)))
+
+
+def withheld(name: str, base_url: Optional[str]) -> str:
+    """Why a key is not sent to the server of a config; "" where it may be.
+
+    A well-known key goes to the server that it belongs to, to this machine, and to where the user said.
+    """
+    if base_url is None or _agreed(name, base_url):
+        return ""
+    host = urlsplit(base_url).hostname or ""
+    if _is_this_machine(host) or any(host == owner or host.endswith("." + owner) for owner in KEYS_OF.get(name, ())):
+        return ""
+    return Errors.E776.format(name=name, host=_host(base_url))
 
 
 def read_key(name: str) -> Optional[str]:
@@ -62,8 +122,42 @@ def redact(message: str, key: Optional[str] = None) -> str:
 
 
 def blank_key(answer: str, key: Optional[str]) -> str:
-    """An answer without the key in use, should a server echo it; the rest stays as it is."""
-    return answer.replace(key, BLANK) if key and len(key) >= 6 else answer
+    """An answer without the key in use, should a server echo it: as it is, quoted for URLs, HTML or JSON, in base64 or hexadecimal; the
+    rest stays as it is."""
+    return _spellings(key).sub(BLANK, answer) if key and len(key) >= 6 else answer
+
+
+@lru_cache(maxsize=16)
+def _spellings(key: str) -> "re.Pattern[str]":
+    data = key.encode("utf8", "surrogateescape")
+    found = {key, quote(data, safe=""), quote(data), quote_plus(data), html.escape(key), json.dumps(key)[1:-1], data.hex(), key[::-1]}
+    for before in range(3):
+        # Base64 of a longer text that holds the key, "Bearer ..." or "user:key": those characters that are the key's alone.
+        code = base64.b64encode(b"\0" * before + data).decode("ascii").rstrip("=")
+        inner = code[(0, 2, 3)[before] : len(code) - (1 if (before + len(data)) % 3 else 0)]
+        found |= {inner, inner.replace("+", "-").replace("/", "_")} if len(inner) >= 6 else set()
+    return re.compile("|".join(re.escape(spelling) for spelling in sorted(found, key=len, reverse=True)), re.IGNORECASE)
+
+
+def _host(base_url: str) -> str:
+    parts = urlsplit(base_url)
+    name = parts.hostname or ""
+    name = f"[{name}]" if ":" in name else name
+    return f"{name}:{parts.port}" if parts.port else name
+
+
+def _agreed(name: str, base_url: str) -> bool:
+    wanted = {f"{name}@{_host(base_url)}".lower(), f"{name}@{urlsplit(base_url).hostname}".lower()}
+    return any(entry.lower() in wanted for entry in re.split(r"[\s,;]+", os.environ.get(CONSENT, "")))
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _has_secret(value: Any) -> bool:

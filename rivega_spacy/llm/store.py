@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ..errors import Errors, RivegaError
-from .base import Answer
+from .base import Answer, kept_answer
 from .choices import load_choices
 
 APPLICATION_ID = 0x52695645
@@ -57,9 +57,9 @@ class Record(NamedTuple):
 
     def answer(self) -> Answer:
         """As the store gives it back."""
-        return Answer(
+        return kept_answer(
             self.text,
-            finish=self.finish,
+            self.finish,
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
             cached=True,

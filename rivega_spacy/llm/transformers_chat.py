@@ -10,6 +10,7 @@ from ..images import read_image
 from .base import Answer, ChatRequest, Message
 from .choices import Choices, TokenChoice
 from .local import LocalModel, load_class
+from .thoughts import is_mark, open_mark
 
 
 def make_transformers_chat(
@@ -77,7 +78,8 @@ class TransformersChat(LocalModel):
         with_images = any(message.images for request in requests for message in request.messages)
         if with_images and loaded.processor is None:
             return [Answer(None, error=Errors.E418.format(model=self.name, what=request.prompt)) for request in requests]
-        inputs = self._inputs(loaded, requests).to(self.device)
+        texts = self._prompts(loaded, requests)
+        inputs = self._inputs(loaded, requests, texts).to(self.device)
         # Some tokenizers make them for networks that know none.
         inputs.pop("token_type_ids", None)
         options: Dict[str, Any] = {"max_new_tokens": max(request.max_tokens for request in requests)}
@@ -96,21 +98,27 @@ class TransformersChat(LocalModel):
         prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
         answers = []
         for number, (request, row, count) in enumerate(zip(requests, output.sequences, prompt_tokens)):
-            answer = loaded.read(row[start : start + request.max_tokens].tolist(), int(count))
+            answer = loaded.read(row[start : start + request.max_tokens].tolist(), int(count), open_mark(texts[number]))
             if request.alternatives:
                 steps = [step[number] for step in output.logits[: request.max_tokens]]
                 answer = replace(answer, choices=loaded.choices(row[start:].tolist(), steps, request.alternatives))
             answers.append(answer)
         return answers
 
-    def _inputs(self, loaded: "_Loaded", requests: List[ChatRequest]) -> Any:
+    def _prompts(self, loaded: "_Loaded", requests: List[ChatRequest]) -> List[str]:
         if loaded.processor is None:
-            chats = [[{"role": m.role, "content": loaded.defuse(m.text)} for m in r.messages] for r in requests]
-            texts = [loaded.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
-            # The template writes the special tokens itself.
+            chats: List[Any] = [[{"role": m.role, "content": loaded.defuse(m.text)} for m in r.messages] for r in requests]
+            template = loaded.tokenizer.apply_chat_template
+        else:
+            chats = [[_with_pictures(m, loaded.defuse(m.text)) for m in r.messages] for r in requests]
+            template = loaded.processor.apply_chat_template
+        return [template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
+
+    def _inputs(self, loaded: "_Loaded", requests: List[ChatRequest], texts: Optional[List[str]] = None) -> Any:
+        texts = self._prompts(loaded, requests) if texts is None else texts
+        # The template writes the special tokens itself.
+        if loaded.processor is None:
             return loaded.tokenizer(texts, padding=True, add_special_tokens=False, return_tensors="pt")
-        chats = [[_with_pictures(m, loaded.defuse(m.text)) for m in r.messages] for r in requests]
-        texts = [loaded.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
         pictures = [[self._picture(image.source) for m in r.messages for image in m.images] for r in requests]
         images = pictures if any(pictures) else None
         if images is not None and not all(pictures):
@@ -151,6 +159,10 @@ class _Loaded:
         ends = self.model.generation_config.eos_token_id
         self.ends = set(ends if isinstance(ends, list) else [ends]) | {self.tokenizer.eos_token_id}
         special = {str(token) for token in self.tokenizer.added_tokens_decoder.values()} | set(self.tokenizer.all_special_tokens)
+        # Marks of thought are special tokens of some (Magistral, gpt-oss): skipped, thought and answer would run together.
+        added = {number: str(token) for number, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        known = {**added, **dict(zip(self.tokenizer.all_special_ids, self.tokenizer.all_special_tokens))}
+        self.skipped = {number for number, token in known.items() if not is_mark(token)}
         words = sorted((re.escape(token) for token in special if len(token) > 1), key=len, reverse=True)
         self.special = re.compile("|".join(words)) if words else None
 
@@ -179,16 +191,16 @@ class _Loaded:
         return tuple(found)
 
     def _words(self, tokens: List[int]) -> str:
-        return self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return self.tokenizer.decode([token for token in tokens if token not in self.skipped], skip_special_tokens=False)
 
-    def read(self, tokens: List[int], prompt_tokens: int) -> Answer:
-        """The words of an answer, up to its end."""
+    def read(self, tokens: List[int], prompt_tokens: int, opened: str = "") -> Answer:
+        """The words of an answer, up to its end, behind the mark of thought that its prompt `opened`."""
         end = next((index for index, token in enumerate(tokens) if token in self.ends), None)
         kept = tokens if end is None else tokens[:end]
         if end is None:
             while kept and kept[-1] == self.pad:
                 kept = kept[:-1]
-        text = self._words(kept)
+        text = opened + self._words(kept)
         finish = "length" if end is None else "stop"
         return Answer(text, finish=finish, input_tokens=prompt_tokens, output_tokens=len(kept) + (end is not None))
 
