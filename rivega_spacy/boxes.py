@@ -5,6 +5,7 @@ from typing import Any, List, Optional, Sequence
 import numpy as np
 
 from .errors import Errors, RivegaError
+from .text import brief
 
 
 def check_box(value: Any) -> List[float]:
@@ -16,10 +17,10 @@ def check_box(value: Any) -> List[float]:
     """
     try:
         box = [float(x) for x in value]
-    except (TypeError, ValueError) as error:
-        raise RivegaError(Errors.E006.format(value=value)) from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RivegaError(Errors.E006.format(value=brief(value))) from error
     if len(box) != 4 or not all(math.isfinite(x) for x in box):
-        raise RivegaError(Errors.E006.format(value=value))
+        raise RivegaError(Errors.E006.format(value=brief(value)))
     return box
 
 

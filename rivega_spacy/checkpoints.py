@@ -14,13 +14,13 @@
 a run writes both every so many steps, and the same command given again goes on from there. Networks in a `TorchShim` are kept;
 others train on from their first weights.
 """
-import os
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from spacy.language import Language
 
 from .errors import Errors, RivegaError
+from .files import open_output
 
 STATE = "state.safetensors"
 
@@ -95,16 +95,14 @@ class Checkpoints:
 
     def save(self, nlp: Language) -> None:
         """Write the state; a kill while it is written leaves the one before."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        self.folder.mkdir(parents=True, exist_ok=True)
         state, steps = {}, 0
         for key, shim in _shims(nlp):
             state.update({f"{key}/{name}": value for name, value in shim.training_state().items()})
             steps = max(steps, shim.steps)
-        partial = self.folder / (STATE + ".partial")
-        save_file(state, partial, metadata={"steps": str(steps)})
-        os.replace(partial, self.folder / STATE)
+        with open_output(self.folder / STATE, binary=True) as out:
+            out.write(save(state, metadata={"steps": str(steps)}))
 
 
 def _shims(nlp: Language) -> Iterator[Tuple[str, Any]]:

@@ -21,7 +21,7 @@ from .llm.asking import Asker
 from .llm.base import LanguageModel
 from .llm.store import AnswerStore
 from .ner.schemes import parse_tag, read_tags
-from .posts import Post, post_to_doc
+from .posts import Post, post_to_doc, tidy_post
 from .textfiles import read_text
 
 SECTION = "enrich"
@@ -145,7 +145,7 @@ class Enricher:
         """
         waiting: Deque[Tuple[List[Tuple[Any, Doc]], Dict[str, Any]]] = deque()
         for batch in minibatch(posts, size=self.settings.batch_size):
-            pairs = [(post, self._doc(post, images)) for post in batch]
+            pairs = [self._pair(post, images) for post in batch]
             docs = [doc for _, doc in pairs]
             # Knowledge needs the caption, expansions the description: those come first.
             for component in self.describers:
@@ -163,9 +163,17 @@ class Enricher:
         if self.settings.store is not None:
             self.settings.store.close()
 
-    def _doc(self, post: Union[Post, PostError], images: Optional[Path]) -> Doc:
+    def _pair(self, post: Union[Post, PostError], images: Optional[Path]) -> Tuple[Any, Doc]:
+        """A post, as it can be written, with its doc."""
         if isinstance(post, PostError):
-            return post_to_doc(self.nlp, post)
+            return post, post_to_doc(self.nlp, post)
+        post, notes = tidy_post(post)
+        doc = self._doc(post, images)
+        for note in notes:
+            record_error(doc, "post", note)
+        return post, doc
+
+    def _doc(self, post: Post, images: Optional[Path]) -> Doc:
         if not isinstance(post.get("text"), str) and isinstance(post.get("tokens"), list):
             return self._tagged_doc(post, images)
         doc = post_to_doc(self.nlp, post, images=images)

@@ -30,16 +30,16 @@ class Errors:
         "An image must be a path, bytes, a PIL image or an HxWx3 uint8 array, not {kind}. Convert it first, "
         "for example with `numpy.clip(x, 0, 255).astype('uint8')`."
     )
-    E006 = "A box must be four finite numbers x1, y1, x2, y2 in pixels, not {value!r}."
+    E006 = "A box must be four finite numbers x1, y1, x2, y2 in pixels, not {value}."
     E007 = "A mask must be an RLE dict {{'size': [height, width], 'counts': ...}}, not {value!r}."
     E010 = "Post {post}: `text` is missing or not a string. Every post needs `text`; use an empty string where there is none."
     E011 = "Post {post}: not a JSON object ({reason}). The file must hold one JSON object a line."
     E012 = (
-        "Post {post}: the entity {value!r} is not [start_char, end_char, label] within a text of {length} characters."
+        "Post {post}: the entity {value} is not [start_char, end_char, label] within a text of {length} characters."
     )
-    E013 = "Post {post}: the entity {value!r} does not begin and end at token boundaries; the nearest are [{start}, {end}]."
+    E013 = "Post {post}: the entity {value} does not begin and end at token boundaries; the nearest are [{start}, {end}]."
     E014 = "Post {post}: the entity {value!r} overlaps another one; entities of a post may not overlap."
-    E015 = "Post {post}: `expansions` must be a list of {count} strings (or null), one for each of `ents`, not {value!r}."
+    E015 = "Post {post}: `expansions` must be a list of {count} strings (or null), one for each of `ents`, not {value}."
     E016 = "Post {post}: `{field}` must be a string or null, not {kind}."
     E017 = "Post {post}: {component} failed on it ({reason}). Its other results stand."
     E018 = "The image root {root} is not a folder."
@@ -59,6 +59,12 @@ class Errors:
 
     E057 = "GPU {gpu_id} cannot be used ({reason}). Install CuPy and PyTorch for your CUDA, or leave `--gpu-id` out."
     E058 = "The pipeline {model!r} cannot be loaded ({reason}). Its files are damaged or incomplete, or a package that it needs is missing."
+    E060 = "Post {post}: {fields} is nested more than {limit} levels deep; it is left out."
+    E061 = (
+        "Post {post}: {fields} held halves of characters (lone surrogates) or bytes that are no UTF-8; each is U+FFFD now. Look where the "
+        "text was cut, or in which encoding it was written."
+    )
+    E062 = "Post {post}: the entity {value} holds only blanks, invisible or replacement characters, so it is left out."
     E059 = "{path} cannot be read ({reason})."
 
     # Settings, labels, workers (E080-E099)

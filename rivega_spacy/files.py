@@ -49,6 +49,15 @@ def check_output_folder(path: PathLike) -> None:
     _try_folder(path.resolve(), path)
 
 
+def check_input(path: PathLike) -> None:
+    """Tell before anything is loaded that there is no file to read: RivegaError E020 where there is none, E051 for a folder."""
+    path = Path(path)
+    if path.is_dir():
+        raise RivegaError(Errors.E051.format(path=path))
+    if not (path.is_file() or path.is_fifo()):
+        raise RivegaError(Errors.E020.format(path=path))
+
+
 @contextmanager
 def open_output(path: PathLike, *, binary: bool = False) -> Iterator[IO[Any]]:
     """A file that takes its name when the block ends well; otherwise what had that name before stays as it was.

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
 from .errors import Errors, RivegaError
+from .files import check_input
 from .text import replace_surrogates, replace_surrogates_in
-from .textfiles import BYTE_ORDER_MARK
+from .textfiles import BYTE_ORDER_MARK, GZIP, encoding_of
 
 # Longer lines are no posts: they would be held in memory several times over.
 MAX_LINE = 64 * 1024 * 1024
 # Deeper than any post, and far from where Python ends a program's recursion.
 MAX_DEPTH = 100
-_GZIP = b"\x1f\x8b"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
@@ -38,22 +37,21 @@ def read_lines(path: Union[str, Path], *, mend: bool = True) -> Iterator[Tuple[i
             yield number, parse_object(line, mend=mend)
 
 
-def read_text_lines(path: Union[str, Path]) -> Iterator[Tuple[int, Union[str, RivegaError]]]:
+def read_text_lines(path: Union[str, Path], *, newline: Optional[str] = None) -> Iterator[Tuple[int, Union[str, RivegaError]]]:
     """Lines of a text file, read as `read_lines` does.
 
+    path (Union[str, Path]): The file.
+    newline (Optional[str]): As for `open`.
     YIELDS (Tuple[int, Union[str, RivegaError]]): The line's number with the line, without its end; or with E055 where it is too long,
         E054 where a compressed file breaks off. Bytes that are no UTF-8 are lone surrogates (Python's "surrogateescape").
     """
     path = Path(path)
-    if path.is_dir():
-        raise RivegaError(Errors.E051.format(path=path))
-    if not (path.is_file() or path.is_fifo()):
-        raise RivegaError(Errors.E020.format(path=path))
+    check_input(path)
     with open(path, "rb") as file:
         source = _Source(file)
-        encoding = "utf-16" if source.head[:2] in _UTF16 else "utf-8-sig"
-        errors = "replace" if encoding == "utf-16" else "surrogateescape"
-        lines = io.TextIOWrapper(io.BufferedReader(source, 1 << 16), encoding=encoding, errors=errors)
+        encoding = encoding_of(source.head)
+        errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
+        lines = io.TextIOWrapper(io.BufferedReader(source, 1 << 16), encoding=encoding, errors=errors, newline=newline)
         number = 0
         while True:
             line = lines.readline(MAX_LINE + 1)
@@ -133,10 +131,10 @@ class _Source(io.RawIOBase):
     """
 
     def __init__(self, file: Any) -> None:
-        self.head: bytes = file.peek(2)[:2]
+        self.head: bytes = file.peek(4)[:4]
         self.damage: Optional[str] = None
         self._file: Any = file
-        if self.head == _GZIP:
+        if self.head.startswith(GZIP):
             self._file = gzip.GzipFile(fileobj=file, mode="rb")
             self.head = self._peek_within()
 
@@ -156,7 +154,7 @@ class _Source(io.RawIOBase):
 
     def _peek_within(self) -> bytes:
         try:
-            return self._file.peek(2)[:2]
+            return self._file.peek(4)[:4]
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             self.damage = str(error) or type(error).__name__
             return b""

@@ -10,8 +10,13 @@ from spacy.lang.char_classes import ALPHA_LOWER, ALPHA_UPPER
 from spacy.lang.en import English
 from spacy.tokens import Doc
 
-from .extensions import adopt_context
+from .errors import Errors
+from .extensions import adopt_context, post_name, record_error
+from .long_words import tokenize
+from .text import replace_surrogates
 
+# Zero-width and direction marks, soft hyphens: at the rim of a word, where nobody sees them, they are no part of it.
+_INVISIBLE = "[\u00AD\u061C\u180E\u200B-\u200F\u202A-\u202E\u2060-\u2064\u2066-\u206F\uFEFF]"
 # One emoji as a reader counts them: a base with its variation selector, skin tone and zero-width joiners, or two regional
 # indicators (a flag).
 _PICTOGRAPH = "[\u2190-\u21FF\u2300-\u27BF\u2B00-\u2BFF\U0001F300-\U0001FAFF]"
@@ -24,12 +29,12 @@ EMOJI = (
 def _prefixes() -> List[str]:
     # "_" begins handles ("@_user"), so it may not be cut off.
     kept = [p for p in English.Defaults.prefixes if p != "_"]
-    return [EMOJI, "@(?=\\w)", "#(?=\\w)", "\u200b", *kept]
+    return [EMOJI, "@(?=\\w)", "#(?=\\w)", _INVISIBLE, *kept]
 
 
 def _suffixes() -> List[str]:
     kept = [s for s in English.Defaults.suffixes if s != "_"]
-    return [EMOJI, "\u200b", *kept]
+    return [EMOJI, _INVISIBLE, *kept]
 
 
 def _infixes() -> List[str]:
@@ -50,6 +55,21 @@ class Rivega(English):
 
     lang = "rivega"
     Defaults = RivegaDefaults
+
+    def make_doc(self, text: str) -> Doc:
+        """Tokenize a post, whatever is in it.
+
+        text (str): Halves of characters (lone surrogates) become U+FFFD, with a note on the post.
+        RETURNS (Doc): Not yet processed.
+        RAISES (ValueError): E088 of spaCy where the text is longer than `max_length`.
+        """
+        if len(text) > self.max_length:
+            return super().make_doc(text)  # which says so
+        clean = replace_surrogates(text)
+        doc = tokenize(self.tokenizer, self.vocab, clean)
+        if clean != text:
+            record_error(doc, "post", Errors.E061.format(post=post_name(doc), fields="`text`"))
+        return doc
 
     def _ensure_doc_with_context(self, doc_like: Union[str, Doc, bytes], context: Any) -> Doc:
         # Called by `nlp.pipe(as_tuples=True)`; the context is taken over here because spaCy drops it from the doc afterwards.

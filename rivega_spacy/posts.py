@@ -1,8 +1,7 @@
 """Posts in and out: JSON objects to docs, docs to JSON objects, in a stream that no bad post can stop."""
-import gzip
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Union
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
@@ -10,10 +9,17 @@ from spacy.util import filter_spans
 
 from .errors import Errors, PostError, RivegaError
 from .extensions import ID_KEY, TEXT_FIELDS, post_name, record_error
-from .jsonl import read_lines
+from .files import open_output
+from .jsonl import MAX_DEPTH, dump_line, nested_deeper, read_lines
+from .text import brief, replace_surrogates_in, trim_invisible
 
 # Set where `ents` came with the post: the tagger then leaves them alone.
 GIVEN_ENTS_KEY = "rivega_given_ents"
+# The post's reference to its picture as it was given, and the path that was made of it.
+GIVEN_IMAGE_KEY = "rivega_given_image"
+# Fields of the post that nothing here reads, as JSON: msgpack, which carries user data to worker processes, knows fewer values.
+OWN_FIELDS_KEY = "rivega_own_fields"
+_USED_FIELDS = frozenset((ID_KEY, "text", "image", *TEXT_FIELDS, "ents", "expansions", "errors"))
 
 Post = Dict[str, Any]
 
@@ -25,7 +31,7 @@ def read_posts(path: Union[str, Path]) -> Iterator[Union[Post, PostError]]:
     YIELDS (Union[Post, PostError]): A post, or in its place E011, with the line's number as the post's name.
     RAISES (RivegaError): E020 where there is no such file.
     """
-    for number, post in read_lines(path):
+    for number, post in read_lines(path, mend=False):
         if isinstance(post, dict):
             yield post
         else:
@@ -45,24 +51,29 @@ def post_to_doc(nlp: Language, post: Union[Post, PostError], *, images: Optional
         doc = nlp.make_doc("")
         record_error(doc, "post", str(post))
         return doc
-    name = repr(str(post[ID_KEY])) if post.get(ID_KEY) is not None else "without id"
+    post, notes = tidy_post(post)
     text = post.get("text")
     if not isinstance(text, str):
         doc = nlp.make_doc("")
-        record_error(doc, "post", Errors.E010.format(post=name))
+        notes.append(Errors.E010.format(post=describe_post(post)))
         text = None
     else:
         try:
             doc = nlp.make_doc(text)
         except ValueError as error:  # longer than nlp.max_length
             doc = nlp.make_doc("")
-            record_error(doc, "post", Errors.E017.format(post=name, component="tokenizer", reason=error))
+            notes.append(Errors.E017.format(post=describe_post(post), component="tokenizer", reason=error))
             text = None
     if post.get(ID_KEY) is not None:
         doc.user_data[ID_KEY] = str(post[ID_KEY])
+    for note in notes:
+        record_error(doc, "post", note)
+    _keep_own_fields(doc, post)
     image = post.get("image")
-    if isinstance(image, str) and images is not None:
-        image = str(images / image)
+    if isinstance(image, str):
+        path = image if images is None else str(images / image)
+        doc.user_data[GIVEN_IMAGE_KEY] = [image, path]
+        image = path
     for field, value in (("image", image), *((field, post.get(field)) for field in TEXT_FIELDS)):
         if value is not None:
             try:
@@ -72,6 +83,30 @@ def post_to_doc(nlp: Language, post: Union[Post, PostError], *, images: Optional
     if text is not None and post.get("ents") is not None:
         _set_given_ents(doc, post)
     return doc
+
+
+def tidy_post(post: Post) -> Tuple[Post, List[str]]:
+    """A post that can be processed and written: halves of characters replaced, what is nested without end left out.
+
+    post (Dict[str, Any]): As it came, from a file or from a program; it is not changed.
+    RETURNS (Tuple[Dict[str, Any], List[str]]): The post, itself where nothing is wrong with it, and notes on what was.
+    """
+    notes = []
+    deep = [name for name, value in post.items() if isinstance(value, (dict, list, tuple)) and nested_deeper(value, MAX_DEPTH)]
+    if deep:
+        post = {name: value for name, value in post.items() if name not in deep}
+    post, mended = replace_surrogates_in(post)
+    if deep:
+        notes.append(Errors.E060.format(post=describe_post(post), fields=_field_names(deep), limit=MAX_DEPTH))
+    if mended:
+        notes.append(Errors.E061.format(post=describe_post(post), fields=_field_names(mended)))
+    return post, notes
+
+
+def describe_post(post: Post) -> str:
+    """How notes on a post that is no doc yet name it: by its id, where it has one."""
+    value = post.get(ID_KEY)
+    return "without id" if value is None else brief(value if isinstance(value, str) else brief(value))
 
 
 def annotate(
@@ -90,48 +125,88 @@ def annotate(
     batch_size (Optional[int]), n_process (int): As in `nlp.pipe`.
     YIELDS (Doc): One doc a post, in order; a post that could not be read is an empty doc with the reason in
         `doc._.rivega_errors`.
+    RAISES (RivegaError): E018 where the folder does not exist, E209 where a batch would hold no post.
     """
-    if images is not None and not Path(images).is_dir():
-        raise RivegaError(Errors.E018.format(root=images))
+    check_batches(batch_size, n_process)
+    check_images(images)
     root = None if images is None else Path(images)
     docs = (post_to_doc(nlp, post, images=root) for post in posts)
     yield from nlp.pipe(docs, batch_size=batch_size, n_process=n_process)
+
+
+def check_batches(batch_size: Optional[int], n_process: int = 1) -> None:
+    """RAISES (RivegaError): E209 for batches without posts, of which spaCy would make an empty stream, and for no process."""
+    if batch_size is not None and batch_size < 1:
+        raise RivegaError(Errors.E209.format(option="batch_size", least=1, value=batch_size))
+    if n_process < 1 and n_process != -1:  # -1: one for each processor core
+        raise RivegaError(Errors.E209.format(option="n_process", least=1, value=n_process))
+
+
+def check_images(images: Optional[Union[str, Path]]) -> None:
+    """RAISES (RivegaError): E018 where the folder of pictures does not exist."""
+    if images is not None and not Path(images).is_dir():
+        raise RivegaError(Errors.E018.format(root=images))
 
 
 def doc_to_post(doc: Doc) -> Post:
     """What a post has become, as a JSON object.
 
     doc (Doc): A processed post.
-    RETURNS (Post): `id`, `text`, `image` (the path; null for pictures given as bytes), `caption`, `knowledge`, `ents` and
-        `errors`; each entity with `start`, `end` (characters), `label`, `text`, `score`, `expansion`, `groundable`,
-        `groundable_score`, `boxes` and `box` (XYXY pixels), `box_score`, `mask_rle` (COCO RLE) and `mask_score`.
+    RETURNS (Post): `id`, `text`, `image` (as the post gave it; null for pictures given as bytes), `caption`, `description`,
+        `knowledge`, `ents` and `errors`; each entity with `start`, `end` (characters), `label`, `text`, `score`, `expansion`,
+        `groundable`, `groundable_score`, `boxes` and `box` (XYXY pixels), `box_score`, `mask_rle` (COCO RLE) and `mask_score`. Other
+        fields that the post came with follow as they were.
     """
-    image = doc._.image
-    return {
+    row = {
         "id": doc.user_data.get(ID_KEY),
         "text": doc.text,
-        "image": image if isinstance(image, str) else None,
-        "caption": doc._.caption,
-        "knowledge": doc._.knowledge,
+        "image": _image_as_given(doc),
+        **{field: doc._.get(field) for field in TEXT_FIELDS},
         "ents": [_ent_to_json(ent) for ent in doc.ents],
         "errors": doc._.rivega_errors,
     }
+    return {**row, **json.loads(doc.user_data.get(OWN_FIELDS_KEY, "{}"))}
 
 
 def write_posts(docs: Iterable[Doc], path: Union[str, Path]) -> Iterator[Doc]:
     """Write docs as JSON lines while they stream through.
 
     docs (Iterable[Doc]): Processed posts.
-    path (Union[str, Path]): The file; gzipped where the name ends in .gz.
+    path (Union[str, Path]): The file; gzipped where the name ends in .gz. It appears when the stream has come to its end.
     YIELDS (Doc): The same docs, each after its line is written.
+    RAISES (OutputError): E052 where the file system will not have it.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "wt", encoding="utf8") as out:
+    with open_output(path) as out:
         for doc in docs:
-            out.write(json.dumps(doc_to_post(doc), ensure_ascii=False) + "\n")
+            out.write(dump_line(doc_to_post(doc)))
             yield doc
+
+
+def _field_names(names: Iterable[Any]) -> str:
+    return ", ".join(f"`{brief(str(name), 40)}`" for name in names)
+
+
+def _keep_own_fields(doc: Doc, post: Post) -> None:
+    """Fields of the user's own come out as they went in; what JSON cannot write (a PIL image, say) is no field of a file."""
+    used = _USED_FIELDS if post.get("ents") is not None else _USED_FIELDS - {"expansions"}
+    kept = {}
+    for name, value in post.items():
+        if isinstance(name, str) and name not in used:
+            try:
+                kept[name] = dump_line(value).rstrip("\n")
+            except (TypeError, ValueError):
+                continue
+    if kept:
+        fields = (f"{json.dumps(name, ensure_ascii=False)}: {value}" for name, value in kept.items())
+        doc.user_data[OWN_FIELDS_KEY] = "{" + ", ".join(fields) + "}"
+
+
+def _image_as_given(doc: Doc) -> Optional[str]:
+    image = doc._.image
+    given, path = doc.user_data.get(GIVEN_IMAGE_KEY, (None, None))
+    if given is not None and (not isinstance(image, str) or image == path):
+        return given
+    return image if isinstance(image, str) else None
 
 
 def _ent_to_json(ent: Span) -> Dict[str, Any]:
@@ -156,7 +231,7 @@ def _set_given_ents(doc: Doc, post: Post) -> None:
     name = post_name(doc)
     given = post["ents"]
     if not isinstance(given, list):
-        record_error(doc, "post", Errors.E012.format(post=name, value=given, length=len(doc.text)))
+        record_error(doc, "post", Errors.E012.format(post=name, value=brief(given), length=len(doc.text)))
         return
     expansions = post.get("expansions")
     if expansions is None:
@@ -164,7 +239,7 @@ def _set_given_ents(doc: Doc, post: Post) -> None:
     elif not isinstance(expansions, list) or len(expansions) != len(given) or not all(
         value is None or isinstance(value, str) for value in expansions
     ):
-        record_error(doc, "post", Errors.E015.format(post=name, count=len(given), value=expansions))
+        record_error(doc, "post", Errors.E015.format(post=name, count=len(given), value=brief(expansions)))
         expansions = [None] * len(given)
     spans: List[Span] = []
     for value, expansion in zip(given, expansions):
@@ -193,15 +268,20 @@ def _given_span(doc: Doc, value: Any, name: str) -> Optional[Span]:
         and doc.text[value[0] : value[1]].strip() != ""
     )
     if not fits:
-        record_error(doc, "post", Errors.E012.format(post=name, value=value, length=len(doc.text)))
+        record_error(doc, "post", Errors.E012.format(post=name, value=brief(value), length=len(doc.text)))
         return None
     start, end, label = value
     span = doc.char_span(start, end, label=label)
-    if span is None:
-        near = doc.char_span(start, end, label=label, alignment_mode="expand")
-        if near is None:
-            record_error(doc, "post", Errors.E012.format(post=name, value=value, length=len(doc.text)))
-        else:
-            values = {"start": near.start_char, "end": near.end_char}
-            record_error(doc, "post", Errors.E013.format(post=name, value=value, **values))
-    return span
+    if span is not None:
+        shown = trim_invisible([token.text for token in span])
+        if shown is not None:
+            return Span(doc, span.start + shown[0], span.start + shown[1], label=label)
+        record_error(doc, "post", Errors.E062.format(post=name, value=brief(value)))
+        return None
+    near = doc.char_span(start, end, label=label, alignment_mode="expand")
+    if near is None:
+        record_error(doc, "post", Errors.E012.format(post=name, value=brief(value), length=len(doc.text)))
+    else:
+        values = {"start": near.start_char, "end": near.end_char}
+        record_error(doc, "post", Errors.E013.format(post=name, value=brief(value), **values))
+    return None

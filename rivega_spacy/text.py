@@ -35,7 +35,7 @@ def _mended(value: Any) -> Any:
     if isinstance(value, str):
         found = replace_surrogates(value)
         return value if found == value else found
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         items = [_mended(item) for item in value]
         return items if any(new is not old for new, old in zip(items, value)) else value
     if isinstance(value, dict):
@@ -43,6 +43,15 @@ def _mended(value: Any) -> Any:
         same = all(name is old and item is value[old] for (name, item), old in zip(pairs, value))
         return value if same else dict(pairs)
     return value
+
+
+def brief(value: Any, limit: int = 80) -> str:
+    """A value as messages show it: on one line, cut after so many characters."""
+    try:
+        shown = repr(value if not isinstance(value, str) else value[: limit + 1])
+    except (ValueError, RecursionError):  # a whole number that Python does not write out, an object that holds itself
+        shown = f"a {type(value).__name__}"
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
 def is_invisible(sign: str) -> bool:

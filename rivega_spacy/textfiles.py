@@ -13,7 +13,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -26,15 +26,19 @@ def open_text(path: Union[str, Path], *, errors: str = "strict", newline: Option
     """
     path = Path(path)
     with open(path, "rb") as file:
-        packed = file.read(2) == _GZIP
+        packed = file.read(2) == GZIP
     raw: Any = gzip.open(path, "rb") if packed else open(path, "rb")
     try:
         head = raw.peek(4)[:4]
     except BaseException:
         raw.close()
         raise
-    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
-    return io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline=newline)
+    return io.TextIOWrapper(raw, encoding=encoding_of(head), errors=errors, newline=newline)
+
+
+def encoding_of(head: bytes) -> str:
+    """How a file is encoded, by its first four bytes (after unpacking)."""
+    return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
 
 
 def read_text(path: Union[str, Path], *, errors: str = "strict") -> str:

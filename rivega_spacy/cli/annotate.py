@@ -23,26 +23,23 @@ def run(args: argparse.Namespace) -> int:
 
     RETURNS (int): 0 where every post went through whole, 1 where some carry errors (they are in the output, on their lines).
     """
-    import spacy
+    from itertools import chain, islice
+
     from tqdm import tqdm
 
-    from ..posts import annotate, read_posts, write_posts
+    from ..files import check_output
+    from ..loading import load_pipeline
+    from ..posts import annotate, check_batches, check_images, read_posts, write_posts
 
-    if args.gpu_id >= 0:
-        spacy.require_gpu(args.gpu_id)
-    posts = read_posts(args.posts)
-    first = next(posts, None)  # a missing file is told before the pipeline is loaded
-    if first is None:
-        args.out.write_text("", encoding="utf8")
-        return 0
-
-    def stream():
-        yield first
-        yield from posts
-
-    nlp = spacy.load(args.model)
+    # What is wrong with the call is told before the pipeline is loaded.
+    check_batches(args.batch_size, args.n_process)
+    check_output(args.out, inputs=[args.posts])
     images = args.images if args.images is not None else args.posts.resolve().parent
-    docs = annotate(nlp, stream(), images=images, batch_size=args.batch_size, n_process=args.n_process)
+    check_images(images)
+    posts = read_posts(args.posts)
+    first = list(islice(posts, 1))
+    nlp = load_pipeline(args.model, gpu_id=args.gpu_id)
+    docs = annotate(nlp, chain(first, posts), images=images, batch_size=args.batch_size, n_process=args.n_process)
     total = entities = grounded = failed = 0
     for doc in write_posts(tqdm(docs, unit=" posts", disable=None), args.out):
         total += 1

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
 
 if TYPE_CHECKING:
-    from spacy.language import Language
     from spacy.tokens import Doc, Span
 
     from ..rendering.expected import ExpectedEntity, PostCheck
@@ -33,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
+    from ..files import check_output, check_output_folder, open_output_folder, write_text
+    from ..loading import load_pipeline
     from ..posts import annotate, read_posts, write_posts
     from ..rendering.expected import check_post, read_expected, summarize
     from ..rendering.html import render_posts
@@ -43,11 +44,14 @@ def run(args: argparse.Namespace) -> int:
     expected: Dict[str, List["ExpectedEntity"]] = {}
     if args.expected is not None or expectation.is_file():
         expected = read_expected(expectation)
+    check_output_folder(args.out)
+    for name in ("posts.jsonl", "index.html"):
+        check_output(args.out / name, inputs=[path, expectation])
     posts = list(read_posts(path))
     started = time.perf_counter()
     name = Path(args.model).name
     with tqdm(total=len(posts), unit=" posts", desc=f"loading {name}", disable=None) as progress:
-        nlp = load_pipeline(args.model, args.gpu_id)
+        nlp = load_pipeline(args.model, gpu_id=args.gpu_id)
         loaded = time.perf_counter()
         progress.set_description(name)
         docs: List["Doc"] = []
@@ -58,8 +62,9 @@ def run(args: argparse.Namespace) -> int:
     checks = {key: check_post(doc, expected[key]) for doc in docs if (key := str(doc.user_data.get("id"))) in expected}
     title = f"What {name} sees in {'the demo posts' if args.posts is None else path.name}"
     page = render_posts(docs, title=title, checks=checks or None)
-    (args.out / "index.html").write_text(page, encoding="utf8")
-    pictures = write_overlays(docs, args.out / "overlays")
+    write_text(args.out / "index.html", page)
+    with open_output_folder(args.out / "overlays") as folder:
+        pictures = write_overlays(docs, folder)
     out = sys.stdout
     out.write("\n" + entity_table(docs, checks) + "\n\n")
     if checks:
@@ -86,24 +91,6 @@ def find_posts(given: Optional[Path]) -> Path:
         if path.is_file():
             return path
     raise RivegaError(Errors.E501.format(path=tried[-1]))
-
-
-def load_pipeline(model: str, gpu_id: int = -1) -> "Language":
-    """spacy.load with an error that says how to install what is missing.
-
-    RAISES (RivegaError): E500 where there is no such pipeline.
-    """
-    import spacy
-
-    from ..errors import Errors, RivegaError
-
-    if gpu_id >= 0:
-        spacy.require_gpu(gpu_id)
-    try:
-        return spacy.load(model)
-    except OSError as error:
-        reason = str(error).splitlines()[0].split("]")[-1].strip()
-        raise RivegaError(Errors.E500.format(model=model, reason=reason)) from error
 
 
 def entity_table(docs: Sequence["Doc"], checks: Dict[str, "PostCheck"]) -> str:

@@ -27,34 +27,30 @@ def run(args: argparse.Namespace) -> int:
 
     RETURNS (int): 0 where every post got all its answers, 1 where some carry errors (they are in the output, on their lines).
     """
-    import gzip
-    import os
-
     import spacy
     from tqdm import tqdm
 
     from ..enrichment import Enricher, read_settings
-    from ..errors import Errors, RivegaError
-    from ..posts import read_posts
+    from ..files import check_input, check_output, open_output
+    from ..jsonl import dump_line
+    from ..loading import load_pipeline
+    from ..posts import check_images, read_posts
 
     overrides = dict(read_override(text) for text in args.set)
-    if not args.posts.is_file():
-        raise RivegaError(Errors.E020.format(path=args.posts))
-    settings = read_settings(args.config, measured=args.measured, overrides=overrides)
-    enricher = Enricher(spacy.load(args.model) if args.model else spacy.blank("rivega"), settings)
+    check_input(args.posts)
+    check_output(args.out, inputs=[args.posts, args.config, *args.measured])
     images = args.images if args.images is not None else args.posts.resolve().parent
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    # The file appears when it is whole; what a stopped run had asked is in the store, and the next one writes it at once.
-    part = args.out.with_name(args.out.name + ".part")
-    opener = gzip.open if args.out.suffix == ".gz" else open
+    check_images(images)
+    settings = read_settings(args.config, measured=args.measured, overrides=overrides)
+    enricher = Enricher(load_pipeline(args.model) if args.model else spacy.blank("rivega"), settings)
     total = failed = 0
     try:
-        with opener(part, "wt", encoding="utf8") as out:
+        # What a stopped run had asked is in the store, and the next one writes the file at once.
+        with open_output(args.out) as out:
             for post in tqdm(enricher.run(read_posts(args.posts), images=images), unit=" posts", disable=None):
-                out.write(json.dumps(post, ensure_ascii=False) + "\n")
+                out.write(dump_line(post))
                 total += 1
                 failed += bool(post.get("errors"))
-        os.replace(part, args.out)
     finally:
         enricher.close()
     sys.stdout.write("\n".join([f"{total} posts, {failed} of them with errors -> {args.out}", *_summary(enricher)]) + "\n")

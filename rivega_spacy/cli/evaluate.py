@@ -1,6 +1,5 @@
 """`rivega evaluate MODEL CORPUS.spacy`: run a pipeline over gold posts and score everything they have gold data for."""
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -39,22 +38,22 @@ def run(args: argparse.Namespace) -> int:
 
     RETURNS (int): 0.
     """
-    import spacy
-
     from ..corpus.docbin import docbin_files
+    from ..files import check_output, write_json
+    from ..loading import load_pipeline
 
-    docbin_files(args.corpus)  # says at once where there is nothing to read
-    if args.gpu_id >= 0:
-        spacy.require_gpu(args.gpu_id)
-    overrides = dict(read_override(text) for text in args.set)
-    nlp = spacy.load(args.model, config=overrides) if overrides else spacy.load(args.model)
+    files = docbin_files(args.corpus)  # says at once where there is nothing to read
+    if args.output is not None:
+        check_output(args.output, inputs=files)
+    if args.predictions is not None:
+        check_output(args.predictions, inputs=[*files, args.output])
+    nlp = load_pipeline(args.model, gpu_id=args.gpu_id, config=dict(read_override(text) for text in args.set))
     result = evaluate(nlp, args)
     write_result(result, as_json=args.json)
     for line in format_propagation(result.get("propagation", {})) if not args.json else ():
         sys.stdout.write(line + "\n")
     if args.output is not None:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf8")
+        write_json(args.output, result)
     return 0
 
 

@@ -23,20 +23,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """RETURNS (int): 0, or 1 where lines or pictures were refused."""
-    import spacy
     from spacy.util import registry
     from thinc.api import Config
 
-    from ..errors import Errors, RivegaError
+    from ..files import check_input, check_output
+    from ..loading import load_pipeline
     from ..knowledge.bank import encode_examples
     from ..knowledge.encoders import ColourEncoder, HashedTextEncoder
     from ..knowledge.examples import Exclusion, read_examples
     from ..textfiles import read_text
 
+    check_input(args.examples)
+    check_output(args.out, inputs=[args.examples, args.config, *args.exclude])
     section = {}
     if args.config is not None:
-        if not args.config.is_file():
-            raise RivegaError(Errors.E020.format(path=args.config))
+        check_input(args.config)
         config = Config().from_str(read_text(args.config), interpolate=False).get("examples", {})
         wanted = {name: config[name] for name in ("text_encoder", "image_encoder") if config.get(name)}
         section = registry.resolve(Config(wanted)) if wanted else {}
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         kept,
         section.get("text_encoder") or HashedTextEncoder(),
         section.get("image_encoder") or ColourEncoder(),
-        nlp=spacy.load(args.model) if args.model else None,
+        nlp=load_pipeline(args.model) if args.model else None,
         wrong=wrong,
     )
     bank.save(args.out)

@@ -38,16 +38,16 @@ class Fitted(NamedTuple):
 
 def run(args: argparse.Namespace) -> int:
     """Fit, show, save. RETURNS (int): 0."""
-    import spacy
-
     from ..corpus.docbin import docbin_files, read_docbin
     from ..errors import Errors, RivegaError
+    from ..files import check_output_folder, open_output_folder
+    from ..loading import load_pipeline
     from ..settings import configure
 
     docbin_files(args.corpus)  # says at once where there is nothing to read
-    if args.gpu_id >= 0:
-        spacy.require_gpu(args.gpu_id)
-    nlp = spacy.load(args.model)
+    if args.output is not None:
+        check_output_folder(args.output)
+    nlp = load_pipeline(args.model, gpu_id=args.gpu_id)
     if args.component not in nlp.pipe_names:
         raise RivegaError(Errors.E742.format(model=args.model, component=args.component, names=", ".join(nlp.pipe_names)))
     pipe = nlp.get_pipe(args.component)
@@ -59,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.output is not None:
         configure(nlp, args.component, threshold=fitted.threshold)
-        nlp.to_disk(args.output)
+        with open_output_folder(args.output) as folder:
+            nlp.to_disk(folder)
         sys.stdout.write(f"saved to {args.output}\n")
     return 0
 

@@ -4,7 +4,7 @@ import re
 import sys
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, List
+from typing import TYPE_CHECKING, Iterator, List, Tuple
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -30,17 +30,38 @@ def run(args: argparse.Namespace) -> int:
 
     RETURNS (int): 0, or 1 where posts carry errors (they are shown on the page, by their post).
     """
+    from ..errors import Errors, RivegaError
+    from ..files import check_input, check_output, check_output_folder, open_output_folder
+
+    for option, value, least in (("page_size", args.page_size, 1), ("max_side", args.max_side, 1), ("limit", args.limit, 0)):
+        if value < least:
+            raise RivegaError(Errors.E209.format(option=option, least=least, value=value))
+    check_input(args.annotated)
+    check_output_folder(args.out)
+    check_output(args.out / page_name(1), inputs=[args.annotated])
+    with open_output_folder(args.out) as folder:
+        line, failed = render_file(args, folder)
+    sys.stdout.write(f"{line} -> {args.out / page_name(1)}\n")
+    return 1 if failed else 0
+
+
+def render_file(args: argparse.Namespace, out: Path) -> Tuple[str, int]:
+    """Write the pages and pictures.
+
+    args (Namespace): The command's arguments.
+    out (Path): The folder.
+    RETURNS (Tuple[str, int]): What was done, and how many posts carry errors.
+    """
     from tqdm import tqdm
 
     from ..rendering.annotated import read_annotated
     from ..rendering.html import render_posts
 
     title = args.title if args.title is not None else args.annotated.name
-    size = max(1, args.page_size)
+    size = args.page_size
     annotated = islice(read_annotated(args.annotated, images=args.images), args.limit or None)
     docs = iter(tqdm(annotated, unit=" posts", disable=None))
     page: List["Doc"] = list(islice(docs, size))
-    args.out.mkdir(parents=True, exist_ok=True)
     number, count, pictures, failed = 1, 0, 0, 0
     while page or number == 1:
         following = list(islice(docs, size))
@@ -50,13 +71,12 @@ def run(args: argparse.Namespace) -> int:
         if following:
             links["later posts →"] = page_name(number + 1)
         if not args.no_overlays:
-            pictures += write_overlays(page, args.out / "overlays", start=count)
+            pictures += write_overlays(page, out / "overlays", start=count)
         html = render_posts(page, title=title, max_side=args.max_side, links=links)
-        (args.out / page_name(number)).write_text(html, encoding="utf8")
+        (out / page_name(number)).write_text(html, encoding="utf8")
         failed += sum(bool(doc._.rivega_errors) for doc in page)
         number, count, page = number + 1, count + len(page), following
-    sys.stdout.write(f"{count} posts on {number - 1} pages, {pictures} pictures, {failed} posts with errors -> {args.out / 'index.html'}\n")
-    return 1 if failed else 0
+    return f"{count} posts on {number - 1} pages, {pictures} pictures, {failed} posts with errors", failed
 
 
 def page_name(number: int) -> str:

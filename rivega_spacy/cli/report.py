@@ -28,11 +28,13 @@ def run(args: argparse.Namespace) -> int:
 
     RETURNS (int): 0.
     """
+    from ..files import check_output, write_text
     from ..rendering.report import example_posts, render_report
     from ..scoring.read import read_annotations
     from ..scoring.tasks import score
     from ..textfiles import read_text
 
+    check_output(args.output, inputs=[args.predictions, args.gold, args.scores])
     scores = score(read_annotations(args.predictions), read_annotations(args.gold), read_options(args))
     wanted = {post for posts in example_posts(scores, args.examples).values() for post in posts}
     gold = _find_docs(args.gold, wanted, args.images)
@@ -45,8 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if args.scores is not None:
         propagation = json.loads(read_text(args.scores)).get("propagation")
     page = render_report(scores, predicted=predicted, gold=gold, examples=args.examples, title=args.title, propagation=propagation)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(page, encoding="utf8")
+    write_text(args.output, page)
     sys.stdout.write(f"{len(scores.posts)} posts -> {args.output}\n")
     if args.json:
         sys.stdout.write(json.dumps(scores.to_dict(), ensure_ascii=False) + "\n")

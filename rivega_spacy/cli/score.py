@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     RETURNS (int): 0.
     """
+    from ..files import check_output, write_text
     from ..scoring.calibration import calibrate
     from ..scoring.candidates import read_candidates, top_n_precision
     from ..scoring.read import read_annotations
@@ -59,6 +60,11 @@ def run(args: argparse.Namespace) -> int:
     from ..scoring.tasks import score
 
     options = read_options(args)
+    inputs = [args.predictions, args.gold, args.against, args.candidates]
+    for output in (args.plot, args.segmented):
+        if output is not None:
+            check_output(output, inputs=inputs)
+            inputs.append(output)
     gold = read_annotations(args.gold)
     predicted = _read_predictions(args.predictions, gold, args)
     if args.segment_with is not None:
@@ -79,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         sweep = sweep_iou(scores)
         result["sweep"] = {"thresholds": list(THRESHOLDS), **sweep}
         if args.plot is not None:
-            args.plot.write_text(sweep_plot(sweep), encoding="utf8")
+            write_text(args.plot, sweep_plot(sweep))
     if args.calibration:
         found = calibrate(scores.groups)
         result["calibration"] = None if found is None else found.to_dict()

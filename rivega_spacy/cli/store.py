@@ -24,10 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """RETURNS (int): 0, or 1 where lines were refused."""
     from ..errors import Errors, RivegaError
+    from ..files import check_input, check_output
     from ..llm.store import AnswerStore
 
     if args.action != "import" and not args.store.is_file():
         raise RivegaError(Errors.E020.format(path=args.store))
+    if args.action == "export":
+        check_output(args.out, inputs=[args.store])
+    if args.action == "import":
+        check_input(args.lines)
     store = AnswerStore(args.store)
     try:
         if args.action == "stats":

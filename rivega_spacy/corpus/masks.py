@@ -1,5 +1,4 @@
 """rivega.MaskCorpus.v1: photographs with instance masks as training posts for the segmenter."""
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
@@ -10,7 +9,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..errors import Errors, RivegaError
-from ..textfiles import open_text
+from ..jsonl import read_lines
 
 
 class MaskedObject(NamedTuple):
@@ -155,18 +154,18 @@ class MaskCorpus:
         annotations = folder / "annotations.jsonl"
         if not annotations.is_file():
             raise RivegaError(Errors.E310.format(path=annotations))
-        with open_text(annotations) as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    row = json.loads(line)
-                    wanted = source in self.whole or int(row["id"]) % self.every in self.remainders
-                    objects = list(self._objects(source, row)) if wanted else []
-                    path = str(folder / row["file"])
-                except (KeyError, ValueError, TypeError) as error:
-                    reason = f"{type(error).__name__}: {error}"
-                    raise RivegaError(Errors.E311.format(path=annotations, line=number, reason=reason)) from error
-                if objects:
-                    yield Photo(str(row["id"]), path, objects)
+        for number, row in read_lines(annotations):
+            try:
+                if isinstance(row, str):
+                    raise ValueError(row)
+                wanted = source in self.whole or int(row["id"]) % self.every in self.remainders
+                objects = list(self._objects(source, row)) if wanted else []
+                path = str(folder / row["file"])
+            except (KeyError, ValueError, TypeError, OverflowError) as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise RivegaError(Errors.E311.format(path=annotations, line=number, reason=reason)) from error
+            if objects:
+                yield Photo(str(row["id"]), path, objects)
 
     def _objects(self, source: str, row: Dict[str, Any]) -> Iterator[MaskedObject]:
         wanted = self.classes.get(source)

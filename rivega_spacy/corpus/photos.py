@@ -1,6 +1,5 @@
 """Photographs with boxes: the annotation files, which photo may be used for what, and a reader for `spacy train`."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Dict, Iterable, Iterator, List, Tuple
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Callable, Dict, Iterable, Iterator, List, Tupl
 import numpy as np
 
 from ..errors import Errors, RivegaError
-from ..textfiles import read_text
+from ..jsonl import read_lines
 from .phrases.bank import GROUPS, Phrase, PhraseBank, load_bank
 
 if TYPE_CHECKING:
@@ -95,8 +94,9 @@ def read_photos(folder: Path, split: str, *, bank: PhraseBank) -> List[Photo]:
         source = next((s for s in SOURCES if file.parent.name.startswith(s)), None)
         if source is None:
             continue
-        for line in read_text(file).splitlines():
-            row = json.loads(line)
+        for number, row in read_lines(file):
+            if isinstance(row, str):
+                raise RivegaError(Errors.E311.format(path=file, line=number, reason=row))
             if split_of(source, str(row["id"])) == split:
                 photos.append(_photo(row, source, file.parent, set(bank.kinds)))
     if not photos:

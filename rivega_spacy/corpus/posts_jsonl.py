@@ -6,7 +6,6 @@ One post a line, plain or gzip: `id`, `tokens`, `tags` (BIO), optional `knowledg
 an entity, a token may be a single no-break space, posts may have no tokens and boxes no entity; all of it is read, and what does
 not fit is counted.
 """
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +16,9 @@ from spacy.vocab import Vocab
 
 from ..errors import Errors, PostError
 from ..extensions import MASKS_KEY
+from ..jsonl import read_lines
 from ..ner.schemes import read_tags
 from ..rle import rle_area, rle_to_box
-from ..textfiles import BYTE_ORDER_MARK, open_text
 from .sources import keep_sources
 
 
@@ -73,23 +72,14 @@ class ReadReport:
 def read_json_lines(path: Union[str, Path]) -> Iterator[Tuple[int, Dict[str, Any]]]:
     """Rows of a JSON-lines file.
 
-    path (Union[str, Path]): The file; gzip if its name ends in .gz.
+    path (Union[str, Path]): The file, gzipped or not.
     YIELDS (Tuple[int, dict]): Line number, from 1, and row. Empty lines are skipped.
     RAISES (PostError): E110 where a line is no JSON object.
     """
-    path = Path(path)
-    with open_text(path) as file:
-        # Iterating a text file breaks lines at "\n" only; str.splitlines would also break at U+2028 or \x85 inside a post.
-        for number, line in enumerate(file, 1):
-            if not line.strip().strip(BYTE_ORDER_MARK):
-                continue
-            try:
-                row = json.loads(line.lstrip(BYTE_ORDER_MARK))
-            except json.JSONDecodeError as error:
-                raise PostError(Errors.E110.format(path=path, line=number, reason=error)) from error
-            if not isinstance(row, dict):
-                raise PostError(Errors.E110.format(path=path, line=number, reason=f"it is a {type(row).__name__}"))
-            yield number, row
+    for number, row in read_lines(path):
+        if isinstance(row, str):
+            raise PostError(Errors.E110.format(path=path, line=number, reason=row))
+        yield number, row
 
 
 def read_knowledge(path: Union[str, Path]) -> Dict[str, str]:

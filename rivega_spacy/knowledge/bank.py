@@ -9,6 +9,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from ..errors import Errors, ImageError, RivegaError
+from ..files import open_output
 from ..images import doc_image, read_image
 from .examples import Example, Exclusion
 
@@ -71,17 +72,14 @@ class ExampleBank:
         """Write the file: three arrays, and the examples as JSON among the metadata."""
         from safetensors.numpy import save
 
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         examples = json.dumps([example.to_json() for example in self.examples], ensure_ascii=False)
         arrays = {"text": self.text, "image": self.image, "has_image": self.has_image.astype("uint8")}
         data = save(
             {name: np.ascontiguousarray(array) for name, array in arrays.items()},
             metadata={"kind": "rivega-examples", "examples": examples, "encoders": json.dumps(self.encoders)},
         )
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(data)
-        part.replace(path)
+        with open_output(path, binary=True) as out:
+            out.write(data)
 
 
 def load_bank(path: Union[str, Path]) -> ExampleBank:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ..errors import Errors, RivegaError
+from ..files import open_output
+from ..jsonl import dump_line
 from .base import Answer, kept_answer
 from .choices import load_choices
 
@@ -178,17 +180,13 @@ class AnswerStore:
         model (Optional[str]): Only this source.
         RETURNS (int): How many.
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
         count = 0
-        with part.open("w", encoding="utf8") as out:
+        with open_output(path) as out:
             for record in self.records(model=model):
                 row = record._asdict()
                 row["identity"] = json.loads(record.identity)
-                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                out.write(dump_line(row))
                 count += 1
-        os.replace(part, path)
         return count
 
     def records(self, *, model: Optional[str] = None) -> Iterator[Record]:

@@ -15,6 +15,7 @@ from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
 from ..batched import BatchedPipe
 from ..errors import Errors, RivegaError
+from ..text import trim_invisible
 from .crf import ChainGradient, constrain, disagreement, length_mask, nll, span_probabilities, tempered, viterbi
 from .schemes import TagScheme
 from .tagger import TaggerScores
@@ -258,19 +259,22 @@ class KnowledgeNER(BatchedPipe):
         """
         docs = list(docs)
         entities: List[List[Span]] = [[] for _ in docs]
-        for post, start, end, label in zip(predictions.posts, predictions.starts, predictions.ends, predictions.labels):
-            entities[post].append(Span(docs[post], start, end, label=label))
+        scores = predictions.scores if predictions.scores is not None else [None] * len(predictions.posts)
+        found: List[Tuple[int, Span, Optional[float]]] = []
+        for post, start, end, label, score in zip(predictions.posts, predictions.starts, predictions.ends, predictions.labels, scores):
+            shown = trim_invisible([token.text for token in docs[post][start:end]])
+            if shown is not None:  # what nobody sees is no entity
+                found.append((post, Span(docs[post], start + shown[0], start + shown[1], label=label), score))
+                entities[post].append(found[-1][1])
         kept = [not self._may_write(doc) for doc in docs]
         for doc, spans, keep in zip(docs, entities, kept):
             if not keep:
                 doc.set_ents(spans, default="outside")
             if self.clear_trf_data and Doc.has_extension("trf_data"):
                 doc._.trf_data = None
-        if predictions.scores is not None:
-            found = [span for spans in entities for span in spans]
-            for span, post, score in zip(found, predictions.posts, predictions.scores):
-                if not kept[post]:
-                    span._.ner_score = score
+        for post, span, score in found:
+            if score is not None and not kept[post]:
+                span._.ner_score = score
 
     def _may_write(self, doc: Doc) -> bool:
         if doc.user_data.get(GIVEN_ENTS_KEY):

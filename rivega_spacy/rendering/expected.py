@@ -1,5 +1,4 @@
 """What a person expects of posts, and how it compares with what a pipeline found: right or wrong, entity by entity."""
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
@@ -8,7 +7,7 @@ from spacy.tokens import Doc, Span
 
 from ..boxes import box_iou, check_box
 from ..errors import Errors, RivegaError
-from ..textfiles import read_text
+from ..jsonl import read_lines
 
 
 @dataclass(frozen=True)
@@ -60,17 +59,13 @@ def read_expected(path: Union[str, Path]) -> Dict[str, List[ExpectedEntity]]:
     path (Union[str, Path]): JSON lines with `id` and `ents`, each with start, end, text, labels, shown, boxes.
     RAISES (RivegaError): E020 where there is no such file, E502 for a line of another form.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise RivegaError(Errors.E020.format(path=path))
     expected: Dict[str, List[ExpectedEntity]] = {}
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
+    for number, post in read_lines(path):
         try:
-            post = json.loads(line)
+            if isinstance(post, str):
+                raise ValueError(post)
             expected[str(post["id"])] = [_entity(ent) for ent in post["ents"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise RivegaError(Errors.E502.format(path=path, line=number, reason=repr(error))) from error
     return expected
 

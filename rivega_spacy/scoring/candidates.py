@@ -1,5 +1,4 @@
 """How good a detector's candidate boxes are: TopN-Prec@0.5 (the paper's Table I)."""
-import json
 from pathlib import Path
 from typing import Dict, List, Sequence, Union
 
@@ -7,7 +6,7 @@ import numpy as np
 
 from ..boxes import box_iou, check_box
 from ..errors import Errors, RivegaError
-from ..textfiles import open_text
+from ..jsonl import read_lines
 from .matching import MatchOptions
 from .mentions import Annotations
 
@@ -23,25 +22,20 @@ def read_candidates(path: Union[str, Path]) -> Candidates:
     RETURNS (Dict[str, ndarray]): n x 4 by post id, best first; a post may stand on several lines.
     RAISES (RivegaError): E020, E513, E514 as `read_annotations`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise RivegaError(Errors.E020.format(path=path))
     found: Dict[str, List[List[float]]] = {}
-    with open_text(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                boxes = [check_box(box) for box in row["boxes"]]
-                scores = row.get("scores")
-                if scores is None:
-                    scores = list(range(len(boxes), 0, -1))
-                if len(scores) != len(boxes):
-                    raise ValueError(f"{len(boxes)} boxes, but {len(scores)} scores")
-                found.setdefault(str(row["id"]), []).extend([float(score), *box] for score, box in zip(scores, boxes))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise RivegaError(Errors.E513.format(path=path, line=number, reason=repr(error))) from error
+    for number, row in read_lines(path):
+        try:
+            if isinstance(row, str):
+                raise ValueError(row)
+            boxes = [check_box(box) for box in row["boxes"]]
+            scores = row.get("scores")
+            if scores is None:
+                scores = list(range(len(boxes), 0, -1))
+            if len(scores) != len(boxes):
+                raise ValueError(f"{len(boxes)} boxes, but {len(scores)} scores")
+            found.setdefault(str(row["id"]), []).extend([float(score), *box] for score, box in zip(scores, boxes))
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise RivegaError(Errors.E513.format(path=path, line=number, reason=repr(error))) from error
     if not found:
         raise RivegaError(Errors.E514.format(path=path))
     ordered = {}

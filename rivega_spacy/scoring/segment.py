@@ -1,5 +1,4 @@
 """Any GMNER system becomes an SMNER system: masks for the boxes it predicted, from a box-prompted segmenter."""
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Dict, Iterable, List, Optional, Tuple, Union
@@ -8,7 +7,9 @@ import numpy as np
 
 from ..boxes import box_area, clip_boxes
 from ..errors import Errors, ImageError, RivegaError
+from ..files import open_output
 from ..images import read_image
+from ..jsonl import dump_line
 from ..rle import encode_mask
 from .mentions import Annotations, Mention
 
@@ -64,9 +65,9 @@ def load_segmenter(source: Union[str, Path]) -> Segmenter:
         from ..segmentation.hf_sam import make_hf_sam
 
         return make_hf_sam(str(path))
-    import spacy
+    from ..loading import load_pipeline
 
-    nlp = spacy.load(source)
+    nlp = load_pipeline(str(source))
     for name in nlp.pipe_names:
         if "span._.mask_rle" in nlp.get_pipe_meta(name).assigns:
             return nlp.get_pipe(name).model.predict
@@ -79,11 +80,11 @@ def write_mentions(annotations: Annotations, path: Path) -> None:
     annotations (Annotations): The entities.
     path (Path): The file.
     """
-    with path.open("w", encoding="utf8") as out:
+    with open_output(path) as out:
         for mention in annotations.mentions:
             row = {"id": mention.post, "text": mention.text, "type": mention.type, "groundable": mention.groundable}
             row.update(_offsets(mention))
-            out.write(json.dumps({**row, "boxes": mention.boxes, "masks": mention.masks}, ensure_ascii=False) + "\n")
+            out.write(dump_line({**row, "boxes": mention.boxes, "masks": mention.masks}))
 
 
 def _offsets(mention: Mention) -> Dict[str, Optional[int]]:
