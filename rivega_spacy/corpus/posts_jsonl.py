@@ -2,7 +2,8 @@
 
 One post a line, plain or gzip: `id`, `tokens`, `tags` (BIO), optional `knowledge`, `caption_blip2` or `caption`,
 `description_owl` or `description`, `image`, `expansions` (one for each entity, in order), and `boxes` [{name, xyxy, mask_rle}] and
-`masks` [{name, mask_rle}], where `name` is the text of an entity. Published files are not clean: an I- with nothing before it begins
+`masks` [{name, mask_rle}], where `name` is the text of an entity, `unclear` [name] (entities of which it is not known whether the
+picture shows them). Published files are not clean: an I- with nothing before it begins
 an entity, a token may be a single no-break space, posts may have no tokens and boxes no entity; all of it is read, and what does
 not fit is counted.
 """
@@ -228,11 +229,12 @@ def _attach_regions(doc: Doc, row: Dict[str, Any], name: str, report: ReadReport
     for text, rles in masks.items():
         if text not in boxes:
             boxes[text] = [rle_to_box(rle) for rle in rles]
+    unclear = row["unclear"] if isinstance(row.get("unclear"), list) else []
     texts = set()
     for span in doc.ents:
         text = " ".join(token.text for token in span)
         texts.add(text)
-        span._.groundable = text in boxes
+        span._.groundable = True if text in boxes else None if text in unclear else False
         if text in boxes:
             span._.boxes = boxes[text]
             report.groundable += 1

@@ -62,8 +62,9 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
     sources (Sources): Its files.
     dirt (Dirt): Takes what does not fit, or raises in strict mode.
     YIELDS (Dict[str, Any]): `id`, `tokens`, `tags`, and as far as there are sources `knowledge`, `caption`, `description`,
-        `image`, `image_width`, `image_height`, `boxes` [{name, xyxy, mask_rle}], `masks` [{name, mask_rle}]. Names are those
-        of entities; regions that match none are left out and counted.
+        `image`, `image_width`, `image_height`, `boxes` [{name, xyxy, mask_rle}], `masks` [{name, mask_rle}], `unclear` [name]. Names are
+        those of entities; regions that match none are left out and counted. Unclear are entities of which only regions were drawn
+        that cannot be used.
     RAISES (RivegaError): E020, E130-E134 for files that are not there or not what they should be.
     """
     boxes = None if sources.boxes is None else read_regions(sources.boxes, dirt)
@@ -189,6 +190,7 @@ def _own_regions(post: Post, key: str, dirt: Dirt) -> Picture:
         region = _own_region(row, post["id"], dirt)
         if region is None:
             dirt.note("bad_region", f"{post['id']} {row!r:.80}")
+            picture.lost += [row["name"]] if isinstance(row, dict) and isinstance(row.get("name"), str) else []
         else:
             picture.regions.append(region)
     return picture
@@ -210,23 +212,23 @@ def _own_region(row: Any, name: str, dirt: Dirt) -> Optional[Region]:
     return Region(row["name"], box, mask, own_box=box is not None) if box is not None or mask is not None else None
 
 
-def _upright(post: Post, picture: Picture, images: Optional[Path], dirt: Dirt) -> Optional[Picture]:
-    """A post's picture with its regions as they lie on what a person sees; None where several pictures could be the post's."""
+def _upright(post: Post, picture: Picture, images: Optional[Path], dirt: Dirt) -> Picture:
+    """A post's picture with its regions as they lie on what a person sees; without any where several pictures could be the post's."""
     found = None if images is None else find_picture(images, post)
     chosen = choose_picture(picture, post.get("image") if isinstance(post.get("image"), str) else found)
     if chosen is None:
+        lost = []
         for namesake in (picture, *picture.namesakes):
             for region in namesake.regions:
                 dirt.note("ambiguous", f"{post['id']} {region.name!r} in {namesake.image or namesake.file}")
-        return None
+            lost += [*namesake.lost, *(region.name for region in namesake.regions)]
+        return Picture(lost=lost)
     places = [images / found if images is not None and found is not None else None, post.get("image"), chosen.file]
     sizes = (look_at(place) for place in places if chosen.regions and isinstance(place, (str, Path)))
     return fit_picture(chosen, next((size for size in sizes if size is not None), None), post["id"], dirt)
 
 
-def _join(
-    post: Post, picture: Optional[Picture], key: str, unmatched: str, sources: Sources, dirt: Dirt
-) -> None:
+def _join(post: Post, picture: Optional[Picture], key: str, unmatched: str, sources: Sources, dirt: Dirt) -> None:
     """Put the regions of a post's picture into the post, under the names of its entities."""
     spans = read_tags(post["tags"])
     texts = [" ".join(post["tokens"][start:end]) for start, end, _ in spans]
@@ -236,7 +238,6 @@ def _join(
     rows: List[Dict[str, Any]] = []
     if picture is not None:
         picture = _upright(post, picture, None if sources.images is None else Path(sources.images), dirt)
-    if picture is not None:
         if picture.width is not None or post.get("image_width") is None:
             post["image_width"], post["image_height"] = picture.width, picture.height
         if picture.image and not post.get("image"):
@@ -258,6 +259,13 @@ def _join(
         elif region.mask:
             rows.append({"name": name, "mask_rle": region.mask})
     post[key] = rows
+    # What was drawn but could not be used says nothing about whether the picture shows it.
+    drawn = {row["name"] for row in rows}
+    known = post["unclear"] if isinstance(post.get("unclear"), list) else []
+    lost = [name if name in texts else by_type.get(name) for name in (*known, *(picture.lost if picture is not None else ()))]
+    unclear = list(dict.fromkeys(name for name in lost if name is not None and name not in drawn))
+    if unclear or "unclear" in post:
+        post["unclear"] = unclear
 
 
 def repaired_name(name: str, texts: List[str]) -> Optional[str]:

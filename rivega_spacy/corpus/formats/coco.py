@@ -11,8 +11,6 @@ from .segmentations import read_segmentation
 
 # Where tools put a free text beside the category (CVAT, Label Studio, Roboflow).
 _NAME_FIELDS = ("entity", "name", "text", "caption")
-# Of ids and of categories that stand for several things at once, which merging of files makes.
-_SEVERAL = object()
 
 
 def read_coco(path: Union[str, Path], dirt: Dirt) -> Pictures:
@@ -44,25 +42,30 @@ def read_coco(path: Union[str, Path], dirt: Dirt) -> Pictures:
             dirt.note("bad_region", f"annotation {annotation!r:.60}")
             continue
         where = f"annotation {annotation.get('id')!r:.40}"
-        picture = by_id.get(_key(annotation.get("image_id")))
+        candidates = by_id.get(_key(annotation.get("image_id")), [])
+        picture = candidates[0] if candidates else None
         name = _name(annotation, names)
-        if picture is _SEVERAL or name is _SEVERAL:
+        if len(candidates) > 1 or len(name) > 1:
             dirt.note("ambiguous", where)
+            for possible in candidates:
+                possible.lost += name
         elif annotation.get("id") is not None and annotation in seen.setdefault(_key(annotation["id"]), []):
             dirt.note("duplicate_region", where)
         else:
             seen.setdefault(_key(annotation.get("id")), []).append(annotation)
-            region = None if picture is None or not name else _region(annotation, name, picture, where, dirt)
+            region = None if picture is None or not name else _region(annotation, name[0], picture, where, dirt)
             if region is None:
                 dirt.note("bad_region", where)
+                if picture is not None:
+                    picture.lost += name
             else:
                 picture.regions.append(region)
     return pictures
 
 
-def _pictures_by_id(images: List[Any], pictures: Pictures, folder: Path, dirt: Dirt) -> Dict[str, Any]:
-    """Pictures by their ids; `_SEVERAL` for an id that several bear."""
-    found: Dict[str, Any] = {}
+def _pictures_by_id(images: List[Any], pictures: Pictures, folder: Path, dirt: Dirt) -> Dict[str, List[Picture]]:
+    """Pictures by their ids; merging of files makes ids that several bear."""
+    found: Dict[str, List[Picture]] = {}
     for image in images:
         name = reference(image.get("file_name")) if isinstance(image, dict) else None
         if name is None or _key(image.get("id")) == "":
@@ -71,22 +74,21 @@ def _pictures_by_id(images: List[Any], pictures: Pictures, folder: Path, dirt: D
         width, height, usable = picture_size(image.get("width"), image.get("height"))
         if not usable:
             dirt.note("bad_size", f"{name} ({image.get('width')!r:.20} x {image.get('height')!r:.20})")
-        key = _key(image["id"])
         picture = add_picture(pictures, post_id(name), Picture(width, height, image=name, file=folder / name.replace("\\", "/")))
-        if found.setdefault(key, picture) is not picture:
-            found[key] = _SEVERAL
+        known = found.setdefault(_key(image["id"]), [])
+        known += [] if any(picture is other for other in known) else [picture]
     return found
 
 
-def _category_names(categories: List[Any], dirt: Dirt) -> Dict[str, Any]:
-    """Names by category id; `_SEVERAL` for an id that has several."""
-    names: Dict[str, Any] = {}
+def _category_names(categories: List[Any], dirt: Dirt) -> Dict[str, List[str]]:
+    """Names by category id; merging of files makes ids that have several."""
+    names: Dict[str, List[str]] = {}
     for category in categories:
         name = _text(category.get("name")) if isinstance(category, dict) else None
         if name is None or _key(category.get("id")) == "":
             dirt.note("bad_picture", f"category {category!r:.60}")
-        elif names.setdefault(_key(category["id"]), name) != name:
-            names[_key(category["id"])] = _SEVERAL
+        elif name not in names.setdefault(_key(category["id"]), []):
+            names[_key(category["id"])].append(name)
     return names
 
 
@@ -103,8 +105,8 @@ def _text(value: Any) -> Optional[str]:
     return value if isinstance(value, str) and value else None
 
 
-def _name(annotation: Dict[str, Any], categories: Dict[str, Any]) -> Any:
-    """What an annotation is called; None where nothing says it, `_SEVERAL` where its category has several names."""
+def _name(annotation: Dict[str, Any], categories: Dict[str, List[str]]) -> List[str]:
+    """What an annotation is called; nothing where nothing says it, several where its category has several names."""
     attributes = annotation.get("attributes")
     if isinstance(attributes, list):
         # [{"name": ..., "value": ...}], as some tools write them.
@@ -114,8 +116,8 @@ def _name(annotation: Dict[str, Any], categories: Dict[str, Any]) -> Any:
         for key in _NAME_FIELDS:
             name = _text(source.get(key))
             if name is not None:
-                return name
-    return categories.get(_key(annotation.get("category_id")))
+                return [name]
+    return categories.get(_key(annotation.get("category_id")), [])
 
 
 def _region(annotation: Dict[str, Any], name: str, picture: Picture, where: str, dirt: Dirt) -> Optional[Region]:

@@ -138,7 +138,7 @@ def fit_picture(picture: Picture, true: Optional[TrueSize], name: str, dirt: Dir
             dirt.note("mask_size", f"{name} {region.name!r}")
             mask = None
         kept.append(Region(region.name, region.xyxy, mask, own_box=region.own_box))
-    return Picture(None if sideways else width, None if sideways else height, kept, picture.image, picture.file)
+    return Picture(None if sideways else width, None if sideways else height, kept, picture.image, picture.file, lost=list(picture.lost))
 
 
 def _fit_true(picture: Picture, true: TrueSize, name: str, dirt: Dirt) -> Picture:
@@ -151,14 +151,15 @@ def _fit_true(picture: Picture, true: TrueSize, name: str, dirt: Dirt) -> Pictur
             dirt.note("scaled", f"{name} ({picture.width}x{picture.height}, not {true.width}x{true.height})")
         elif picture.width and {picture.width, picture.height} != {true.width, true.height}:
             dirt.note("other_size", f"{name} ({picture.width}x{picture.height}, not {true.width}x{true.height})")
-    kept = []
+    kept, lost = [], list(picture.lost)
     for region in picture.regions:
         placed = _place(region, frame, true, picture, name, dirt)
         if placed is None:
             dirt.note("bad_region", f"{name} {region.name!r}")
+            lost.append(region.name)
         else:
             kept.append(placed)
-    return Picture(true.width, true.height, kept, picture.image, picture.file)
+    return Picture(true.width, true.height, kept, picture.image, picture.file, lost=lost)
 
 
 def _frames(picture: Picture, true: TrueSize) -> List[Frame]:

@@ -48,7 +48,9 @@ def read_labelme(folder: Union[str, Path], dirt: Dirt) -> Pictures:
         for group in _groups(shapes):
             region = _region(group, picture)
             if region is None:
-                dirt.note("bad_region", f"{file.stem} {group[0].get('label') if isinstance(group[0], dict) else group[0]!r:.60}")
+                label = group[0].get("label") if isinstance(group[0], dict) else None
+                dirt.note("bad_region", f"{file.stem} {group[0] if label is None else label!r:.60}")
+                picture.lost += [label] if isinstance(label, str) else []
             else:
                 picture.regions.append(region)
     return pictures

@@ -63,7 +63,9 @@ def read_prodigy_regions(path: Union[str, Path], dirt: Dirt) -> Pictures:
         for span in _spans(row):
             region = _region(span, picture)
             if region is None:
-                dirt.note("bad_region", f"{name} {span.get('label') if isinstance(span, dict) else span!r:.60}")
+                label = span.get("label") if isinstance(span, dict) else None
+                dirt.note("bad_region", f"{name} {span if label is None else label!r:.60}")
+                picture.lost += [label] if isinstance(label, str) else []
             else:
                 picture.regions.append(region)
     return pictures

@@ -53,6 +53,7 @@ class Picture:
     image (Optional[str]): The file's own reference to the picture.
     file (Optional[Path]): Where that reference leads to, from the file of regions on.
     counted_from_one (bool): Coordinates are those of VOC: the first pixel is 1, upper bounds are inclusive.
+    lost (List[str]): Names of regions that were drawn and could not be used: whether the picture shows these is not known.
     namesakes (List[Picture]): Pictures of other folders whose file names give the same post id.
     """
 
@@ -62,6 +63,7 @@ class Picture:
     image: Optional[str] = None
     file: Optional[Path] = None
     counted_from_one: bool = False
+    lost: List[str] = field(default_factory=list)
     namesakes: List["Picture"] = field(default_factory=list)
 
     def same_as(self, other: "Picture") -> bool:

@@ -50,6 +50,7 @@ def read_voc(folder: Union[str, Path], dirt: Dirt) -> Pictures:
             region = _region(item)
             if region is None:
                 dirt.note("bad_region", f"{file.stem} {item.findtext('name')!r}")
+                picture.lost += [item.findtext("name") or ""]
             else:
                 picture.regions.append(region)
         pictures[file.stem] = picture

@@ -305,6 +305,20 @@ def test_a_picture_that_is_listed_twice_is_one(tmp_path):
     assert boxes(posts[0]) == [[1, 1, 6, 6], [2, 2, 7, 7]] and not counts
 
 
+def judged(posts):
+    return [doc.ents[0]._.groundable for doc in make_docs(enumerate(posts), VOCAB, source="posts")]
+
+
+def test_whether_the_picture_shows_it_is_not_known_where_its_region_was_left_out(tmp_path):
+    bad = {**GOOD, "bbox": [NAN, 1, 5, 5]}
+    for annotations, expected in (([bad], [None]), ([bad, {**GOOD, "id": 2}], [True]), ([], [False]), ([{**bad, "category_id": 5}], [False])):
+        assert judged(read_coco(tmp_path, annotations)[0]) == expected
+    images = [image(1, "1.jpg"), image(1, "2.jpg", 50, 50), image(3, "3.jpg")]
+    assert judged(read_coco(tmp_path, [GOOD], images=images, ids=("1", "2", "3"))[0]) == [None, None, False]
+    images = [image(1, "a/1.jpg"), image(2, "b/1.jpg")]
+    assert judged(read_coco(tmp_path, [GOOD], images=images)[0]) == [None]
+
+
 def test_one_id_of_two_categories(tmp_path):
     posts, counts = read_coco(tmp_path, [GOOD, {**GOOD, "id": 2, "name": "Ada"}], categories=[*ADA, {"id": 1, "name": "Bob"}])
     assert boxes(posts[0]) == [[1, 1, 6, 6]] and counts == {"ambiguous": 1}
