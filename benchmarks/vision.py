@@ -27,7 +27,7 @@ from opencv_people import detectors  # noqa: E402
 from rivega_spacy.boxes import box_iou  # noqa: E402
 from rivega_spacy.corpus.phrases.bank import Phrase, load_bank  # noqa: E402
 from rivega_spacy.corpus.photos import VOC_KINDS, Photo, read_photos  # noqa: E402
-from rivega_spacy.images import read_image  # noqa: E402
+from rivega_spacy.images import image_size, read_image  # noqa: E402
 from rivega_spacy.networks.small.answers import clear_store  # noqa: E402
 from rivega_spacy.queries import ImageQueries  # noqa: E402
 from rivega_spacy.scoring.calibration import calibration_error, reliability  # noqa: E402
@@ -59,8 +59,7 @@ def mean_shapes(photos: Sequence[Photo]) -> Dict[str, Tuple[float, float]]:
     for photo in photos:
         if photo.source != "voc":
             continue
-        with Image.open(photo.path) as opened:
-            width, height = opened.size
+        width, height = image_size(photo.path)
         for kind in set(photo.kinds):
             mine = instances(photo, kind)
             if len(mine):

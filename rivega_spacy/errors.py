@@ -48,6 +48,26 @@ class Errors:
     E022 = "The {name} weights do not fit the network: missing {missing}, surplus {surplus}, of another shape {shapes}."
     E023 = "The component {name} has no weights yet. Train it, call `nlp.initialize()`, or load a trained pipeline."
 
+    # Pictures: forms and limits (E030-E049)
+    E030 = (
+        "The picture {source} cannot be decoded (no known image format: it is none of {formats}). Convert it to PNG or JPEG first, or "
+        "leave `image` out."
+    )
+    E031 = "The picture {source} cannot be decoded (it is {kind}, not a file). Give the path of a picture file."
+    E032 = (
+        "The picture {source} has {size}, more than the limit of {limit} bytes. Scale it down, or raise the limit with the environment "
+        "variable RIVEGA_MAX_BYTES."
+    )
+    E033 = "The picture {source} is an address ({scheme}:), and nothing is fetched. Download it first and give the path of the file."
+    E034 = "The data: URI ({head!r}, {length} characters) cannot be read ({reason}). Encode the picture again, or give its path."
+    E035 = (
+        "The PIL image is an opened {format} file whose pixels were not read, and this format is not read here, only {formats}. Call "
+        "`picture.load()` first if you trust the file, or convert it to PNG."
+    )
+    E036 = "Post {post}: the key {key!r} is not read. If it names the picture, call it `image`."
+    E037 = "The picture {source} cannot be opened ({reason}). Check the path and its permissions, or leave `image` out."
+    E038 = "The environment variable {name} is {value!r}; it must be a whole number, such as 400000000."
+
     # Files, posts in and out, pipelines at the command line (E050-E079)
     E050 = "{path} is read by this command, so it cannot be written by it as well. Name another output."
     E051 = "{path} is a folder; the name of a file is needed."

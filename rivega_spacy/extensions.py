@@ -72,7 +72,7 @@ def _text_field(name: str) -> Dict[str, Any]:
 
 
 def _set_image(doc: Doc, value: Any) -> None:
-    if value is None:
+    if value is None or (isinstance(value, str) and not value.strip()):
         doc.user_data.pop(IMAGE_KEY, None)
     else:
         doc.user_data[IMAGE_KEY] = image_for_storage(value)

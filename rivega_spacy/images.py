@@ -1,54 +1,59 @@
-"""The image door: every picture enters here, whatever form it has, and leaves as HxWx3 uint8 RGB as a person sees it."""
+"""The image door: every picture enters here, whatever form it has, and leaves as HxWx3 uint8 RGB as a person sees it.
+
+Nothing else in the package opens a picture. Pillow knows some fifty formats, of which one starts another program (EPS: Ghostscript)
+and many are read by code that few use; here it may try those of FORMATS, which are what posts and photographs come in.
+"""
 import hashlib
 import io
 import os
 import threading
 import warnings
 from collections import OrderedDict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Union
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Iterator, Optional, Tuple, Union
 
 import numpy as np
 
 from .errors import Errors, ImageError
+from .image_sources import describe_source, is_data_uri, max_bytes, max_pixels, read_data_uri, read_source
+from .jpeg_scans import MAX_SCANS, too_many_scans
 
 if TYPE_CHECKING:
     from PIL import Image
     from spacy.tokens import Doc
 
-# A decoded picture of this many pixels takes 300 MB as RGB; larger ones are refused, not loaded.
-DEFAULT_MAX_PIXELS = 100_000_000
+# What Pillow may take a picture for. MPO, the form of many telephones' JPEGs, comes with JPEG.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+# Endings of such files, in lower case: where pictures are looked for in folders.
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 # Decoded pictures kept so that the vision stages of one batch decode each picture once.
 CACHE_BYTES = 256 * 1024 * 1024
+# A picture is converted in strips of so many pixels, so that only one of them is held in several forms at a time.
+_STRIP = 4_000_000
+_ORIENTATION = 0x0112
 
 
 def image_for_storage(value: Any) -> Union[str, bytes]:
     """Turn a picture into a form that survives `to_bytes`, DocBin and worker processes.
 
     value (Union[str, Path, bytes, PIL.Image.Image, ndarray]): The picture. Paths stay paths and bytes stay bytes (neither
-        is opened here: what is wrong with them is found, and recorded, when a component reads them); PIL images and arrays
-        become lossless PNG bytes.
+        is opened here: what is wrong with them is found, and recorded, when a component reads them); data: URIs become the bytes
+        they hold, PIL images and arrays lossless PNG bytes.
     RETURNS (Union[str, bytes]): A path or an encoded picture.
-    RAISES (ImageError): E005 for anything else, for example a float array.
+    RAISES (ImageError): E005 for anything else, for example a float array; E034 for a damaged data: URI; E003, E004, E035 for a
+        PIL image whose pixels cannot be had.
     """
     if isinstance(value, (str, os.PathLike)):
-        return os.fspath(value)
+        path = os.fspath(value)
+        if isinstance(path, bytes):
+            path = os.fsdecode(path)
+        return read_data_uri(path) if is_data_uri(path) else path
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    if isinstance(value, Image.Image):
-        # EXIF orientation does not survive PNG encoding of pixels, so it is applied now.
-        picture = _to_rgb(ImageOps.exif_transpose(value))
-    elif isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3:
-        if value.shape[0] == 0 or value.shape[1] == 0:
-            raise ImageError(Errors.E005.format(kind=f"an empty array of shape {value.shape}"))
-        picture = Image.fromarray(np.ascontiguousarray(value))
-    else:
-        kind = type(value).__name__
-        if isinstance(value, np.ndarray):
-            kind = f"an array of shape {value.shape} and type {value.dtype}"
-        raise ImageError(Errors.E005.format(kind=kind))
+    # Made from the pixels alone: what else a file holds, such as a colour profile, is not carried along.
+    picture = Image.fromarray(_given_pixels(value))
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
@@ -60,52 +65,180 @@ def read_image(source: Any) -> np.ndarray:
     source (Union[str, Path, bytes, PIL.Image.Image, ndarray]): The picture. Of an animation the first frame is taken, 16-bit
         and CMYK pictures are converted, transparency is laid over white, EXIF orientation is applied.
     RETURNS (ndarray): HxWx3 uint8, RGB.
-    RAISES (ImageError): E001 missing, E002 empty, E003 undecodable or truncated, E004 too large, E005 not a picture.
+    RAISES (ImageError): E001 missing, E002 empty, E003 undecodable or truncated, E004 too many pixels, E005 not a picture, E030 of
+        another format, E031 no regular file, E032 too many bytes, E033 an address, E034 a damaged data: URI, E037 cannot be opened.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
+        return _given_pixels(source)
+    with _opened(source) as picture:
+        picture.load()
+        return _upright_rgb(picture)
 
-    if isinstance(source, np.ndarray) or isinstance(source, Image.Image):
-        source = image_for_storage(source)
+
+def image_size(source: Any) -> Tuple[int, int]:
+    """Width and height of a picture as a person sees it (EXIF orientation applied); pixels are decoded for PNG alone.
+
+    source (Union[str, Path, bytes]): The picture.
+    RETURNS (Tuple[int, int]): In pixels.
+    RAISES (ImageError): As `read_image`, but for damage that only the pixels show.
+    """
+    with _opened(source) as picture:
+        width, height = picture.size
+        return (height, width) if _orientation(picture) >= 5 else (width, height)
+
+
+def read_bitmap(source: Any) -> np.ndarray:
+    """Decode a picture of one channel, such as the bitmap of a mask: stored as it is seen, so nothing is turned or laid over white.
+
+    source (Union[str, Path, bytes]): The picture.
+    RETURNS (ndarray): HxW uint8, grey.
+    RAISES (ImageError): As `read_image`.
+    """
+    with _opened(source) as picture:
+        picture.load()
+        return np.array(picture.convert("L"))
+
+
+@contextmanager
+def _opened(source: Any) -> Iterator["Image.Image"]:
+    """The one place where a picture is opened. What its decoder raises, also while it is used within, becomes an ImageError."""
+    from PIL import Image
+
     stored = image_for_storage(source)
     name = describe_source(stored)
-    if isinstance(stored, str):
-        if not Path(stored).exists():
-            raise ImageError(Errors.E001.format(source=name))
+    data = read_source(stored)
+    limit = max_pixels()
+    if Image.MAX_IMAGE_PIXELS is not None and limit > 2 * Image.MAX_IMAGE_PIXELS:
+        # Who raises our limit beyond what Pillow refuses by itself means both.
+        Image.MAX_IMAGE_PIXELS = limit
+    with _decoding(name):
         try:
-            stored = Path(stored).read_bytes()
-        except OSError as error:
-            raise ImageError(Errors.E003.format(source=name, reason=error.strerror or error)) from error
-    if not stored:
-        raise ImageError(Errors.E002.format(source=name))
-    try:
-        with warnings.catch_warnings():
-            # Our own limit, checked below before any pixel is decoded, takes the place of Pillow's warning.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(stored)) as picture:
-                _check_size(picture, name)
-                picture.load()
-                return np.array(_to_rgb(ImageOps.exif_transpose(picture)))
-    except Image.DecompressionBombError as error:
-        size = {"width": "?", "height": "?", "pixels": "too many", "limit": max_pixels()}
-        raise ImageError(Errors.E004.format(source=name, **size)) from error
-    except UnidentifiedImageError as error:
-        raise ImageError(Errors.E003.format(source=name, reason="no known image format")) from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, MemoryError) as error:
-        # What Pillow's decoders raise for damaged files, besides their own errors.
-        if isinstance(error, ImageError):
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        except Image.UnidentifiedImageError as error:
+            if _is_known(data):
+                raise ImageError(Errors.E003.format(source=name, reason="its header is damaged or cut short")) from error
+            raise ImageError(Errors.E030.format(source=name, formats=_formats())) from error
+        with picture:
+            _check_size(picture.size, name, limit)
+            if too_many_scans(data):
+                raise ImageError(Errors.E003.format(source=name, reason=f"it has more than {MAX_SCANS} scans"))
+            yield picture
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Where Pillow is at work on what somebody else wrote: whatever it raises means that the picture cannot be decoded."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        # Of damaged EXIF or of large pictures: our own limit, checked before any pixel is decoded, takes the place of Pillow's.
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except ImageError:
             raise
-        raise ImageError(Errors.E003.format(source=name, reason=error)) from error
+        except Image.DecompressionBombError as error:
+            size = {"width": "?", "height": "?", "pixels": "too many", "limit": max_pixels()}
+            raise ImageError(Errors.E004.format(source=name, **size)) from error
+        except Exception as error:  # decoders raise nearly everything: zlib.error, struct.error, RuntimeError, RecursionError ...
+            reason = f"{error}" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            raise ImageError(Errors.E003.format(source=name, reason=_short(reason))) from error
 
 
-def max_pixels() -> int:
-    """The largest picture that is decoded, in pixels (environment variable RIVEGA_MAX_PIXELS)."""
-    value = os.environ.get("RIVEGA_MAX_PIXELS", "")
-    return int(value) if value.isdigit() else DEFAULT_MAX_PIXELS
+def _given_pixels(value: Any) -> np.ndarray:
+    """The pixels of a PIL image or an array, HxWx3 uint8, as a copy."""
+    from PIL import Image
+
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3:
+        if value.shape[0] == 0 or value.shape[1] == 0:
+            raise ImageError(Errors.E005.format(kind=f"an empty array of shape {value.shape}"))
+        _check_size((value.shape[1], value.shape[0]), "given as array", max_pixels())
+        return np.array(value, order="C")
+    if not isinstance(value, Image.Image):
+        kind = type(value).__name__
+        if isinstance(value, np.ndarray):
+            kind = f"an array of shape {value.shape} and type {value.dtype}"
+        raise ImageError(Errors.E005.format(kind=kind))
+    name = "given as PIL image"
+    limit = max_pixels()
+    with _decoding(name):
+        waiting = _is_waiting(value)
+        if waiting and value.format not in (*FORMATS, "MPO"):
+            raise ImageError(Errors.E035.format(format=value.format, formats=_formats()))
+        _check_size(value.size, name, limit)
+        value.load()
+        return _upright_rgb(value)
 
 
-def describe_source(stored: Union[str, bytes]) -> str:
-    """How errors name a picture: its path, or how many bytes it has."""
-    return repr(stored) if isinstance(stored, str) else f"({len(stored)} bytes)"
+def _is_waiting(picture: "Image.Image") -> bool:
+    """Whether a PIL image is an opened file whose pixels are decoded only when they are first used."""
+    from PIL import ImageFile
+
+    return isinstance(picture, ImageFile.ImageFile) and (bool(picture.tile) or getattr(picture, "_im", None) is None)
+
+
+def _orientation(picture: "Image.Image") -> int:
+    """EXIF orientation, 1 to 8. EXIF that cannot be read says nothing, and the picture stays as it is stored."""
+    try:
+        value = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # whatever a parser raises on damaged EXIF; the pixels are none the worse for it
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright_rgb(picture: "Image.Image") -> np.ndarray:
+    """HxWx3 uint8 of a loaded picture. Beside it and the picture itself (up to four bytes a pixel) little is held."""
+    width, height = picture.size
+    turn = _orientation(picture)
+    upright = np.empty((width, height, 3) if turn >= 5 else (height, width, 3), dtype="uint8")
+    # The same memory with the stored picture's rows and columns (JEITA CP-3451, table 7).
+    stored = upright.transpose(1, 0, 2) if turn >= 5 else upright
+    stored = stored[:: -1 if turn in (3, 4, 6, 7) else 1, :: -1 if turn in (2, 3, 7, 8) else 1]
+    top = _brightest(picture)
+    rows = max(1, _STRIP // width)
+    for start in range(0, height, rows):
+        end = min(height, start + rows)
+        strip = picture if rows >= height else picture.crop((0, start, width, end))
+        stored[start:end] = _rgb(strip, top)
+    return upright
+
+
+def _brightest(picture: "Image.Image") -> float:
+    """What becomes white in a picture of more than 8 bits: of integers always 65535, of floats the greatest."""
+    if picture.mode != "F":
+        return 65535.0
+    return max(float(np.nan_to_num(np.asarray(picture), nan=0.0, posinf=65535.0, neginf=0.0).max(initial=0.0)), 1e-9)
+
+
+def _rgb(picture: "Image.Image", top: float) -> np.ndarray:
+    from PIL import Image
+
+    if picture.mode.startswith("I") or picture.mode == "F":
+        # Pillow clips 16 and 32 bit to 255 on conversion, which turns most such pictures white: scale instead.
+        values = np.nan_to_num(np.asarray(picture, dtype="float64"), nan=0.0, posinf=65535.0, neginf=0.0)
+        return np.clip(values / top * 255.0 + 0.5, 0, 255).astype("uint8")[:, :, None]
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        ground = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+        picture = Image.alpha_composite(ground, picture)
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def _is_known(data: bytes) -> bool:
+    """Whether a picture begins like one of FORMATS."""
+    from PIL import Image
+
+    # An answer in words says that this Pillow was built without the format.
+    return any(bool(accept(data[:16])) for accept in (Image.OPEN[name][1] for name in FORMATS) if accept is not None)
+
+
+def _formats() -> str:
+    return ", ".join(FORMATS)
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def image_digest(stored: Union[str, bytes]) -> str:
@@ -120,10 +253,10 @@ def image_digest(stored: Union[str, bytes]) -> str:
     else:
         try:
             stat = os.stat(stored)
-            mark = f"{stat.st_size}:{stat.st_mtime_ns}"
-        except OSError:
-            mark = "missing"
-        hasher.update(f"path:{os.path.abspath(stored)}:{mark}".encode("utf8", "surrogateescape"))
+            where, mark = os.path.abspath(stored), f"{stat.st_size}:{stat.st_mtime_ns}"
+        except (OSError, ValueError):  # a ValueError where no file can have such a name
+            where, mark = stored, "missing"
+        hasher.update(f"path:{where}:{mark}".encode("utf8", "surrogatepass"))
     return hasher.hexdigest()
 
 
@@ -139,7 +272,7 @@ def doc_image(doc: "Doc", component: str) -> Optional[np.ndarray]:
     stored = doc._.image
     if stored is None:
         return None
-    key = image_digest(stored)
+    key = f"{image_digest(stored)}:{max_pixels()}:{max_bytes()}"
     found = _CACHE.get(key)
     if found is None:
         try:
@@ -161,29 +294,11 @@ def clear_cache() -> None:
     _CACHE.clear()
 
 
-def _check_size(picture: "Image.Image", name: str) -> None:
-    width, height = picture.size
-    limit = max_pixels()
+def _check_size(size: Tuple[int, int], name: str, limit: int) -> None:
+    width, height = size
     if width * height > limit:
         values = {"width": width, "height": height, "pixels": width * height, "limit": limit}
         raise ImageError(Errors.E004.format(source=name, **values))
-
-
-def _to_rgb(picture: "Image.Image") -> "Image.Image":
-    from PIL import Image
-
-    if picture.mode.startswith("I") or picture.mode == "F":
-        # Pillow clips 16 and 32 bit to 255 on conversion, which turns most such pictures white: scale instead.
-        values = np.asarray(picture, dtype="float64")
-        values = np.nan_to_num(values, nan=0.0, posinf=65535.0, neginf=0.0)
-        top = 65535.0 if picture.mode.startswith("I") else max(float(values.max(initial=0.0)), 1e-9)
-        grey = np.clip(values / top * 255.0 + 0.5, 0, 255).astype("uint8")
-        return Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2))
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        ground = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-        return Image.alpha_composite(ground, picture).convert("RGB")
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 class _DecodedCache:

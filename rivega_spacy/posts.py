@@ -1,5 +1,6 @@
 """Posts in and out: JSON objects to docs, docs to JSON objects, in a stream that no bad post can stop."""
 import json
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
@@ -10,6 +11,7 @@ from spacy.util import filter_spans
 from .errors import Errors, PostError, RivegaError
 from .extensions import ID_KEY, TEXT_FIELDS, post_name, record_error
 from .files import open_output
+from .image_sources import is_data_uri, locate_image
 from .jsonl import MAX_DEPTH, dump_line, nested_deeper, read_lines
 from .text import brief, replace_surrogates_in, trim_invisible
 
@@ -20,6 +22,12 @@ GIVEN_IMAGE_KEY = "rivega_given_image"
 # Fields of the post that nothing here reads, as JSON: msgpack, which carries user data to worker processes, knows fewer values.
 OWN_FIELDS_KEY = "rivega_own_fields"
 _USED_FIELDS = frozenset((ID_KEY, "text", "image", *TEXT_FIELDS, "ents", "expansions", "errors"))
+# What others call the picture of a post, letters and digits alone.
+_PICTURE_KEYS = frozenset(
+    first + last
+    for first in ("image", "img", "picture", "pic", "photo")
+    for last in ("", "s", "path", "paths", "file", "files", "filename", "name", "url", "urls", "uri", "link", "src")
+)
 
 Post = Dict[str, Any]
 
@@ -70,10 +78,14 @@ def post_to_doc(nlp: Language, post: Union[Post, PostError], *, images: Optional
         record_error(doc, "post", note)
     _keep_own_fields(doc, post)
     image = post.get("image")
-    if isinstance(image, str):
-        path = image if images is None else str(images / image)
-        doc.user_data[GIVEN_IMAGE_KEY] = [image, path]
+    if isinstance(image, str) and image.strip():
+        path = locate_image(image, images)
+        if not is_data_uri(image):
+            doc.user_data[GIVEN_IMAGE_KEY] = [image, path]
         image = path
+    elif image is None or isinstance(image, str):
+        for key in filter(_means_image, post):
+            record_error(doc, "post", Errors.E036.format(post=name, key=key))
     for field, value in (("image", image), *((field, post.get(field)) for field in TEXT_FIELDS)):
         if value is not None:
             try:
@@ -207,6 +219,14 @@ def _image_as_given(doc: Doc) -> Optional[str]:
     if given is not None and (not isinstance(image, str) or image == path):
         return given
     return image if isinstance(image, str) else None
+
+
+def _means_image(key: Any) -> bool:
+    """Whether a key that is not read looks like one for the picture: "images", "img", "image_path", "imgae"."""
+    if not isinstance(key, str) or len(key) > 20:
+        return False
+    word = "".join(sign for sign in key.lower() if sign.isalnum())
+    return word in _PICTURE_KEYS or bool(get_close_matches(word, ["image"], cutoff=0.8))
 
 
 def _ent_to_json(ent: Span) -> Dict[str, Any]:

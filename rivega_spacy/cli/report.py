@@ -60,6 +60,7 @@ def _find_docs(path: Path, wanted: Set[str], images: Optional[Path]) -> Dict[str
 
     from ..corpus.docbin import read_docbin
     from ..extensions import ID_KEY
+    from ..image_sources import locate_image
     from ..rendering.annotated import read_annotated
 
     found: Dict[str, Any] = {}
@@ -72,6 +73,6 @@ def _find_docs(path: Path, wanted: Set[str], images: Optional[Path]) -> Dict[str
         if post in wanted and len(doc):
             image = doc._.image
             if binary and images is not None and isinstance(image, str):
-                doc._.image = str(images / image)
+                doc._.image = locate_image(image, images)
             found[post] = doc
     return found

@@ -6,6 +6,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
 from ..errors import Errors, RivegaError
+from ..image_sources import locate_image
 
 
 def write_docbin(docs: Iterable[Doc], path: Union[str, Path]) -> int:
@@ -59,5 +60,5 @@ def read_docbin(
                 return
             number += 1
             if images is not None and isinstance(doc._.image, str):
-                doc._.image = str(images / doc._.image)
+                doc._.image = locate_image(doc._.image, images)
             yield doc

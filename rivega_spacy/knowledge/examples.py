@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple, Union
 
 from ..errors import Errors, RivegaError
+from ..image_sources import locate_image
 from ..jsonl import read_lines
 
 SHIPPED = Path(__file__).with_name("examples.jsonl")
@@ -87,7 +88,7 @@ def _example(row: Dict[str, Any], root: Path) -> Union[Example, str]:
     if caption is not None and not isinstance(caption, str):
         return "its caption is not a string"
     image = row.get("image")
-    path = str(root / image) if isinstance(image, str) else None
+    path = locate_image(image, root) if isinstance(image, str) and image.strip() else None
     name = row.get("id")
     return Example(text, caption or "no picture", answer, "" if name is None else str(name), path)
 

@@ -3,11 +3,10 @@ import hashlib
 import json
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple, Union, runtime_checkable
 
-from ..errors import Errors, ImageError
-from ..images import describe_source, image_for_storage
+from ..image_sources import read_source
+from ..images import image_for_storage
 from .choices import Choices
 
 
@@ -145,18 +144,10 @@ def image_ref(value: Any) -> ImageRef:
 
     value (Union[str, Path, bytes]): What `doc._.image` returns.
     RETURNS (ImageRef): With the digest of its content.
-    RAISES (ImageError): E001 where the file is missing, E003 where it cannot be read.
+    RAISES (ImageError): As `read_source`: where it is missing, empty, too large or no file.
     """
     source = image_for_storage(value)
-    data = source
-    if isinstance(source, str):
-        try:
-            data = Path(source).read_bytes()
-        except FileNotFoundError as error:
-            raise ImageError(Errors.E001.format(source=describe_source(source))) from error
-        except OSError as error:
-            raise ImageError(Errors.E003.format(source=describe_source(source), reason=error.strerror or error)) from error
-    return ImageRef(source, hashlib.sha256(data).hexdigest())
+    return ImageRef(source, hashlib.sha256(read_source(source)).hexdigest())
 
 
 def prompt_key(request: ChatRequest) -> str:

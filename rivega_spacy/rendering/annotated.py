@@ -1,4 +1,5 @@
 """Annotated posts (the JSON lines that `rivega annotate` writes) back as docs, without the pipeline that made them."""
+import os
 import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
@@ -8,6 +9,7 @@ from spacy.vocab import Vocab
 
 from ..errors import Errors, PostError, RivegaError
 from ..extensions import ERRORS_KEY, ID_KEY, TEXT_FIELDS, post_name, record_error
+from ..image_sources import locate_image
 from ..posts import Post, read_posts
 
 _SCORES = {"score": "ner_score", "groundable_score": "groundable_score", "box_score": "box_score", "mask_score": "mask_score"}
@@ -130,10 +132,10 @@ def _cut(text: str, borders: List[int]) -> List[str]:
 
 def _find_image(image: str, images: Optional[Path], beside: Optional[Path]) -> str:
     if images is not None:
-        return str(images / image)
-    if beside is not None and not Path(image).exists() and (beside / image).exists():
-        return str(beside / image)
-    return image
+        return locate_image(image, images)
+    # `os.path.exists` says no, where `Path.exists` raises, to what can be no path at all.
+    near = image if beside is None else locate_image(image, beside)
+    return near if near != image and not os.path.exists(image) and os.path.exists(near) else image
 
 
 def _list(value: Any) -> List[Any]:

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Union
 import numpy as np
 
 from ...errors import Errors, RivegaError
-from ...images import read_image
+from ...images import read_bitmap
 from .coordinates import has_area, picture_size, points_box, read_points
 from .dirt import Dirt
 from .json_files import read_json, reference
@@ -135,7 +135,7 @@ def _disc(middle: List[float], edge: List[float], height: int, width: int) -> np
 
 def _bitmap(data: str, points: List[List[float]], height: int, width: int) -> np.ndarray:
     """A bitmap covers the picture from its first point on; what hangs over the edge is cut."""
-    crop = read_image(base64.b64decode(data)).any(axis=2)
+    crop = read_bitmap(base64.b64decode(data)) > 0
     left, top = int(round(points[0][0])), int(round(points[0][1]))
     mask = np.zeros((height, width), dtype=bool)
     y1, x1 = max(0, top), max(0, left)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ...corpus.phrases.bank import load_bank
 from ...corpus.photos import Photo, kind_members, read_photos
+from ...images import read_image
 from .blanks import blank_picture
 from .pictures import Picture, Prepared, augmented
 
@@ -124,8 +125,7 @@ def to_picture(photo: Photo, kinds: Sequence[str]) -> Picture:
     kinds (Sequence[str]): The keys.
     RETURNS (Picture): What augmentation takes.
     """
-    with Image.open(photo.path) as opened:
-        image = opened.convert("RGB")
+    image = Image.fromarray(read_image(photo.path))
     owner: List[int] = []
     rows: List[int] = []
     for key, kind in enumerate(kinds):
