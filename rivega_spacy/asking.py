@@ -7,6 +7,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from thinc.api import Model, Optimizer
 
+from . import images
 from .errors import Errors, RivegaError
 from .extensions import post_name, record_error, referring_expression
 from .images import doc_image, image_digest
@@ -44,6 +45,39 @@ def ask(docs: Sequence[Doc], component: str, wanted: Callable[[Span], bool], *, 
         queries.append(ImageQueries(image, expressions, doc._.caption or "", image_digest(doc._.image)))
         owners.append((number, [place for place, _ in spans]))
     return Asked(queries, owners)
+
+
+def ask_in_parts(
+    docs: Sequence[Doc],
+    component: str,
+    wanted: Callable[[Span], bool],
+    use: Callable[[Asked], None],
+    *,
+    expression: str = "both",
+    masks: bool = False,
+) -> None:
+    """Collect the questions of a batch, a part at a time, so that never more than `images.PART_BYTES` of decoded pictures are held.
+
+    docs (Sequence[Doc]), component (str), wanted (Callable), expression (str): As in `ask`.
+    use (Callable[[Asked], None]): Is given each part; of pictures of ordinary size a batch is one part.
+    masks (bool): Every answer is a mask of the picture's size, which counts too.
+    """
+    queries: List[ImageQueries] = []
+    owners: List[Tuple[int, List[int]]] = []
+    held = 0
+    for number, doc in enumerate(docs):
+        asked = ask([doc], component, wanted, expression=expression)
+        for query, (_, places) in zip(*asked):
+            height, width = query.image.shape[:2]
+            need = query.image.nbytes + (height * width * len(places) if masks else 0)
+            if queries and held + need > images.PART_BYTES:
+                use(Asked(queries, owners))
+                queries, owners, held = [], [], 0
+            queries.append(query)
+            owners.append((number, places))
+            held += need
+    if queries:
+        use(Asked(queries, owners))
 
 
 def answers_by_post(model: Model, docs: Sequence[Doc], asked: Asked, component: str) -> List[Optional[np.ndarray]]:

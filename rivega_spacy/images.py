@@ -28,6 +28,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 # Decoded pictures kept so that the vision stages of one batch decode each picture once.
 CACHE_BYTES = 256 * 1024 * 1024
+# Of decoded pictures, and of masks of their size, a stage holds so many bytes at a time, or one picture that has more: as many posts of
+# a batch as that takes are worked on together, so the batch size has no say in it.
+PART_BYTES = 256 * 1024 * 1024
 # A picture is converted in strips of so many pixels, so that only one of them is held in several forms at a time.
 _STRIP = 4_000_000
 _ORIENTATION = 0x0112
@@ -73,6 +76,22 @@ def read_image(source: Any) -> np.ndarray:
     with _opened(source) as picture:
         picture.load()
         return _upright_rgb(picture)
+
+
+def read_thumbnail(source: Any, side: int) -> "Image.Image":
+    """Decode a picture for sending it, or for a model that wants it small. One at a time, however many threads ask.
+
+    source (Union[str, Path, bytes, PIL.Image.Image, ndarray]): The picture.
+    side (int): Its longer side at most, in pixels; smaller pictures stay as they are.
+    RETURNS (PIL.Image.Image): RGB.
+    RAISES (ImageError): As `read_image`.
+    """
+    from PIL import Image
+
+    with _THUMBNAILS:
+        picture = Image.fromarray(read_image(source))
+        picture.thumbnail((side, side))
+        return picture
 
 
 def image_size(source: Any) -> Tuple[int, int]:
@@ -337,7 +356,13 @@ class _DecodedCache:
         return value.nbytes if isinstance(value, np.ndarray) else len(value)
 
 
+def _renew_locks() -> None:
+    global _THUMBNAILS
+    _CACHE.lock, _THUMBNAILS = threading.Lock(), threading.Lock()
+
+
 _CACHE = _DecodedCache(CACHE_BYTES)
+_THUMBNAILS = threading.Lock()
 if hasattr(os, "register_at_fork"):
-    # A forked worker may inherit the lock in locked state.
-    os.register_at_fork(after_in_child=lambda: setattr(_CACHE, "lock", threading.Lock()))
+    # A forked worker may inherit a lock in locked state.
+    os.register_at_fork(after_in_child=_renew_locks)

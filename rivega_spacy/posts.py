@@ -223,10 +223,10 @@ def _image_as_given(doc: Doc) -> Optional[str]:
 
 def _means_image(key: Any) -> bool:
     """Whether a key that is not read looks like one for the picture: "images", "img", "image_path", "imgae"."""
-    if not isinstance(key, str) or len(key) > 20:
+    if not isinstance(key, str) or key == "image" or len(key) > 20:
         return False
     word = "".join(sign for sign in key.lower() if sign.isalnum())
-    return word in _PICTURE_KEYS or bool(get_close_matches(word, ["image"], cutoff=0.8))
+    return word in _PICTURE_KEYS or (len(word) <= 6 and bool(get_close_matches(word, ["image"], cutoff=0.8)))
 
 
 def _ent_to_json(ent: Span) -> Dict[str, Any]:

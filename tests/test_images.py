@@ -19,7 +19,7 @@ def encoded(picture: Image.Image, kind: str, **options) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture()
+@pytest.fixture(scope="module")
 def nlp():
     return spacy.blank("rivega")
 

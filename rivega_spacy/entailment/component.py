@@ -8,7 +8,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats1d
 
-from ..asking import answers_by_post, ask
+from ..asking import Asked, answers_by_post, ask_in_parts
 from ..batched import AskingVisionPipe
 from ..extensions import check_expression
 from ..queries import ImageQueries
@@ -99,12 +99,15 @@ class VisualEntailment(AskingVisionPipe):
             can be said.
         """
         docs = list(docs)
-        asked = ask(docs, self.name, self._wanted, expression=self.expression)
         results: List[List[Optional[Judgement]]] = [[None] * len(doc.ents) for doc in docs]
-        found = answers_by_post(self.model, docs, asked, self.name)
-        for (number, places), scores in zip(asked.owners, found):
-            for place, score in zip(places, () if scores is None else scores):
-                results[number][place] = Judgement(bool(score >= self.cfg["threshold"]), float(score))
+
+        def judge(asked: Asked) -> None:
+            found = answers_by_post(self.model, docs, asked, self.name)
+            for (number, places), scores in zip(asked.owners, found):
+                for place, score in zip(places, () if scores is None else scores):
+                    results[number][place] = Judgement(bool(score >= self.cfg["threshold"]), float(score))
+
+        ask_in_parts(docs, self.name, self._wanted, judge, expression=self.expression)
         return results
 
     def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[Judgement]]]) -> None:

@@ -9,7 +9,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats2d
 
-from ..asking import answers_by_post, ask
+from ..asking import Asked, answers_by_post, ask_in_parts
 from ..batched import AskingVisionPipe
 from ..boxes import clip_boxes
 from ..extensions import check_expression
@@ -111,17 +111,20 @@ class VisualGrounder(AskingVisionPipe):
             were not looked for. Boxes are within the picture and not empty.
         """
         docs = list(docs)
-        asked = ask(docs, self.name, self._wanted, expression=self.expression)
         results: List[List[Optional[Located]]] = [[None] * len(doc.ents) for doc in docs]
-        found = answers_by_post(self.model, docs, asked, self.name)
-        for (number, places), query, rows in zip(asked.owners, asked.queries, found):
-            if rows is None:
-                continue
-            rows = np.asarray(rows, dtype="float64").reshape(-1, 5)
-            boxes = clip_boxes(rows[:, :4], query.image.shape[0], query.image.shape[1])
-            for place, box, score in zip(places, boxes.tolist(), rows[:, 4].tolist()):
-                usable = np.isfinite(box).all() and score >= self.cfg["min_score"]
-                results[number][place] = Located([box] if usable else [], float(score))
+
+        def locate(asked: Asked) -> None:
+            found = answers_by_post(self.model, docs, asked, self.name)
+            for (number, places), query, rows in zip(asked.owners, asked.queries, found):
+                if rows is None:
+                    continue
+                rows = np.asarray(rows, dtype="float64").reshape(-1, 5)
+                boxes = clip_boxes(rows[:, :4], query.image.shape[0], query.image.shape[1])
+                for place, box, score in zip(places, boxes.tolist(), rows[:, 4].tolist()):
+                    usable = np.isfinite(box).all() and score >= self.cfg["min_score"]
+                    results[number][place] = Located([box] if usable else [], float(score))
+
+        ask_in_parts(docs, self.name, self._wanted, locate, expression=self.expression)
         return results
 
     def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[Located]]]) -> None:

@@ -2,12 +2,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple, Union, runtime_checkable
+from typing import Any, Dict, Iterable, List, Optional, Protocol, Sequence, Tuple, Union, runtime_checkable
 
 import numpy as np
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
+from .. import images
 from ..errors import Errors, ImageError, RivegaError
 from ..files import open_output
 from ..images import doc_image, read_image
@@ -120,38 +121,29 @@ def encode_examples(
     nlp (Optional[Any]): A pipeline that encodes their texts first, for `rivega.DocVectors.v1`; None only splits them into words.
     wrong (Optional[List[str]]): Takes what was wrong with pictures; such an example counts as one without.
     """
-    texts, images, flags = [], [], []
+    texts, seen, flags = [], [], []
     vocab = Vocab()
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
         texts_here = [example.text for example in batch]
         docs = list(nlp.pipe(texts_here)) if nlp is not None else [_split(vocab, text) for text in texts_here]
-        pictures: List[Optional[np.ndarray]] = []
-        for example in batch:
-            try:
-                pictures.append(None if example.image is None else read_image(example.image))
-            except ImageError as error:
-                pictures.append(None)
-                if wrong is not None:
-                    wrong.append(str(error))
         texts.append(unit_rows(text_encoder(docs)))
-        vectors, has = _encode_images(pictures, image_encoder)
-        images.append(vectors)
+        vectors, has = _encode_images((_read(example, wrong) for example in batch), image_encoder)
+        seen.append(vectors)
         flags.append(has)
-    width = max((array.shape[1] for array in images), default=1)
-    images = [array if array.shape[1] == width else np.zeros((len(array), width), dtype="float32") for array in images]
+    width = max((array.shape[1] for array in seen), default=1)
+    seen = [array if array.shape[1] == width else np.zeros((len(array), width), dtype="float32") for array in seen]
     encoders = {"text": text_encoder.name, "image": image_encoder.name}
     if not texts:
         return ExampleBank([], np.zeros((0, 1), "float32"), np.zeros((0, 1), "float32"), np.zeros(0, bool), encoders)
-    return ExampleBank(list(examples), np.concatenate(texts), np.concatenate(images), np.concatenate(flags), encoders)
+    return ExampleBank(list(examples), np.concatenate(texts), np.concatenate(seen), np.concatenate(flags), encoders)
 
 
 def encode_docs(
     docs: Sequence[Doc], text_encoder: TextEncoder, image_encoder: ImageEncoder
 ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features of posts: text n x d, picture n x e, has_image n bool. A picture that cannot be read counts as none."""
-    pictures = [doc_image(doc, "examples") for doc in docs]
-    image, has_image = _encode_images(pictures, image_encoder)
+    image, has_image = _encode_images((doc_image(doc, "examples") for doc in docs), image_encoder)
     return unit_rows(text_encoder(docs)), image, has_image
 
 
@@ -167,11 +159,33 @@ def _split(vocab: Vocab, text: str) -> Doc:
     return Doc(vocab, words=words, spaces=[True] * (len(words) - 1) + [False] if words else [])
 
 
-def _encode_images(pictures: Sequence[Optional[np.ndarray]], encoder: ImageEncoder) -> Tuple[np.ndarray, np.ndarray]:
-    has = np.array([picture is not None for picture in pictures], dtype=bool)
-    if not has.any():
-        return np.zeros((len(pictures), 1), dtype="float32"), has
-    vectors = unit_rows(encoder([picture for picture in pictures if picture is not None]))
-    rows = np.zeros((len(pictures), vectors.shape[1]), dtype="float32")
-    rows[has] = vectors
+def _read(example: Example, wrong: Optional[List[str]]) -> Optional[np.ndarray]:
+    try:
+        return None if example.image is None else read_image(example.image)
+    except ImageError as error:
+        if wrong is not None:
+            wrong.append(str(error))
+        return None
+
+
+def _encode_images(pictures: Iterable[Optional[np.ndarray]], encoder: ImageEncoder) -> Tuple[np.ndarray, np.ndarray]:
+    flags: List[bool] = []
+    vectors: List[np.ndarray] = []
+    waiting: List[np.ndarray] = []
+    for picture in pictures:
+        flags.append(picture is not None)
+        if picture is None:
+            continue
+        if waiting and sum(other.nbytes for other in waiting) + picture.nbytes > images.PART_BYTES:
+            vectors.append(encoder(waiting))
+            waiting = []
+        waiting.append(picture)
+    if waiting:
+        vectors.append(encoder(waiting))
+    has = np.array(flags, dtype=bool)
+    if not vectors:
+        return np.zeros((len(has), 1), dtype="float32"), has
+    found = unit_rows(np.concatenate(vectors))
+    rows = np.zeros((len(has), found.shape[1]), dtype="float32")
+    rows[has] = found
     return rows, has

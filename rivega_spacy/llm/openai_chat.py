@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import Errors, ImageError, RivegaError
-from ..images import read_image
+from ..images import read_thumbnail
 from .base import Answer, ChatRequest, ImageRef, Message, finished
 from .connection import Connection
 from .limits import Budget, Pace
@@ -256,12 +256,8 @@ class OpenAIChat:
         return {"role": message.role, "content": [*parts, {"type": "text", "text": message.text}]}
 
     def _data_url(self, image: ImageRef) -> str:
-        from PIL import Image
-
-        picture = Image.fromarray(read_image(image.source))
-        picture.thumbnail((self.max_image_side, self.max_image_side))
         buffer = io.BytesIO()
-        picture.save(buffer, format="JPEG", quality=90)
+        read_thumbnail(image.source, self.max_image_side).save(buffer, format="JPEG", quality=90)
         return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

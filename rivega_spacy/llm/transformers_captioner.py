@@ -1,10 +1,10 @@
 """`rivega.TransformersCaptioner.v1`: BLIP-2, BLIP, GIT and other image-to-text models from a local folder."""
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from ..errors import Errors, ImageError, RivegaError
-from ..images import read_image
+from ..images import PART_BYTES, read_image
 from .base import Answer, ChatRequest
 from .local import LocalModel, load_class
 
@@ -73,22 +73,28 @@ class TransformersCaptioner(LocalModel):
             processor.tokenizer.padding_side = "left"
             self._loaded = (processor, model)
         answers: Dict[int, Answer] = {}
-        groups: Dict[tuple, List[int]] = {}
-        pictures: Dict[int, Any] = {}
+        groups: Dict[tuple, List[Tuple[int, Any]]] = {}
         for index, request in enumerate(requests):
             images = [image for message in request.messages for image in message.images]
             if not images:
                 answers[index] = Answer(None, error="the question comes without a picture, and this model knows nothing else")
                 continue
-            try:
-                pictures[index] = np.ascontiguousarray(read_image(images[0].source))
-            except ImageError as error:
-                answers[index] = Answer(None, error=str(error))
-                continue
-            groups.setdefault((self.prefixes.get(request.prompt, ""), request.max_tokens), []).append(index)
-        for (prefix, max_tokens), indices in groups.items():
-            texts = self._generate([pictures[index] for index in indices], prefix, max_tokens)
-            answers.update(zip(indices, texts))
+            key = (self.prefixes.get(request.prompt, ""), request.max_tokens)
+            groups.setdefault(key, []).append((index, images[0].source))
+        for (prefix, max_tokens), asked in groups.items():
+            waiting: Dict[int, np.ndarray] = {}
+            for index, source in asked:
+                try:
+                    picture = read_image(source)
+                except ImageError as error:
+                    answers[index] = Answer(None, error=str(error))
+                    continue
+                if waiting and picture.nbytes + sum(other.nbytes for other in waiting.values()) > PART_BYTES:
+                    answers.update(zip(waiting, self._generate(list(waiting.values()), prefix, max_tokens)))
+                    waiting = {}
+                waiting[index] = picture
+            if waiting:
+                answers.update(zip(waiting, self._generate(list(waiting.values()), prefix, max_tokens)))
         return [answers[index] for index in range(len(requests))]
 
     def _generate(self, pictures: List[np.ndarray], prefix: str, max_tokens: int) -> List[Answer]:

@@ -3,10 +3,8 @@ import re
 from dataclasses import replace
 from typing import Any, Dict, List, Optional, Sequence
 
-import numpy as np
-
 from ..errors import Errors, RivegaError
-from ..images import read_image
+from ..images import read_thumbnail
 from .base import Answer, ChatRequest, Message
 from .choices import Choices, TokenChoice
 from .local import LocalModel, load_class
@@ -119,18 +117,11 @@ class TransformersChat(LocalModel):
         # The template writes the special tokens itself.
         if loaded.processor is None:
             return loaded.tokenizer(texts, padding=True, add_special_tokens=False, return_tensors="pt")
-        pictures = [[self._picture(image.source) for m in r.messages for image in m.images] for r in requests]
+        pictures = [[read_thumbnail(image.source, self.max_image_side) for m in r.messages for image in m.images] for r in requests]
         images = pictures if any(pictures) else None
         if images is not None and not all(pictures):
             raise ValueError("prompts with and without pictures cannot share a batch")
         return loaded.processor(text=texts, images=images, padding=True, add_special_tokens=False, return_tensors="pt")
-
-    def _picture(self, source: Any) -> Any:
-        from PIL import Image
-
-        picture = Image.fromarray(np.asarray(read_image(source)))
-        picture.thumbnail((self.max_image_side, self.max_image_side))
-        return picture
 
 
 class _Loaded:

@@ -34,7 +34,7 @@ def make_clipseg(
     path (str): A folder, or a name on the model hub.
     device (Optional[str]): "cuda", "cpu" and so on; by default the GPU where PyTorch has one.
     threshold (float): From which probability on a pixel belongs to the mask.
-    text_batch (int): Expressions decoded at once; their maps are held at the picture's full size.
+    text_batch (int): Expressions decoded at once.
     RETURNS (CLIPSegSegmenter): Called with pictures and expressions. The weights are read at the first call.
     RAISES (RivegaError): E208 for a threshold that is no probability.
     """
@@ -99,8 +99,10 @@ class CLIPSegSegmenter:
             wanted = network.clip.get_text_features(ids.to(self.device), attention_mask=mask.to(self.device))
             logits = network.decoder([layer.expand(len(ids), -1, -1) for layer in layers], wanted, return_dict=True).logits
             logits = logits.reshape(len(ids), 1, *logits.shape[-2:])
-            large = F.interpolate(logits.float(), (height, width), mode="bilinear", align_corners=False).sigmoid()
-            for shares in finite_or_raise(large[:, 0].cpu().numpy(), name=NAME):
+            for small in logits.float():
+                # One at a time: at the picture's size a map has four bytes a pixel.
+                large = F.interpolate(small[None], (height, width), mode="bilinear", align_corners=False).sigmoid()
+                shares = finite_or_raise(large[0, 0].cpu().numpy(), name=NAME)
                 found = shares >= self.threshold
                 results.append((found, float(shares[found].mean() if found.any() else shares.max())))
         return results

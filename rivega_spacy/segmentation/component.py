@@ -11,6 +11,7 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
+from .. import images
 from ..batched import BatchedPipe
 from ..errors import Errors, RivegaError
 from ..extensions import post_name, record_error
@@ -100,29 +101,20 @@ class BoxSegmenter(BatchedPipe):
             without boxes, for those judged not groundable, and in posts whose picture cannot be read.
         """
         docs = list(docs)
-        asked = [_boxed_entities(doc) for doc in docs]
-        images = [doc_image(doc, self.name) if spans else None for doc, spans in zip(docs, asked)]
-        prompts, owners = [], []
         results: List[List[Optional[MaskResult]]] = [[None] * len(doc.ents) for doc in docs]
-        for number, (spans, image) in enumerate(zip(asked, images)):
-            if image is None or not spans:
+        part = _Part(self.model, results)
+        for number, doc in enumerate(docs):
+            spans = _boxed_entities(doc)
+            image = doc_image(doc, self.name) if spans else None
+            if image is None:
                 continue
-            boxes, rows = [], []
             for place, span in spans:
                 usable = [box for box in span._.boxes if _usable(box, image)]
                 unusable = [box for box in span._.boxes if box not in usable]
                 results[number][place] = MaskResult(None, None, unusable)
-                rows.append((place, range(len(boxes), len(boxes) + len(usable))))
-                boxes.extend(usable)
-            if boxes:
-                prompts.append((image, np.array(boxes, dtype="float64").reshape(-1, 4)))
-                owners.append((number, rows))
-        found = self.model.predict(prompts) if prompts else []
-        for (number, rows), masks in zip(owners, found):
-            for place, picks in rows:
-                if len(picks):
-                    unusable = results[number][place].unusable
-                    results[number][place] = _join([masks[pick] for pick in picks], unusable)
+                if usable:
+                    part.add(number, place, image, usable)
+        part.finish()
         return results
 
     def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[MaskResult]]]) -> None:
@@ -233,6 +225,47 @@ class BoxSegmenter(BatchedPipe):
                 boxes.append(box)
                 masks.append(mask if len(usable) == 1 else _within(mask, box))
         return [(image, np.array(boxes), masks)] if boxes else []
+
+
+class _Part:
+    """Entities of a batch whose pictures, and the masks to come, have no more than `images.PART_BYTES`.
+
+    model (Model): Makes the masks.
+    results (List[List[Optional[MaskResult]]]): Where they go.
+    """
+
+    def __init__(self, model: Model, results: List[List[Optional[MaskResult]]]) -> None:
+        self.model = model
+        self.results = results
+        self._empty()
+
+    def _empty(self) -> None:
+        self.held = 0
+        # Number of the post -> its picture, its boxes, and which of them belong to the entity at which place.
+        self.waiting: Dict[int, Tuple[np.ndarray, List[List[float]], List[Tuple[int, range]]]] = {}
+
+    def add(self, number: int, place: int, image: np.ndarray, boxes: List[List[float]]) -> None:
+        """An entity of a post. Where it does not fit any more, what waits is done first."""
+        masks = image.shape[0] * image.shape[1] * len(boxes)
+        if self.waiting and self.held + masks + (0 if number in self.waiting else image.nbytes) > images.PART_BYTES:
+            self.finish()
+        if number not in self.waiting:
+            self.waiting[number] = (image, [], [])
+            self.held += image.nbytes
+        _, known, rows = self.waiting[number]
+        rows.append((place, range(len(known), len(known) + len(boxes))))
+        known.extend(boxes)
+        self.held += masks
+
+    def finish(self) -> None:
+        """Make the masks of what waits; they are kept as run lengths."""
+        prompts = [(image, np.array(boxes, dtype="float64").reshape(-1, 4)) for image, boxes, _ in self.waiting.values()]
+        found = self.model.predict(prompts) if prompts else []
+        for (number, (_, _, rows)), masks in zip(self.waiting.items(), found):
+            for place, picks in rows:
+                unusable = self.results[number][place].unusable
+                self.results[number][place] = _join([masks[pick] for pick in picks], unusable)
+        self._empty()
 
 
 def score_masks(examples: Iterable[Example], **kwargs: Any) -> Dict[str, Any]:

@@ -9,7 +9,7 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
-from ..asking import answers_by_post, ask
+from ..asking import Asked, answers_by_post, ask_in_parts
 from ..batched import BatchedPipe
 from ..errors import Errors, RivegaError
 from ..extensions import check_expression
@@ -115,19 +115,22 @@ class TextSegmenter(BatchedPipe):
         RAISES (RivegaError): E340, E341 where the model answers in another form.
         """
         docs = list(docs)
-        asked = ask(docs, self.name, self._wanted, expression=self.expression)
         results: List[List[Optional[TextMask]]] = [[None] * len(doc.ents) for doc in docs]
-        found = answers_by_post(self.model, docs, asked, self.name)
-        for (number, places), query, masks in zip(asked.owners, asked.queries, found):
-            if masks is None:
-                continue
-            if len(masks) != len(places):
-                raise RivegaError(Errors.E340.format(component=self.name, found=len(masks), asked=len(places)))
-            for place, (mask, score) in zip(places, masks):
-                if mask.shape != query.image.shape[:2]:
-                    raise RivegaError(Errors.E341.format(component=self.name, mask=mask.shape, image=query.image.shape[:2]))
-                rle = encode_mask(mask) if mask.any() else None
-                results[number][place] = TextMask(rle, float(score), rle_to_box(rle) if rle else None)
+
+        def segment(asked: Asked) -> None:
+            found = answers_by_post(self.model, docs, asked, self.name)
+            for (number, places), query, masks in zip(asked.owners, asked.queries, found):
+                if masks is None:
+                    continue
+                if len(masks) != len(places):
+                    raise RivegaError(Errors.E340.format(component=self.name, found=len(masks), asked=len(places)))
+                for place, (mask, score) in zip(places, masks):
+                    if mask.shape != query.image.shape[:2]:
+                        raise RivegaError(Errors.E341.format(component=self.name, mask=mask.shape, image=query.image.shape[:2]))
+                    rle = encode_mask(mask) if mask.any() else None
+                    results[number][place] = TextMask(rle, float(score), rle_to_box(rle) if rle else None)
+
+        ask_in_parts(docs, self.name, self._wanted, segment, expression=self.expression, masks=True)
         return results
 
     def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[TextMask]]]) -> None:
