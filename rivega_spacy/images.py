@@ -95,15 +95,26 @@ def read_thumbnail(source: Any, side: int) -> "Image.Image":
 
 
 def image_size(source: Any) -> Tuple[int, int]:
-    """Width and height of a picture as a person sees it (EXIF orientation applied); pixels are decoded for PNG alone.
+    """Width and height of a picture as a person sees it (EXIF orientation applied), in pixels: the first two of `image_frame`."""
+    return image_frame(source)[:2]
+
+
+def image_frame(source: Any) -> Tuple[int, int, int]:
+    """How large a picture is and how it is stored. Pixels are decoded for PNG and TIFF alone, which may say it behind them.
 
     source (Union[str, Path, bytes]): The picture.
-    RETURNS (Tuple[int, int]): In pixels.
+    RETURNS (Tuple[int, int, int]): Width and height as a person sees it, in pixels, and the EXIF orientation (1 to 8) that turns the
+        stored picture so.
     RAISES (ImageError): As `read_image`, but for damage that only the pixels show.
     """
     with _opened(source) as picture:
+        turn = _orientation(picture)
+        if picture.format == "TIFF":
+            # Of these Pillow turns the pixels by itself.
+            picture.load()
         width, height = picture.size
-        return (height, width) if _orientation(picture) >= 5 else (width, height)
+        turned = turn >= 5 and picture.format != "TIFF"
+        return (height, width, turn) if turned else (width, height, turn)
 
 
 def read_bitmap(source: Any) -> np.ndarray:

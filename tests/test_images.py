@@ -10,7 +10,7 @@ import spacy
 from PIL import Image
 
 from rivega_spacy.errors import ImageError
-from rivega_spacy.images import FORMATS, SUFFIXES, clear_cache, doc_image, image_digest, image_for_storage, image_size, read_bitmap, read_image
+from rivega_spacy.images import FORMATS, SUFFIXES, clear_cache, doc_image, image_digest, image_for_storage, image_frame, image_size, read_bitmap, read_image
 
 
 def encoded(picture: Image.Image, kind: str, **options) -> bytes:
@@ -51,6 +51,17 @@ def test_exif_orientation_is_applied(orientation):
     assert seen.shape[:2] == ((20, 30) if orientation <= 4 else (30, 20))
     corner = {1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0), 5: (0, 0), 6: (0, -1), 7: (-1, -1), 8: (-1, 0)}[orientation]
     assert tuple(seen[corner]) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_size_and_orientation_are_told_without_reading_the_picture(form, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.new("RGB", (30, 20)), form, exif=exif)
+    seen = read_image(data)
+    assert image_frame(data) == (seen.shape[1], seen.shape[0], orientation)
+    assert image_size(data) == ((30, 20) if orientation <= 4 else (20, 30))
 
 
 def test_exif_orientation_of_a_pil_image_survives_the_doc(nlp):

@@ -15,8 +15,9 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
-from ..errors import Errors, PostError
-from ..extensions import MASKS_KEY
+from ..errors import Errors, ImageError, PostError
+from ..extensions import MASKS_KEY, record_error
+from ..image_sources import is_data_uri
 from ..jsonl import read_lines
 from ..ner.schemes import read_tags
 from ..rle import rle_area, rle_to_box
@@ -33,7 +34,7 @@ class ReadReport:
     unmatched_boxes (List[Tuple[str, str]]): Post and name of boxes that name no entity of their post.
     without_text (int): Posts without tokens.
     without_entities (int), without_boxes (int), without_knowledge (int): Posts.
-    without_picture (int): Posts whose picture is not in the folder of pictures, where one was given.
+    without_picture (int): Posts whose picture is not in the folder of pictures, where one was given, or whose `image` is none.
     """
 
     posts: int = 0
@@ -66,7 +67,7 @@ class ReadReport:
             f"{self.without_boxes} without boxes, {self.without_knowledge} without knowledge)",
             f"{self.entities} entities, {self.groundable} of them groundable, {self.boxes} boxes"
             + (f", {self.masks} masks" if self.masks else ""),
-            *([f"{self.without_picture} posts have no picture in the folder of pictures"] if self.without_picture else []),
+            *([f"{self.without_picture} posts have no picture in the folder of pictures, or an `image` that is none"] if self.without_picture else []),
         ]
 
 
@@ -147,13 +148,18 @@ def make_docs(
         if knowledge is not None:
             doc._.knowledge = knowledge.get(str(row.get("id")), doc._.knowledge)
         report.without_knowledge += not doc._.knowledge
-        if images is not None:
+        image = row.get("image")
+        if images is not None and not (isinstance(image, str) and is_data_uri(image)):
             found = find_picture(Path(images), row)
             if found is not None:
                 doc._.image = found if relative else str(Path(images) / found)
             report.without_picture += found is None
-        elif row.get("image"):
-            doc._.image = row["image"]
+        elif image:
+            try:
+                doc._.image = image
+            except ImageError as error:
+                record_error(doc, "post", str(error))
+                report.without_picture += 1
         yield doc
 
 

@@ -196,3 +196,15 @@ def test_a_token_that_is_only_a_no_break_space_keeps_its_place(shared_dir, vocab
         for doc in read_posts(shared_dir / "data" / "posts" / f"twitter2015_{split}.jsonl.gz", vocab):
             found += sum(token.text == "\u00a0" for token in doc)
     assert found > 0
+
+
+def test_an_image_that_is_none_is_counted_and_a_data_uri_is_kept_as_bytes(tmp_path, vocab):
+    rows = [{"id": str(n), "tokens": ["a"], "image": image} for n, image in enumerate(["data:image/png;base64,QUJD", "data:x", 5, ["a.jpg"], "a.jpg"])]
+    path = tmp_path / "posts.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf8")
+    report = ReadReport()
+    assert [doc._.image for doc in read_posts(path, vocab, report=report)] == [b"ABC", None, None, None, "a.jpg"]
+    assert report.without_picture == 3
+    report = ReadReport()
+    assert [doc._.image for doc in read_posts(path, vocab, images=tmp_path, report=report)] == [b"ABC"] + [None] * 4
+    assert report.without_picture == 4

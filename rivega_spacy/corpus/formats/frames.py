@@ -4,15 +4,13 @@ A camera held upright stores a photograph on its side, with a note (EXIF orienta
 note and others do not, and the size they write down need not be that of what they showed. The regions themselves tell: they lie within
 what was shown. Where the picture is at hand everything is turned to the picture as a person sees it, which is what the pipeline works on.
 """
-import os
-import warnings
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
-from PIL import Image
 
-from ...images import max_pixels, read_image
+from ...errors import ImageError
+from ...images import image_frame
 from ...rle import RLE, decode_mask, encode_mask, parse_rle, rle_area, rle_to_box
 from .coordinates import has_area
 from .dirt import Dirt
@@ -20,8 +18,6 @@ from .regions import Picture, Region
 
 # How far the hand of an annotator slips over the edge: in pixels, and as a share of the longer side.
 SLIP_PIXELS, SLIP_SHARE = 2.0, 0.01
-
-_ORIENTATION = 0x0112  # the EXIF tag
 
 # EXIF orientation -> from the stored array to the upright one.
 _TURNS: Dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -82,24 +78,10 @@ def look_at(path: Union[str, Path]) -> Optional[TrueSize]:
     path (Union[str, Path]): The picture.
     RETURNS (Optional[TrueSize]): None where it is not there, or could not be opened.
     """
-    if not os.path.isfile(path):
-        return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
-                width, height = picture.size
-                orientation = picture.getexif().get(_ORIENTATION, 1)
-                if picture.format == "TIFF":
-                    # Whether its size is that of the stored picture depends on the version of Pillow.
-                    height, width = read_image(path).shape[:2]
-                    return TrueSize(width, height, orientation if orientation in _TURNS else 1)
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError, ZeroDivisionError, Image.DecompressionBombError):
+        return TrueSize(*image_frame(path))
+    except ImageError:
         return None
-    if width * height > max_pixels():
-        return None
-    frame = Frame(width, height, orientation if orientation in _TURNS else 1)
-    return TrueSize(*frame.upright, frame.orientation)
 
 
 def fit_picture(picture: Picture, true: Optional[TrueSize], name: str, dirt: Dirt) -> Picture:
