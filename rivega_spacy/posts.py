@@ -85,7 +85,7 @@ def post_to_doc(nlp: Language, post: Union[Post, PostError], *, images: Optional
         image = path
     elif image is None or isinstance(image, str):
         for key in filter(_means_image, post):
-            record_error(doc, "post", Errors.E036.format(post=name, key=key))
+            record_error(doc, "post", Errors.E036.format(post=describe_post(post), key=key))
     for field, value in (("image", image), *((field, post.get(field)) for field in TEXT_FIELDS)):
         if value is not None:
             try:
