@@ -69,7 +69,7 @@ def make_captioner(
 class Captioner(AskingPipe):
     """Captions and descriptions of pictures."""
 
-    settings = ("overwrite",)
+    settings = ("overwrite", "max_tokens")
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 from ..errors import Errors
 from .base import ChatRequest
 from .retries import CallFailed, retry_after
+from .secrets import redact
 
 # A reply may have so many bytes, and so many more for each token of the answer and each alternative of it.
 BASE_BYTES = 1 << 20
@@ -35,6 +36,7 @@ class Connection:
         self.httpx = next(sys.modules[kind.__module__.partition(".")[0]] for kind in type(http).__mro__ if kind.__module__.startswith("httpx"))
         # Retries are ours: those of the package wait in each thread alone and ignore a Retry-After of more than a minute.
         self.client = openai.OpenAI(api_key=key, base_url=address, timeout=timeout, max_retries=0, http_client=http)
+        self.key = key
         self.total_timeout = total_timeout
         self.pause: Optional[float] = None
         self._limit = BASE_BYTES
@@ -106,7 +108,7 @@ class Connection:
         self.pause = retry_after(response.headers)
         encoding = response.headers.get("content-encoding", "").strip().lower()
         if encoding not in {"", "identity", *_ENCODINGS}:
-            raise CallFailed(Errors.E774.format(encoding=encoding[:40]), again=False)
+            raise CallFailed(Errors.E774.format(encoding=redact(encoding, self.key)[:40]), again=False)
         stream = response.stream
         try:
             data = self._read(stream, encoding in _ENCODINGS)
@@ -145,7 +147,7 @@ class Connection:
             target = asked.join(response.headers["location"])
             upgraded = (_place(asked), _place(target)) == (("http", 80), ("https", 443))
             same = target.host == asked.host and (upgraded or _place(target) == _place(asked))
-            named = f"{target.scheme}://{target.netloc.decode('ascii', 'replace')}"[:200]
+            named = redact(f"{target.scheme}://{target.netloc.decode('ascii', 'replace')}", self.key)[:200]
         except Exception as error:  # an address that no parser takes
             same, named = False, f"an address that cannot be read ({type(error).__name__})"
         if not same or response.status_code not in _KEEPS_METHOD:

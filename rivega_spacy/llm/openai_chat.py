@@ -16,7 +16,7 @@ from .connection import Connection
 from .limits import Budget, Pace
 from .replies import read_error, read_reply, stated_usage
 from .retries import LONGEST_PAUSE, CallFailed, backoff
-from .secrets import check_key_name, check_key_server, check_no_credentials, read_key, redact, withheld
+from .secrets import check_key_name, check_key_server, check_no_credentials, key_filter, read_key, redact, withheld
 
 # A try may take so many times its `timeout` where `total_timeout` is left open.
 TOTAL_FACTOR = 10.0
@@ -199,7 +199,7 @@ class OpenAIChat:
                 used = answer.input_tokens, answer.output_tokens
                 return replace(answer, input_tokens=spent[0] + used[0], output_tokens=spent[1] + used[1])
             except CallFailed as failed:
-                reason, tries, used = failed.reason, tries + 1, failed.usage
+                reason, tries, used = redact(failed.reason, running.key), tries + 1, failed.usage
                 spent, paid = _sum(spent, used), paid + (used is not None)
                 if failed.refused:
                     running.refused = Errors.E406.format(reason="; ".join(filter(None, (reason, running.withheld))))
@@ -238,7 +238,7 @@ class OpenAIChat:
                 running.gives_choices = False
                 return self._once(running, messages, request)
             usage = stated_usage(*_bodies(error))
-            raise read_error(_body(error), status=error.status_code, key=running.key, usage=usage, pause=connection.pause) from None
+            raise read_error(error.body or str(error), status=error.status_code, key=running.key, usage=usage, pause=connection.pause) from None
         except openai.APITimeoutError:
             raise CallFailed(f"no answer within {self.timeout:g} seconds", again=True) from None
         except openai.APIConnectionError as error:
@@ -246,7 +246,7 @@ class OpenAIChat:
             reason = redact(f"connection failed: {type(cause).__name__}: {cause}", running.key)
             raise CallFailed(reason, again=True) from None
         except (openai.APIResponseValidationError, ValueError, RecursionError) as error:
-            reason = redact(f"the answer is not what the protocol says: {_first_line(error)}", running.key)
+            reason = f"the answer is not what the protocol says: {_first_line(error, running.key)}"
             raise CallFailed(reason, again=True) from None
 
     def _message(self, message: Message) -> Dict[str, Any]:
@@ -272,6 +272,7 @@ class _Running:
         self.pid = os.getpid()
         self.openai = openai
         self.key = read_key(chat.api_key_env)
+        key_filter.guard(self.key)
         address = chat.base_url or os.environ.get("OPENAI_BASE_URL") or None
         if self.key is None and address is None:
             raise CallFailed(Errors.E403.format(name=chat.api_key_env, url="api.openai.com"), again=False)
@@ -318,10 +319,5 @@ def _bodies(error: Any) -> List[Any]:
     return [body, body.get("error") if isinstance(body, dict) else None]
 
 
-def _body(error: Any) -> Any:
-    """What a reply with a status of failure says: the error in its JSON, or its words."""
-    return error.body if error.body else _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def _first_line(error: Exception, key: Optional[str]) -> str:
+    return " ".join(redact(str(error), key).split())[:300]

@@ -56,7 +56,7 @@ def read_reply(reply: Any, request: ChatRequest, key: Optional[str], *, pause: O
     thought = "".join(str(message[name]) for name in named_thought(message))
     used = usage or _estimate(request, (text or "") + thought, finish)
     if kind is not None:
-        words = f": {redact(' '.join(refusal.split())[:_LONGEST_REASON], key)!r}" if refusal else ""
+        words = f": {_short(refusal, key)!r}" if refusal else ""
         reason = Errors.E768.format(words=words) if kind == "refusal" else NO_ANSWER[kind]
         return Answer(None, error=reason, finish=kind, input_tokens=used[0], output_tokens=used[1], final=True)
     told = read_choices(choice.get("logprobs")) if request.alternatives else ()
@@ -85,8 +85,8 @@ def read_error(
         again = passing or not lasting
     moderated = isinstance(fields.get("metadata"), dict) and ("flagged_input" in fields["metadata"] or "reasons" in fields["metadata"])
     refused = status == 401 or (status == 403 and not moderated) or (status is None and not again and bool(_KEY_REFUSED.search(told)))
-    said = status if status is not None else (str(code)[:60] if code is not None else "that it failed")
-    reason = Errors.E407.format(status=redact(str(said), key), reason=redact(words, key))
+    said = status if status is not None else (str(code) if code is not None else "that it failed")
+    reason = Errors.E407.format(status=_short(str(said), key), reason=_short(words, key))
     return CallFailed(reason, again=again, pause=pause if again else None, refused=refused, usage=usage)
 
 
@@ -137,13 +137,18 @@ def _words(error: Any) -> str:
     """What an error says, in its own words; OpenRouter hands on those of the server behind it as `metadata.raw`."""
     if isinstance(error, dict):
         said = [error.get(name) for name in ("message", "msg", "detail", "error", "errors", "reason", "error_description")]
-        words = next((value if isinstance(value, str) else json.dumps(value)[:2000] for value in said if value), "") or json.dumps(error)[:2000]
+        words = next((value if isinstance(value, str) else json.dumps(value) for value in said if value), "") or json.dumps(error)
         metadata = error.get("metadata")
         raw = metadata.get("raw") if isinstance(metadata, dict) else None
         words = f"{words} ({raw})" if isinstance(raw, str) and raw else words
     else:
-        words = error if isinstance(error, str) else json.dumps(error)[:2000]
-    return " ".join(words[:2000].split())[:_LONGEST_REASON]
+        words = error if isinstance(error, str) else json.dumps(error)
+    return words
+
+
+def _short(words: str, key: Optional[str]) -> str:
+    """One line of bounded length; keys go first, so that none is cut and its half left."""
+    return " ".join(redact(words[:20_000], key).split())[:_LONGEST_REASON]
 
 
 def _status(value: Any) -> Optional[int]:

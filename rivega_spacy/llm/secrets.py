@@ -3,10 +3,11 @@ import base64
 import html
 import ipaddress
 import json
+import logging
 import os
 import re
 from functools import lru_cache
-from typing import Any, Optional
+from typing import Any, Optional, Set
 from urllib.parse import quote, quote_plus, urlsplit
 
 from ..errors import Errors, RivegaError
@@ -127,6 +128,38 @@ def blank_key(answer: str, key: Optional[str]) -> str:
     return _spellings(key).sub(BLANK, answer) if key and len(key) >= 6 else answer
 
 
+class KeyFilter(logging.Filter):
+    """Takes keys out of what HTTP libraries log: with DEBUG they tell every header of a reply, and a server may echo the key in one."""
+
+    LOGGERS = (
+        *("httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks", "httpx"),
+        *("httpcore2.connection", "httpcore2.http11", "httpcore2.http2", "httpcore2.proxy", "httpcore2.socks", "httpx2"),
+        *("openai", "openai._base_client", "openai._legacy_response", "openai._response"),
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: Set[str] = set()
+
+    def guard(self, key: Optional[str]) -> None:
+        """Take this key out from now on."""
+        if key:
+            self.keys.add(key)
+        for name in self.LOGGERS:
+            # Adding a filter twice does nothing.
+            logging.getLogger(name).addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = redact(record.getMessage())
+        for key in self.keys:
+            message = blank_key(message, key)
+        record.msg, record.args = message, ()
+        return True
+
+
+key_filter = KeyFilter()
+
+
 @lru_cache(maxsize=16)
 def _spellings(key: str) -> "re.Pattern[str]":
     data = key.encode("utf8", "surrogateescape")
@@ -136,6 +169,7 @@ def _spellings(key: str) -> "re.Pattern[str]":
         code = base64.b64encode(b"\0" * before + data).decode("ascii").rstrip("=")
         inner = code[(0, 2, 3)[before] : len(code) - (1 if (before + len(data)) % 3 else 0)]
         found |= {inner, inner.replace("+", "-").replace("/", "_")} if len(inner) >= 6 else set()
+    found |= {quote(spelling, safe="") for spelling in found}
     return re.compile("|".join(re.escape(spelling) for spelling in sorted(found, key=len, reverse=True)), re.IGNORECASE)
 
 

@@ -307,3 +307,49 @@ def save_tiny_llama(folder: Path) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+class RawServer:
+    """A server that answers with whatever bytes a test wants, as fast or slow as it wants.
+
+    respond (Callable[[socket.socket, int], None]): Gets the connection once a request was read whole, and the request's number from 0.
+    """
+
+    def __init__(self, respond: Callable[[socket.socket, int], None]) -> None:
+        self.respond = respond
+        self.requests: List[bytes] = []
+        self.closing = threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.listener.getsockname()[1]}/v1"
+
+    def __enter__(self) -> "RawServer":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.closing.set()
+        self.listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            with connection, connection.makefile("rb") as stream:
+                head = b"".join(iter(stream.readline, b"\r\n"))
+                if not head:
+                    return
+                length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+                self.requests.append(head + b"\r\n" + stream.read(length))
+                self.respond(connection, len(self.requests) - 1)
+        except OSError:
+            # The client had enough.
+            return
