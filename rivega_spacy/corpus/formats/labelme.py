@@ -12,7 +12,7 @@ from ...images import read_bitmap
 from .coordinates import has_area, picture_size, points_box, read_points
 from .dirt import Dirt
 from .json_files import read_json, reference
-from .regions import RLE, Drawing, Picture, Pictures, Region, add_picture, drawn_region, mask_to_rle, polygon_mask, post_id
+from .regions import RLE, Drawing, Picture, Pictures, Region, add_picture, drawn_region, paint_rle, polygon_mask, post_id
 
 
 def read_labelme(folder: Union[str, Path], dirt: Dirt) -> Pictures:
@@ -76,7 +76,7 @@ def _region(shapes: List[Any], picture: Picture) -> Optional[Region]:
     if all(shape.get("shape_type") == "rectangle" for shape in shapes):
         # A box drawn with the rectangle tool is a box, not a mask.
         return Region(name, reach) if has_area(reach) else None
-    return drawn_region(name, Drawing(partial(_draw, shapes), reach), picture)
+    return drawn_region(name, Drawing(partial(_draw, shapes, reach), reach), picture)
 
 
 def _reach(shape: Dict[str, Any]) -> List[List[float]]:
@@ -89,14 +89,20 @@ def _reach(shape: Dict[str, Any]) -> List[List[float]]:
     return points
 
 
-def _draw(shapes: List[Dict[str, Any]], height: int, width: int) -> Optional[RLE]:
+def _draw(shapes: List[Dict[str, Any]], reach: List[float], height: int, width: int) -> Optional[RLE]:
+    if any(shape.get("shape_type") == "mask" for shape in shapes):
+        reach = [0.0, 0.0, float(width), float(height)]  # a bitmap is as large as it is, whatever its points say
+    return paint_rle(partial(_paint, shapes), reach, height, width)
+
+
+def _paint(shapes: List[Dict[str, Any]], height: int, width: int) -> Optional[np.ndarray]:
     mask = np.zeros((height, width), dtype=bool)
     for shape in shapes:
         part = shape_mask(shape, height, width)
         if part is None:
             return None
         mask |= part
-    return mask_to_rle(mask)
+    return mask
 
 
 def shape_mask(shape: Dict[str, Any], height: int, width: int) -> Optional[np.ndarray]:

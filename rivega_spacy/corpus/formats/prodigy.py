@@ -4,11 +4,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Union
 
+from ...jsonl import read_lines
 from ..posts_jsonl import read_json_lines
 from .coordinates import has_area, picture_size, points_box, read_box, read_points
 from .dirt import Dirt
 from .json_files import reference
-from .regions import RLE, Drawing, Picture, Pictures, Region, add_picture, drawn_region, mask_to_rle, polygon_mask, post_id
+from .regions import RLE, Drawing, Picture, Pictures, Region, add_picture, drawn_region, paint_rle, polygon_mask, post_id
 
 Post = Dict[str, Any]
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -51,7 +52,10 @@ def read_prodigy_regions(path: Union[str, Path], dirt: Dirt) -> Pictures:
     RETURNS (Dict[str, Picture]): By the same ids as `read_prodigy_text`.
     """
     pictures: Pictures = {}
-    for number, row in read_json_lines(path):
+    for number, row in read_lines(path):
+        if isinstance(row, str):
+            dirt.note("bad_region", f"line {number} ({row:.80})")
+            continue
         name = _name(row, number)
         if row.get("answer", "accept") != "accept":
             dirt.note("rejected", name)
@@ -90,7 +94,7 @@ def _region(span: Any, picture: Picture) -> Optional[Region]:
 
 
 def _draw(points: List[List[float]], height: int, width: int) -> Optional[RLE]:
-    return mask_to_rle(polygon_mask([points], height, width))
+    return paint_rle(partial(polygon_mask, [points]), points_box(points), height, width)
 
 
 def _spans(row: Dict[str, Any]) -> List[Any]:

@@ -8,9 +8,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Un
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ...boxes import mask_box
 from ...images import max_pixels
-from ...rle import encode_mask, rle_to_box
+from ...rle import compress_counts, rle_to_box
 
 RLE = Dict[str, Any]
 
@@ -170,12 +169,26 @@ def polygon_mask(polygons: Sequence[Sequence[Sequence[float]]], height: int, wid
     return np.array(canvas, dtype=bool)
 
 
-def mask_to_rle(mask: Optional[np.ndarray]) -> Optional[RLE]:
-    """A mask as RLE; None where it is empty.
+def paint_rle(paint: Callable[[int, int], Optional[np.ndarray]], reach: Sequence[float], height: int, width: int) -> Optional[RLE]:
+    """A mask that is painted pixel by pixel, as RLE. No more is held than what is painted, however large the picture is said to be.
 
-    mask (Optional[ndarray]): HxW bool.
+    paint (Callable[[int, int], Optional[ndarray]]): From height and width to HxW bool: the upper left part of the picture.
+    reach (Sequence[float]): Box around all that is painted.
+    height (int), width (int): Size of the picture.
+    RETURNS (Optional[RLE]): At the size of the picture; None where no pixel of it is painted.
     """
-    return None if mask is None or mask_box(mask) is None else encode_mask(mask)
+    if reach[0] > width + 1 or reach[1] > height + 1 or reach[2] < -1 or reach[3] < -1:
+        return None
+    high, wide = (min(side, math.ceil(max(end, 0.0)) + 2) for side, end in ((height, reach[3]), (width, reach[2])))
+    mask = paint(high, wide)
+    if mask is None or not mask.any():
+        return None
+    # Down each column of the part: where it changes, and once more behind its last pixel.
+    edges = np.diff(mask, axis=0, prepend=False, append=False)
+    columns, rows = np.nonzero(edges.T)
+    places, times = np.unique(columns * height + rows, return_counts=True)
+    places = places[(times == 1) & (places < height * width)]
+    return {"size": [height, width], "counts": compress_counts(np.diff(np.concatenate([[0], places, [height * width]])))}
 
 
 _PICTURE_NAME = re.compile(r"(?i)\.(avif|bmp|dib|gif|jfif|jpe|jpeg|jpg|mpo|png|tif|tiff|webp)$")

@@ -378,6 +378,21 @@ def test_labelme_of_a_size_that_no_picture_has(tmp_path, size):
     assert counts == {"bad_size": 1, "no_size": 1, "bad_region": 1}
 
 
+@pytest.mark.parametrize("form", ["labelme", "prodigy"])
+def test_no_more_is_held_than_what_is_drawn(tmp_path, form):
+    disc = shape([[20, 20], [25, 20]], "circle")
+    tracemalloc.start()
+    if form == "labelme":
+        post, counts = read_labelme(tmp_path, [shape(POINTS), disc, shape([[9e6, 9e6], [9e6, 9.1e6], [9.1e6, 9e6]])], imageWidth=10_000, imageHeight=9_000)
+    else:
+        post, counts = read_prodigy(tmp_path, [{"type": "polygon", "label": "Ada", "points": POINTS}], width=10_000, height=9_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    first = decode_mask(post["boxes"][0]["mask_rle"])
+    assert peak < 20e6 and first.shape == (9_000, 10_000) and first[10:31, 10:31].all() and first.sum() == 21 * 21
+    assert counts == ({"bad_region": 1} if form == "labelme" else {})
+
+
 def test_labelme_without_a_size(tmp_path):
     post, counts = read_labelme(tmp_path, [shape(POINTS)], imageWidth=None, imageHeight=None)
     assert boxes(post) == [[10, 10, 30, 30]] and counts == {"no_size": 1}
@@ -423,6 +438,13 @@ def test_one_bad_prodigy_span_is_left_out(tmp_path, bad):
 def test_prodigy_numbers_as_text_are_added_and_not_joined(tmp_path):
     post, _ = read_prodigy(tmp_path, [{**RECT, "x": "1", "y": "1", "width": "5", "height": "5"}])
     assert boxes(post) == [[1, 1, 6, 6]]
+
+
+def test_one_bad_line_of_prodigy_leaves_the_rest(tmp_path):
+    good = json.dumps({"id": "1", "width": 100, "height": 60, "spans": [RECT]})
+    (tmp_path / "r.jsonl").write_bytes(b'\xef\xbb\xbf{"id": 2, "spans": [\n7\n' + good.encode() + b"\n" + b"[" * 100_000)
+    posts, counts = read(tmp_path, boxes=tmp_path / "r.jsonl")
+    assert boxes(posts[0]) == [[1, 1, 6, 6]] and counts == {"bad_region": 3}
 
 
 @pytest.mark.parametrize("width", [200_000, NAN, "60px"])
