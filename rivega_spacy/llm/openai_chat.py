@@ -202,7 +202,7 @@ class OpenAIChat:
                 reason, tries, used = redact(failed.reason, running.key), tries + 1, failed.usage
                 spent, paid = _sum(spent, used), paid + (used is not None)
                 if failed.refused:
-                    running.refused = Errors.E406.format(reason="; ".join(filter(None, (reason, running.withheld))))
+                    running.refused = Errors.E406.format(reason="; ".join(filter(None, (running.withheld, reason))))
                     return _no_answer(running.refused, spent)
                 # What is paid for and comes to nothing twice will come to nothing again.
                 if not failed.again or paid > 1 or (failed.pause or 0.0) > LONGEST_PAUSE:
