@@ -108,4 +108,4 @@ def test_another_prompt_file_in_the_config_wins_over_the_saved_prompt(tmp_path):
     for override, wanted in ((str(tmp_path / "other.txt"), "other"), (None, "[[system]]")):
         nlp = spacy.load(tmp_path / "saved", config={"components.rivega_knowledge.prompt": override})
         assert wanted in nlp.get_pipe("rivega_knowledge").prompts["knowledge"].source
-        assert "mine" not in nlp.get_pipe("rivega_knowledge").prompts["knowledge"].source
+        assert "mine:" not in nlp.get_pipe("rivega_knowledge").prompts["knowledge"].source
