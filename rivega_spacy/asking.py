@@ -1,6 +1,7 @@
 """From posts to what entailment and grounding networks are asked, and from gold posts to what they should answer."""
 
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+import warnings
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 from spacy.tokens import Doc, Span
@@ -8,8 +9,8 @@ from spacy.training import Example
 from thinc.api import Model, Optimizer
 
 from . import images
-from .errors import Errors, RivegaError
-from .extensions import post_name, record_error, referring_expression
+from .errors import Errors, RivegaError, SetupError
+from .extensions import referring_expression
 from .images import doc_image, image_digest
 from .queries import VIEW_KEY, ImageQueries, QueryTarget
 
@@ -25,13 +26,20 @@ class Asked(NamedTuple):
     owners: List[Tuple[int, List[int]]]
 
 
-def ask(docs: Sequence[Doc], component: str, wanted: Callable[[Span], bool], *, expression: str = "both") -> Asked:
+def ask(
+    docs: Sequence[Doc],
+    component: str,
+    wanted: Callable[[Span], bool],
+    *,
+    expression: str = "both",
+    labels: Optional[Mapping[str, str]] = None,
+) -> Asked:
     """Collect the questions of a batch.
 
     docs (Sequence[Doc]): Posts; they stay as they are, but for notes on pictures that cannot be read.
     component (str): Who asks, for those notes.
     wanted (Callable[[Span], bool]): Which entities to ask about.
-    expression (str): In which words: see `extensions.referring_expression`.
+    expression (str), labels (Optional[Mapping[str, str]]): In which words: see `extensions.referring_expression`.
     RETURNS (Asked): The questions. Posts with equal pictures have equal `image_key`s.
     """
     queries: List[ImageQueries] = []
@@ -41,7 +49,7 @@ def ask(docs: Sequence[Doc], component: str, wanted: Callable[[Span], bool], *, 
         image = doc_image(doc, component) if spans else None
         if image is None:
             continue
-        expressions = [referring_expression(ent, expression) for _, ent in spans]
+        expressions = [referring_expression(ent, expression, labels) for _, ent in spans]
         queries.append(ImageQueries(image, expressions, doc._.caption or "", image_digest(doc._.image)))
         owners.append((number, [place for place, _ in spans]))
     return Asked(queries, owners)
@@ -54,11 +62,12 @@ def ask_in_parts(
     use: Callable[[Asked], None],
     *,
     expression: str = "both",
+    labels: Optional[Mapping[str, str]] = None,
     masks: bool = False,
 ) -> None:
     """Collect the questions of a batch, a part at a time, so that never more than `images.PART_BYTES` of decoded pictures are held.
 
-    docs (Sequence[Doc]), component (str), wanted (Callable), expression (str): As in `ask`.
+    docs (Sequence[Doc]), component (str), wanted (Callable), expression (str), labels (Optional[Mapping[str, str]]): As in `ask`.
     use (Callable[[Asked], None]): Is given each part; of pictures of ordinary size a batch is one part.
     masks (bool): Every answer is a mask of the picture's size, which counts too.
     """
@@ -66,7 +75,7 @@ def ask_in_parts(
     owners: List[Tuple[int, List[int]]] = []
     held = 0
     for number, doc in enumerate(docs):
-        asked = ask([doc], component, wanted, expression=expression)
+        asked = ask([doc], component, wanted, expression=expression, labels=labels)
         for query, (_, places) in zip(*asked):
             height, width = query.image.shape[:2]
             need = query.image.nbytes + (height * width * len(places) if masks else 0)
@@ -80,29 +89,32 @@ def ask_in_parts(
         use(Asked(queries, owners))
 
 
-def answers_by_post(model: Model, docs: Sequence[Doc], asked: Asked, component: str) -> List[Optional[np.ndarray]]:
+def answers_by_post(
+    model: Model, docs: Sequence[Doc], asked: Asked, fail: Callable[[Sequence[Doc], Exception], None]
+) -> List[Optional[np.ndarray]]:
     """Put a batch of questions to a model; where that fails, put them one post at a time, so that one post's trouble stays its own.
 
     model (Model): From List[ImageQueries] to one array a picture.
     docs (Sequence[Doc]): The posts.
     asked (Asked): What `ask` returned for them.
-    component (str): Who asks.
-    RETURNS (List[Optional[np.ndarray]]): One for each query; None where the model failed, with a note on the post.
+    fail (Callable): Takes a post and what the model raised on it (`failures.Failing.fail`).
+    RETURNS (List[Optional[np.ndarray]]): One for each query; None where the model failed.
+    RAISES (SetupError): Where the model cannot work at all.
     """
     if not asked.queries:
         return []
     try:
         return list(model.predict(asked.queries))
-    except Exception as batch_error:  # whatever a network raises on a picture is noted on its post below
+    except SetupError:
+        raise
+    except Exception as batch_error:  # whatever a network raises on a picture stays with its post below
         failure = batch_error
     results: List[Optional[np.ndarray]] = []
     for query, (number, _) in zip(asked.queries, asked.owners):
         try:
             results.append(model.predict([query])[0] if len(asked.queries) > 1 else _raise(failure))
-        except Exception as error:  # noted on the post, the batch goes on
-            reason = f"{type(error).__name__}: {error}"
-            post = post_name(docs[number])
-            record_error(docs[number], component, Errors.E205.format(post=post, component=component, reason=reason))
+        except Exception as error:  # told, and the batch goes on
+            fail([docs[number]], error)
             results.append(None)
     return results
 
@@ -120,6 +132,7 @@ def learn(
     losses: Dict[str, float],
     sgd: Optional[Optimizer],
     expression: str = "both",
+    labels: Optional[Mapping[str, str]] = None,
 ) -> Dict[str, float]:
     """One training step of an entailment or grounding network on gold entities.
 
@@ -129,7 +142,7 @@ def learn(
     drop (float): Dropout.
     losses (Dict[str, float]): Changed in place.
     sgd (Optional[Optimizer]): Takes the step where given.
-    expression (str): As in `ask`.
+    expression (str), labels (Optional[Mapping[str, str]]): As in `ask`.
     RETURNS (Dict[str, float]): The losses.
     RAISES (RivegaError): E206 where the architecture cannot be trained, E262 where it cannot learn from views.
     """
@@ -146,7 +159,7 @@ def learn(
         if sgd is not None:
             model.finish_update(sgd)
         return losses
-    queries, targets = training_batch(examples, component, expression=expression)
+    queries, targets = training_batch(examples, component, expression=expression, labels=labels)
     if queries:
         parts = step(model, queries, targets, dropout=drop)
         losses[component] += float(parts.get("loss", sum(parts.values())))
@@ -156,23 +169,34 @@ def learn(
 
 
 def training_batch(
-    examples: Iterable[Example], component: str, *, expression: str = "both"
+    examples: Iterable[Example], component: str, *, expression: str = "both", labels: Optional[Mapping[str, str]] = None
 ) -> Tuple[List[ImageQueries], List[List[QueryTarget]]]:
     """Gold entities of examples as questions with their answers.
 
     examples (Iterable[Example]): See `learn`.
     component (str): Who learns, for notes on unreadable pictures.
-    expression (str): As in `ask`.
+    expression (str), labels (Optional[Mapping[str, str]]): As in `ask`.
     RETURNS (Tuple[List[ImageQueries], List[List[QueryTarget]]]): Pictures with expressions; for each
         expression its target. Posts without picture or entities are left out.
     """
     references = [example.reference for example in examples]
-    asked = ask(references, component, _any, expression=expression)
+    asked = ask(references, component, _any, expression=expression, labels=labels)
+    if expression != "name" and asked.owners and component not in _TOLD:
+        expanded = any(references[number].ents[place]._.expansion for number, places in asked.owners for place in places)
+        _EXPANDED.update([component] if expanded else [])
+        if not expanded and component not in _EXPANDED:
+            _TOLD.add(component)
+            warnings.warn(Errors.W091.format(component=component))
     targets: List[List[QueryTarget]] = []
     for number, places in asked.owners:
         ents = references[number].ents
         targets.append([_target(ents[place]) for place in places])
     return asked.queries, targets
+
+
+# Components of this process whose training posts have expansions, and those that were told that theirs have none.
+_EXPANDED: Set[str] = set()
+_TOLD: Set[str] = set()
 
 
 def _any(ent: Span) -> bool:

@@ -9,15 +9,17 @@ from spacy.util import minibatch
 from thinc.api import Optimizer
 
 from .asking import learn, start_model
-from .extensions import record_failure
+from .errors import Errors, SetupError
+from .failures import Failing
 from .settings import ConfiguredWeights
 
 
-class BatchedPipe(ConfiguredWeights, TrainablePipe):
-    """A component whose `predict` takes a batch of posts and whose failures are noted on the post that caused them."""
+class BatchedPipe(Failing, ConfiguredWeights, TrainablePipe):
+    """A component whose `predict` takes a batch of posts and whose failures stay with the post that caused them (failures.py)."""
 
     def __call__(self, doc: Doc) -> Doc:
         self._annotate([doc])
+        self.left([doc])
         return doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
@@ -25,18 +27,21 @@ class BatchedPipe(ConfiguredWeights, TrainablePipe):
 
         stream (Iterable[Doc]): The posts.
         batch_size (int): Posts a batch.
-        YIELDS (Doc): The same posts in the same order; what failed is noted on the post.
+        YIELDS (Doc): The same posts in the same order; what failed is noted on the post, or left to the handler of `nlp.set_error_handler`.
+        RAISES (SetupError): Where the component cannot work at all.
         """
         for docs in minibatch(stream, size=batch_size):
             self._annotate(docs)
-            yield from docs
+            yield from self.left(docs)
 
     def _annotate(self, docs: Sequence[Doc]) -> None:
         try:
             self.set_annotations(docs, self.predict(docs))
-        except Exception as error:  # whatever a model raises is noted on the post it belongs to, and the others go on
+        except SetupError:
+            raise
+        except Exception as error:  # whatever a model raises stays with the post it belongs to, and the others go on
             if len(docs) == 1:
-                record_failure(self.name, list(docs), error)
+                self.fail(docs, error)
                 return
             for doc in docs:
                 self._annotate([doc])
@@ -46,9 +51,11 @@ class AskingVisionPipe(BatchedPipe):
     """A component that asks a network about expressions and pictures, and learns through its `train_step` (queries.py).
 
     expression (str): In which words it asks (`extensions.EXPRESSIONS`).
+        `cfg["labels"]` has the types of labels beside those that are known (labels.py).
     """
 
     expression: str = "both"
+    failure_message = Errors.E205
 
     def update(
         self,
@@ -69,7 +76,7 @@ class AskingVisionPipe(BatchedPipe):
         examples = list(examples)
         validate_examples(examples, f"{type(self).__name__}.update")
         losses = {} if losses is None else losses
-        return learn(self.model, examples, self.name, drop=drop, losses=losses, sgd=sgd, expression=self.expression)
+        return learn(self.model, examples, self.name, drop=drop, losses=losses, sgd=sgd, expression=self.expression, labels=self.cfg["labels"])
 
     def initialize(
         self,

@@ -14,7 +14,8 @@ from .corpus.mix import EXPANSIONS_FIELD, KNOWLEDGE_FIELD
 from .errors import Errors, PostError, RivegaError
 from .expansion.component import EntityExpander
 from .expansion.llm import LLMExpander
-from .extensions import post_name, record_error, record_failure
+from .extensions import post_name, record_error
+from .failures import note_failure
 from .knowledge.component import KnowledgeRefiner
 from .knowledge.selection import no_examples
 from .llm.asking import Asker
@@ -181,7 +182,7 @@ class Enricher:
             try:
                 doc = self.nlp(doc)
             except Exception as error:  # a pipeline may raise anything; the post still gets its knowledge
-                record_failure("pipeline", [doc], error)
+                note_failure("pipeline", self.nlp, [doc], error)
         return doc
 
     def _tagged_doc(self, post: Post, images: Optional[Path]) -> Doc:

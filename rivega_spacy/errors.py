@@ -17,6 +17,10 @@ class OutputError(RivegaError):
     """A file cannot be written: no room, no permission."""
 
 
+class SetupError(RivegaError):
+    """A part of the pipeline cannot work at all: weights, an extra or a device is missing. Raised at once, never noted on posts."""
+
+
 class Errors:
     # Core: pictures, extensions, posts (E001-E099)
     E001 = "The picture {source} does not exist. Check the path, or the `--images` root it is relative to."
@@ -98,6 +102,22 @@ class Errors:
         "or in the config."
     )
     E084 = "{name} was saved with the tag scheme {saved!r}, the config says {given!r}. Leave it as it was saved, or train the tagger anew."
+    E085 = "A mask must be a two-dimensional array of bool, HxW, not {kind}. For run lengths set `mask_rle`."
+    E086 = "`{name}` is computed and cannot be set. Set {instead}."
+    E087 = "`labels` gives {wrong}. The types are {known}."
+    W088 = (
+        "The entity label {label!r} is not known and counts as OTHER. Give its type in the config of the component, for example "
+        "`[components.rivega_expander.labels]` with `{label} = \"PER\"`."
+    )
+    E089 = "{what} cannot be set up ({reason}). Nothing can be said about any post before that is mended."
+    W090 = (
+        "{count} of {posts} predicted posts have lost the picture that their reference has: spaCy's own `evaluate`, `apply` and Corpus keep the "
+        "text alone. Use `rivega evaluate`, `rivega annotate` and the reader `rivega.Corpus.v1`."
+    )
+    W091 = (
+        "{component}: no entity of the training posts has an expansion, so it learns from \"Name (TYPE)\" alone, while an expander in the "
+        "pipeline would write more. Give the reader one (`[corpora.train.expander]`), or set `expression = \"name\"`."
+    )
     W081 = "{name}: the gradient of step {step} is not finite, so the step is left out. Lower the learning rate, or look at the posts of that batch."
 
     # Tagger and corpora (E100-E199)

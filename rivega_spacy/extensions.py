@@ -4,8 +4,11 @@ Facts that shape it: spaCy keys span extensions by (name, start_char, end_char);
 `user_data` with msgpack, which turns tuples into lists and knows neither arrays nor PIL images. Hence pictures are kept as a
 path or as encoded bytes, boxes as lists of floats, masks as COCO run lengths, and whatever can be computed is computed.
 """
+import base64
+import json
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 from spacy.tokens import Doc, Span
@@ -13,6 +16,7 @@ from spacy.tokens import Doc, Span
 from .boxes import box_area, check_box
 from .errors import Errors, RivegaError
 from .images import image_for_storage
+from .labels import entity_type, labels_of
 
 ID_KEY = "id"
 # Fields of a post that are plain text, as they are called in JSON lines and in the context of `nlp.pipe(as_tuples=True)`.
@@ -24,8 +28,9 @@ MASKS_KEY = "rivega_masks"
 EXPRESSIONS = ("both", "name", "expansion")
 
 
-class Grounding(NamedTuple):
-    """One row of Y_SMNER: an entity with what of it the picture shows.
+@dataclass(frozen=True, eq=False)
+class Grounding:
+    """One row of Y_SMNER: an entity with what of it the picture shows. It unpacks like a tuple of the four.
 
     entity (Span): The entity.
     type (str): Its label.
@@ -38,6 +43,31 @@ class Grounding(NamedTuple):
     box: Optional[List[float]]
     mask: Optional[np.ndarray]
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.entity, self.type, self.box, self.mask))
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, place: Any) -> Any:
+        return (self.entity, self.type, self.box, self.mask)[place]
+
+    def __json__(self) -> str:
+        # srsly asks for it, and so does `doc.to_json(underscore=["groundings"])`.
+        place = {"start": self.entity.start_char, "end": self.entity.end_char, "text": self.entity.text}
+        return json.dumps({**place, "type": self.type, "box": self.box, "mask_rle": self.entity._.mask_rle})
+
+
+class EncodedPicture(bytes):
+    """An encoded picture that `doc.to_json` and srsly write as a data URI; else it is bytes."""
+
+    def __json__(self) -> str:
+        kind = next((kind for start, kind in _SIGNATURES if self.startswith(start)), "octet-stream")
+        return json.dumps(f"data:image/{kind};base64,{base64.b64encode(self).decode('ascii')}")
+
+
+_SIGNATURES = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"RIFF", "webp"), (b"GIF8", "gif"), (b"BM", "bmp"), (b"II*", "tiff"), (b"MM", "tiff"))
+
 
 def _doc_key(name: str) -> Tuple[str, str, None, None]:
     """Where spaCy itself keeps what is set on a Doc extension; `Doc.from_docs` knows this shape."""
@@ -48,11 +78,19 @@ IMAGE_KEY = _doc_key("image")
 ERRORS_KEY = _doc_key("rivega_errors")
 # Set once what came beside the text in `nlp.pipe(as_tuples=True)` is taken over.
 CONTEXT_KEY = _doc_key("rivega_context")
+# Which text fields the captioner wrote: they are about the picture that the doc has now.
+WRITTEN_KEY = "rivega_written"
+# Span extensions, and what is kept beside them, that say something about one picture.
+_SEEN = {"groundable", "groundable_score", "boxes", "box_score", "mask_rle", "mask_score", MASKS_KEY}
 
 
 def _get_image(doc: Doc) -> Any:
     adopt_context(doc)
-    return doc.user_data.get(IMAGE_KEY)
+    stored = doc.user_data.get(IMAGE_KEY)
+    if isinstance(stored, bytes) and not isinstance(stored, EncodedPicture):
+        # It was read from bytes or from a DocBin.
+        stored = doc.user_data[IMAGE_KEY] = EncodedPicture(stored)
+    return stored
 
 
 def _get_text(doc: Doc, *, name: str) -> Optional[str]:
@@ -72,10 +110,27 @@ def _text_field(name: str) -> Dict[str, Any]:
 
 
 def _set_image(doc: Doc, value: Any) -> None:
-    if value is None or (isinstance(value, str) and not value.strip()):
+    former = doc.user_data.get(IMAGE_KEY)
+    nothing = value is None or (isinstance(value, str) and not value.strip())
+    stored = None if nothing else image_for_storage(value)
+    if former is not None and former != stored:
+        _forget_picture(doc)
+    if stored is None:
         doc.user_data.pop(IMAGE_KEY, None)
     else:
-        doc.user_data[IMAGE_KEY] = image_for_storage(value)
+        doc.user_data[IMAGE_KEY] = EncodedPicture(stored) if isinstance(stored, bytes) else stored
+
+
+def _forget_picture(doc: Doc) -> None:
+    """What was found in the former picture says nothing about the next one."""
+    for key in list(doc.user_data):
+        if isinstance(key, tuple) and len(key) == 4 and key[0] == "._." and key[2] is not None and key[1] in _SEEN:
+            del doc.user_data[key]
+    for name in doc.user_data.pop(WRITTEN_KEY, ()):
+        doc.user_data.pop(_doc_key(name), None)
+    kept = [entry for entry in _get_errors(doc) if entry["component"] == "post"]
+    if ERRORS_KEY in doc.user_data:
+        doc.user_data[ERRORS_KEY] = kept
 
 
 def _get_errors(doc: Doc) -> List[Dict[str, str]]:
@@ -86,15 +141,16 @@ def _get_groundings(doc: Doc) -> List[Grounding]:
     return [Grounding(ent, ent.label_, ent._.box, ent._.mask) for ent in doc.ents]
 
 
-def referring_expression(span: Span, form: str = "both") -> str:
+def referring_expression(span: Span, form: str = "both", labels: Optional[Mapping[str, str]] = None) -> str:
     """The paper's "Named Entity (Entity Type) — Expansion Expression" (section IV-B 2), or a part of it (Table IX).
 
     span (Span): An entity.
     form (str): "both"; "name" leaves the expansion out, "expansion" the name and its type. An entity without expansion is named in
         every form: it would be asked about with nothing else.
+    labels (Optional[Mapping[str, str]]): Types of labels, where they are not known by themselves (`labels.entity_type`).
     RETURNS (str): For example "Ada (PER) — a mathematician", "Ada (PER)" or "a mathematician".
     """
-    head = f"{span.text} ({span.label_})"
+    head = f"{span.text} ({entity_type(span.label_, labels_of(span.doc, labels))})"
     expansion = span._.expansion
     if not expansion or form == "name":
         return head
@@ -135,6 +191,31 @@ def _set_mask_rle(span: Span, value: Any) -> None:
     span.doc.user_data[("._.", "mask_rle", span.start_char, span.end_char)] = value
 
 
+def _set_box(span: Span, value: Any) -> None:
+    _set_boxes(span, None if value is None else [check_box(value)])
+
+
+def _set_mask(span: Span, value: Any) -> None:
+    from .rle import encode_mask
+
+    if value is None:
+        _set_mask_rle(span, None)
+        return
+    if not isinstance(value, np.ndarray) or value.dtype != bool or value.ndim != 2:
+        kind = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise RivegaError(Errors.E085.format(kind=kind))
+    _set_mask_rle(span, encode_mask(value))
+
+
+def _refuse(_: Any, value: Any, *, name: str, instead: str) -> None:
+    raise RivegaError(Errors.E086.format(name=name, instead=instead))
+
+
+def _computed(name: str, getter: Callable[..., Any], instead: str) -> Dict[str, Any]:
+    """An extension that follows from others; setting it is an error instead of nothing."""
+    return {"getter": getter, "setter": partial(_refuse, name=name, instead=instead)}
+
+
 def _get_box(span: Span) -> Optional[List[float]]:
     boxes = span._.boxes
     return max(boxes, key=box_area) if boxes else None
@@ -151,22 +232,22 @@ def _get_mask(span: Span) -> Optional[np.ndarray]:
 DOC_EXTENSIONS: Dict[str, Dict[str, Any]] = {
     "image": {"getter": _get_image, "setter": _set_image},
     **{name: _text_field(name) for name in TEXT_FIELDS},
-    "groundings": {"getter": _get_groundings},
-    "rivega_errors": {"getter": _get_errors},
+    "groundings": _computed("groundings", _get_groundings, "`doc.ents` and their `boxes` and `mask`"),
+    "rivega_errors": _computed("rivega_errors", _get_errors, "them with `rivega_spacy.extensions.record_error`"),
 }
 
 # name -> arguments of Span.set_extension
 SPAN_EXTENSIONS: Dict[str, Dict[str, Any]] = {
     "expansion": {"default": None},
-    "referring_expression": {"getter": referring_expression},
+    "referring_expression": _computed("referring_expression", referring_expression, "`expansion`"),
     "ner_score": {"default": None},
     "groundable": {"default": None},
     "groundable_score": {"default": None},
     "boxes": {"getter": _get_boxes, "setter": _set_boxes},
-    "box": {"getter": _get_box},
+    "box": {"getter": _get_box, "setter": _set_box},
     "box_score": {"default": None},
     "mask_rle": {"getter": _get_mask_rle, "setter": _set_mask_rle},
-    "mask": {"getter": _get_mask},
+    "mask": {"getter": _get_mask, "setter": _set_mask},
     "mask_score": {"default": None},
 }
 
@@ -224,15 +305,3 @@ def record_error(doc: Doc, component: str, message: str) -> None:
     entry = {"component": component, "message": message}
     if entry not in errors:
         doc.user_data[ERRORS_KEY] = [*errors, entry]
-
-
-def record_failure(component: str, docs: List[Doc], error: Exception) -> None:
-    """Error handler for spaCy's `set_error_handler` shape: one note on each post, the batch goes on.
-
-    component (str): Name of the component that failed.
-    docs (List[Doc]): The posts it failed on.
-    error (Exception): What it raised.
-    """
-    for doc in docs:
-        reason = f"{type(error).__name__}: {error}"
-        record_error(doc, component, Errors.E017.format(post=post_name(doc), component=component, reason=reason))

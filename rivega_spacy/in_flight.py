@@ -6,10 +6,11 @@ from spacy.pipeline import Pipe
 from spacy.tokens import Doc
 from spacy.util import minibatch
 
-from .extensions import record_failure
+from .errors import SetupError
+from .failures import Failing
 
 
-class InFlightPipe(Pipe):
+class InFlightPipe(Failing, Pipe):
     """A component that begins to work on a batch, and waits for it while the next one is already under way.
 
     A subclass has `start(docs)`, which begins and returns what waits, and `set_annotations(docs, results)`.
@@ -27,6 +28,7 @@ class InFlightPipe(Pipe):
 
     def __call__(self, doc: Doc) -> Doc:
         self.annotate([doc])
+        self.left([doc])
         return doc
 
     def annotate(self, docs: Sequence[Doc]) -> None:
@@ -50,18 +52,20 @@ class InFlightPipe(Pipe):
             if len(waiting) > 1:
                 docs, wait = waiting.popleft()
                 self.finish(docs, wait)
-                yield from docs
+                yield from self.left(docs)
         while waiting:
             docs, wait = waiting.popleft()
             self.finish(docs, wait)
-            yield from docs
+            yield from self.left(docs)
 
     def begin(self, docs: Sequence[Doc]) -> Optional[Callable[[], Any]]:
-        """`start`, with what goes wrong noted on the posts."""
+        """`start`; what goes wrong is the error handler's. RAISES (SetupError): Where the component cannot work at all."""
         try:
             return self.start(docs)
-        except Exception as error:  # whatever a model or a store raises is noted on the posts, and the stream goes on
-            record_failure(self.name, list(docs), error)
+        except SetupError:
+            raise
+        except Exception as error:  # whatever a model or a store raises stays with its posts, and the stream goes on
+            self.fail(docs, error)
             return None
 
     def finish(self, docs: Sequence[Doc], wait: Optional[Callable[[], Any]]) -> None:
@@ -70,5 +74,7 @@ class InFlightPipe(Pipe):
             return
         try:
             self.set_annotations(docs, wait())
+        except SetupError:
+            raise
         except Exception as error:
-            record_failure(self.name, list(docs), error)
+            self.fail(docs, error)

@@ -1,7 +1,12 @@
 """The vocabulary on Doc and Span, and that it survives every way a doc travels."""
+import base64
+import io
+
 import numpy as np
 import pytest
 import spacy
+import srsly
+from PIL import Image
 from spacy.tokens import Doc, DocBin
 
 from rivega_spacy.errors import RivegaError
@@ -78,3 +83,79 @@ def test_bad_values_are_refused(doc):
         doc._.caption = 3
     with pytest.raises(RivegaError, match="RLE"):
         doc.ents[0]._.mask_rle = [1, 2]
+
+
+def test_box_and_mask_can_be_set(doc):
+    ent = doc.ents[1]
+    ent._.box = np.array([1, 2, 3, 4])
+    assert ent._.boxes == [[1.0, 2.0, 3.0, 4.0]] and ent._.box == [1.0, 2.0, 3.0, 4.0]
+    mask = np.zeros((48, 64), dtype=bool)
+    mask[3:9, 5:7] = True
+    ent._.mask = mask
+    assert ent._.mask_rle == encode_mask(mask) and np.array_equal(ent._.mask, mask)
+    ent._.box = ent._.mask = None
+    assert ent._.boxes == [] and ent._.mask_rle is None and ent._.mask is None
+
+
+@pytest.mark.parametrize("value", [np.zeros((4, 4)), np.zeros((4, 4), "uint8"), np.zeros((4, 4, 1), bool), np.zeros(4, bool), [[True]], encode_mask(np.ones((2, 2), bool))])
+def test_what_is_no_mask_is_refused(doc, value):
+    with pytest.raises(RivegaError, match="HxW"):
+        doc.ents[1]._.mask = value
+    assert doc.ents[1]._.mask is None
+
+
+@pytest.mark.parametrize("value", [[1, 2, 3], [[1, 2, 3, 4]], "box", [1, 2, 3, float("nan")]])
+def test_what_is_no_box_is_refused(doc, value):
+    with pytest.raises(RivegaError, match="four finite numbers"):
+        doc.ents[1]._.box = value
+
+
+def test_what_is_computed_cannot_be_set(doc):
+    for obj, name in ((doc, "groundings"), (doc, "rivega_errors"), (doc.ents[0], "referring_expression")):
+        with pytest.raises(RivegaError, match=f"`{name}` is computed"):
+            obj._.set(name, [])
+
+
+def test_to_json_takes_every_extension(doc, picture, tmp_path):
+    names = ["image", "caption", "description", "knowledge", "groundings", "rivega_errors"]
+    names += ["expansion", "groundable", "groundable_score", "boxes", "box_score", "mask_rle", "mask_score"]
+    again = next(DocBin().from_bytes(DocBin(docs=[doc], store_user_data=True).to_bytes()).get_docs(doc.vocab))
+    for one in (doc, again):
+        data = srsly.json_loads(srsly.json_dumps(one.to_json(underscore=names)))
+        assert data["_"]["image"].startswith("data:image/png;base64,") and data["_"]["description"] is None
+        read = Image.open(io.BytesIO(base64.b64decode(data["_"]["image"].split(",")[1])))
+        assert np.array_equal(np.asarray(read.convert("RGB")), picture)
+        assert [row["text"] for row in data["_"]["groundings"]] == ["Ada", "Grace", "Rome"]
+        assert data["_"]["groundings"][0]["mask_rle"] == doc.ents[0]._.mask_rle
+        assert data["underscore_span"]["boxes"][0]["value"] == doc.ents[0]._.boxes
+    assert isinstance(doc._.image, bytes) and doc._.image == again._.image
+    doc._.image = str(tmp_path / "a.jpg")
+    assert doc.to_json(underscore=["image"])["_"]["image"] == str(tmp_path / "a.jpg")
+
+
+def test_groundings_unpack_like_tuples(doc):
+    entity, label, box, mask = doc._.groundings[0]
+    assert (entity.text, label, box) == ("Ada", "PER", doc.ents[0]._.box) and mask.any() and doc._.groundings[0][1] == "PER"
+
+
+def test_results_of_a_former_picture_are_gone_with_it(doc, picture):
+    first = doc.ents[0]
+    doc._.image = picture.copy()
+    assert first._.groundable is True and first._.mask is not None, "the same picture again"
+    for other in (255 - picture, None):
+        fresh = doc.copy()
+        ent = fresh.ents[0]
+        fresh._.image = other
+        assert (ent._.groundable, ent._.groundable_score, ent._.boxes, ent._.box_score, ent._.mask_rle, ent._.mask_score) == (None, None, [], None, None, None)
+        assert ent._.expansion == "a mathematician" and fresh._.knowledge and fresh.ents[2]._.groundable is None
+        assert fresh._.caption == "two women", "given, not written by a captioner"
+        assert fresh._.rivega_errors == []
+    assert first._.groundable is True
+
+
+def test_boxes_may_be_set_before_the_picture(picture):
+    doc = spacy.blank("rivega")("Ada")
+    doc.ents = [doc.char_span(0, 3, "PER")]
+    doc.ents[0]._.box = [1, 2, 3, 4]
+    doc._.image = picture
+    assert doc.ents[0]._.box == [1.0, 2.0, 3.0, 4.0]

@@ -14,10 +14,10 @@ SMALL = {"size": 64, **SIZES}
 # Component -> (its config, settings with values that are not the default).
 PARTS = {
     "rivega_ner": ({}, {"constrain": False, "span_scores": False, "temperature": 2.5, "min_score": 0.9, "min_score_bare": 0.7, "overwrite_ents": False, "clear_trf_data": True}),
-    "rivega_entailment": ({"model": {"@architectures": "rivega.SmallEntailment.v1", **SMALL}}, {"threshold": 0.9, "overwrite": False, "expression": "name"}),
-    "rivega_grounder": ({"model": {"@architectures": "rivega.SmallGrounder.v1", **SMALL}}, {"ground_unjudged": False, "min_score": 0.9, "overwrite": False, "expression": "expansion"}),
-    "rivega_text_segmenter": ({}, {"segment_unjudged": False, "boxes": False, "expression": "name"}),
-    "rivega_expander": ({}, {"overwrite": True}),
+    "rivega_entailment": ({"model": {"@architectures": "rivega.SmallEntailment.v1", **SMALL}}, {"threshold": 0.9, "overwrite": False, "expression": "name", "labels": {"X": "PER"}}),
+    "rivega_grounder": ({"model": {"@architectures": "rivega.SmallGrounder.v1", **SMALL}}, {"ground_unjudged": False, "min_score": 0.9, "overwrite": False, "expression": "expansion", "labels": {"X": "PER"}}),
+    "rivega_text_segmenter": ({}, {"segment_unjudged": False, "boxes": False, "expression": "name", "labels": {"X": "PER"}}),
+    "rivega_expander": ({}, {"overwrite": True, "labels": {"X": "PER"}}),
     "rivega_captioner": ({"model": CHAT}, {"overwrite": True}),
     "rivega_knowledge": ({"model": CHAT}, {"overwrite": True, "max_tokens": 7}),
 }
@@ -36,7 +36,7 @@ def test_the_config_wins_over_what_was_saved(factory, tmp_path):
     assert set(plain.get_pipe(factory).settings) == set(options)
     plain.to_disk(tmp_path / "plain")
     for option, value in options.items():
-        nlp = spacy.load(tmp_path / "plain", config={f"components.{factory}.{option}": value})
+        nlp = spacy.load(tmp_path / "plain", config={"components": {factory: {option: value}}})
         assert plain.get_pipe(factory).setting(option) != value
         assert nlp.get_pipe(factory).setting(option) == nlp.config["components"][factory][option] == value
         nlp.to_disk(tmp_path / option)

@@ -7,7 +7,7 @@ from spacy.tokens import Doc
 from thinc.api import Config
 
 from ..errors import Errors, ImageError, RivegaError
-from ..extensions import record_error
+from ..extensions import WRITTEN_KEY, record_error
 from ..llm.asking import Asker, Pending, Result
 from ..llm.base import Answer, ChatRequest, LanguageModel, image_ref
 from ..llm.component import AskingPipe, doc_id, note_failure
@@ -127,6 +127,7 @@ class Captioner(AskingPipe):
                     note_failure(doc, self.name, self.asker, field, result)
                 else:
                     doc._.set(field, result.text)
+                    doc.user_data[WRITTEN_KEY] = [*doc.user_data.get(WRITTEN_KEY, []), field]
 
     def _wanted(self, doc: Doc, field: str) -> bool:
         return self.cfg["overwrite"] or not doc._.get(field)

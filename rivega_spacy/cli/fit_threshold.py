@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     if args.component not in nlp.pipe_names:
         raise RivegaError(Errors.E742.format(model=args.model, component=args.component, names=", ".join(nlp.pipe_names)))
     pipe = nlp.get_pipe(args.component)
-    scores, shown = dev_scores(pipe, read_docbin(args.corpus, nlp.vocab, images=args.images, limit=args.limit))
+    docs = expanded(nlp, read_docbin(args.corpus, nlp.vocab, images=args.images, limit=args.limit), args.component)
+    scores, shown = dev_scores(pipe, docs)
     fitted = fit_threshold(scores, shown, measure=args.measure, before=pipe.cfg["threshold"])
     sys.stdout.write(
         f"{fitted.count} entities: {args.measure} {100 * fitted.before:.2f} at {pipe.cfg['threshold']:.4g}, "
@@ -63,6 +64,22 @@ def run(args: argparse.Namespace) -> int:
             nlp.to_disk(folder)
         sys.stdout.write(f"saved to {args.output}\n")
     return 0
+
+
+def expanded(nlp: Any, docs: Iterable[Any], component: str) -> Iterable[Any]:
+    """Posts with the expansions that the pipeline's own expanders write before a component, so that it is asked what it will be asked.
+
+    nlp (Language): The pipeline.
+    docs (Iterable[Doc]): Posts with entities; expansions that came with them stay.
+    component (str): Where to stop.
+    RETURNS (Iterable[Doc]): The same posts.
+    """
+    from ..expansion.component import EntityExpander
+
+    for name, pipe in nlp.pipeline[: nlp.pipe_names.index(component)]:
+        if isinstance(pipe, EntityExpander):
+            docs = pipe.pipe(docs, batch_size=32)
+    return docs
 
 
 def dev_scores(pipe: Any, docs: Iterable[Any], *, batch_size: int = 32) -> Tuple[List[float], List[bool]]:

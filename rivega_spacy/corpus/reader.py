@@ -19,6 +19,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..errors import Errors, RivegaError
+from ..expansion.component import EntityExpander, Expander
 from ..extensions import ID_KEY, IMAGE_KEY
 from .docbin import docbin_files, read_docbin
 from .sources import per_source
@@ -38,6 +39,7 @@ def make_corpus(
     filter: str = "none",
     images: Optional[Union[str, Path]] = None,
     buffer: int = 0,
+    expander: Optional[Expander] = None,
 ) -> Callable[[Language], Iterator[Example]]:
     """Reader for `[corpora.train]` and `[corpora.dev]`.
 
@@ -56,11 +58,14 @@ def make_corpus(
         taken as groundable; "segmentation": entities with a mask, their boxes given.
     images (Optional[Union[str, Path]]): Folder that relative picture references start from.
     buffer (int): With `shuffle`: posts held at a time; 0 holds all of them (see above).
+    expander (Optional[Expander]): Writes the expansions of entities that have none, as `rivega_expander` will do at run time:
+        `rivega.NounPhraseExpander.v1` or `rivega.LLMExpander.v1`. None leaves them without; entailment and grounder say so.
     RETURNS (Callable): From the pipeline to examples. Words are those of the file.
     RAISES (RivegaError): E113, E150, E151 or E416 for values that are none of these.
     """
     return PostCorpus(
-        path, knowledge=knowledge, limit=limit, shuffle=shuffle, max_length=max_length, sources=sources, filter=filter, images=images, buffer=buffer
+        path, knowledge=knowledge, limit=limit, shuffle=shuffle, max_length=max_length, sources=sources, filter=filter, images=images, buffer=buffer,
+        expander=expander,
     )
 
 
@@ -79,6 +84,7 @@ class PostCorpus:
         filter: str = "none",
         images: Optional[Union[str, Path]] = None,
         buffer: int = 0,
+        expander: Optional[Expander] = None,
     ) -> None:
         if knowledge not in KNOWLEDGE:
             raise RivegaError(Errors.E113.format(known=", ".join(KNOWLEDGE), value=knowledge))
@@ -97,6 +103,7 @@ class PostCorpus:
         self.filter = filter
         self.images = None if images is None else Path(images)
         self.buffer = buffer
+        self.expander = None if expander is None else EntityExpander(None, expander)
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """YIELDS (Example): One a post that has words and passes the filter; one for each of several `sources`."""
@@ -114,6 +121,8 @@ class PostCorpus:
             for reference in self.versions(post):
                 number += 1
                 known += bool(reference._.knowledge)
+                if self.expander is not None:
+                    self.expander(reference)
                 if self.knowledge == "absent" or (self.knowledge == "alternate" and number % 2 == 0):
                     reference._.knowledge = None
                 predicted = bare_copy(reference)

@@ -11,6 +11,7 @@ from thinc.types import Floats1d
 from ..asking import Asked, answers_by_post, ask_in_parts
 from ..batched import AskingVisionPipe
 from ..extensions import check_expression
+from ..labels import check_labels
 from ..queries import ImageQueries
 
 default_entailment_config = """
@@ -41,6 +42,7 @@ class Judgement(NamedTuple):
         "threshold": 0.5,
         "overwrite": True,
         "expression": "both",
+        "labels": {},
         "scorer": {"@scorers": "rivega.grounding_scorer.v1"},
     },
     default_score_weights={"ve_accuracy": 1.0, "ve_p": None, "ve_r": None, "ve_f": None},
@@ -52,6 +54,7 @@ def make_entailment(
     threshold: float,
     overwrite: bool,
     expression: str,
+    labels: Optional[Dict[str, str]],
     scorer: Optional[Callable],
 ) -> "VisualEntailment":
     """Construct the component.
@@ -61,15 +64,18 @@ def make_entailment(
     overwrite (bool): Judge entities again that came with a judgement.
     expression (str): What the network reads of "Name (TYPE) — expansion": "both", "name" or "expansion" (paper, Table IX). Networks
         know the form that they were trained with.
+    labels (Optional[Dict[str, str]]): Types (PER, LOC, ORG, OTHER) of labels that are not known by themselves (labels.py), for example
+        {"ATHLETE": "PER"}.
     scorer (Optional[Callable]): The scoring method.
     """
-    return VisualEntailment(nlp.vocab, model, name, threshold=threshold, overwrite=overwrite, expression=expression, scorer=scorer)
+    options = {"threshold": threshold, "overwrite": overwrite, "expression": expression, "labels": labels}
+    return VisualEntailment(nlp.vocab, model, name, scorer=scorer, **options)
 
 
 class VisualEntailment(AskingVisionPipe):
     """Visual entailment: does the picture show the entity? (paper, section IV-C 1; labels e and c)"""
 
-    settings = ("threshold", "overwrite", "expression")
+    settings = ("threshold", "overwrite", "expression", "labels")
     fractions = ("threshold",)
 
     def __init__(
@@ -81,6 +87,7 @@ class VisualEntailment(AskingVisionPipe):
         threshold: float = 0.5,
         overwrite: bool = True,
         expression: str = "both",
+        labels: Optional[Dict[str, str]] = None,
         scorer: Optional[Callable] = None,
     ) -> None:
         self.vocab = vocab
@@ -88,7 +95,7 @@ class VisualEntailment(AskingVisionPipe):
         self.name = name
         self.scorer = scorer
         self.expression = check_expression(expression)
-        self.cfg: Dict[str, Any] = {"threshold": threshold, "overwrite": overwrite}
+        self.cfg: Dict[str, Any] = {"threshold": threshold, "overwrite": overwrite, "labels": check_labels(labels)}
         self.remember_settings()
 
     def predict(self, docs: Iterable[Doc]) -> List[List[Optional[Judgement]]]:
@@ -102,12 +109,12 @@ class VisualEntailment(AskingVisionPipe):
         results: List[List[Optional[Judgement]]] = [[None] * len(doc.ents) for doc in docs]
 
         def judge(asked: Asked) -> None:
-            found = answers_by_post(self.model, docs, asked, self.name)
+            found = answers_by_post(self.model, docs, asked, self.fail)
             for (number, places), scores in zip(asked.owners, found):
                 for place, score in zip(places, () if scores is None else scores):
                     results[number][place] = Judgement(bool(score >= self.cfg["threshold"]), float(score))
 
-        ask_in_parts(docs, self.name, self._wanted, judge, expression=self.expression)
+        ask_in_parts(docs, self.name, self._wanted, judge, expression=self.expression, labels=self.cfg["labels"])
         return results
 
     def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[Judgement]]]) -> None:

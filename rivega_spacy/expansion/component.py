@@ -1,5 +1,5 @@
 """`rivega_expander`: writes `span._.expansion` for every entity."""
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Union
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Union
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -8,6 +8,7 @@ from thinc.api import Config
 from ..errors import Errors
 from ..extensions import ID_KEY, post_name, record_error
 from ..in_flight import InFlightPipe
+from ..labels import check_labels, entity_type, keep_labels, labels_of
 from ..settings import Configured
 
 default_expander_config = """
@@ -23,7 +24,7 @@ class ExpansionRequest(NamedTuple):
     text (str): The whole post.
     description (str): What is known of the picture in words; "" where nothing is.
     start (int), end (int): The entity in `text`, in characters, `end` exclusive.
-    label (str): The entity's type.
+    label (str): The entity's type: PER, LOC, ORG or OTHER.
     post (str): The post's id; "" where it has none.
     """
 
@@ -58,27 +59,33 @@ Expander = Callable[[Sequence[ExpansionRequest]], List[Expansion]]
     "rivega_expander",
     assigns=["span._.expansion", "span._.referring_expression"],
     requires=["doc.ents"],
-    default_config={"model": DEFAULT_EXPANDER_MODEL, "overwrite": False},
+    default_config={"model": DEFAULT_EXPANDER_MODEL, "overwrite": False, "labels": {}},
 )
-def make_expander(nlp: Language, name: str, model: Expander, overwrite: bool) -> "EntityExpander":
+def make_expander(
+    nlp: Language, name: str, model: Expander, overwrite: bool, labels: Optional[Dict[str, str]]
+) -> "EntityExpander":
     """Construct the component.
 
     model (Expander): What writes the expansions; `rivega.NounPhraseExpander.v1` needs no language model.
     overwrite (bool): Replace expansions that came with the post.
+    labels (Optional[Dict[str, str]]): Types (PER, LOC, ORG, OTHER) of labels that are not known by themselves (labels.py), for example
+        {"ATHLETE": "PER"}.
     """
-    return EntityExpander(nlp.vocab, model, name, overwrite=overwrite)
+    return EntityExpander(nlp.vocab, model, name, overwrite=overwrite, labels=labels)
 
 
 class EntityExpander(Configured, InFlightPipe):
     """Entity expansion: from a name nobody can see to a phrase about something visible (paper, section IV-B 2)."""
 
-    settings = ("overwrite",)
+    settings = ("overwrite", "labels")
 
-    def __init__(self, vocab: Any, model: Expander, name: str = "rivega_expander", *, overwrite: bool = False) -> None:
+    def __init__(
+        self, vocab: Any, model: Expander, name: str = "rivega_expander", *, overwrite: bool = False, labels: Optional[Dict[str, str]] = None
+    ) -> None:
         self.vocab = vocab
         self.model = model
         self.name = name
-        self.cfg: Dict[str, Any] = {"overwrite": overwrite}
+        self.cfg: Dict[str, Any] = {"overwrite": overwrite, "labels": check_labels(labels)}
         self.remember_settings()
 
     def start(self, docs: Sequence[Doc]) -> Callable[[], List[List[Expansion]]]:
@@ -90,7 +97,7 @@ class EntityExpander(Configured, InFlightPipe):
                 doc._.description or doc._.caption or "",
                 ent.start_char,
                 ent.end_char,
-                ent.label_,
+                entity_type(ent.label_, labels_of(doc, self.cfg["labels"])),
                 str(doc.user_data.get(ID_KEY) or ""),
             )
             for doc, flags in zip(docs, wanted)
@@ -109,6 +116,7 @@ class EntityExpander(Configured, InFlightPipe):
     def set_annotations(self, docs: Sequence[Doc], expansions: List[List[Expansion]]) -> None:
         """Write the expansions, keeping those that came with the post unless `overwrite` is set; note what failed."""
         for doc, answers in zip(docs, expansions):
+            keep_labels(doc, self.cfg["labels"])
             for ent, answer in zip(doc.ents, answers):
                 if isinstance(answer, ExpansionFailure):
                     message = Errors.E401 if answer.unusable else Errors.E400

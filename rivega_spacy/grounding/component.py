@@ -13,6 +13,7 @@ from ..asking import Asked, answers_by_post, ask_in_parts
 from ..batched import AskingVisionPipe
 from ..boxes import clip_boxes
 from ..extensions import check_expression
+from ..labels import check_labels
 from ..queries import ImageQueries
 
 default_grounder_config = """
@@ -44,6 +45,7 @@ class Located(NamedTuple):
         "min_score": 0.0,
         "overwrite": True,
         "expression": "both",
+        "labels": {},
         "scorer": {"@scorers": "rivega.grounding_scorer.v1"},
     },
     default_score_weights={"vg_prec": 1.0},
@@ -56,6 +58,7 @@ def make_grounder(
     min_score: float,
     overwrite: bool,
     expression: str,
+    labels: Optional[Dict[str, str]],
     scorer: Optional[Callable],
 ) -> "VisualGrounder":
     """Construct the component.
@@ -67,16 +70,18 @@ def make_grounder(
     overwrite (bool): Look again for entities that came with boxes.
     expression (str): What the network reads of "Name (TYPE) — expansion": "both", "name" or "expansion" (paper, Table IX). Networks
         know the form that they were trained with.
+    labels (Optional[Dict[str, str]]): Types (PER, LOC, ORG, OTHER) of labels that are not known by themselves (labels.py), for example
+        {"ATHLETE": "PER"}.
     scorer (Optional[Callable]): The scoring method.
     """
-    options = {"ground_unjudged": ground_unjudged, "min_score": min_score, "overwrite": overwrite, "expression": expression}
+    options = {"ground_unjudged": ground_unjudged, "min_score": min_score, "overwrite": overwrite, "expression": expression, "labels": labels}
     return VisualGrounder(nlp.vocab, model, name, scorer=scorer, **options)
 
 
 class VisualGrounder(AskingVisionPipe):
     """Visual grounding: where in the picture is the entity? (paper, section IV-C 2)"""
 
-    settings = ("ground_unjudged", "min_score", "overwrite", "expression")
+    settings = ("ground_unjudged", "min_score", "overwrite", "expression", "labels")
     fractions = ("min_score",)
 
     def __init__(
@@ -89,6 +94,7 @@ class VisualGrounder(AskingVisionPipe):
         min_score: float = 0.0,
         overwrite: bool = True,
         expression: str = "both",
+        labels: Optional[Dict[str, str]] = None,
         scorer: Optional[Callable] = None,
     ) -> None:
         self.vocab = vocab
@@ -100,6 +106,7 @@ class VisualGrounder(AskingVisionPipe):
             "ground_unjudged": ground_unjudged,
             "min_score": min_score,
             "overwrite": overwrite,
+            "labels": check_labels(labels),
         }
         self.remember_settings()
 
@@ -114,7 +121,7 @@ class VisualGrounder(AskingVisionPipe):
         results: List[List[Optional[Located]]] = [[None] * len(doc.ents) for doc in docs]
 
         def locate(asked: Asked) -> None:
-            found = answers_by_post(self.model, docs, asked, self.name)
+            found = answers_by_post(self.model, docs, asked, self.fail)
             for (number, places), query, rows in zip(asked.owners, asked.queries, found):
                 if rows is None:
                     continue
@@ -124,7 +131,7 @@ class VisualGrounder(AskingVisionPipe):
                     usable = np.isfinite(box).all() and score >= self.cfg["min_score"]
                     results[number][place] = Located([box] if usable else [], float(score))
 
-        ask_in_parts(docs, self.name, self._wanted, locate, expression=self.expression)
+        ask_in_parts(docs, self.name, self._wanted, locate, expression=self.expression, labels=self.cfg["labels"])
         return results
 
     def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[Located]]]) -> None:

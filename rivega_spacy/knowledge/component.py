@@ -5,7 +5,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.api import Config
 
-from ..errors import Errors, RivegaError
+from ..errors import Errors, RivegaError, SetupError
 from ..extensions import post_name, record_error
 from ..llm.asking import Asker, Result
 from ..llm.base import Answer, ChatRequest, LanguageModel
@@ -131,6 +131,8 @@ class KnowledgeRefiner(AskingPipe):
         """In-context examples for each post; none, with the reason, where they cannot be selected."""
         try:
             return self.examples(docs), ""
+        except SetupError:
+            raise
         except Exception as error:  # encoders run foreign code; a prompt without examples is better than no prompt
             return [[] for _ in docs], f"{type(error).__name__}: {error}"
 

@@ -8,6 +8,7 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..errors import Errors, RivegaError
+from ..failures import setting_up
 from ..llm.local import fingerprint_folder, load_class
 from .examples import _URL
 
@@ -95,7 +96,8 @@ class TransformersTextEncoder:
         import torch
 
         if self._loaded is None:
-            self._loaded = (load_class("AutoTokenizer", self.path), load_class("AutoModel", self.path).to(self.device).eval())
+            with setting_up(self.name):
+                self._loaded = (load_class("AutoTokenizer", self.path), load_class("AutoModel", self.path).to(self.device).eval())
         tokenizer, model = self._loaded
         rows: List[np.ndarray] = []
         for start in range(0, len(docs), self.batch_size):
@@ -152,8 +154,9 @@ class TransformersImageEncoder:
         import torch
 
         if self._loaded is None:
-            model = load_class("AutoModel", self.path).to(self.device).eval()
-            self._loaded = (load_class("AutoImageProcessor", self.path, use_fast=False), model)
+            with setting_up(self.name):
+                model = load_class("AutoModel", self.path).to(self.device).eval()
+                self._loaded = (load_class("AutoImageProcessor", self.path, use_fast=False), model)
         processor, model = self._loaded
         rows: List[np.ndarray] = []
         for start in range(0, len(images), self.batch_size):

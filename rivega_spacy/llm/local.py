@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import Errors, RivegaError
+from ..failures import setting_up
 from .base import Answer, ChatRequest
 
 # Of a large file so much is read at each of a few places: weights of one architecture differ everywhere.
@@ -140,7 +141,11 @@ class LocalModel:
         return {**self.__dict__, "_worker": None, "_loaded": None}
 
     def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
-        """Begin to answer, in batches of alike lengths."""
+        """Begin to answer, in batches of alike lengths. RAISES (SetupError): Where the weights cannot be loaded."""
+        if self._loaded is None:
+            # Here, not in the thread: what is wrong with the weights is no question's fault.
+            with setting_up(self.name):
+                self._loaded = self._load()
         if self._worker is None or self._worker.pid != os.getpid():
             self._worker = BatchWorker(self._answer, self.batch_size)
         return self._worker.submit(requests)
@@ -151,6 +156,9 @@ class LocalModel:
         if worker is not None and worker.pid == os.getpid():
             worker.close()
         self._loaded = None
+
+    def _load(self) -> Any:
+        raise NotImplementedError
 
     def _answer(self, requests: List[ChatRequest]) -> List[Answer]:
         raise NotImplementedError

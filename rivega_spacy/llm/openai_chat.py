@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from ..errors import Errors, ImageError, RivegaError
+from ..errors import Errors, ImageError, RivegaError, SetupError
 from ..images import read_thumbnail
 from .base import Answer, ChatRequest, ImageRef, Message, finished
 from .connection import Connection
@@ -163,7 +163,8 @@ class OpenAIChat:
         try:
             running = self._start()
         except CallFailed as failed:
-            return [finished(Answer(None, error=failed.reason)) for _ in requests]
+            # A missing package or key is no question's fault.
+            raise SetupError(failed.reason) from None
         return [running.pool.submit(self._answer, running, request) for request in requests]
 
     def close(self) -> None:

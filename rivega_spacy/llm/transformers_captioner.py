@@ -66,12 +66,13 @@ class TransformersCaptioner(LocalModel):
             "dtype": self.dtype,
         }
 
+    def _load(self) -> Tuple[Any, Any]:
+        processor = load_class("AutoProcessor", self.path)
+        model = load_class("AutoModelForImageTextToText", self.path, torch_dtype=self.dtype).to(self.device).eval()
+        processor.tokenizer.padding_side = "left"
+        return processor, model
+
     def _answer(self, requests: List[ChatRequest]) -> List[Answer]:
-        if self._loaded is None:
-            processor = load_class("AutoProcessor", self.path)
-            model = load_class("AutoModelForImageTextToText", self.path, torch_dtype=self.dtype).to(self.device).eval()
-            processor.tokenizer.padding_side = "left"
-            self._loaded = (processor, model)
         answers: Dict[int, Answer] = {}
         groups: Dict[tuple, List[Tuple[int, Any]]] = {}
         for index, request in enumerate(requests):

@@ -67,11 +67,12 @@ class TransformersChat(LocalModel):
             "max_image_side": self.max_image_side,
         }
 
+    def _load(self) -> "_Loaded":
+        return _Loaded(self)
+
     def _answer(self, requests: List[ChatRequest]) -> List[Answer]:
         import torch
 
-        if self._loaded is None:
-            self._loaded = _Loaded(self)
         loaded: _Loaded = self._loaded
         with_images = any(message.images for request in requests for message in request.messages)
         if with_images and loaded.processor is None:

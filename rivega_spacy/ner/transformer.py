@@ -4,6 +4,7 @@ The paper's section IV-B d: the post s and the auxiliary refined knowledge z go 
 every token of s attends to z; only the tokens of s are seen by what listens. Without z the output is that of
 the plain encoder.
 """
+import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ import numpy as np
 import torch
 from spacy.tokens import Doc
 from spacy_transformers.data_classes import FullTransformerBatch, TransformerData, WordpieceBatch
-from thinc.api import Model, torch2xp, xp2torch
-from thinc.types import Ragged
+from spacy_transformers.layers import trfs2arrays
+from spacy_transformers.layers._util import replace_listener
+from thinc.api import Model, chain, torch2xp, xp2torch
+from thinc.types import Floats2d, Ragged
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
 from transformers.file_utils import ModelOutput
@@ -168,7 +171,27 @@ def build_knowledge_transformer(
         ema_decay=ema_decay,
         lr_scale=_RateScale(layer_decay, case_learn_rate),
     )
-    return Model("knowledge-transformer", forward, init=init, dims={"nO": None}, attrs={"settings": settings, "cache": _Cache()}, shims=[shim])
+    attrs = {"settings": settings, "cache": _Cache(), "replace_listener": replace_listener, "replace_listener_cfg": _standalone_config}
+    return Model("knowledge-transformer", forward, init=init, dims={"nO": None}, attrs=attrs, shims=[shim])
+
+
+def build_knowledge_tok2vec(
+    transformer: Model[List[Doc], FullTransformerBatch], pooling: Model[Ragged, Floats2d], grad_factor: float = 1.0
+) -> Model[List[Doc], List[Floats2d]]:
+    """`rivega.KnowledgeTok2Vec.v1`: an encoder of (s, z) of one component's own, as `nlp.replace_listeners` makes it of a shared one.
+
+    transformer (Model): `rivega.KnowledgeTransformerModel.v1`.
+    pooling (Model): From the vectors of a token's pieces to one.
+    grad_factor (float): Gradients are multiplied by it.
+    RETURNS (Model): Token vectors.
+    """
+    # A chain within a chain: the structure of a listener once it is replaced.
+    return chain(replace_listener(transformer), trfs2arrays(pooling, grad_factor))
+
+
+def _standalone_config(transformer: Dict[str, Any], listener: Dict[str, Any]) -> Dict[str, Any]:
+    own = {key: listener[key] for key in ("pooling", "grad_factor") if key in listener}
+    return {"@architectures": "rivega.KnowledgeTok2Vec.v1", "transformer": copy.deepcopy(transformer), **copy.deepcopy(own)}
 
 
 class _Cache:

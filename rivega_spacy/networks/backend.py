@@ -10,6 +10,7 @@ from thinc.api import Model, Optimizer
 from torch import nn
 
 from ..errors import Errors, RivegaError
+from ..failures import setting_up
 from ..queries import ImageQueries, QueryTarget
 from .pretrained import finite_or_raise, freeze
 from .shim import TorchShim, torch_model
@@ -67,15 +68,20 @@ class BackendShim(TorchShim):
         """What `tools` made from the config of the network now in place."""
         self.ready()
         if self._tools is None:
-            self._tools = self._make_tools(self.cfg)
+            with setting_up(self.name):
+                self._tools = self._make_tools(self.cfg)
         return self._tools
 
     def ready(self) -> nn.Module:
-        """The network, loaded from its source if nothing has filled it yet. RAISES (RivegaError): E736 without a source."""
+        """The network, loaded from its source if nothing has filled it yet.
+
+        RAISES (SetupError): E736 without a source, and whatever is wrong with the source or the device.
+        """
         if self._model is None:
-            if self._load is None:
-                raise RivegaError(Errors.E736.format(name=self.name))
-            self.set_module(*self._load())
+            with setting_up(self.name):
+                if self._load is None:
+                    raise RivegaError(Errors.E736.format(name=self.name))
+                self.set_module(*self._load())
         return self._model
 
     def begin_with(self, weights: str) -> None:
@@ -257,7 +263,7 @@ def questions(batch: Sequence[ImageQueries], size: int) -> Iterator[List[int]]:
         yield group
 
 
-_EXPRESSION = re.compile(r"(?s)(?P<name>.*?\S) \((?P<type>[A-Z]+)\)(?: — (?P<rest>.*))?")
+_EXPRESSION = re.compile(r"(?s)(?P<name>.*?\S) \((?P<type>[A-Z][A-Z_-]*)\)(?: — (?P<rest>.*))?")
 
 
 def published_form(expression: str) -> str:

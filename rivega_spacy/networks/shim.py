@@ -19,7 +19,7 @@ from thinc.api import Model, Optimizer
 from thinc.shims import PyTorchShim
 from thinc.util import get_torch_default_device
 
-from ..errors import Errors, RivegaError
+from ..errors import Errors, RivegaError, SetupError
 from .folding import folded
 from .state import ROW_SCALE, load_optimizer_state, load_state, pack_rows, unpack_rows
 
@@ -83,9 +83,9 @@ class TorchShim(PyTorchShim):
 
     @property
     def module(self) -> torch.nn.Module:
-        """The network. RAISES (RivegaError): E023 where there is none yet."""
+        """The network. RAISES (SetupError): E023 where there is none yet."""
         if self._model is None:
-            raise RivegaError(Errors.E023.format(name=self.name))
+            raise SetupError(Errors.E023.format(name=self.name))
         return self._model
 
     def set_module(self, module: torch.nn.Module, config: Optional[Dict[str, Any]] = None) -> None:

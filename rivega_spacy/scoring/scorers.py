@@ -1,9 +1,11 @@
 """The scores as spaCy scorers, for `[nlp]` components and `[training.score_weights]`."""
+import warnings
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterable, List, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
 from spacy.training import Example
 
+from ..errors import Errors
 from .matching import MatchOptions
 from .mentions import Annotations
 from .tasks import Scores, score
@@ -49,12 +51,25 @@ def score_examples(examples: Iterable[Example], options: MatchOptions) -> Scores
     options (MatchOptions): The rules.
     RETURNS (Scores): See there.
     """
+    examples = list(examples)
+    tell_lost_pictures(examples)
     predicted, gold = Annotations(name="predicted"), Annotations(name="reference")
     for number, example in enumerate(examples):
         # By number, not by id: a post may be in a training corpus twice.
         predicted.add_doc(example.predicted, str(number))
         gold.add_doc(example.reference, str(number))
     return score(predicted, gold, options)
+
+
+def tell_lost_pictures(examples: Sequence[Example]) -> None:
+    """Warn once where posts were processed without the pictures that their references have: scores would be those of text alone."""
+    lost = [example for example in examples if example.reference._.image is not None and example.predicted._.image is None]
+    if lost and not _TOLD:
+        _TOLD.append(True)
+        warnings.warn(Errors.W090.format(count=len(lost), posts=len(examples)))
+
+
+_TOLD: List[bool] = []
 
 
 def _flatten(scores: Scores, tasks: Tuple[str, ...]) -> Dict[str, Any]:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ..errors import Errors, RivegaError
+from ..failures import setting_up
 from ..networks.backend import Loaded
 from ..networks.hub import Kinds, Tools, hub_tools, load_hub
 from ..networks.pretrained import finite_or_raise
@@ -70,8 +71,9 @@ class CLIPSegSegmenter:
     def ready(self) -> Tuple[torch.nn.Module, Tools]:
         """The network on its device, and what prepares its input."""
         if self._ready is None:
-            network, saved = self.load()
-            self._ready = network.to(self.device).eval(), hub_tools(saved)
+            with setting_up(NAME):
+                network, saved = self.load()
+                self._ready = network.to(self.device).eval(), hub_tools(saved)
         return self._ready
 
     def __call__(self, batch: List[ImageQueries]) -> List[ScoredMasks]:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ..boxes import clip_boxes
-from ..errors import Errors, RivegaError
+from ..errors import Errors, SetupError
 from .crops import Window, box_window
 
 Prompt = Tuple[np.ndarray, np.ndarray]
@@ -93,9 +93,9 @@ def _within(window: Window, height: int, width: int) -> Window:
 
 
 def import_cv2() -> Any:
-    """OpenCV. RAISES (RivegaError): E328 where it is not installed."""
+    """OpenCV. RAISES (SetupError): E328 where it is not installed."""
     try:
         import cv2
     except ImportError as error:
-        raise RivegaError(Errors.E328) from error
+        raise SetupError(Errors.E328) from error
     return cv2

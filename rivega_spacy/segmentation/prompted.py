@@ -4,6 +4,8 @@ from typing import Callable, List, Optional, Tuple
 import numpy as np
 import torch
 
+from ..failures import setting_up
+
 Prompt = Tuple[np.ndarray, np.ndarray]
 ScoredMasks = List[Tuple[np.ndarray, float]]
 
@@ -34,7 +36,8 @@ class PromptedSegmenter:
         return [self._segment(image, boxes) if len(boxes) else [] for image, boxes in prompts]
 
     def _load_on_device(self) -> torch.nn.Module:
-        return self.load().to(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        with setting_up(type(self).__name__):
+            return self.load().to(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def _segment(self, image: np.ndarray, boxes: np.ndarray) -> ScoredMasks:
         raise NotImplementedError

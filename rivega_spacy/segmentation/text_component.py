@@ -13,6 +13,7 @@ from ..asking import Asked, answers_by_post, ask_in_parts
 from ..batched import BatchedPipe
 from ..errors import Errors, RivegaError
 from ..extensions import check_expression
+from ..labels import check_labels
 from ..networks.backend import no_gradient
 from ..queries import ImageQueries
 from ..rle import encode_mask, rle_to_box
@@ -50,6 +51,7 @@ class TextMask(NamedTuple):
         "segment_unjudged": True,
         "boxes": True,
         "expression": "both",
+        "labels": {},
         "scorer": {"@scorers": "rivega.mask_scorer.v1"},
     },
     default_score_weights={"mask_miou": 1.0},
@@ -61,6 +63,7 @@ def make_text_segmenter(
     segment_unjudged: bool,
     boxes: bool,
     expression: str,
+    labels: Optional[Dict[str, str]],
     scorer: Optional[Callable],
 ) -> "TextSegmenter":
     """Construct the component.
@@ -69,16 +72,19 @@ def make_text_segmenter(
     segment_unjudged (bool): Look also for entities that nobody judged (`groundable` is None).
     boxes (bool): Entities without a box get that of their mask.
     expression (str): What is asked: "both" ("Name (TYPE) — expansion"), "name" or "expansion".
+    labels (Optional[Dict[str, str]]): Types (PER, LOC, ORG, OTHER) of labels that are not known by themselves (labels.py), for example
+        {"ATHLETE": "PER"}.
     scorer (Optional[Callable]): The scoring method.
     """
-    options = {"segment_unjudged": segment_unjudged, "boxes": boxes, "expression": expression}
+    options = {"segment_unjudged": segment_unjudged, "boxes": boxes, "expression": expression, "labels": labels}
     return TextSegmenter(nlp.vocab, model, name, scorer=scorer, **options)
 
 
 class TextSegmenter(BatchedPipe):
     """Query-based segmentation: from what an entity is called to its mask, in place of grounder and box-prompted segmenter."""
 
-    settings = ("segment_unjudged", "boxes", "expression")
+    settings = ("segment_unjudged", "boxes", "expression", "labels")
+    failure_message = Errors.E205
 
     def __init__(
         self,
@@ -89,6 +95,7 @@ class TextSegmenter(BatchedPipe):
         segment_unjudged: bool = True,
         boxes: bool = True,
         expression: str = "both",
+        labels: Optional[Dict[str, str]] = None,
         scorer: Optional[Callable] = None,
     ) -> None:
         self.vocab = vocab
@@ -98,7 +105,7 @@ class TextSegmenter(BatchedPipe):
         self.name = name
         self.scorer = scorer
         self.expression = check_expression(expression)
-        self.cfg: Dict[str, Any] = {"segment_unjudged": segment_unjudged, "boxes": boxes}
+        self.cfg: Dict[str, Any] = {"segment_unjudged": segment_unjudged, "boxes": boxes, "labels": check_labels(labels)}
         self.remember_settings()
 
     @property
@@ -118,7 +125,7 @@ class TextSegmenter(BatchedPipe):
         results: List[List[Optional[TextMask]]] = [[None] * len(doc.ents) for doc in docs]
 
         def segment(asked: Asked) -> None:
-            found = answers_by_post(self.model, docs, asked, self.name)
+            found = answers_by_post(self.model, docs, asked, self.fail)
             for (number, places), query, masks in zip(asked.owners, asked.queries, found):
                 if masks is None:
                     continue
@@ -130,7 +137,7 @@ class TextSegmenter(BatchedPipe):
                     rle = encode_mask(mask) if mask.any() else None
                     results[number][place] = TextMask(rle, float(score), rle_to_box(rle) if rle else None)
 
-        ask_in_parts(docs, self.name, self._wanted, segment, expression=self.expression, masks=True)
+        ask_in_parts(docs, self.name, self._wanted, segment, expression=self.expression, labels=self.cfg["labels"], masks=True)
         return results
 
     def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[TextMask]]]) -> None:

@@ -1,9 +1,14 @@
 """`rivega fit-threshold`: the best threshold by brute force, and a pipeline saved with it."""
+import warnings
+
 import numpy as np
 import pytest
 import spacy
+from spacy import registry
 from thinc.api import Model
 
+from rivega_spacy import asking
+from rivega_spacy.asking import training_batch
 from rivega_spacy.cli import main
 from rivega_spacy.cli.fit_threshold import dev_scores, fit_threshold
 from rivega_spacy.corpus.docbin import write_docbin
@@ -93,3 +98,51 @@ def test_gold_judgements_are_not_seen_by_the_component(corpus):
     pipe = VisualEntailment(nlp.vocab, brightness(2.0), overwrite=False)
     scores, shown = dev_scores(pipe, read_docbin(corpus, nlp.vocab), batch_size=2)
     assert shown == [False, False, True, True] and scores == pytest.approx([0.0784, 0.1569, 0.2353, 0.3137], abs=1e-3)
+
+
+@spacy.registry.architectures("test.Wordy.v1")
+def wordy():
+    """An entailment model that judges by what it is asked, and remembers it."""
+
+    def forward(model, batch, is_train):
+        ASKED.extend(text for query in batch for text in query.expressions)
+        return [np.array([min(len(text), 99) / 100 for text in query.expressions], dtype="f") for query in batch], list
+
+    return Model("wordy", forward)
+
+
+ASKED = []
+
+
+def test_fitting_training_and_inference_ask_in_the_same_words(corpus, tmp_path, capsys):
+    """What `rivega_expander` writes at run time is there when the threshold is fitted, and for the training reader's expander."""
+    nlp = spacy.blank("rivega")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Rex"}])
+    nlp.add_pipe("rivega_expander")
+    nlp.add_pipe("rivega_entailment", config={"model": {"@architectures": "test.Wordy.v1"}})
+    doc = nlp.make_doc("Rex the dog")
+    doc._.image = np.zeros((8, 8, 3), dtype="uint8")
+    nlp(doc)
+    (at_run_time,) = ASKED
+    nlp.to_disk(tmp_path / "model")
+    ASKED.clear()
+    assert main(["fit-threshold", str(tmp_path / "model"), str(corpus)]) == 0
+    capsys.readouterr()
+    reader = registry.readers.get("rivega.Corpus.v1")
+    examples = list(reader(corpus, knowledge="absent", expander=registry.misc.get("rivega.NounPhraseExpander.v1")())(nlp))
+    queries, _ = training_batch(examples, "rivega_entailment")
+    asked = [text for query in queries for text in query.expressions]
+    assert at_run_time == "Rex (PER) — a dog" and set(ASKED) == set(asked) == {at_run_time} and len(ASKED) == len(asked) == 4
+
+
+def test_training_without_expansions_is_told_once(corpus, monkeypatch):
+    monkeypatch.setattr(asking, "_TOLD", set())
+    monkeypatch.setattr(asking, "_EXPANDED", set())
+    nlp = spacy.blank("rivega")
+    examples = list(registry.readers.get("rivega.Corpus.v1")(corpus, knowledge="absent")(nlp))
+    with pytest.warns(UserWarning, match="no entity of the training posts has an expansion"):
+        training_batch(examples, "rivega_grounder")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        training_batch(examples, "rivega_grounder")
+        training_batch(examples, "other", expression="name")

@@ -67,5 +67,5 @@ def test_config_round_trip(tmp_path):
     nlp.add_pipe("rivega_expander", config={"overwrite": True})
     nlp.to_disk(tmp_path)
     again = spacy.load(tmp_path)
-    assert again.get_pipe("rivega_expander").cfg == {"overwrite": True}
+    assert again.get_pipe("rivega_expander").cfg == {"overwrite": True, "labels": {}}
     spacy.blank("rivega").from_bytes(nlp.to_bytes(), exclude=["rivega_expander"])

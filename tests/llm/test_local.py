@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.errors import RivegaError, SetupError
 from rivega_spacy.llm.base import Answer, ChatRequest, Message, image_ref
 from rivega_spacy.llm.local import BatchWorker, fingerprint_folder
 from rivega_spacy.llm.safety import InvalidAnswer, clean_answer
@@ -133,8 +133,8 @@ def test_folders_that_hold_no_model_are_told(tmp_path: Path, ask: Callable[..., 
     with pytest.raises(RivegaError, match="config.json"):
         TransformersChat(str(tmp_path))
     (tmp_path / "config.json").write_text("{}")
-    answer = answers(TransformersChat(str(tmp_path)), [ask()])[0]
-    assert answer.text is None and str(tmp_path) in answer.error
+    with pytest.raises(SetupError, match=str(tmp_path)):
+        answers(TransformersChat(str(tmp_path)), [ask()])
 
 
 def test_weights_that_are_pickled_are_not_loaded(tmp_path: Path, ask: Callable[..., ChatRequest]) -> None:
@@ -142,8 +142,9 @@ def test_weights_that_are_pickled_are_not_loaded(tmp_path: Path, ask: Callable[.
     (folder / "model.safetensors").unlink()
     # Would run code if it were unpickled.
     (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch %s'\ntR." % str(tmp_path / "ran").encode())
-    answer = answers(TransformersChat(str(folder)), [ask()])[0]
-    assert answer.text is None and not (tmp_path / "ran").exists()
+    with pytest.raises(SetupError):
+        answers(TransformersChat(str(folder)), [ask()])
+    assert not (tmp_path / "ran").exists()
 
 
 def test_one_bad_question_does_not_cost_the_batch() -> None:

@@ -320,3 +320,28 @@ def test_components_can_be_taken_over_into_another_pipeline(trained, tmp_path):
     other.to_disk(tmp_path / "other")
     again = spacy.load(tmp_path / "other")
     assert [found(doc) for doc in again.pipe(posts(again))] == [entities for _, entities, _ in POSTS]
+
+
+def test_a_tagger_with_an_encoder_of_its_own_says_the_same(trained, tmp_path):
+    """`nlp.replace_listeners`, with which pipelines are combined."""
+    trained.to_disk(tmp_path / "shared")
+
+    def found(nlp):
+        docs = []
+        for text, _, knowledge in POSTS:
+            doc = nlp.make_doc(text)
+            doc._.knowledge = knowledge
+            docs.append(doc)
+        return [[(ent.text, ent.label_, round(ent._.ner_score, 3)) for ent in doc.ents] for doc in nlp.pipe(docs)]
+
+    nlp = spacy.load(tmp_path / "shared")
+    wanted = found(nlp)
+    assert any(wanted)
+    nlp.replace_listeners("transformer", "rivega_ner", ["model.tok2vec"])
+    nlp.remove_pipe("transformer")
+    assert found(nlp) == wanted
+    nlp.to_disk(tmp_path / "own")
+    again = spacy.load(tmp_path / "own")
+    assert again.pipe_names == ["rivega_ner"] and found(again) == wanted
+    optimizer = again.resume_training()
+    assert np.isfinite(again.update(make_examples(again), sgd=optimizer)["rivega_ner"])

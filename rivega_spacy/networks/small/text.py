@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...labels import known_type
 from .wordpiece import WordPieces
 
 TYPES = ("PER", "LOC", "ORG", "OTHER")
-_EXPRESSION = re.compile(r"^(?P<name>.*?) \((?P<type>[A-Za-z]+)\)(?: [—–-] (?P<expansion>.*))?$", re.DOTALL)
+_EXPRESSION = re.compile(r"^(?P<name>.*?) \((?P<type>[A-Za-z][\w-]*)\)(?: [—–-] (?P<expansion>.*))?$", re.DOTALL)
 NAME, KIND, EXPANSION = 0, 1, 2
 MAX_NAME, MAX_EXPANSION = 10, 28
 
@@ -32,13 +33,12 @@ def split_expression(expression: str) -> Parts:
     """Take "Name (TYPE) — expansion" apart; other text counts as expansion alone.
 
     expression (str): A referring expression.
-    RETURNS (Parts): Name, entity type (MISC read as OTHER) and expansion; missing parts are "".
+    RETURNS (Parts): Name, entity type (PERSON read as PER and so on) and expansion; missing parts are "".
     """
     match = _EXPRESSION.match(expression.strip())
     if match is None:
         return Parts("", "", expression)
-    label = match["type"].upper()
-    label = "OTHER" if label == "MISC" else label
+    label = known_type(match["type"]) or match["type"].upper()
     return Parts(match["name"], label, match["expansion"] or "")
 
 
