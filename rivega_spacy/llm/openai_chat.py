@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import Errors, ImageError, RivegaError, SetupError
 from ..images import read_thumbnail
-from .base import Answer, ChatRequest, ImageRef, Message, finished
+from .base import Answer, ChatRequest, ImageRef, Message
 from .connection import Connection
 from .limits import Budget, Pace
 from .replies import read_error, read_reply, stated_usage

@@ -8,7 +8,7 @@ from typing import Any, Callable, List
 
 import pytest
 
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.errors import RivegaError, SetupError
 from rivega_spacy.llm.base import Answer, ChatRequest, Message, image_ref
 from rivega_spacy.llm.limits import Budget
 from rivega_spacy.llm.openai_chat import OpenAIChat, make_openai_chat
@@ -162,8 +162,8 @@ def test_no_server_at_all(ask: Callable[..., ChatRequest], fake_time: Any) -> No
 
 
 def test_without_a_key_openai_is_not_asked(ask: Callable[..., ChatRequest]) -> None:
-    answer = answers(OpenAIChat("gpt"), [ask()])[0]
-    assert answer.text is None and "OPENAI_API_KEY" in answer.error
+    with pytest.raises(SetupError, match="OPENAI_API_KEY"):
+        answers(OpenAIChat("gpt"), [ask()])
 
 
 def test_the_budget_stops_cleanly(ask: Callable[..., ChatRequest]) -> None:
