@@ -16,6 +16,7 @@ from .expansion.component import EntityExpander
 from .expansion.llm import LLMExpander
 from .extensions import post_name, record_error
 from .failures import note_failure
+from .given_ents import entity_place
 from .knowledge.component import KnowledgeRefiner
 from .knowledge.selection import no_examples
 from .llm.asking import Asker
@@ -248,7 +249,12 @@ class Enricher:
             if chosen in found:
                 row[field_name] = found[chosen]
         if self.settings.expansions:
-            row["ents"] = [[ent.start_char, ent.end_char, ent.label_] for ent in doc.ents]
+            ents = [[ent.start_char, ent.end_char, ent.label_] for ent in doc.ents]
+            given = row.get("ents") if isinstance(row.get("ents"), list) else []
+            places = [entity_place(value, doc.text) for value in given]
+            # Objects of the same entities hold more than offsets (boxes, masks): they stay.
+            if [None if place is None else list(place[:3]) for place in places] != ents:
+                row["ents"] = ents
         if doc._.rivega_errors:
             row["errors"] = doc._.rivega_errors
         else:

@@ -396,8 +396,13 @@ class Errors:
     )
     E442 = "There is no tag column {column} in {path}, whose lines have {count} columns. They are counted from 1, or from the end as -1."
     E443 = "`--tag-column` is for CoNLL text; {path} is read as {form}, where nothing would come of it. Leave it out."
-
     E444 = "Post {post}: the tag {tag!r} is of no known scheme (O, B-PER, I-PER, E-PER, S-PER, ...); it is read as O."
+    E445 = (
+        "Post {post}: the field `{field}` holds entities and is not read. Write them as `ents`: [start_char, end_char, label], or convert "
+        "the file first (`rivega convert`)."
+    )
+    E446 = "Post {post}: {text!r} does not stand where its offsets say; it was found at [{start}, {end}]. Correct the offsets too."
+    E447 = "Post {post}: `{key}` of {entity!r} must be {wanted}, not {value}; it is left out."
 
     # Rendering (E600-E699)
     E600 = "Post {post} has no picture that can be read, so there is nothing to draw on. Look at `doc._.rivega_errors` for the reason."

@@ -1,6 +1,7 @@
 """Posts in and out: JSON objects to docs, docs to JSON objects, in a stream that no bad post can stop."""
 import json
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
@@ -11,6 +12,7 @@ from spacy.util import filter_spans
 from .errors import Errors, PostError, RivegaError
 from .extensions import ID_KEY, TEXT_FIELDS, post_name, record_error
 from .files import open_output
+from .given_ents import entity_fields, entity_place, set_fields, unused_fields
 from .image_sources import is_data_uri, locate_image
 from .jsonl import MAX_DEPTH, dump_line, nested_deeper, read_lines
 from .text import brief, replace_surrogates_in, trim_invisible
@@ -51,7 +53,7 @@ def post_to_doc(nlp: Language, post: Union[Post, PostError], *, images: Optional
 
     nlp (Language): Its tokenizer makes the tokens.
     post (Union[Post, PostError]): `text`; optional `id`, `image`, `knowledge`, `caption`, `description`, `ents` as [start_char,
-        end_char, label], `expansions` (a string or null for each of `ents`).
+        end_char, label] or as the objects that `doc_to_post` makes, `expansions` (a string or null for each of `ents`).
     images (Optional[Path]): Folder that relative image paths start from.
     RETURNS (Doc): Not yet processed.
     """
@@ -94,6 +96,8 @@ def post_to_doc(nlp: Language, post: Union[Post, PostError], *, images: Optional
                 record_error(doc, "post", str(error))
     if text is not None and post.get("ents") is not None:
         _set_given_ents(doc, post)
+    for unused in unused_fields(post, "ents"):
+        record_error(doc, "post", Errors.E445.format(post=post_name(doc), field=unused))
     return doc
 
 
@@ -263,8 +267,12 @@ def _set_given_ents(doc: Doc, post: Post) -> None:
         expansions = [None] * len(given)
     spans: List[Span] = []
     for value, expansion in zip(given, expansions):
-        span = _given_span(doc, value, name)
+        place = entity_place(value, doc.text)
+        span = _given_span(doc, value if place is None else list(place[:3]), name)
         if span is not None:
+            if place is not None and place.moved:
+                record_error(doc, "post", Errors.E446.format(post=name, text=span.text, start=place.start, end=place.end))
+            set_fields(span, entity_fields(value, partial(_note_field, span, value)))
             if expansion:
                 span._.expansion = expansion
             spans.append(span)
@@ -275,6 +283,11 @@ def _set_given_ents(doc: Doc, post: Post) -> None:
             record_error(doc, "post", Errors.E014.format(post=name, value=value))
     doc.ents = kept
     doc.user_data[GIVEN_ENTS_KEY] = True
+
+
+def _note_field(span: Span, value: Dict[str, Any], key: str, wanted: str) -> None:
+    message = Errors.E447.format(post=post_name(span.doc), entity=span.text, key=key, wanted=wanted, value=repr(value[key])[:80])
+    record_error(span.doc, "post", message)
 
 
 def _given_span(doc: Doc, value: Any, name: str) -> Optional[Span]:

@@ -14,14 +14,14 @@ HELP = "Turn annotated posts (compact JSON lines, CoNLL text, Prodigy exports) w
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-command's arguments."""
-    parser.add_argument("input", type=Path, help="posts with tokens and BIO tags; .gz is read as it is")
+    parser.add_argument("input", type=Path, help="posts with tokens and tags, or with text and ents (as `rivega annotate` writes them); .gz is read as it is")
     parser.add_argument("output", type=Path, help="the .spacy file to write; compact posts where it ends in .jsonl or .jsonl.gz")
     parser.add_argument("--images", type=Path, help="folder of pictures called {id}.jpg (or .jpeg, .png)")
     parser.add_argument("--relative", action="store_true", help="refer to the pictures from that folder on; readers are then told --images")
     parser.add_argument("--image-names", help="references below a root that is given later, for example {id}.jpg; nothing is looked for")
     parser.add_argument("--knowledge", type=Path, help="JSON lines with id and knowledge, or the published text in the order of the posts")
     parser.add_argument("--lang", default="rivega", help="language class of the pipeline (default: %(default)s)")
-    parser.add_argument("--format", choices=("auto", "jsonl", "conll", "prodigy"), default="auto", help="of the posts (default: %(default)s)")
+    parser.add_argument("--format", choices=("auto", "jsonl", "conll", "prodigy", "posts"), default="auto", help="of the posts (default: %(default)s)")
     parser.add_argument("--tag-column", type=int, metavar="N", help="of CoNLL text with several: the column of the tags, from 1, or from the end as -1")
     parser.add_argument("--boxes", type=Path, help="folder of VOC XML or labelme JSON, COCO .json, Prodigy .jsonl")
     parser.add_argument("--masks", type=Path, help="the same, where masks come from another source than boxes (Twitter-SMNER)")
@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         descriptions=args.descriptions,
         repair=args.repair,
         tag_column=args.tag_column,
+        lang=args.lang,
     )
     lines, refused = convert_sources(
         sources,
@@ -151,6 +152,7 @@ def convert_sources(
             if old.stem[len(stem.name) + 1 :].isdigit() and int(old.stem[len(stem.name) + 1 :]) >= max(1, number):
                 old.unlink()
     refused = len(report.unmatched_boxes) + dirt.counts.get("unmatched_box", 0) + dirt.counts.get("unmatched_mask", 0)
+    refused += dirt.counts.get("unused_entities", 0)
     return [f"{sources.text} -> {output_path}", *report.summary(), *dirt.lines()], refused
 
 

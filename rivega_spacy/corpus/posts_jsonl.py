@@ -17,6 +17,7 @@ from spacy.vocab import Vocab
 
 from ..errors import Errors, ImageError, PostError
 from ..extensions import MASKS_KEY, record_error
+from ..given_ents import set_fields
 from ..image_sources import is_data_uri
 from ..jsonl import read_lines
 from ..ner.schemes import read_tags
@@ -197,7 +198,7 @@ def check_row(row: Dict[str, Any], path: Union[str, Path], number: int) -> Tuple
 def _make_doc(row: Dict[str, Any], vocab: Vocab, path: str, number: int, report: ReadReport) -> Doc:
     tokens, tags = check_row(row, path, number)
     name = repr(str(row.get("id", "")))
-    doc = Doc(vocab, words=tokens, spaces=[True] * (len(tokens) - 1) + [False] if tokens else [])
+    doc = Doc(vocab, words=tokens, spaces=token_spaces(row, len(tokens)))
     if row.get("id") is not None:
         doc.user_data["id"] = str(row["id"])
     doc._.knowledge = row.get("knowledge")
@@ -206,6 +207,8 @@ def _make_doc(row: Dict[str, Any], vocab: Vocab, path: str, number: int, report:
     keep_sources(doc, row)
     spans = [Span(doc, start, end, label=label) for start, end, label in read_tags(tags)]
     doc.set_ents(spans, default="outside")
+    if "spaces" in row and isinstance(row.get("ents"), list):
+        _attach_own(doc, row["ents"], report)
     expansions = row.get("expansions")
     if isinstance(expansions, list) and len(expansions) == len(spans):
         for span, expansion in zip(doc.ents, expansions):
@@ -218,6 +221,25 @@ def _make_doc(row: Dict[str, Any], vocab: Vocab, path: str, number: int, report:
     if row.get("boxes") is not None or row.get("masks") is not None:
         _attach_regions(doc, row, name, report)
     return doc
+
+
+def token_spaces(row: Dict[str, Any], count: int) -> List[bool]:
+    """Whether a blank follows each token: as the post says, else all but the last."""
+    spaces = row.get("spaces")
+    if isinstance(spaces, list) and len(spaces) == count:
+        return [bool(space) for space in spaces]
+    return [True] * (count - 1) + [False] if count else []
+
+
+def _attach_own(doc: Doc, ents: List[Dict[str, Any]], report: ReadReport) -> None:
+    """Give every entity what the post itself says of it (see `formats/annotated.py`)."""
+    for span, ent in zip(doc.ents, ents):
+        fields = {name: value for name, value in ent.items() if name in ("expansion", "groundable", "boxes", "mask_rle", "masks")}
+        set_fields(span, fields)
+        report.groundable += bool(fields.get("boxes"))
+        report.boxes += len(fields.get("boxes", ()))
+        report.masks += len(fields.get("masks", ())) or int("mask_rle" in fields)
+    report.without_boxes += not any(ent.get("boxes") for ent in ents)
 
 
 def _attach_regions(doc: Doc, row: Dict[str, Any], name: str, report: ReadReport) -> None:

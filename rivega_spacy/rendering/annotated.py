@@ -1,6 +1,7 @@
 """Annotated posts (the JSON lines that `rivega annotate` writes) back as docs, without the pipeline that made them."""
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
@@ -9,11 +10,9 @@ from spacy.vocab import Vocab
 
 from ..errors import Errors, PostError, RivegaError
 from ..extensions import ERRORS_KEY, ID_KEY, TEXT_FIELDS, post_name, record_error
+from ..given_ents import Place, entity_fields, entity_place, set_fields
 from ..image_sources import locate_image
 from ..posts import Post, read_posts
-
-_SCORES = {"score": "ner_score", "groundable_score": "groundable_score", "box_score": "box_score", "mask_score": "mask_score"}
-
 
 def read_annotated(path: Union[str, Path], *, images: Optional[Path] = None, vocab: Optional[Vocab] = None) -> Iterator[Doc]:
     """Docs of a file of annotated posts.
@@ -45,8 +44,8 @@ def annotated_to_doc(
         record_error(doc, "post", str(post))
         return doc
     text = post.get("text")
-    spans = [_offsets(ent, text) for ent in _list(post.get("ents"))] if isinstance(text, str) else []
-    words = _cut(text, [border for span in spans if span for border in span]) if isinstance(text, str) else []
+    spans = [entity_place(ent, text) for ent in _list(post.get("ents"))] if isinstance(text, str) else []
+    words = _cut(text, [border for span in spans if span for border in span[:2]]) if isinstance(text, str) else []
     doc = Doc(vocab, words=words, spaces=[False] * len(words))
     if post.get(ID_KEY) is not None:
         doc.user_data[ID_KEY] = str(post[ID_KEY])
@@ -68,59 +67,25 @@ def annotated_to_doc(
     return doc
 
 
-def _set_ents(doc: Doc, found: List[Tuple[Any, Optional[Tuple[int, int]]]]) -> None:
+def _set_ents(doc: Doc, found: List[Tuple[Any, Optional[Place]]]) -> None:
     name = post_name(doc)
     kept: List[Span] = []
     for value, place in found:
-        label = value.get("label") if isinstance(value, dict) else None
-        if place is None or not isinstance(label, str) or not label:
+        if place is None:
             record_error(doc, "post", Errors.E012.format(post=name, value=_brief(value), length=len(doc.text)))
             continue
-        span = doc.char_span(*place, label=label)
+        span = doc.char_span(place.start, place.end, label=place.label)
         if any(span.start < other.end and other.start < span.end for other in kept):
-            record_error(doc, "post", Errors.E014.format(post=name, value=[*place, label]))
+            record_error(doc, "post", Errors.E014.format(post=name, value=list(place[:3])))
             continue
         kept.append(span)
-        _set_fields(span, value, name)
+        set_fields(span, entity_fields(value, partial(_note_field, span, value)))
     doc.ents = kept
 
 
-def _set_fields(span: Span, value: Dict[str, Any], name: str) -> None:
-    def bad(what: str, kind: str) -> None:
-        message = Errors.E603.format(post=name, what=f"`{what}`", kind=kind, value=_brief(value[what]))
-        record_error(span.doc, "post", message)
-
-    for key, attribute in _SCORES.items():
-        score = value.get(key)
-        if isinstance(score, (int, float)) and not isinstance(score, bool):
-            span._.set(attribute, float(score))
-        elif score is not None:
-            bad(key, "a number or null")
-    if isinstance(value.get("groundable"), bool):
-        span._.groundable = value["groundable"]
-    elif value.get("groundable") is not None:
-        bad("groundable", "true, false or null")
-    if isinstance(value.get("expansion"), str):
-        span._.expansion = value["expansion"]
-    elif value.get("expansion") is not None:
-        bad("expansion", "a string or null")
-    boxes = value.get("boxes") or ([value["box"]] if value.get("box") else [])
-    try:
-        span._.boxes = boxes
-    except (RivegaError, TypeError) as error:
-        record_error(span.doc, "post", str(error))
-    if isinstance(value.get("mask_rle"), dict):
-        span._.mask_rle = value["mask_rle"]
-    elif value.get("mask_rle") is not None:
-        bad("mask_rle", "an RLE dict or null")
-
-
-def _offsets(ent: Any, text: str) -> Optional[Tuple[int, int]]:
-    if not isinstance(ent, dict):
-        return None
-    start, end = ent.get("start"), ent.get("end")
-    fits = all(isinstance(x, int) and not isinstance(x, bool) for x in (start, end)) and 0 <= start < end <= len(text)
-    return (start, end) if fits else None
+def _note_field(span: Span, value: Dict[str, Any], key: str, wanted: str) -> None:
+    message = Errors.E603.format(post=post_name(span.doc), what=f"`{key}`", kind=wanted, value=_brief(value[key]))
+    record_error(span.doc, "post", message)
 
 
 def _cut(text: str, borders: List[int]) -> List[str]:

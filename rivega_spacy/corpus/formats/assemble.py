@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Union
 
 from ...errors import Errors, RivegaError
+from ...given_ents import entity_place, unused_fields
 from ...ner.schemes import read_tags
-from ..posts_jsonl import check_row, find_picture, read_json_lines
+from ..posts_jsonl import check_row, find_picture, read_json_lines, token_spaces
+from .annotated import own_regions, read_annotated
 from .coco import read_coco
 from .conll import read_conll
 from .coordinates import picture_size, read_box
@@ -25,14 +27,14 @@ Post = Dict[str, Any]
 PathLike = Union[str, Path]
 # Control characters (U+0092 is a stray cp1252 apostrophe), zero-width space, replacement character.
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\u200b\ufffd]")
-FORMATS = ("auto", "jsonl", "conll", "prodigy")
+FORMATS = ("auto", "jsonl", "conll", "prodigy", "posts")
 
 
 @dataclass(frozen=True)
 class Sources:
     """The files that a data set consists of.
 
-    text (Path): Tokens and tags: CoNLL, compact JSON lines or a Prodigy export.
+    text (Path): Tokens and tags: CoNLL, compact JSON lines or a Prodigy export; or posts with `text` and `ents`.
     format (str): Which of them; "auto" looks at the file.
     boxes (Optional[Path]): Regions: a folder of VOC XML or labelme JSON, a COCO JSON file or a Prodigy export.
     masks (Optional[Path]): Regions that only masks are taken from, where boxes come from elsewhere (Twitter-SMNER beside
@@ -41,6 +43,7 @@ class Sources:
     captions (Optional[Path]), descriptions (Optional[Path]): BLIP-2 and mPLUG-Owl files.
     images (Optional[Path]): Folder of the pictures, which then tell their size and which way up they are.
     tag_column (Optional[int]): Of CoNLL text: the column of the tags, from 1 or from the end as -1; None looks for it.
+    lang (str): Language class that makes the tokens of posts that are only text.
     repair (bool): Match region names that differ from an entity in case, blanks or a cut-off end only.
     """
 
@@ -54,6 +57,7 @@ class Sources:
     images: Optional[Path] = None
     repair: bool = False
     tag_column: Optional[int] = None
+    lang: str = "rivega"
 
 
 def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
@@ -71,7 +75,7 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
     masks = None if sources.masks is None else read_regions(sources.masks, dirt)
     captions = None if sources.captions is None else read_captions(sources.captions, dirt)
     descriptions = None if sources.descriptions is None else read_descriptions(sources.descriptions, dirt)
-    posts: Iterator[Post] = read_texts(sources.text, sources.format, dirt, tag_column=sources.tag_column)
+    posts: Iterator[Post] = read_texts(sources.text, sources.format, dirt, tag_column=sources.tag_column, lang=sources.lang)
     if sources.knowledge is not None:
         # The order is all that ties knowledge to posts, so the texts (some megabytes) have to be at hand together.
         known = list(posts)
@@ -84,6 +88,9 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
             continue
         seen.add(post["id"])
         _note_text(post, dirt)
+        ents = own_regions(post, boxes=boxes is not None, masks=masks is not None)
+        if ents is not None:
+            post["ents"] = ents
         for key, given, unmatched in (("boxes", boxes, "unmatched_box"), ("masks", masks, "unmatched_mask")):
             if given is None and post.get(key) is not None:
                 _join(post, _own_regions(post, key, dirt), key, unmatched, sources, dirt)
@@ -104,13 +111,15 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
                 dirt.note("foreign_region", name)
 
 
-def read_texts(path: PathLike, form: str, dirt: Dirt, *, tag_column: Optional[int] = None) -> Iterator[Post]:
+def read_texts(
+    path: PathLike, form: str, dirt: Dirt, *, tag_column: Optional[int] = None, lang: str = "rivega"
+) -> Iterator[Post]:
     """Posts with tokens and tags.
 
     path (PathLike): The file.
     form (str): One of `FORMATS`.
     dirt (Dirt): Takes what does not fit.
-    tag_column (Optional[int]): See `Sources`.
+    tag_column (Optional[int]), lang (str): See `Sources`.
     YIELDS (Dict[str, Any]): Posts.
     RAISES (RivegaError): E133 for an unknown form, E440-E443 for columns.
     """
@@ -118,6 +127,7 @@ def read_texts(path: PathLike, form: str, dirt: Dirt, *, tag_column: Optional[in
         "conll": partial(read_conll, tag_column=tag_column),
         "prodigy": read_prodigy_text,
         "jsonl": _read_compact,
+        "posts": partial(read_annotated, lang=lang),
     }
     form = _guess(Path(path)) if form == "auto" else form
     if form not in readers:
@@ -152,6 +162,10 @@ def _read_compact(path: PathLike, dirt: Dirt) -> Iterator[Post]:
     for number, row in read_json_lines(path):
         name = str(number) if row.get("id") is None else str(row["id"])
         tokens, tags = check_row(row, path, number)
+        for field in unused_fields(row, "tags"):
+            if field != "ents" or not _same_entities(row, tags):
+                dirt.note("unused_entities", f"{name} `{field}`")
+                row = {key: value for key, value in row.items() if key != field}
         yield {**row, "id": name, "tags": reader.read(name, tokens, tags)}
     reader.close()
 
@@ -161,8 +175,25 @@ def _guess(path: Path) -> str:
         raise RivegaError(Errors.E020.format(path=path))
     if ".jsonl" not in path.name:
         return "conll"
-    _, first = next(read_json_lines(path), (0, {}))
-    return "jsonl" if "tags" in first or "tokens" in first and "text" not in first else "prodigy"
+    for _, row in read_json_lines(path):
+        if "ents" in row and isinstance(row.get("text"), str) and "spaces" not in row:
+            return "posts"
+        if "tags" in row or "tokens" in row and "text" not in row:
+            return "jsonl"
+        if "spans" in row or "_task_hash" in row or "answer" in row:
+            return "prodigy"
+    return "posts"
+
+
+def _same_entities(row: Post, tags: List[str]) -> bool:
+    """Whether `ents` of a compact post are those of its tags: `rivega enrich` and `rivega convert` write them beside."""
+    words, starts, text = row["tokens"], [], ""
+    for word, space in zip(words, token_spaces(row, len(words))):
+        starts.append(len(text))
+        text += word + " " * space
+    tagged = [(starts[start], starts[end - 1] + len(words[end - 1]), label) for start, end, label in read_tags(tags)]
+    places = [entity_place(value, text) for value in row["ents"]] if isinstance(row["ents"], list) else []
+    return tagged == [place[:3] for place in places if place is not None] and None not in places
 
 
 def _note_text(post: Post, dirt: Dirt) -> None:

@@ -48,11 +48,20 @@ KINDS: Dict[str, str] = {
     "no_caption": "{n} posts have no caption",
     "empty_caption": "{n} captions are empty",
     "rejected": "{n} tasks were rejected or skipped by the annotator (left out)",
+    "bad_post": "{n} posts have no text (left out)",
+    "bad_entity": "{n} entities are malformed, outside the text or overlap another one (left out)",
+    "moved_entity": "{n} entities stand elsewhere than their offsets say (found by their text)",
+    "split_token": "{n} entities begin or end within a token (it is cut there)",
+    "bad_field": "{n} values of entities are malformed (left out)",
+    "not_shown": "{n} entities have a box or mask, but `groundable` is false (both are left out)",
+    "other_box": "{n} entities have a `box` that is none of their `boxes` (`boxes` counts)",
+    "unused_entities": "{n} fields hold entities and are not read",
+    "with_errors": "{n} posts carry errors of the run that annotated them",
     "misaligned": "{n} entities do not begin and end at tokens (left out)",
 }
 # What is no fault of the files: told, but not refused in strict mode.
 HARMLESS = {
-    "comment", "other_scheme", "iob1",
+    "comment", "other_scheme", "iob1", "split_token", "with_errors",
     "odd_character", "repeated_text", "two_types", "repaired_name", "unmasked", "knowledge_gap", "no_caption",
     "rejected", "foreign_region", "turned", "scaled", "box_from_mask", "unmatched_box_again", "unmatched_mask_again",
 }

@@ -73,8 +73,8 @@ def _region(shapes: List[Any], picture: Picture) -> Optional[Region]:
         reach = points_box([point for shape in shapes for point in _reach(shape)])
     except (ValueError, KeyError, TypeError):
         return None
-    if all(shape.get("shape_type") == "rectangle" for shape in shapes):
-        # A box drawn with the rectangle tool is a box, not a mask.
+    if all(shape.get("shape_type") in ("rectangle", "oriented_rectangle") for shape in shapes):
+        # A box drawn with a rectangle tool is a box, not a mask; of a turned one it is the box around it.
         return Region(name, reach) if has_area(reach) else None
     return drawn_region(name, Drawing(partial(_draw, shapes, reach), reach), picture)
 
@@ -108,7 +108,7 @@ def _paint(shapes: List[Dict[str, Any]], height: int, width: int) -> Optional[np
 def shape_mask(shape: Dict[str, Any], height: int, width: int) -> Optional[np.ndarray]:
     """The pixels of one labelme shape.
 
-    shape (Dict[str, Any]): `shape_type` polygon (also where it is missing), rectangle, circle or mask.
+    shape (Dict[str, Any]): `shape_type` polygon (also where it is missing), rectangle, oriented_rectangle, circle or mask.
     height (int), width (int): Size of the picture.
     RETURNS (Optional[ndarray]): HxW bool; None where the shape is malformed or of a kind without area.
     """
@@ -117,7 +117,7 @@ def shape_mask(shape: Dict[str, Any], height: int, width: int) -> Optional[np.nd
         points = read_points(shape["points"])
         if kind == "mask":
             return _bitmap(shape["mask"], points, height, width)
-        if kind == "polygon" and len(points) >= 3:
+        if kind in ("polygon", "oriented_rectangle") and len(points) >= 3:
             return polygon_mask([points], height, width)
         if kind == "rectangle" and len(points) in (2, 4):
             x1, y1, x2, y2 = points_box(points)

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Union
 
+from ...given_ents import unused_fields
 from ...jsonl import read_lines
 from ..posts_jsonl import read_json_lines
 from .coordinates import has_area, picture_size, points_box, read_box, read_points
@@ -28,6 +29,8 @@ def read_prodigy_text(path: Union[str, Path], dirt: Dirt) -> Iterator[Post]:
         if row.get("answer", "accept") != "accept":
             dirt.note("rejected", name)
             continue
+        for field in unused_fields(row, "spans"):
+            dirt.note("unused_entities", f"{name} `{field}`")
         text = row.get("text") if isinstance(row.get("text"), str) else ""
         tokens = _given_tokens(row.get("tokens")) or _tokens(text)
         tags = ["O"] * len(tokens)
