@@ -5,6 +5,7 @@ import itertools
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-command's arguments."""
     parser.add_argument("input", type=Path, help="posts with tokens and tags, or with text and ents (as `rivega annotate` writes them); .gz is read as it is")
     parser.add_argument("output", type=Path, help="the .spacy file to write; compact posts where it ends in .jsonl or .jsonl.gz")
-    parser.add_argument("--images", type=Path, help="folder of pictures called {id}.jpg (or .jpeg, .png)")
+    parser.add_argument("--images", type=Path, help="folder of pictures, called as the posts say or {id}.jpg (.png, .webp and what else is read)")
     parser.add_argument("--relative", action="store_true", help="refer to the pictures from that folder on; readers are then told --images")
     parser.add_argument("--image-names", help="references below a root that is given later, for example {id}.jpg; nothing is looked for")
     parser.add_argument("--knowledge", type=Path, help="JSON lines with id and knowledge, or the published text in the order of the posts")
@@ -124,7 +125,7 @@ def convert_sources(
     if images is not None and not Path(images).is_dir():
         raise RivegaError(Errors.E018.format(root=images))
     report, dirt = ReadReport(), Dirt(strict=strict)
-    known = None if knowledge is None else read_knowledge(knowledge)
+    known = None if knowledge is None else read_knowledge(knowledge, twice=partial(dirt.note, "duplicate_text"))
 
     kept: List[Dict[str, Any]] = []
 
@@ -152,7 +153,10 @@ def convert_sources(
             if old.stem[len(stem.name) + 1 :].isdigit() and int(old.stem[len(stem.name) + 1 :]) >= max(1, number):
                 old.unlink()
     refused = len(report.unmatched_boxes) + dirt.counts.get("unmatched_box", 0) + dirt.counts.get("unmatched_mask", 0)
-    refused += dirt.counts.get("unused_entities", 0)
+    refused += dirt.counts.get("unused_entities", 0) + dirt.counts.get("no_region", 0)
+    if images is not None and report.posts and report.without_picture == report.posts:
+        dirt.note("no_picture", str(images))
+        refused += 1
     return [f"{sources.text} -> {output_path}", *report.summary(), *dirt.lines()], refused
 
 

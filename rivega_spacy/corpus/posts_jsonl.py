@@ -7,10 +7,9 @@ picture shows them). Published files are not clean: an I- with nothing before it
 an entity, a token may be a single no-break space, posts may have no tokens and boxes no entity; all of it is read, and what does
 not fit is counted.
 """
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
@@ -22,6 +21,7 @@ from ..image_sources import is_data_uri
 from ..jsonl import read_lines
 from ..ner.schemes import read_tags
 from ..rle import rle_area, rle_to_box
+from .picture_files import PictureFolder
 from .sources import keep_sources
 
 
@@ -85,11 +85,12 @@ def read_json_lines(path: Union[str, Path]) -> Iterator[Tuple[int, Dict[str, Any
         yield number, row
 
 
-def read_knowledge(path: Union[str, Path]) -> Dict[str, str]:
+def read_knowledge(path: Union[str, Path], *, twice: Optional[Callable[[str], None]] = None) -> Dict[str, str]:
     """Knowledge that is kept apart from its posts.
 
     path (Union[str, Path]): JSON lines with `id` and `knowledge`.
-    RETURNS (Dict[str, str]): z by post id.
+    twice (Optional[Callable[[str], None]]): Told of an id that comes again.
+    RETURNS (Dict[str, str]): z by post id; of two the first.
     RAISES (PostError): E110 where a line is no JSON object, E114 where one lacks a field.
     """
     found = {}
@@ -98,7 +99,10 @@ def read_knowledge(path: Union[str, Path]) -> Dict[str, str]:
             continue  # asked, but without an answer: the last post of each split of Twitter-2015
         if row.get("id") is None or not isinstance(row.get("knowledge"), str):
             raise PostError(Errors.E114.format(path=path, line=number))
-        found[str(row["id"])] = row["knowledge"]
+        if str(row["id"]) not in found:
+            found[str(row["id"])] = row["knowledge"]
+        elif twice is not None:
+            twice(str(row["id"]))
     return found
 
 
@@ -114,7 +118,7 @@ def read_posts(
 
     path (Union[str, Path]): JSON lines, plain or gzip.
     vocab (Vocab): Of the pipeline.
-    images (Optional[Union[str, Path]]): Folder of pictures called `{id}.jpg` (or .jpeg, .png); a post whose picture is there refers to it.
+    images (Optional[Union[str, Path]]): Folder of pictures called `{id}.jpg`, or with the ending of another format that is read; a post whose picture is there refers to it.
     knowledge (Optional[Dict[str, str]]): z by post id, for files that do not hold it themselves.
     report (Optional[ReadReport]): Counts are added to it.
     YIELDS (Doc): In the order of the file. `span._.groundable` is None where the file has no boxes at all for its posts
@@ -144,16 +148,17 @@ def make_docs(
     YIELDS (Doc): In order.
     """
     report = ReadReport() if report is None else report
+    pictures = None if images is None else PictureFolder(images)
     for number, row in rows:
         doc = _make_doc(row, vocab, source, number, report)
         if knowledge is not None:
             doc._.knowledge = knowledge.get(str(row.get("id")), doc._.knowledge)
         report.without_knowledge += not doc._.knowledge
         image = row.get("image")
-        if images is not None and not (isinstance(image, str) and is_data_uri(image)):
-            found = find_picture(Path(images), row)
+        if pictures is not None and not (isinstance(image, str) and is_data_uri(image)):
+            found = pictures.find(row)
             if found is not None:
-                doc._.image = found if relative else str(Path(images) / found)
+                doc._.image = found if relative else str(pictures.folder / found)
             report.without_picture += found is None
         elif image:
             try:
@@ -162,18 +167,6 @@ def make_docs(
                 record_error(doc, "post", str(error))
                 report.without_picture += 1
         yield doc
-
-
-def find_picture(folder: Path, row: Dict[str, Any]) -> Optional[str]:
-    """The picture of a post within a folder.
-
-    folder (Path): The folder.
-    row (Dict[str, Any]): The post.
-    RETURNS (Optional[str]): The name that the post gives, or `{id}.jpg` (.jpeg, .png); None where neither is there.
-    """
-    names = [row["image"]] if isinstance(row.get("image"), str) and row["image"] else []
-    names += [f"{row.get('id')}{ending}" for ending in (".jpg", ".jpeg", ".png")]
-    return next((name for name in names if os.path.isfile(folder / name)), None)
 
 
 def check_row(row: Dict[str, Any], path: Union[str, Path], number: int) -> Tuple[List[str], List[str]]:

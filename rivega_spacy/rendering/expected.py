@@ -64,6 +64,8 @@ def read_expected(path: Union[str, Path]) -> Dict[str, List[ExpectedEntity]]:
         try:
             if isinstance(post, str):
                 raise ValueError(post)
+            if str(post["id"]) in expected:
+                raise ValueError("its id has come before")
             expected[str(post["id"])] = [_entity(ent) for ent in post["ents"]]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise RivegaError(Errors.E502.format(path=path, line=number, reason=repr(error))) from error

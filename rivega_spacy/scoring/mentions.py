@@ -60,6 +60,7 @@ class Annotations:
         entities carry none of it differs from one that says "not shown" of each.
     name (str): For messages, usually a file name.
     notes (List[str]): What a reader of the scores should know about the source.
+    twice (List[str]): Ids of posts that came again and were left out.
     images (Dict[str, str]): References to pictures by post id, where the source has them.
     """
 
@@ -70,6 +71,7 @@ class Annotations:
     name: str = ""
     notes: List[str] = field(default_factory=list)
     images: Dict[str, str] = field(default_factory=dict)
+    twice: List[str] = field(default_factory=list)
 
     def add_post(self, post: str) -> None:
         """Note that the post exists, with or without entities."""

@@ -55,6 +55,9 @@ def read_annotations(path: Union[str, Path]) -> Annotations:
                 raise RivegaError(Errors.E513.format(path=path, line=number, reason=reason)) from error
     if not result.posts:
         raise RivegaError(Errors.E514.format(path=path))
+    if result.twice:
+        shown = ", ".join(result.twice[:5]) + (", ..." if len(result.twice) > 5 else "")
+        result.notes.append(f"{len(result.twice)} posts of {path} occur twice (the first is kept): {shown}")
     return result
 
 
@@ -124,6 +127,8 @@ def _add_flat(result: Annotations, row: Row) -> None:
 def _add_annotated(result: Annotations, row: Row, number: int) -> None:
     """One post a line, as `rivega annotate` writes it."""
     post = str(row["id"]) if row.get("id") is not None else str(number - 1)
+    if _seen(result, post):
+        return
     result.add_post(post)
     if isinstance(row.get("image"), str):
         result.images[post] = row["image"]
@@ -157,6 +162,8 @@ def _add_compact(result: Annotations, row: Row) -> None:
     from ..ner.schemes import parse_tag, read_tags
 
     post = str(row["id"])
+    if _seen(result, post):
+        return
     result.add_post(post)
     named: Dict[str, List[Row]] = {}
     for box in row.get("boxes") or ():
@@ -174,6 +181,13 @@ def _add_compact(result: Annotations, row: Row) -> None:
         shown = bool(own) if "boxes" in row else None
         boxes = tuple(check_box(box["xyxy"]) for box in own if box.get("xyxy"))
         result.add(Mention(post, text, label, tokens=(start, end), groundable=shown, boxes=boxes, masks=masks))
+
+
+def _seen(result: Annotations, post: str) -> bool:
+    """Whether a post is there already: of several lines with one id the first is kept, here as in conversions."""
+    if post in result.posts:
+        result.twice.append(post)
+    return post in result.posts
 
 
 def _regions(row: Row, plural: str, singular: str) -> Tuple[bool, List[Any]]:

@@ -3,12 +3,13 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Union
 
 from ...errors import Errors, RivegaError
 from ...given_ents import entity_place, unused_fields
-from ...ner.schemes import read_tags
-from ..posts_jsonl import check_row, find_picture, read_json_lines, token_spaces
+from ...ner.schemes import TaggedSpan, read_tags
+from ..picture_files import PictureFolder
+from ..posts_jsonl import check_row, read_json_lines, token_spaces
 from .annotated import own_regions, read_annotated
 from .coco import read_coco
 from .conll import read_conll
@@ -16,6 +17,7 @@ from .coordinates import picture_size, read_box
 from .dirt import Dirt
 from .frames import fit_picture, look_at
 from .labelme import read_labelme
+from .names import compose, match_pictures
 from .prodigy import read_prodigy_regions, read_prodigy_text
 from .published import add_knowledge, read_captions, read_descriptions
 from .regions import Picture, Pictures, Region, choose_picture
@@ -75,29 +77,32 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
     masks = None if sources.masks is None else read_regions(sources.masks, dirt)
     captions = None if sources.captions is None else read_captions(sources.captions, dirt)
     descriptions = None if sources.descriptions is None else read_descriptions(sources.descriptions, dirt)
-    posts: Iterator[Post] = read_texts(sources.text, sources.format, dirt, tag_column=sources.tag_column, lang=sources.lang)
+    posts: Iterable[Post] = read_texts(sources.text, sources.format, dirt, tag_column=sources.tag_column, lang=sources.lang)
     if sources.knowledge is not None:
         # The order is all that ties knowledge to posts, so the texts (some megabytes) have to be at hand together.
         known = list(posts)
         add_knowledge(known, sources.knowledge, dirt)
         posts = iter(known)
-    seen: Set[str] = set()
+    posts = _once(posts, dirt)
+    folder = None if sources.images is None else PictureFolder(sources.images)
+    names: List[Dict[str, str]] = [{}, {}]
+    if boxes is not None or masks is not None:
+        # Which picture is meant by a name that a tool has changed shows only beside the names of all posts.
+        posts = list(posts)
+        keys = [(post["id"], post.get("image") if isinstance(post.get("image"), str) else None) for post in posts]
+        names = [{} if pictures is None else match_pictures(keys, pictures, dirt) for pictures in (boxes, masks)]
     for post in posts:
-        if post["id"] in seen:
-            dirt.note("duplicate_post", post["id"])
-            continue
-        seen.add(post["id"])
         _note_text(post, dirt)
         ents = own_regions(post, boxes=boxes is not None, masks=masks is not None)
         if ents is not None:
             post["ents"] = ents
         for key, given, unmatched in (("boxes", boxes, "unmatched_box"), ("masks", masks, "unmatched_mask")):
             if given is None and post.get(key) is not None:
-                _join(post, _own_regions(post, key, dirt), key, unmatched, sources, dirt)
+                _join(post, _own_regions(post, key, dirt), key, unmatched, sources, dirt, folder)
         if boxes is not None:
-            _join(post, boxes.get(post["id"]), "boxes", "unmatched_box", sources, dirt)
+            _join(post, boxes.get(names[0].get(post["id"], "")), "boxes", "unmatched_box", sources, dirt, folder)
         if masks is not None:
-            _join(post, masks.get(post["id"]), "masks", "unmatched_mask", sources, dirt)
+            _join(post, masks.get(names[1].get(post["id"], "")), "masks", "unmatched_mask", sources, dirt, folder)
             _note_unmasked(post, dirt)
         for key, texts in (("caption", captions), ("description", descriptions)):
             if texts is not None:
@@ -105,10 +110,23 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
                 if post[key] is None:
                     dirt.note("no_caption", f"{post['id']} ({key})")
         yield post
-    for pictures in (boxes, masks):
-        for name in pictures or ():
-            if name not in seen and any(picture.regions for picture in (pictures[name], *pictures[name].namesakes)):
-                dirt.note("foreign_region", name)
+    for path, pictures, used in ((sources.boxes, boxes, names[0]), (sources.masks, masks, names[1])):
+        drawn = {name for name, picture in (pictures or {}).items() if any(known.regions for known in (picture, *picture.namesakes))}
+        for name in sorted(drawn - set(used.values())):
+            dirt.note("foreign_region", name)
+        if drawn and not drawn & set(used.values()):
+            dirt.note("no_region", f"{path}, which has {', '.join(sorted(drawn)[:3])}")
+
+
+def _once(posts: Iterable[Post], dirt: Dirt) -> Iterator[Post]:
+    """Of posts with one id the first."""
+    seen: Set[str] = set()
+    for post in posts:
+        if post["id"] in seen:
+            dirt.note("duplicate_post", post["id"])
+        else:
+            seen.add(post["id"])
+            yield post
 
 
 def read_texts(
@@ -243,9 +261,9 @@ def _own_region(row: Any, name: str, dirt: Dirt) -> Optional[Region]:
     return Region(row["name"], box, mask, own_box=box is not None) if box is not None or mask is not None else None
 
 
-def _upright(post: Post, picture: Picture, images: Optional[Path], dirt: Dirt) -> Picture:
+def _upright(post: Post, picture: Picture, folder: Optional[PictureFolder], dirt: Dirt) -> Picture:
     """A post's picture with its regions as they lie on what a person sees; without any where several pictures could be the post's."""
-    found = None if images is None else find_picture(images, post)
+    found = None if folder is None else folder.find(post)
     chosen = choose_picture(picture, post.get("image") if isinstance(post.get("image"), str) else found)
     if chosen is None:
         lost = []
@@ -254,28 +272,31 @@ def _upright(post: Post, picture: Picture, images: Optional[Path], dirt: Dirt) -
                 dirt.note("ambiguous", f"{post['id']} {region.name!r} in {namesake.image or namesake.file}")
             lost += [*namesake.lost, *(region.name for region in namesake.regions)]
         return Picture(lost=lost)
-    places = [images / found if images is not None and found is not None else None, post.get("image"), chosen.file]
+    places = [folder.folder / found if folder is not None and found is not None else None, post.get("image"), chosen.file]
     sizes = (look_at(place) for place in places if chosen.regions and isinstance(place, (str, Path)))
     return fit_picture(chosen, next((size for size in sizes if size is not None), None), post["id"], dirt)
 
 
-def _join(post: Post, picture: Optional[Picture], key: str, unmatched: str, sources: Sources, dirt: Dirt) -> None:
+def _join(
+    post: Post, picture: Optional[Picture], key: str, unmatched: str, sources: Sources, dirt: Dirt, folder: Optional[PictureFolder]
+) -> None:
     """Put the regions of a post's picture into the post, under the names of its entities."""
     spans = read_tags(post["tags"])
     texts = [" ".join(post["tokens"][start:end]) for start, end, _ in spans]
+    spellings = _spellings(post, spans, texts)
     # A type names an entity only where the post has a single one of it.
     types = [label for _, _, label in spans]
     by_type = {label: text for text, (_, _, label) in zip(texts, spans) if types.count(label) == 1}
     rows: List[Dict[str, Any]] = []
     if picture is not None:
-        picture = _upright(post, picture, None if sources.images is None else Path(sources.images), dirt)
+        picture = _upright(post, picture, folder, dirt)
         if picture.width is not None or post.get("image_width") is None:
             post["image_width"], post["image_height"] = picture.width, picture.height
         if picture.image and not post.get("image"):
             post["image"] = picture.image.replace("\\", "/")
     strange: Set[str] = set()
     for region in picture.regions if picture is not None else ():
-        name: Optional[str] = region.name if region.name in texts else by_type.get(region.name)
+        name: Optional[str] = region.name if region.name in texts else spellings.get(compose(region.name), by_type.get(region.name))
         if name is None and sources.repair:
             name = repaired_name(region.name, texts)
             if name is not None:
@@ -297,6 +318,17 @@ def _join(post: Post, picture: Optional[Picture], key: str, unmatched: str, sour
     unclear = list(dict.fromkeys(name for name in lost if name is not None and name not in drawn))
     if unclear or "unclear" in post:
         post["unclear"] = unclear
+
+
+def _spellings(post: Post, spans: List[TaggedSpan], texts: List[str]) -> Dict[str, str]:
+    """Other ways in which the same entity is written, to its text: accents apart or not, and blanks as in the post itself."""
+    found = {compose(text): text for text in texts}
+    if "spaces" in post:
+        spaces = token_spaces(post, len(post["tokens"]))
+        for text, (start, end, _) in zip(texts, spans):
+            written = "".join(token + " " * space for token, space in zip(post["tokens"][start:end], spaces[start:end]))
+            found.setdefault(compose(written.strip()), text)
+    return found
 
 
 def repaired_name(name: str, texts: List[str]) -> Optional[str]:

@@ -41,6 +41,11 @@ KINDS: Dict[str, str] = {
     "unmatched_mask_again": "{n} more masks bear one of these names",
     "repaired_name": "{n} region names were repaired",
     "unmasked": "{n} entities have boxes but no mask",
+    "renamed": "{n} pictures go by another name than their post (matched without hash, ending, case)",
+    "duplicate_picture": "{n} pictures are annotated twice (the first is kept)",
+    "duplicate_text": "{n} captions, descriptions or pieces of knowledge come twice for a post (the first is kept)",
+    "no_region": "{n} source of regions matches no post at all, so nothing of it was used",
+    "no_picture": "{n} folder holds none of the posts' pictures",
     "foreign_region": "{n} posts with regions are not among the posts",
     "knowledge_order": "{n} knowledge entries match no post",
     "knowledge_gap": "{n} posts have no knowledge entry",
@@ -61,7 +66,7 @@ KINDS: Dict[str, str] = {
 }
 # What is no fault of the files: told, but not refused in strict mode.
 HARMLESS = {
-    "comment", "other_scheme", "iob1", "split_token", "with_errors",
+    "comment", "other_scheme", "iob1", "renamed", "split_token", "with_errors",
     "odd_character", "repeated_text", "two_types", "repaired_name", "unmasked", "knowledge_gap", "no_caption",
     "rejected", "foreign_region", "turned", "scaled", "box_from_mask", "unmatched_box_again", "unmatched_mask_again",
 }

@@ -44,7 +44,9 @@ def read_prodigy_text(path: Union[str, Path], dirt: Dirt) -> Iterator[Post]:
                 dirt.note("misaligned", f"{name} {span!r:.120}")
                 continue
             tags[first : last + 1] = [f"B-{span['label']}", *[f"I-{span['label']}"] * (last - first)]
-        yield {"id": name, "tokens": [token["text"] for token in tokens], "tags": tags, "image": _image(row)}
+        spaces = [token["end"] < after["start"] for token, after in zip(tokens, tokens[1:])] + [False] * bool(tokens)
+        words = [token["text"] for token in tokens]
+        yield {"id": name, "tokens": words, "spaces": spaces, "tags": tags, "image": _image(row)}
 
 
 def read_prodigy_regions(path: Union[str, Path], dirt: Dirt) -> Pictures:
@@ -66,7 +68,11 @@ def read_prodigy_regions(path: Union[str, Path], dirt: Dirt) -> Pictures:
         width, height, usable = picture_size(row.get("width"), row.get("height"))
         if not usable:
             dirt.note("bad_size", f"{name} ({row.get('width')!r:.20} x {row.get('height')!r:.20})")
-        picture = add_picture(pictures, name, Picture(width, height, image=_image(row)))
+        task = Picture(width, height, image=_image(row))
+        picture = add_picture(pictures, name, task)
+        if picture is not task:
+            dirt.note("duplicate_picture", name)
+            continue
         for span in _spans(row):
             region = _region(span, picture)
             if region is None:

@@ -10,7 +10,7 @@ from .dirt import Dirt
 
 Post = Dict[str, Any]
 EOS = "<EOS>"
-_CAPTION = re.compile(r"^\s*(?P<id>.+?)\.jpg\s*:(?P<text>.*)$", re.IGNORECASE)
+_CAPTION = re.compile(r"^\s*(?P<id>.+?)\.(?:avif|bmp|gif|jpe?g|png|tiff?|webp)\s*:(?P<text>.*)$", re.IGNORECASE)
 _OWL = re.compile(r"^imgid:(?P<id>.+?)###(?P<text>.*)$", re.IGNORECASE)
 
 
@@ -70,6 +70,9 @@ def read_captions(path: Union[str, Path], dirt: Dirt) -> Dict[str, str]:
         if match is None:
             dirt.note("bad_line", f"{path}, line {number}: {line[:60]!r}")
             continue
+        if match["id"].strip() in captions:
+            dirt.note("duplicate_text", match["id"].strip())
+            continue
         captions[match["id"].strip()] = match["text"].strip()
         if not match["text"].strip():
             dirt.note("empty_caption", match["id"].strip())
@@ -89,8 +92,10 @@ def read_descriptions(path: Union[str, Path], dirt: Dirt) -> Dict[str, str]:
         line = line.rstrip("\r")
         match = _OWL.match(line)
         if match is not None:
-            current = parts.setdefault(match["id"].strip(), [])
-            current.append(match["text"])
+            current = [match["text"]]
+            if match["id"].strip() in parts:
+                dirt.note("duplicate_text", match["id"].strip())
+            parts.setdefault(match["id"].strip(), current)
         elif parts:
             current.append(line)
         elif line.strip():
