@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set,
 
 from ...errors import Errors, RivegaError
 from ...given_ents import entity_place, unused_fields
+from ...image_sources import is_data_uri
 from ...ner.schemes import TaggedSpan, read_tags
 from ..picture_files import PictureFolder
 from ..posts_jsonl import check_row, read_json_lines, token_spaces
@@ -89,7 +90,7 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
     if boxes is not None or masks is not None:
         # Which picture is meant by a name that a tool has changed shows only beside the names of all posts.
         posts = list(posts)
-        keys = [(post["id"], post.get("image") if isinstance(post.get("image"), str) else None) for post in posts]
+        keys = [(post["id"], _reference(post)) for post in posts]
         names = [{} if pictures is None else match_pictures(keys, pictures, dirt) for pictures in (boxes, masks)]
     for post in posts:
         _note_text(post, dirt)
@@ -116,6 +117,12 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
             dirt.note("foreign_region", name)
         if drawn and not drawn & set(used.values()):
             dirt.note("no_region", f"{path}, which has {', '.join(sorted(drawn)[:3])}")
+
+
+def _reference(post: Post) -> Optional[str]:
+    """The name that a post gives to its picture, where it is not the picture itself."""
+    image = post.get("image")
+    return image if isinstance(image, str) and not is_data_uri(image) else None
 
 
 def _once(posts: Iterable[Post], dirt: Dirt) -> Iterator[Post]:
