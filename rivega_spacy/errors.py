@@ -409,6 +409,10 @@ class Errors:
     E601 = "Post {post}: a box of {ent!r} lies outside the picture ({width}x{height}). Boxes are in pixels of the original picture."
     E602 = "Post {post}: the mask of {ent!r} cannot be drawn ({reason}). Masks have the size of the original picture."
     E603 = "Post {post}: {what} of an entity must be {kind}, not {value!r}; it is left out."
+    E620 = "The size of the picture of post {post} ({source}) is not known: it cannot be read, and no mask states it. Give the folder of the pictures (`--images`)."
+    E621 = "A brush stroke cannot be read: {reason}. Export it from Label Studio as JSON, which holds its run lengths."
+    E622 = "{form} needs {package}: `pip install rivega_spacy[{extra}]`."
+    E623 = "`--image-prefix` has no effect on the form {form!r}. Leave it out, or choose label-studio."
 
     # Published formats and annotation tools (E130-E139)
     E130 = "Strict reading stops here: {what}: {where}. Mend the file, or read without `--strict` to have it counted and left as it is."
