@@ -18,7 +18,7 @@ PARTS = {
     "rivega_grounder": ({"model": {"@architectures": "rivega.SmallGrounder.v1", **SMALL}}, {"ground_unjudged": False, "min_score": 0.9, "overwrite": False, "expression": "expansion", "labels": {"X": "PER"}}),
     "rivega_text_segmenter": ({}, {"segment_unjudged": False, "boxes": False, "expression": "name", "labels": {"X": "PER"}}),
     "rivega_expander": ({}, {"overwrite": True, "labels": {"X": "PER"}}),
-    "rivega_captioner": ({"model": CHAT}, {"overwrite": True}),
+    "rivega_captioner": ({"model": CHAT}, {"overwrite": True, "max_tokens": 7}),
     "rivega_knowledge": ({"model": CHAT}, {"overwrite": True, "max_tokens": 7}),
 }
 
