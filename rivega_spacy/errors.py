@@ -89,7 +89,15 @@ class Errors:
         "text was cut, or in which encoding it was written."
     )
     E062 = "Post {post}: the entity {value} holds only blanks, invisible or replacement characters, so it is left out."
-    E059 = "{path} cannot be read ({reason})."
+    E059 = "{path} cannot be read ({reason}). It is damaged or was written by something else."
+    E063 = "Post {post} has more than {limit} notes; the rest is left out."
+    E067 = "Post {post} is longer than {limit} characters; entities are looked for in those alone. Cut it into several posts."
+    E064 = "{path}, line {line} is left out: {reason}."
+    E065 = "Post {post}: it cannot be shown ({reason})."
+    E066 = (
+        "The texts of {count} posts differ between predictions and gold in more than blanks ({names}); their entities are compared at the "
+        "places given, which may mean other words."
+    )
 
     # Settings, labels, workers (E080-E099)
     E080 = (
@@ -408,7 +416,7 @@ class Errors:
     E600 = "Post {post} has no picture that can be read, so there is nothing to draw on. Look at `doc._.rivega_errors` for the reason."
     E601 = "Post {post}: a box of {ent!r} lies outside the picture ({width}x{height}). Boxes are in pixels of the original picture."
     E602 = "Post {post}: the mask of {ent!r} cannot be drawn ({reason}). Masks have the size of the original picture."
-    E603 = "Post {post}: {what} of an entity must be {kind}, not {value!r}; it is left out."
+    E603 = "Post {post}: {what} of an entity must be {kind}, not {value}; it is left out."
     E620 = "The size of the picture of post {post} ({source}) is not known: it cannot be read, and no mask states it. Give the folder of the pictures (`--images`)."
     E621 = "A brush stroke cannot be read: {reason}. Export it from Label Studio as JSON, which holds its run lengths."
     E622 = "{form} needs {package}: `pip install rivega_spacy[{extra}]`."

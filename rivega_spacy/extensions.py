@@ -17,8 +17,11 @@ from .boxes import box_area, check_box
 from .errors import Errors, RivegaError
 from .images import image_for_storage
 from .labels import entity_type, labels_of
+from .text import brief, replace_surrogates
 
 ID_KEY = "id"
+# How many notes a post carries: one with fifty thousand wrong entities says enough with the first of them.
+MAX_NOTES = 100
 # Fields of a post that are plain text, as they are called in JSON lines and in the context of `nlp.pipe(as_tuples=True)`.
 TEXT_FIELDS = ("caption", "description", "knowledge")
 # Gold data may have several masks of one entity. `Span._.mask_rle` holds one; all of them are kept in `user_data` under
@@ -101,7 +104,7 @@ def _get_text(doc: Doc, *, name: str) -> Optional[str]:
 def _set_text(doc: Doc, value: Optional[str], *, name: str) -> None:
     if value is not None and not isinstance(value, str):
         raise RivegaError(Errors.E016.format(post=post_name(doc), field=name, kind=type(value).__name__))
-    doc.user_data[_doc_key(name)] = value
+    doc.user_data[_doc_key(name)] = None if value is None else replace_surrogates(value)
 
 
 def _text_field(name: str) -> Dict[str, Any]:
@@ -290,8 +293,9 @@ def post_name(doc: Doc) -> str:
     """
     name = doc.user_data.get(ID_KEY)
     if name is not None:
-        return repr(str(name))
-    return repr(doc.text if len(doc.text) <= 40 else doc.text[:37] + "...")
+        return brief(str(name))
+    start = doc[:41].text  # the whole text would be put together of all tokens
+    return repr(start if len(start) <= 40 else start[:37] + "...")
 
 
 def record_error(doc: Doc, component: str, message: str) -> None:
@@ -299,9 +303,11 @@ def record_error(doc: Doc, component: str, message: str) -> None:
 
     doc (Doc): The post.
     component (str): The component that could not do its work.
-    message (str): What was wrong and what to do, from errors.py.
+    message (str): What was wrong and what to do, from errors.py. After `MAX_NOTES` of them one says that there were more.
     """
     errors = _get_errors(doc)
     entry = {"component": component, "message": message}
-    if entry not in errors:
+    if len(errors) == MAX_NOTES:
+        entry = {"component": "post", "message": Errors.E063.format(post=post_name(doc), limit=MAX_NOTES)}
+    if len(errors) <= MAX_NOTES and entry not in errors:
         doc.user_data[ERRORS_KEY] = [*errors, entry]

@@ -65,11 +65,9 @@ def entity_fields(value: Any, bad: Callable[[str, str], None]) -> Dict[str, Any]
         return fields
     for key, name in SCORES.items():
         score = value.get(key)
-        if isinstance(score, (int, float)) and not isinstance(score, bool):
-            try:
-                fields[name] = float(score)
-            except OverflowError:
-                bad(key, "a number or null")
+        # Not every number fits: 1e400 is read as infinite, and Python's whole numbers have no end.
+        if isinstance(score, (int, float)) and not isinstance(score, bool) and abs(score) < 1e6:
+            fields[name] = float(score)
         elif score is not None:
             bad(key, "a number or null")
     for key, kind, wanted in (("groundable", bool, "true, false or null"), ("expansion", str, "a string or null")):

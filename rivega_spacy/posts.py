@@ -15,7 +15,7 @@ from .files import open_output
 from .given_ents import entity_fields, entity_place, set_fields, unused_fields
 from .image_sources import is_data_uri, locate_image
 from .jsonl import MAX_DEPTH, dump_line, nested_deeper, read_lines
-from .text import brief, replace_surrogates_in, trim_invisible
+from .text import brief, is_invisible, replace_surrogates_in, trim_invisible
 
 # Set where `ents` came with the post: the tagger then leaves them alone.
 GIVEN_ENTS_KEY = "rivega_given_ents"
@@ -199,7 +199,7 @@ def write_posts(docs: Iterable[Doc], path: Union[str, Path]) -> Iterator[Doc]:
 
 
 def _field_names(names: Iterable[Any]) -> str:
-    return ", ".join(f"`{brief(str(name), 40)}`" for name in names)
+    return ", ".join(f"`{str(name)[:40]}`" for name in names)
 
 
 def _keep_own_fields(doc: Doc, post: Post) -> None:
@@ -252,10 +252,10 @@ def _ent_to_json(ent: Span) -> Dict[str, Any]:
 
 
 def _set_given_ents(doc: Doc, post: Post) -> None:
-    name = post_name(doc)
+    name, text = post_name(doc), doc.text
     given = post["ents"]
     if not isinstance(given, list):
-        record_error(doc, "post", Errors.E012.format(post=name, value=brief(given), length=len(doc.text)))
+        record_error(doc, "post", Errors.E012.format(post=name, value=brief(given), length=len(text)))
         return
     expansions = post.get("expansions")
     if expansions is None:
@@ -267,8 +267,8 @@ def _set_given_ents(doc: Doc, post: Post) -> None:
         expansions = [None] * len(given)
     spans: List[Span] = []
     for value, expansion in zip(given, expansions):
-        place = entity_place(value, doc.text)
-        span = _given_span(doc, value if place is None else list(place[:3]), name)
+        place = entity_place(value, text)
+        span = _given_span(doc, text, value if place is None else list(place[:3]), name)
         if span is not None:
             if place is not None and place.moved:
                 record_error(doc, "post", Errors.E446.format(post=name, text=span.text, start=place.start, end=place.end))
@@ -277,8 +277,9 @@ def _set_given_ents(doc: Doc, post: Post) -> None:
                 span._.expansion = expansion
             spans.append(span)
     kept = filter_spans(spans)
+    places = {(span.start, span.end, span.label_) for span in kept}
     for span in spans:
-        if span not in kept:
+        if (span.start, span.end, span.label_) not in places:
             value = [span.start_char, span.end_char, span.label_]
             record_error(doc, "post", Errors.E014.format(post=name, value=value))
     doc.ents = kept
@@ -286,25 +287,32 @@ def _set_given_ents(doc: Doc, post: Post) -> None:
 
 
 def _note_field(span: Span, value: Dict[str, Any], key: str, wanted: str) -> None:
-    message = Errors.E447.format(post=post_name(span.doc), entity=span.text, key=key, wanted=wanted, value=repr(value[key])[:80])
+    message = Errors.E447.format(post=post_name(span.doc), entity=span.text, key=key, wanted=wanted, value=brief(value[key]))
     record_error(span.doc, "post", message)
 
 
-def _given_span(doc: Doc, value: Any, name: str) -> Optional[Span]:
+def _given_span(doc: Doc, text: str, value: Any, name: str) -> Optional[Span]:
     fits = (
         isinstance(value, list)
         and len(value) == 3
         and all(isinstance(x, int) and not isinstance(x, bool) for x in value[:2])
         and isinstance(value[2], str)
         and value[2] != ""
-        and 0 <= value[0] < value[1] <= len(doc.text)
-        and doc.text[value[0] : value[1]].strip() != ""
+        and 0 <= value[0] < value[1] <= len(text)
+        and text[value[0] : value[1]].strip() != ""
     )
     if not fits:
-        record_error(doc, "post", Errors.E012.format(post=name, value=brief(value), length=len(doc.text)))
+        record_error(doc, "post", Errors.E012.format(post=name, value=brief(value), length=len(text)))
         return None
     start, end, label = value
     span = doc.char_span(start, end, label=label)
+    if span is None:
+        # Blanks at the rims are no tokens, so a span with them has no borders.
+        while start < end and is_invisible(text[start]):
+            start += 1
+        while start < end and is_invisible(text[end - 1]):
+            end -= 1
+        span = doc.char_span(start, end, label=label)
     if span is not None:
         shown = trim_invisible([token.text for token in span])
         if shown is not None:
@@ -313,7 +321,7 @@ def _given_span(doc: Doc, value: Any, name: str) -> Optional[Span]:
         return None
     near = doc.char_span(start, end, label=label, alignment_mode="expand")
     if near is None:
-        record_error(doc, "post", Errors.E012.format(post=name, value=brief(value), length=len(doc.text)))
+        record_error(doc, "post", Errors.E012.format(post=name, value=brief(value), length=len(text)))
     else:
         values = {"start": near.start_char, "end": near.end_char}
         record_error(doc, "post", Errors.E013.format(post=name, value=brief(value), **values))

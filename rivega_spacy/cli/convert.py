@@ -1,8 +1,6 @@
 """`rivega convert`: annotated posts, as published or from annotation tools, to the .spacy files that `spacy train` reads."""
 import argparse
-import gzip
 import itertools
-import json
 import sys
 from dataclasses import replace
 from functools import partial
@@ -118,12 +116,22 @@ def convert_sources(
     from ..corpus.formats.dirt import Dirt
     from ..corpus.posts_jsonl import ReadReport, make_docs, read_knowledge
     from ..errors import Errors, RivegaError
+    from ..files import check_output, open_output_folder
 
     for path in (sources.text, sources.knowledge, knowledge):
         if path is not None and not Path(path).is_file():
             raise RivegaError(Errors.E020.format(path=path))
     if images is not None and not Path(images).is_dir():
         raise RivegaError(Errors.E018.format(root=images))
+    if shard < 0:
+        raise RivegaError(Errors.E209.format(option="shard", least=0, value=shard))
+    inputs = (sources.text, sources.boxes, sources.masks, sources.knowledge, sources.captions, sources.descriptions, knowledge)
+    first = Path(output_path).with_suffix("")
+    check_output(first.with_name(f"{first.name}-000.spacy") if shard else output_path, inputs=inputs)
+    try:
+        vocab = spacy.blank(lang).vocab
+    except ImportError as error:
+        raise RivegaError(Errors.E510.format(option="lang", value=lang, known="rivega and the language codes of spaCy (en, de, xx, ...)")) from error
     report, dirt = ReadReport(), Dirt(strict=strict)
     known = None if knowledge is None else read_knowledge(knowledge, twice=partial(dirt.note, "duplicate_text"))
 
@@ -135,7 +143,7 @@ def convert_sources(
             yield number, kept[0]
 
     docs = make_docs(
-        rows(), spacy.blank(lang).vocab, source=str(sources.text), images=images, knowledge=known, report=report, relative=relative
+        rows(), vocab, source=str(sources.text), images=images, knowledge=known, report=report, relative=relative
     )
     if ".jsonl" in Path(output_path).name:
         write_compact(docs, kept, Path(output_path))
@@ -143,11 +151,12 @@ def convert_sources(
         write_docbin(docs, output_path)
     else:
         stem = Path(output_path).with_suffix("")
-        for number in itertools.count():
-            part = list(itertools.islice(docs, shard))
-            if not part and number:
-                break
-            write_docbin(part, stem.with_name(f"{stem.name}-{number:03d}.spacy"))
+        with open_output_folder(stem.parent) as folder:
+            for number in itertools.count():
+                part = list(itertools.islice(docs, shard))
+                if not part and number:
+                    break
+                write_docbin(part, folder / f"{stem.name}-{number:03d}.spacy")
         # Shards of an earlier, longer conversion would be read along with these.
         for old in stem.parent.glob(f"{stem.name}-*.spacy"):
             if old.stem[len(stem.name) + 1 :].isdigit() and int(old.stem[len(stem.name) + 1 :]) >= max(1, number):
@@ -167,9 +176,10 @@ def write_compact(docs: Iterable[Any], current: List[Dict[str, Any]], path: Path
     current (List[Dict[str, Any]]): Holds the row that the latest of `docs` was made of.
     path (Path): The file; gzipped where its name ends in .gz.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "wt", encoding="utf8") as out:
+    from ..files import open_output
+    from ..jsonl import dump_line
+
+    with open_output(path) as out:
         for doc in docs:
             row = {**current[0], "image": doc._.image, "knowledge": doc._.knowledge}
-            out.write(json.dumps({key: value for key, value in row.items() if value is not None}, ensure_ascii=False) + "\n")
+            out.write(dump_line({key: value for key, value in row.items() if value is not None}))

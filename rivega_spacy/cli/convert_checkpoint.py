@@ -18,12 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert. RETURNS (int): 0."""
     from ..errors import Errors, RivegaError
+    from ..files import check_output
     from ..networks.checkpoints import CONVERTERS, convert
 
     if args.target.suffix != ".safetensors":
         raise RivegaError(Errors.E723.format(path=args.target))
     if args.network is not None and args.network not in CONVERTERS:
         raise RivegaError(Errors.E724.format(network=args.network, known=", ".join(sorted(CONVERTERS))))
+    check_output(args.target, inputs=[args.source])
     network, count = convert(args.source, args.target, network=args.network, ema=args.ema)
     sys.stdout.write(f"{network}: {count} tensors -> {args.target}\n")
     return 0

@@ -55,6 +55,7 @@ def render_file(args: argparse.Namespace, out: Path) -> Tuple[str, int]:
     from tqdm import tqdm
 
     from ..rendering.annotated import read_annotated
+    from ..files import write_text
     from ..rendering.html import render_posts
 
     title = args.title if args.title is not None else args.annotated.name
@@ -73,7 +74,7 @@ def render_file(args: argparse.Namespace, out: Path) -> Tuple[str, int]:
         if not args.no_overlays:
             pictures += write_overlays(page, out / "overlays", start=count)
         html = render_posts(page, title=title, max_side=args.max_side, links=links)
-        (out / page_name(number)).write_text(html, encoding="utf8")
+        write_text(out / page_name(number), html)
         failed += sum(bool(doc._.rivega_errors) for doc in page)
         number, count, page = number + 1, count + len(page), following
     return f"{count} posts on {number - 1} pages, {pictures} pictures, {failed} posts with errors", failed
@@ -92,14 +93,23 @@ def write_overlays(docs: List["Doc"], folder: Path, *, start: int = 0) -> int:
     start (int): How many posts came before; the names begin with the post's number.
     RETURNS (int): How many were written.
     """
+    from ..errors import Errors
+    from ..extensions import post_name, record_error
+    from ..files import open_output
     from ..images import doc_image
     from ..rendering.overlay import render_overlay
 
     count = 0
     for doc, name in zip(docs, overlay_names(docs, start)):
         if doc_image(doc, "rendering") is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            render_overlay(doc).save(folder / name)
+            try:
+                picture = render_overlay(doc)
+            except Exception as error:  # whatever is odd about one post, the others have their pictures
+                reason = f"{type(error).__name__}: {error}"
+                record_error(doc, "rendering", Errors.E065.format(post=post_name(doc), reason=reason))
+                continue
+            with open_output(folder / name, binary=True) as out:
+                picture.save(out, format="PNG")
             count += 1
     return count
 

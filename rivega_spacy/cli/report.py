@@ -26,16 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the page.
 
-    RETURNS (int): 0.
+    RETURNS (int): 0, or 1 where lines of a file were left out.
     """
     from ..files import check_output, write_text
+    from ..jsonl import dump_line
     from ..rendering.report import example_posts, render_report
     from ..scoring.read import read_annotations
     from ..scoring.tasks import score
-    from ..textfiles import read_text
 
     check_output(args.output, inputs=[args.predictions, args.gold, args.scores])
-    scores = score(read_annotations(args.predictions), read_annotations(args.gold), read_options(args))
+    found, right = read_annotations(args.predictions, skip=True), read_annotations(args.gold, skip=True)
+    scores = score(found, right, read_options(args))
     wanted = {post for posts in example_posts(scores, args.examples).values() for post in posts}
     gold = _find_docs(args.gold, wanted, args.images)
     predicted = _find_docs(args.predictions, wanted, args.images)
@@ -45,13 +46,29 @@ def run(args: argparse.Namespace) -> int:
             doc._.image = gold[post]._.image
     propagation: Optional[Dict[str, Any]] = None
     if args.scores is not None:
-        propagation = json.loads(read_text(args.scores)).get("propagation")
+        propagation = read_propagation(args.scores)
     page = render_report(scores, predicted=predicted, gold=gold, examples=args.examples, title=args.title, propagation=propagation)
     write_text(args.output, page)
     sys.stdout.write(f"{len(scores.posts)} posts -> {args.output}\n")
     if args.json:
-        sys.stdout.write(json.dumps(scores.to_dict(), ensure_ascii=False) + "\n")
-    return 0
+        sys.stdout.write(dump_line(scores.to_dict()))
+    return 1 if found.refused or right.refused else 0
+
+
+def read_propagation(path: Path) -> Optional[Dict[str, Any]]:
+    """The propagation table of `rivega evaluate --propagation --output`; RivegaError E059 where the file is something else."""
+    from ..errors import Errors, RivegaError
+    from ..files import check_input
+    from ..textfiles import read_text
+
+    check_input(path)
+    try:
+        table = json.loads(read_text(path)).get("propagation")
+        if table is not None:
+            {name: dict(row) for name, row in table.items()}
+        return table
+    except (ValueError, RecursionError, AttributeError, TypeError, EOFError) as error:
+        raise RivegaError(Errors.E059.format(path=path, reason=error)) from error
 
 
 def _find_docs(path: Path, wanted: Set[str], images: Optional[Path]) -> Dict[str, Any]:

@@ -49,7 +49,7 @@ def read_options(args: argparse.Namespace) -> MatchOptions:
 def run(args: argparse.Namespace) -> int:
     """Score the file.
 
-    RETURNS (int): 0.
+    RETURNS (int): 0, or 1 where lines of a file were left out.
     """
     from ..files import check_output, write_text
     from ..scoring.calibration import calibrate
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         if output is not None:
             check_output(output, inputs=inputs)
             inputs.append(output)
-    gold = read_annotations(args.gold)
+    gold = read_annotations(args.gold, skip=True)
     predicted = _read_predictions(args.predictions, gold, args)
     if args.segment_with is not None:
         predicted = _segment(args, predicted, gold)
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         found = calibrate(scores.groups)
         result["calibration"] = None if found is None else found.to_dict()
     write_result(result, as_json=args.json)
-    return 0
+    return 1 if predicted.refused or gold.refused else 0
 
 
 def _read_predictions(path: Path, gold: Any, args: argparse.Namespace) -> Any:
@@ -99,7 +99,7 @@ def _read_predictions(path: Path, gold: Any, args: argparse.Namespace) -> Any:
     from ..scoring.read import read_annotations
 
     if not is_h_index(path):
-        return read_annotations(path)
+        return read_annotations(path, skip=True)
     return read_h_index(path, list(gold.posts), candidates=None if args.candidates is None else read_candidates(args.candidates))
 
 

@@ -92,12 +92,13 @@ def _list(prepared: List[Any]) -> List[str]:
 
 
 def _configs(prepared: List[Any]) -> List[str]:
+    from ..files import write_text
+
     files = {}
     for each in prepared:
         files.update({path: text for path, text in each.configs.values()})
     for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf8")
+        write_text(path, text)
     return [*map(str, files), *(f"{each.variant.id}: {each.state()}" for each in prepared if each.problem)]
 
 

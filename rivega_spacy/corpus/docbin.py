@@ -1,4 +1,5 @@
 """Posts in spaCy's binary format, with everything that hangs on them."""
+import zlib
 from pathlib import Path
 from typing import Iterable, Iterator, List, Optional, Union
 
@@ -6,6 +7,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
 from ..errors import Errors, RivegaError
+from ..files import open_output
 from ..image_sources import locate_image
 
 
@@ -16,12 +18,11 @@ def write_docbin(docs: Iterable[Doc], path: Union[str, Path]) -> int:
     path (Union[str, Path]): The file; folders on the way are made.
     RETURNS (int): How many were written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     store = DocBin(store_user_data=True)
     for doc in docs:
         store.add(doc)
-    store.to_disk(path)
+    with open_output(path, binary=True) as out:
+        out.write(store.to_bytes())
     return len(store)
 
 
@@ -52,13 +53,22 @@ def read_docbin(
     images (Optional[Path]): Folder that relative image paths start from.
     limit (int): Posts at most; 0 for all.
     YIELDS (Doc): The posts.
+    RAISES (RivegaError): E112 where there are none, E059 where a file is damaged or no .spacy file.
     """
     number = 0
     for file in docbin_files(path):
-        for doc in DocBin(store_user_data=True).from_disk(file).get_docs(vocab):
+        for doc in _docs(file, vocab):
             if limit and number >= limit:
                 return
             number += 1
             if images is not None and isinstance(doc._.image, str):
                 doc._.image = locate_image(doc._.image, images)
             yield doc
+
+
+def _docs(file: Path, vocab: Vocab) -> Iterator[Doc]:
+    try:
+        yield from DocBin(store_user_data=True).from_disk(file).get_docs(vocab)
+    except (zlib.error, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError) as error:
+        # zlib, msgpack and spaCy, each with its own words for bytes that are something else.
+        raise RivegaError(Errors.E059.format(path=file, reason=f"{type(error).__name__}: {error}")) from error

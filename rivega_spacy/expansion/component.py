@@ -91,16 +91,17 @@ class EntityExpander(Configured, InFlightPipe):
     def start(self, docs: Sequence[Doc]) -> Callable[[], List[List[Expansion]]]:
         """Begin to expand; calling what it returns waits. Entities that came with an expansion are not asked about."""
         wanted = [[self.cfg["overwrite"] or not ent._.expansion for ent in doc.ents] for doc in docs]
+        texts = [doc.text for doc in docs]  # put together of its tokens each time that it is asked for
         requests = [
             ExpansionRequest(
-                doc.text,
+                text,
                 doc._.description or doc._.caption or "",
                 ent.start_char,
                 ent.end_char,
                 entity_type(ent.label_, labels_of(doc, self.cfg["labels"])),
                 str(doc.user_data.get(ID_KEY) or ""),
             )
-            for doc, flags in zip(docs, wanted)
+            for doc, text, flags in zip(docs, texts, wanted)
             for ent, flag in zip(doc.ents, flags)
             if flag
         ]

@@ -20,6 +20,8 @@ LEXICON = Path(__file__).with_name("visible_nouns.txt")
 BY_TYPE = {"PER": "a person", "LOC": "a place", "ORG": "an organisation", "OTHER": "a thing", "MISC": "a thing"}
 # How many words before and after a name are searched for a noun.
 REACH = 4
+# How many characters before and after a name are looked at: more than any sentence that puts a noun beside a name.
+WINDOW = 400
 _WORD = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*")
 _DETERMINER = {"a", "an", "the", "my", "our", "his", "her", "their", "your", "this", "that", "these"}
 _LINK = re.compile(r"^\s*(?:,|-|–|—|\(|:|is|was|are|were|the|aka)?\s*(?:,|is|was|being)?\s*", re.IGNORECASE)
@@ -106,7 +108,7 @@ def expand(request: ExpansionRequest) -> str:
 
 def _beside(lexicon: Lexicon, request: ExpansionRequest) -> Optional[Tuple[str, str]]:
     """The noun that the post puts directly before or after the name."""
-    before = _SENTENCE_END.split(request.text[: request.start])[-1]
+    before = _SENTENCE_END.split(request.text[max(0, request.start - WINDOW) : request.start])[-1]
     words = _WORD.findall(before)
     gap = before[before.rindex(words[-1]) + len(words[-1]) :] if words else ""
     if words and not gap.strip(" \"'“‘#@"):
@@ -119,7 +121,7 @@ def _beside(lexicon: Lexicon, request: ExpansionRequest) -> Optional[Tuple[str, 
         found = lexicon.find(lead.group(1))
         if found is not None:
             return found
-    after = _SENTENCE_END.split(request.text[request.end :])[0]
+    after = _SENTENCE_END.split(request.text[request.end : request.end + WINDOW])[0]
     link = _LINK.match(after)
     if link is None or not link.group(0).strip():
         return None

@@ -15,8 +15,10 @@ from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
 from ..batched import BatchedPipe
 from ..errors import Errors, RivegaError
+from ..extensions import post_name, record_error
 from ..text import trim_invisible
 from .crf import ChainGradient, constrain, disagreement, length_mask, nll, span_probabilities, tempered, viterbi
+from .encoding import MAX_POST
 from .schemes import TagScheme
 from .tagger import TaggerScores
 
@@ -229,6 +231,8 @@ class KnowledgeNER(BatchedPipe):
         """
         least = [self.min_score] * len(scores.lengths) if least is None else least
         scheme, chains = self.scheme, scores.chains
+        if chains.emissions.shape[1] > MAX_POST:
+            chains = chains._replace(emissions=chains.emissions[:, :MAX_POST], lengths=chains.lengths.clamp(max=MAX_POST))
         if self.constrain:
             chains = constrain(chains, *(part.to(chains.start.device) for part in self._allowed))
         tags = viterbi(chains)
@@ -262,6 +266,8 @@ class KnowledgeNER(BatchedPipe):
         scores = predictions.scores if predictions.scores is not None else [None] * len(predictions.posts)
         found: List[Tuple[int, Span, Optional[float]]] = []
         for post, start, end, label, score in zip(predictions.posts, predictions.starts, predictions.ends, predictions.labels, scores):
+            if docs[post][start].idx >= MAX_POST:
+                continue
             shown = trim_invisible([token.text for token in docs[post][start:end]])
             if shown is not None:  # what nobody sees is no entity
                 found.append((post, Span(docs[post], start + shown[0], start + shown[1], label=label), score))
@@ -270,6 +276,8 @@ class KnowledgeNER(BatchedPipe):
         for doc, spans, keep in zip(docs, entities, kept):
             if not keep:
                 doc.set_ents(spans, default="outside")
+                if len(doc) and doc[-1].idx >= MAX_POST:
+                    record_error(doc, self.name, Errors.E067.format(post=post_name(doc), limit=MAX_POST))
             if self.clear_trf_data and Doc.has_extension("trf_data"):
                 doc._.trf_data = None
         for post, span, score in found:

@@ -16,6 +16,10 @@ from ..errors import Errors, RivegaError
 KNOWLEDGE_SHARE = 0.25
 OVERLAP_SHARE = 0.25
 
+# How many characters of a post are read, and how many tokens of it tagged: the longest posts that any network takes. Encoder and CRF take
+# their time with each, and a megabyte of text would hold up everybody else's posts for minutes.
+MAX_POST = 64_000
+
 # What the letters of a piece look like, one bit each; see `piece_shapes`.
 N_SHAPES = 16
 _FIRST_UPPER, _LATER_UPPER, _LOWER, _DIGIT = 1, 2, 4, 8
@@ -87,8 +91,9 @@ class PairEncoder:
         knowledge (Sequence[str]): z of each; "" for none.
         RETURNS (List[EncodedPost]): One a post.
         """
-        texts = self.tokenizer.encode_batch([doc.text for doc in docs], add_special_tokens=False)
-        known = iter(self.tokenizer.encode_batch([z for z in knowledge if z], add_special_tokens=False))
+        # What follows gets no pieces, as tokens do that the encoder does not know: `KnowledgeNER` tells.
+        texts = self.tokenizer.encode_batch([doc.text[:MAX_POST] for doc in docs], add_special_tokens=False)
+        known = iter(self.tokenizer.encode_batch([z[:MAX_POST] for z in knowledge if z], add_special_tokens=False))
         encoded = []
         for doc, text, z in zip(docs, texts, knowledge):
             extra = next(known) if z else None
@@ -103,7 +108,7 @@ class PairEncoder:
         specials = self.pair_specials if extra is not None else self.single_specials
         room = self.max_length - specials
         offsets = np.asarray(text.offsets, dtype="int64").reshape(-1, 2)
-        text_shapes = piece_shapes(doc.text, offsets) if self.shapes else None
+        text_shapes = piece_shapes(doc.text[:MAX_POST], offsets) if self.shapes else None
         parts = [(0, text)]
         if extra is not None:
             least = min(len(extra), int(room * KNOWLEDGE_SHARE))

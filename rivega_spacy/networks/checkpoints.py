@@ -7,9 +7,10 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ..errors import Errors, RivegaError
+from ..files import open_output
 from .pretrained import read_checkpoint
 
 Tensors = Dict[str, torch.Tensor]
@@ -117,9 +118,10 @@ def convert(source: Path, target: Path, *, network: Optional[str] = None, ema: b
     module, _, function = CONVERTERS[network][0].partition(":")
     run: Callable[..., Tuple[Tensors, Dict[str, Any]]] = getattr(importlib.import_module(module), function)
     tensors, note = run(Path(source), ema=ema)
-    save_file(
+    data = save(
         {name: value.contiguous().clone() for name, value in tensors.items()},
-        str(target),
         metadata={METADATA_KEY: json.dumps({"network": network, **note}, sort_keys=True)},
     )
+    with open_output(target, binary=True) as out:
+        out.write(data)
     return network, len(tensors)

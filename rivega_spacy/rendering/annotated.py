@@ -12,7 +12,8 @@ from ..errors import Errors, PostError, RivegaError
 from ..extensions import ERRORS_KEY, ID_KEY, TEXT_FIELDS, post_name, record_error
 from ..given_ents import Place, entity_fields, entity_place, set_fields
 from ..image_sources import locate_image
-from ..posts import Post, read_posts
+from ..posts import Post, read_posts, tidy_post
+from ..text import brief
 
 def read_annotated(path: Union[str, Path], *, images: Optional[Path] = None, vocab: Optional[Vocab] = None) -> Iterator[Doc]:
     """Docs of a file of annotated posts.
@@ -43,12 +44,15 @@ def annotated_to_doc(
         doc = Doc(vocab)
         record_error(doc, "post", str(post))
         return doc
+    post, notes = tidy_post(post)
     text = post.get("text")
     spans = [entity_place(ent, text) for ent in _list(post.get("ents"))] if isinstance(text, str) else []
     words = _cut(text, [border for span in spans if span for border in span[:2]]) if isinstance(text, str) else []
     doc = Doc(vocab, words=words, spaces=[False] * len(words))
     if post.get(ID_KEY) is not None:
         doc.user_data[ID_KEY] = str(post[ID_KEY])
+    for note in notes:
+        record_error(doc, "post", note)
     if not isinstance(text, str):
         record_error(doc, "post", Errors.E010.format(post=post_name(doc)))
     for entry in _list(post.get("errors")):
@@ -70,21 +74,23 @@ def annotated_to_doc(
 def _set_ents(doc: Doc, found: List[Tuple[Any, Optional[Place]]]) -> None:
     name = post_name(doc)
     kept: List[Span] = []
+    taken = bytearray(len(doc))
     for value, place in found:
         if place is None:
-            record_error(doc, "post", Errors.E012.format(post=name, value=_brief(value), length=len(doc.text)))
+            record_error(doc, "post", Errors.E012.format(post=name, value=brief(value), length=len(doc.text)))
             continue
         span = doc.char_span(place.start, place.end, label=place.label)
-        if any(span.start < other.end and other.start < span.end for other in kept):
+        if any(taken[span.start : span.end]):
             record_error(doc, "post", Errors.E014.format(post=name, value=list(place[:3])))
             continue
         kept.append(span)
+        taken[span.start : span.end] = b"\x01" * len(span)
         set_fields(span, entity_fields(value, partial(_note_field, span, value)))
     doc.ents = kept
 
 
 def _note_field(span: Span, value: Dict[str, Any], key: str, wanted: str) -> None:
-    message = Errors.E603.format(post=post_name(span.doc), what=f"`{key}`", kind=wanted, value=_brief(value[key]))
+    message = Errors.E603.format(post=post_name(span.doc), what=f"`{key}`", kind=wanted, value=brief(value[key]))
     record_error(span.doc, "post", message)
 
 
@@ -105,8 +111,3 @@ def _find_image(image: str, images: Optional[Path], beside: Optional[Path]) -> s
 
 def _list(value: Any) -> List[Any]:
     return value if isinstance(value, list) else []
-
-
-def _brief(value: Any) -> Any:
-    shown = repr(value)
-    return value if len(shown) <= 80 else shown[:77] + "..."

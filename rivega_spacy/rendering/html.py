@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 from spacy.tokens import Doc
 
-from ..extensions import ID_KEY
+from ..errors import Errors
+from ..extensions import ID_KEY, post_name, record_error
 from ..images import doc_image
 from .expected import PostCheck
 from .labels import place_labels
@@ -59,9 +60,14 @@ def render_posts(
     """
     articles, count, entities, shown, right, judged = [], 0, 0, 0, 0, 0
     for doc in docs:
-        shapes = doc_shapes(doc)
         check = (checks or {}).get(str(doc.user_data.get(ID_KEY)))
-        articles.append("".join(_article(doc, shapes, check, max_side, quality, context)))
+        try:
+            shapes = doc_shapes(doc)
+            article = "".join(_article(doc, shapes, check, max_side, quality, context))
+        except Exception as error:  # whatever is odd about one post, the page has the others
+            record_error(doc, "rendering", Errors.E065.format(post=post_name(doc), reason=f"{type(error).__name__}: {error}"))
+            shapes, article = [], _failed_article(doc)
+        articles.append(article)
         count, entities = count + 1, entities + len(shapes)
         shown += sum(shape.state == SHOWN for shape in shapes)
         right, judged = right + (check.right if check else 0), judged + (check.total if check else 0)
@@ -132,26 +138,37 @@ def _article(
         yield f"<ul class=ents>{''.join(rows)}</ul>"
     if context:
         yield _context(doc)
-    if doc._.rivega_errors:
-        items = "".join(f"<li><b>{_text(e.get('component', ''))}</b> {_text(e.get('message', ''))}</li>" for e in doc._.rivega_errors)
-        yield f"<ul class=errors>{items}</ul>"
+    yield _notes(doc)
     yield "</div>"
     yield from _photo(doc, shapes, check, max_side, quality)
     yield "</div></article>"
 
 
+def _failed_article(doc: Doc) -> str:
+    """A post of which only the text can be shown, with the reason."""
+    name = doc.user_data.get(ID_KEY)
+    head = f"<div class=head><span class=id>{_text(str(name)) if name is not None else ''}</span></div>"
+    return f"<article class=post><div class=words>{head}<p class=text dir=auto>{_text(doc.text)}</p>{_notes(doc)}</div></article>"
+
+
+def _notes(doc: Doc) -> str:
+    items = "".join(f"<li><b>{_text(e.get('component', ''))}</b> {_text(e.get('message', ''))}</li>" for e in doc._.rivega_errors)
+    return f"<ul class=errors>{items}</ul>" if items else ""
+
+
 def _marked_text(doc: Doc, shapes: Sequence[Shape]) -> str:
-    if not doc.text.strip():
+    text = doc.text
+    if not text.strip():
         return "<p class='text none'>no text</p>"
     parts, at = [], 0
     for shape in shapes:
         ent = shape.ent
-        parts.append(_text(doc.text[at : ent.start_char]))
+        parts.append(_text(text[at : ent.start_char]))
         parts.append(
             f"<mark class='{_classes(shape)}'{_style(shape)} dir=auto>{_text(ent.text)}<small>{_text(ent.label_)}</small></mark>"
         )
         at = ent.end_char
-    parts.append(_text(doc.text[at:]))
+    parts.append(_text(text[at:]))
     return f"<p class=text dir=auto>{''.join(parts)}</p>"
 
 

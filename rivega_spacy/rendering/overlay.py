@@ -149,9 +149,11 @@ def _draw_labels(draw: ImageDraw.ImageDraw, shapes: Sequence[Shape], scale: Tupl
 
 def _label_text(shape: Shape, font: ImageFont.FreeTypeFont, room: float) -> str:
     """Number and name, shortened to the room; the type where the font has not got the name's letters."""
-    name = readable(shape.ent.text, font)
-    label = readable(shape.ent.label_, font)
-    if len(name.replace(" ", "")) * 2 < len(shape.ent.text.replace(" ", "")):
+    # No picture has room for more; measuring takes its time with each letter.
+    whole = shape.ent.text[:200]
+    name = readable(whole, font)
+    label = readable(shape.ent.label_[:50], font)
+    if len(name.replace(" ", "")) * 2 < len(whole.replace(" ", "")):
         name = label
     text = f"{shape.number} {name}".strip()
     if font.getlength(text) <= room:

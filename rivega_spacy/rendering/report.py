@@ -152,6 +152,8 @@ def _picture(doc: "Doc", max_side: int) -> str:
         picture = render_overlay(doc, min_side=min(320, max_side), max_side=max_side)
     except ImageError:
         return "<p class='note'>no picture</p>"
+    except Exception as error:  # whatever is odd about one post, the page has the others
+        return f"<p class='note'>{escape(f'it cannot be drawn ({type(error).__name__}: {error})')}</p>"
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, format="JPEG", quality=82, optimize=True)
     return f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}'>"

@@ -1,11 +1,12 @@
 """Which prediction is held against which gold entity: the two matching rules, and one-to-one matching."""
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Callable, Dict, Hashable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..boxes import box_iou
 from ..errors import Errors, RivegaError
 from ..rle import rle_iou
-from .mentions import Annotations, Mention
+from .mentions import Annotations, Mention, Offsets
 
 RULES = ("offset", "text")
 TYPES = ("raw", "folded", "none")
@@ -142,6 +143,7 @@ def make_groups(predicted: Annotations, gold: Annotations, options: MatchOptions
     RAISES (RivegaError): E512 where rule `offset` finds no unit (tokens, characters) that both sides have.
     """
     key = _make_key(predicted, gold, options.rule)
+    places = aligned_places(predicted, gold) if key is _by_chars else {}
     groups: List[Group] = []
     for post in [*gold.posts, *(post for post in predicted.posts if post not in gold.posts)]:
         sides: Dict[Hashable, Tuple[List[Mention], List[Mention]]] = {}
@@ -149,11 +151,43 @@ def make_groups(predicted: Annotations, gold: Annotations, options: MatchOptions
             for place, mention in enumerate(source.posts.get(post, ())):
                 # Without a place in the text nothing can be the same: such an entity stands alone.
                 name = key(mention)
+                if name is not None and post in places:
+                    name = places[post][side](name)
                 name = ("nowhere", side, place) if name is None else name
                 sides.setdefault(name, ([], []))[side].append(mention)
         for ours, theirs in sides.values():
             groups.append(Group(post, ours, theirs, _make_pairs(ours, theirs, options)))
     return groups
+
+
+def aligned_places(predicted: Annotations, gold: Annotations) -> Dict[str, Tuple[Callable[[Offsets], Offsets], ...]]:
+    """Places in texts that differ in nothing but blanks: how many other characters stand before them.
+
+    predicted (Annotations), gold (Annotations): Two annotations of the same posts.
+    RETURNS (Dict[str, Tuple[Callable, Callable]]): For posts whose text has other blanks on either side, from a place in the predictions'
+        text, and from one in gold's, to one that both share.
+    """
+    found = {}
+    for post, ours in predicted.texts.items():
+        theirs = gold.texts.get(post, ours)
+        if ours != theirs and same_but_blanks(ours, theirs):
+            found[post] = (_without_blanks(ours), _without_blanks(theirs))
+    return found
+
+
+def same_but_blanks(one: str, other: str) -> bool:
+    """Whether two texts hold the same characters in the same order, blanks aside."""
+    return "".join(one.split()) == "".join(other.split())
+
+
+def _without_blanks(text: str) -> Callable[[Offsets], Offsets]:
+    before = [0, *accumulate(not sign.isspace() for sign in text)]
+
+    def move(place: Offsets) -> Offsets:
+        start, end = (before[min(max(side, 0), len(text))] for side in place)
+        return start, end
+
+    return move
 
 
 def _make_key(predicted: Annotations, gold: Annotations, rule: str) -> Callable[[Mention], Optional[Hashable]]:

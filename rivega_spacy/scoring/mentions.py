@@ -61,7 +61,9 @@ class Annotations:
     name (str): For messages, usually a file name.
     notes (List[str]): What a reader of the scores should know about the source.
     twice (List[str]): Ids of posts that came again and were left out.
+    refused (List[str]): Lines of the source that were left out, and why.
     images (Dict[str, str]): References to pictures by post id, where the source has them.
+    texts (Dict[str, str]): What the offsets in characters are places in, by post id, where the source has it.
     """
 
     posts: Dict[str, List[Mention]] = field(default_factory=dict)
@@ -70,8 +72,10 @@ class Annotations:
     masks: bool = False
     name: str = ""
     notes: List[str] = field(default_factory=list)
+    refused: List[str] = field(default_factory=list)
     images: Dict[str, str] = field(default_factory=dict)
     twice: List[str] = field(default_factory=list)
+    texts: Dict[str, str] = field(default_factory=dict)
 
     def add_post(self, post: str) -> None:
         """Note that the post exists, with or without entities."""
@@ -84,6 +88,7 @@ class Annotations:
     def add_doc(self, doc: Doc, post: str) -> None:
         """Add the entities of a doc, gold or processed, under the given id."""
         self.add_post(post)
+        self.texts[post] = doc.text
         if isinstance(doc._.image, str):
             self.images[post] = doc._.image
         for ent in doc.ents:
@@ -92,6 +97,17 @@ class Annotations:
             self.boxes |= bool(mention.boxes)
             self.masks |= bool(mention.masks)
             self.add(mention)
+
+    def take(self, other: "Annotations") -> None:
+        """Add everything that other annotations hold."""
+        for post, mentions in other.posts.items():
+            self.posts.setdefault(post, []).extend(mentions)
+        for name in ("groundability", "boxes", "masks"):
+            setattr(self, name, getattr(self, name) or getattr(other, name))
+        self.notes += other.notes
+        self.refused += other.refused
+        self.images.update(other.images)
+        self.texts.update(other.texts)
 
     @property
     def mentions(self) -> List[Mention]:

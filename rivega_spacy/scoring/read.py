@@ -1,12 +1,15 @@
 """Predictions and gold data from files: JSON lines of four shapes, RiVEG's `###` text, DocBin."""
-import json
 import re
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 from ..boxes import check_box
 from ..errors import Errors, RivegaError
-from ..textfiles import open_text
+from ..jsonl import parse_object, read_text_lines
+from ..rle import parse_rle
+from ..text import brief, replace_surrogates
+from ..textfiles import BYTE_ORDER_MARK
 from .mentions import Annotations, Mention, doc_annotations
 
 FORMS = """Forms that are read, told apart by what a line holds:
@@ -24,12 +27,14 @@ _BOX = re.compile(r"\[([^\[\]]*)\]")
 Row = Dict[str, Any]
 
 
-def read_annotations(path: Union[str, Path]) -> Annotations:
+def read_annotations(path: Union[str, Path], *, skip: bool = False) -> Annotations:
     """Entities of a file in any of the forms of `FORMS`.
 
     path (Union[str, Path]): The file (.jsonl, .txt, either with .gz; .spacy) or a folder of .spacy shards.
+    skip (bool): Leave out lines that are none of the forms, and say so in `refused`; a file without any other line is refused.
     RETURNS (Annotations): See there.
-    RAISES (RivegaError): E020 where there is no such file, E513 for a line that is none of the forms, E514 where it is empty.
+    RAISES (RivegaError): E020 where there is no such file, E059 where a .spacy file is damaged, E513 for a line that is none of the
+        forms, E514 where it is empty.
     """
     path = Path(path)
     if not path.exists():
@@ -37,28 +42,61 @@ def read_annotations(path: Union[str, Path]) -> Annotations:
     if path.is_dir() or path.suffix == ".spacy":
         return _read_docbin(path)
     result = Annotations(name=str(path))
-    number = 0
-    with open_text(path, newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            line = line.rstrip("\r\n")
-            if not line.strip():
-                continue
-            try:
-                if line.startswith("{"):
-                    _add_json(result, json.loads(line), number)
-                elif "###" in line:
-                    _add_text(result, line)
-                else:
-                    raise RivegaError("neither a JSON object nor a line with ###")
-            except (ValueError, KeyError, TypeError) as error:
-                reason = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
+    first_error: Optional[RivegaError] = None
+    for number, line in read_text_lines(path, newline="\n"):
+        try:
+            result.take(_read_line(line, number))
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+            reason = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
+            if not skip:
                 raise RivegaError(Errors.E513.format(path=path, line=number, reason=reason)) from error
+            first_error = first_error or RivegaError(Errors.E513.format(path=path, line=number, reason=reason))
+            result.refused.append(Errors.E064.format(path=path, line=number, reason=reason))
+    if first_error is not None and not result.posts:
+        raise first_error
     if not result.posts:
         raise RivegaError(Errors.E514.format(path=path))
     if result.twice:
         shown = ", ".join(result.twice[:5]) + (", ..." if len(result.twice) > 5 else "")
         result.notes.append(f"{len(result.twice)} posts of {path} occur twice (the first is kept): {shown}")
     return result
+
+
+def _read_line(line: Union[str, RivegaError], number: int) -> Annotations:
+    """What one line says: nothing where it is empty. RAISES (ValueError and others): Where it is none of the forms."""
+    result = Annotations()
+    if isinstance(line, RivegaError):
+        raise line
+    line = replace_surrogates(line.lstrip(BYTE_ORDER_MARK).rstrip("\r\n"))
+    if line.startswith("{"):
+        row = parse_object(line)
+        if isinstance(row, str):
+            raise ValueError(row)
+        _add_json(result, row, number)
+    elif "###" in line:
+        _add_text(result, line)
+    elif line.strip():
+        raise ValueError("neither a JSON object nor a line with ###")
+    for mention in result.mentions:
+        _check_mention(mention)
+    return result
+
+
+def _check_mention(mention: Mention) -> None:
+    """RAISES (ValueError): Where a value is of a type that nothing can be compared with."""
+    for name in ("text", "type"):
+        if not isinstance(getattr(mention, name), str):
+            raise ValueError(f"`{name}` is not a string")
+    for offsets in (mention.tokens, mention.chars):
+        if offsets is not None and not all(isinstance(place, int) for place in offsets):
+            raise ValueError(f"the offsets {brief(offsets)} are not whole numbers")
+    score = mention.groundable_score
+    if score is not None and (isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 1):
+        raise ValueError(f"`groundable_score` is {brief(score)}, not a number of 0 to 1")
+    if mention.groundable not in (None, True, False):
+        raise ValueError(f"`groundable` is {brief(mention.groundable)}")
+    for mask in mention.masks:
+        parse_rle(mask)
 
 
 def parse_riveg_line(line: str) -> Tuple[Mention, bool]:
@@ -132,6 +170,8 @@ def _add_annotated(result: Annotations, row: Row, number: int) -> None:
     result.add_post(post)
     if isinstance(row.get("image"), str):
         result.images[post] = row["image"]
+    if isinstance(row.get("text"), str):
+        result.texts[post] = row["text"]
     for ent in row["ents"]:
         if isinstance(ent, list):
             start, end, label = ent
@@ -173,6 +213,8 @@ def _add_compact(result: Annotations, row: Row) -> None:
     for tag in row["tags"]:
         if parse_tag(tag) is None:
             raise ValueError(f"the tag {tag!r} is of no known scheme (O, B-PER, I-PER, ...)")
+    result.texts[post] = " ".join(row["tokens"])
+    places = [0, *accumulate(len(token) + 1 for token in row["tokens"])]
     for start, end, label in read_tags(row["tags"]):
         text = " ".join(row["tokens"][start:end])
         own = named.get(text, [])
@@ -180,7 +222,8 @@ def _add_compact(result: Annotations, row: Row) -> None:
         result.masks |= bool(masks)
         shown = bool(own) if "boxes" in row else None
         boxes = tuple(check_box(box["xyxy"]) for box in own if box.get("xyxy"))
-        result.add(Mention(post, text, label, tokens=(start, end), groundable=shown, boxes=boxes, masks=masks))
+        chars = (places[start], places[start] + len(text))
+        result.add(Mention(post, text, label, tokens=(start, end), chars=chars, groundable=shown, boxes=boxes, masks=masks))
 
 
 def _seen(result: Annotations, post: str) -> bool:

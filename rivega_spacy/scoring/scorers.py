@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 from spacy.training import Example
 
 from ..errors import Errors
+from ..segmentation.component import score_masks
 from .matching import MatchOptions
 from .mentions import Annotations
 from .tasks import Scores, score
@@ -18,7 +19,7 @@ def make_post_scorer(rule: str = "offset", types: str = "folded", iou: float = 0
 
     rule (str), types (str), iou (float), comparison (str): As in `MatchOptions`.
     RETURNS (Callable): From examples to `mner_f` (`_p`, `_r`, `_per_type`), the same for gmner, eeg, ees and smner, and
-        `ve_accuracy`, `vg_prec`, `mask_miou`; None where gold has no data for it.
+        `ve_accuracy`, `vg_prec`, and `mask_miou` as `rivega.mask_scorer.v1` has it; None where gold has no data for it.
     """
     options = MatchOptions(rule=rule, types=types, iou=iou, comparison=comparison)
     return _TaskScorer(options, ("mner", "gmner", "eeg", "ees", "smner"))
@@ -41,7 +42,10 @@ class _TaskScorer:
     tasks: Tuple[str, ...]
 
     def __call__(self, examples: Iterable[Example], **_: Any) -> Dict[str, Any]:
-        return _flatten(score_examples(examples, self.options), self.tasks)
+        examples = list(examples)
+        # One name, one meaning: `mask_miou` is what the segmenter's own scorer calls so.
+        masks = score_masks(examples)["mask_miou"]
+        return {**_flatten(score_examples(examples, self.options), self.tasks), "mask_miou": masks}
 
 
 def score_examples(examples: Iterable[Example], options: MatchOptions) -> Scores:
@@ -92,7 +96,6 @@ def _single_steps(scores: Scores) -> List[Tuple[str, Any, Tuple[str, ...]]]:
     return [
         ("ve", scores.entailment, ("accuracy", "p", "r", "f")),
         ("vg", scores.grounding, ("prec",)),
-        ("mask", scores.segmentation, ("miou",)),
     ]
 
 

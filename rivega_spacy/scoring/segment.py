@@ -26,6 +26,8 @@ def add_masks(predicted: Annotations, segmenter: Segmenter, pictures: Callable[[
     RETURNS (Annotations): Entities whose picture cannot be read or whose box is empty have no mask; `notes` counts them.
     """
     result = Annotations(groundability=predicted.groundability, boxes=predicted.boxes, masks=True, name=predicted.name)
+    result.images, result.texts, result.notes = dict(predicted.images), dict(predicted.texts), list(predicted.notes)
+    result.refused = list(predicted.refused)
     failed = 0
     for post, mentions in predicted.posts.items():
         result.add_post(post)

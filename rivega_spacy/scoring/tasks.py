@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import numpy as np
 
 from ..errors import Errors, RivegaError
-from .matching import Group, MatchOptions, Pair, make_groups
+from .matching import Group, MatchOptions, Pair, make_groups, same_but_blanks
 from .mentions import Annotations
 
 # task -> (must the type be right, what has to be right in the picture)
@@ -120,6 +120,8 @@ def score(predicted: Annotations, gold: Annotations, options: Optional[MatchOpti
     posts = list(gold.posts) + [post for post in predicted.posts if post not in gold.posts]
     scores = Scores(options, posts, groups=groups)
     scores.notes = _notes(predicted, gold)
+    if options.rule == "offset":
+        scores.notes += _text_notes(predicted, gold)
     for name, (_, region) in TASKS.items():
         if not region or (_says(gold, region) and _claims(predicted, region)):
             scores.tasks[name] = score_task(groups, posts, name, options)
@@ -269,8 +271,22 @@ def _claims(predicted: Annotations, region: str) -> bool:
     return _says(predicted, region) or nothing_shown
 
 
+def _text_notes(predicted: Annotations, gold: Annotations) -> List[str]:
+    """Offsets mean the same place only in the same text; blanks are seen to."""
+    both = ((post, text, gold.texts[post]) for post, text in predicted.texts.items() if post in gold.texts)
+    differ = [post for post, ours, theirs in both if ours != theirs and not same_but_blanks(ours, theirs)]
+    if not differ:
+        return []
+    names = ", ".join(map(repr, differ[:3])) + (", ..." if len(differ) > 3 else "")
+    return [Errors.E066.format(count=len(differ), names=names)]
+
+
 def _notes(predicted: Annotations, gold: Annotations) -> List[str]:
     notes = [*predicted.notes, *gold.notes]
+    for source in (predicted, gold):
+        notes += source.refused[:5]
+        if len(source.refused) > 5:
+            notes.append(f"... and {len(source.refused) - 5} more lines of {source.name}")
     unknown = sum(post not in gold.posts for post in predicted.posts)
     if unknown:
         notes.append(f"{unknown} posts of the predictions are not in the gold data; their entities count as wrong")

@@ -14,7 +14,7 @@ from thinc.api import Config, Model, Optimizer, set_dropout_rate
 from .. import images
 from ..batched import BatchedPipe
 from ..errors import Errors, RivegaError
-from ..extensions import post_name, record_error
+from ..extensions import MASKS_KEY, post_name, record_error
 from ..images import doc_image
 from ..rle import decode_mask, encode_mask, rle_iou
 from .loss import mask_loss
@@ -272,20 +272,21 @@ def score_masks(examples: Iterable[Example], **kwargs: Any) -> Dict[str, Any]:
     """Mean intersection over union of the masks of all entities that have one in the reference.
 
     examples (Iterable[Example]): Reference and predicted posts.
-    RETURNS (Dict[str, Any]): `mask_miou`, 0..1 (an entity without predicted mask counts 0; None without any gold
-        mask), and `mask_miou_per_type`.
+    RETURNS (Dict[str, Any]): `mask_miou`, 0..1 (an entity that was not found, has no predicted mask or one of another size counts 0, of
+        several gold masks the best counts; None without any gold mask), and `mask_miou_per_type`.
     """
     by_type: Dict[str, List[float]] = {}
     for example in examples:
         predicted = {(ent.start_char, ent.end_char): ent for ent in example.predicted.ents}
         for gold in example.reference.ents:
-            if gold._.mask_rle is None:
+            masks = gold.doc.user_data.get(("._.", MASKS_KEY, gold.start_char, gold.end_char)) or [gold._.mask_rle]
+            if masks[0] is None:
                 continue
             match = predicted.get((gold.start_char, gold.end_char))
-            rle = match._.mask_rle if match is not None else None
             # Masks of two sizes are of two pictures: nothing of the one is right for the other.
-            comparable = rle is not None and rle["size"] == gold._.mask_rle["size"]
-            iou = rle_iou(gold._.mask_rle, rle) if comparable else 0.0
+            rle = match._.mask_rle if match is not None and match._.groundable is not False else None
+            fitting = [mask for mask in masks if rle is not None and list(mask["size"]) == list(rle["size"])]
+            iou = max((rle_iou(mask, rle) for mask in fitting), default=0.0)
             by_type.setdefault(gold.label_, []).append(iou)
     every = [iou for ious in by_type.values() for iou in ious]
     return {

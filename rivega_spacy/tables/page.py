@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from ..errors import Errors, RivegaError
+from ..files import write_json, write_text
 from .place import Place
 from .plan import FIGURES, Group, Plan, Variant
 
@@ -102,16 +103,15 @@ def write_tables(plan: Plan, place: Place, *, group: Optional[str] = None) -> Li
     """
     tables = [read_table(found, place) for found in plan.tables(group)]
     folder = place.output / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
     files, whole = [], ["# Tables", "", f"In percent, measured / published ({UNKNOWN}: the published figure is not known here).", ""]
     for table in tables:
         lines = markdown(table)
         files.append(folder / f"{table['name']}.md")
-        files[-1].write_text("\n".join(lines), encoding="utf8")
+        write_text(files[-1], "\n".join(lines))
         whole += lines
     files += [folder / "tables.md", folder / "tables.json"]
-    files[-2].write_text("\n".join(whole), encoding="utf8")
-    files[-1].write_text(json.dumps(tables, indent=1, ensure_ascii=False), encoding="utf8")
+    write_text(files[-2], "\n".join(whole))
+    write_json(files[-1], tables)
     return files
 
 
@@ -126,6 +126,6 @@ def _cell(text: str) -> str:
 def _read_json(path: Path) -> Optional[Dict[str, Any]]:
     try:
         content = json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

@@ -1,5 +1,4 @@
 """Running variants: what is done is not done again, what fails or is missing does not stop the others."""
-import json
 import subprocess
 import sys
 import time
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from ..errors import Errors
+from ..files import write_json, write_text
 from .place import Place
 from .steps import Prepared, Step
 
@@ -35,7 +35,7 @@ def run_variants(
     records = []
     for each in prepared:
         record = _run_variant(each, place, force=force, say=say, broken=broken, redone=redone)
-        _write_json(place.record(each.variant.id), record)
+        write_json(place.record(each.variant.id), record)
         say(f"{each.variant.id}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else ""))
         records.append(record)
     return records
@@ -49,9 +49,8 @@ def _run_variant(
     if each.problem is not None:
         return {**record, "status": "broken", "reason": each.problem}
     for path, text in each.configs.values():
-        path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file() or path.read_text(encoding="utf8") != text:
-            path.write_text(text, encoding="utf8")
+            write_text(path, text)
     if each.missing:
         return {**record, "status": "not run", "reason": each.state()}
     for step in each.steps:
@@ -94,11 +93,6 @@ def run_step(step: Step, place: Place) -> Optional[str]:
 def _last_line(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(encoding="utf8", errors="replace").splitlines() if line.strip()]
     return lines[-1][:300] if lines else "it said nothing"
-
-
-def _write_json(path: Path, content: Dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf8")
 
 
 def _silent(line: str) -> None:

@@ -69,3 +69,19 @@ def test_config_round_trip(tmp_path):
     again = spacy.load(tmp_path)
     assert again.get_pipe("rivega_expander").cfg == {"overwrite": True, "labels": {}}
     spacy.blank("rivega").from_bytes(nlp.to_bytes(), exclude=["rivega_expander"])
+
+
+def test_long_posts_take_time_that_grows_with_their_length():
+    import time
+
+    import spacy
+
+    nlp = spacy.blank("rivega")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "OTHER", "pattern": "Chelsea"}])
+    nlp.add_pipe("rivega_expander")
+    doc = nlp.make_doc("my cat Chelsea sat " * 6000)
+    started = time.process_time()
+    doc = nlp(doc)
+    # A post of 32,000 characters took nine seconds, one of 64,000 four times that.
+    assert time.process_time() - started < 15
+    assert {ent._.expansion for ent in doc.ents} == {"a cat"} and len(doc.ents) == 6000

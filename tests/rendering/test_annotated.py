@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from rivega_spacy.errors import PostError, RivegaError
@@ -83,3 +84,52 @@ def test_errors_of_the_run_are_kept_and_images_found(tmp_path):
     assert next(read_annotated(path, images=tmp_path / "other"))._.image == str(tmp_path / "other" / "a.png")
     with pytest.raises(RivegaError, match="does not exist"):
         next(read_annotated(tmp_path / "none.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("score", 10**400),
+        ("groundable_score", float("inf")),
+        ("box_score", "high"),
+        ("boxes", 5),
+        ("boxes", {"a": 1}),
+        ("boxes", [[0, 0, 10**400, 1]]),
+        ("boxes", [[0, 0, 1, 1], "x"]),
+        ("mask_rle", {"size": 5, "counts": "x"}),
+        ("mask_rle", {"size": ["a", None], "counts": "x"}),
+        ("mask_rle", {"size": [10**400, 1], "counts": "11"}),
+        ("mask_rle", {"size": [float("inf"), 1], "counts": []}),
+        ("mask_rle", {"size": [4, 4], "counts": {"a": 1}}),
+        ("mask_rle", [1]),
+        ("groundable", 7),
+        ("expansion", ["x"]),
+        ("label", "LO\ud83d"),
+        ("start", 10**400),
+    ],
+)
+def test_whatever_one_entity_holds_the_page_has_every_post(tmp_path, field, value):
+    from PIL import Image
+
+    from rivega_spacy.rendering.html import render_posts
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    ent = {"start": 0, "end": 3, "label": "PER", field: value}
+    posts = [{"text": "Ada"}, {"text": "Ada", "image": "a.png", "ents": [ent]}, {"text": "Ada"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(post) + "\n" for post in posts))
+    docs = list(read_annotated(tmp_path / "a.jsonl"))
+    page = render_posts(docs)
+    assert page.count("<article") == 3 and docs[1]._.rivega_errors and not docs[2]._.rivega_errors
+    assert len(docs[1].ents) == (field != "start")
+    if field == "boxes" and isinstance(value, list) and len(value) == 2:
+        assert docs[1].ents[0]._.boxes == [[0, 0, 1, 1]]
+
+
+def test_a_post_that_cannot_be_drawn_keeps_its_place(tmp_path, monkeypatch):
+    from rivega_spacy.rendering import html
+
+    shapes = html.doc_shapes
+    monkeypatch.setattr(html, "doc_shapes", lambda doc: shapes(doc) if doc.text != "odd" else 1 / 0)
+    docs = [Doc(Vocab(), words=[word]) for word in ("one", "odd", "two")]
+    page = html.render_posts(docs)
+    assert page.count("<article") == 3 and "odd" in page and "cannot be shown" in docs[1]._.rivega_errors[0]["message"]

@@ -121,3 +121,22 @@ def test_mask_iou_takes_the_best_gold_mask_and_no_mask_of_another_size():
     assert best_mask_iou(ours, Mention("p", "x", "", masks=(encode_mask(left), encode_mask(right)))) == pytest.approx(0.5)
     assert best_mask_iou(ours, Mention("p", "x", "", masks=(encode_mask(np.ones((8, 16), bool)),))) == 0.0
     assert best_mask_iou(ours, Mention("p", "x", "")) is None
+
+
+def test_places_are_the_same_in_texts_with_other_blanks():
+    from rivega_spacy.scoring.mentions import Annotations, Mention
+    from rivega_spacy.scoring.tasks import score
+
+    def post(text, *words):
+        found = Annotations(texts={"1": text})
+        for word in words:
+            start = text.index(word)
+            found.add(Mention("1", word, "LOC", chars=(start, start + len(word))))
+        return found
+
+    gold = post("in New York , not in Rome !", "New York", "Rome")
+    for text, words in (("in New York, not in Rome!", ("New York", "Rome")), ("  in New\u00a0York,\n not in Rome!", ("New\u00a0York", "Rome"))):
+        scores = score(post(text, *words), gold)
+        assert scores.tasks["mner"].total.f == 1.0 and not scores.notes
+    other = score(post("in N. York, not in Rome!", "N. York", "Rome"), gold)
+    assert other.tasks["mner"].total.right < 2 and "'1'" in other.notes[0] and "more than blanks" in other.notes[0]

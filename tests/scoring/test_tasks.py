@@ -162,3 +162,29 @@ def test_published_predictions_by_offset_against_the_data_set(shared_dir):
     gold = read_annotations(posts / "twitter_gmner_test.jsonl.gz")
     total = score(predicted, gold, MatchOptions(rule="offset", types="raw")).tasks["mner"].total
     assert (total.right, total.predicted, total.gold) == (2187, 2535, 2543)
+
+
+def test_mask_miou_is_one_number_in_every_scorer():
+    import numpy as np
+    import spacy
+    from spacy.training import Example
+
+    from rivega_spacy.rle import encode_mask
+    from rivega_spacy.scoring.scorers import make_grounding_scorer, make_post_scorer
+    from rivega_spacy.segmentation.component import score_masks
+
+    nlp = spacy.blank("rivega")
+    mask = encode_mask(np.ones((4, 4), dtype=bool))
+
+    def doc(*masks):
+        made = nlp.make_doc("Ada Bob")
+        made.ents = [made.char_span(0, 3, label="PER"), made.char_span(4, 7, label="PER")]
+        for ent, rle in zip(made.ents, masks):
+            ent._.mask_rle = rle
+        return made
+
+    for predicted, value in (((mask, None), 0.5), ((mask, mask), 1.0), ((None, None), 0.0), ((encode_mask(np.ones((2, 2), dtype=bool)), mask), 0.5)):
+        examples = [Example(doc(*predicted), doc(mask, mask))]
+        found = [score_masks(examples), make_post_scorer()(examples), make_grounding_scorer()(examples)]
+        assert [scores["mask_miou"] for scores in found] == [value] * 3
+    assert make_post_scorer()([Example(doc(mask), doc())])["mask_miou"] is None
