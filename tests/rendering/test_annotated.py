@@ -129,7 +129,7 @@ def test_a_post_that_cannot_be_drawn_keeps_its_place(tmp_path, monkeypatch):
     from rivega_spacy.rendering import html
 
     shapes = html.doc_shapes
-    monkeypatch.setattr(html, "doc_shapes", lambda doc: shapes(doc) if doc.text != "odd" else 1 / 0)
+    monkeypatch.setattr(html, "doc_shapes", lambda doc: shapes(doc) if doc[0].text != "odd" else 1 / 0)
     docs = [Doc(Vocab(), words=[word]) for word in ("one", "odd", "two")]
     page = html.render_posts(docs)
     assert page.count("<article") == 3 and "odd" in page and "cannot be shown" in docs[1]._.rivega_errors[0]["message"]
