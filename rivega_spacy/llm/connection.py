@@ -17,6 +17,7 @@ _ENCODINGS = {"gzip", "x-gzip", "deflate"}
 # 301 to 303 turn a question into a GET.
 _KEEPS_METHOD = {307, 308}
 _MOST_REDIRECTS = 3
+_BARE_HEADERS = {"host", "accept", "connection", "content-type", "content-length", "transfer-encoding", "user-agent", "authorization"}
 
 
 class Connection:
@@ -26,9 +27,12 @@ class Connection:
     key (str), address (Optional[str]): Of the server.
     timeout (float): Seconds without a byte until a try is given up.
     total_timeout (float): Seconds until it is given up though bytes keep coming.
+    bare (bool): Send nothing of what the environment names for OpenAI beside the key: organization, project, headers of the user's own.
     """
 
-    def __init__(self, openai: Any, *, key: str, address: Optional[str], timeout: float, total_timeout: float) -> None:
+    def __init__(
+        self, openai: Any, *, key: str, address: Optional[str], timeout: float, total_timeout: float, bare: bool = False
+    ) -> None:
         self.openai = openai
         hooks = {"request": [self._before], "response": [self._received]}
         http = openai.DefaultHttpxClient(event_hooks=hooks, max_redirects=_MOST_REDIRECTS)
@@ -37,6 +41,7 @@ class Connection:
         # Retries are ours: those of the package wait in each thread alone and ignore a Retry-After of more than a minute.
         self.client = openai.OpenAI(api_key=key, base_url=address, timeout=timeout, max_retries=0, http_client=http)
         self.key = key
+        self.bare = bare
         self.total_timeout = total_timeout
         self.pause: Optional[float] = None
         self._limit = BASE_BYTES
@@ -94,6 +99,10 @@ class Connection:
                 pass
 
     def _before(self, request: Any) -> None:
+        if self.bare:
+            for name in list(request.headers):
+                if name.lower() not in _BARE_HEADERS and not name.lower().startswith("x-stainless-"):
+                    del request.headers[name]
         request.headers["accept-encoding"] = "gzip, deflate"
         request.extensions["trace"] = self._trace
 

@@ -16,7 +16,7 @@ from .connection import Connection
 from .limits import Budget, Pace
 from .replies import read_error, read_reply, stated_usage
 from .retries import LONGEST_PAUSE, CallFailed, backoff
-from .secrets import check_key_name, check_key_server, check_no_credentials, key_filter, read_key, redact, withheld
+from .secrets import check_key_name, check_key_server, check_no_credentials, is_owner, key_filter, read_key, redact, withheld
 
 # A try may take so many times its `timeout` where `total_timeout` is left open.
 TOTAL_FACTOR = 10.0
@@ -124,6 +124,10 @@ class OpenAIChat:
         for field, value in positive.items():
             if not value > 0:
                 raise RivegaError(Errors.E416.format(field=field, value=value, wanted="a positive number"))
+        for field, wanted in (("stream", "false: answers are read whole"), ("n", "1: one answer is read, and all are paid for")):
+            value = (extra or {}).get(field)
+            if value not in (None, False, 1) or (field == "stream" and value):
+                raise RivegaError(Errors.E416.format(field=f"extra.{field}", value=value, wanted=wanted))
         self.model = model
         self.name = name or model
         self.base_url = base_url
@@ -281,7 +285,15 @@ class _Running:
         if self.withheld:
             logger.warning("%s: %s", chat.name, self.withheld)
             self.key = None
-        self.settings = {"key": self.key or "none", "address": address, "timeout": chat.timeout, "total_timeout": chat.total_timeout}
+        # A server that a config names gets the key that belongs there, and nothing else of the environment.
+        bare = chat.from_config and chat.base_url is not None and not is_owner("OPENAI_API_KEY", chat.base_url)
+        self.settings = {
+            "key": self.key or "none",
+            "address": address,
+            "timeout": chat.timeout,
+            "total_timeout": chat.total_timeout,
+            "bare": bare,
+        }
         self.pool = ThreadPoolExecutor(chat.concurrency, thread_name_prefix="rivega-chat")
         self.pace = Pace(chat.requests_per_minute, chat.tokens_per_minute, clock=chat.clock, sleep=chat.sleep)
         self.refused = ""

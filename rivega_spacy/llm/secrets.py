@@ -102,10 +102,15 @@ def withheld(name: str, base_url: Optional[str]) -> str:
     """
     if base_url is None or _agreed(name, base_url):
         return ""
-    host = urlsplit(base_url).hostname or ""
-    if _is_this_machine(host) or any(host == owner or host.endswith("." + owner) for owner in KEYS_OF.get(name, ())):
+    if _is_this_machine(urlsplit(base_url).hostname or "") or is_owner(name, base_url):
         return ""
     return Errors.E776.format(name=name, host=_host(base_url))
+
+
+def is_owner(name: str, base_url: str) -> bool:
+    """Whether a server is of those that a well-known key belongs to."""
+    host = urlsplit(base_url).hostname or ""
+    return any(host == owner or host.endswith("." + owner) for owner in KEYS_OF.get(name, ()))
 
 
 def read_key(name: str) -> Optional[str]:

@@ -22,14 +22,15 @@ class InvalidAnswer(ValueError):
 
 
 # <think> (DeepSeek, Qwen, GLM, Nemotron, Phi ...), <thought> (EXAONE), <seed:think>, <thinking>, <reasoning>, <scratchpad> ...
-_NAMES = r"(?:[a-z]+:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis|inner_monologue)"
+_NAMES = r"(?:[a-z]+:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis|inner_monologue|思考)"
+_EMPTY = re.compile(rf"(?i)<{_NAMES}\s*/>")
 _OPEN = (
     rf"(?i:<{_NAMES}(?:\s[^<>\n]{{0,80}})?>)|(?i:<\|(?:begin_of_thought|start_thinking|start_of_thought|inner_prefix|think)\|>)"
-    r"|<\|channel>(?:thought|analysis)?|\[(?:THINK|THINKING|REASONING)\]|◁think▷"
+    r"|<\|channel>(?:thought|analysis)?|<unused94>(?:thought\b)?|\[(?:THINK|THINKING|REASONING)\]|◁think▷"
 )
 _CLOSE = (
     rf"(?i:</{_NAMES}\s*>)|(?i:<\|(?:end_of_thought|end_thinking|inner_suffix|/think)\|>)"
-    r"|<channel\|>|\[/(?:THINK|THINKING|REASONING)\]|◁/think▷"
+    r"|<channel\|>|<unused95>|\[/(?:THINK|THINKING|REASONING)\]|◁/think▷"
 )
 _MARK = re.compile(rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})")
 # A mark that is spoken of, "the `<think>` tag", opens and closes nothing.
@@ -65,8 +66,13 @@ _BARE_FINAL = re.compile(r"assistant\n{1,2}final\n|assistantfinal")
 _BARE_CHANNEL = re.compile(r"assistant(?:analysis|commentary)(?![a-z])")
 _BARE_THOUGHT = re.compile(r"(?:analysis|commentary)(?=[^\Wa-z_]|[\n\"'“(\[{¿¡])")
 _BARE_ANSWER = re.compile(r"(?:assistant)?final(?=[A-Z\"“{\[])")
-_GRANITE_THOUGHT = re.compile(r"(?i)\A(?:here\s+is|here['’]s)\s+my\s+thought\s+process\s*:")
-_GRANITE_ANSWER = re.compile(r"(?i)(?:here\s+is|here['’]s)\s+my\s+response\s*:")
+# Granite 3.2: "Here is my thought process: ... Here is my response: ..."; and headings such as "Thinking Process:" and "**Answer:**".
+_SAID_THOUGHT = re.compile(
+    r"(?i)\A[*#_ ]{0,6}(?:(?:here\s+is|here['’]s)\s+my\s+thought\s+process|(?:my )?(?:thinking|thought) process|thinking|my thoughts?|thought)[*_ ]{0,4}:"
+)
+_SAID_ANSWER = re.compile(
+    r"(?i)(?:here\s+is|here['’]s)\s+my\s+response\s*:[*_]{0,3}|\n[*#_ ]{0,6}(?:my |the )?(?:final )?(?:answer|response)[*_ ]{0,4}:[*_]{0,3}"
+)
 # <answer> (Hunyuan, GLM), <response> (ERNIE, Granite), <CONCLUSION> (LLaVA-CoT) ...
 _ANSWER_NAMES = r"(?:answer|response|output|final|final_answer|conclusion|result)"
 _ANSWER_OPEN = re.compile(rf"(?i:<{_ANSWER_NAMES}>)|<\|(?:begin_of_solution|START_RESPONSE)\|>")
@@ -86,13 +92,13 @@ def answer_of(text: str, *, cut: bool = False, boxed: bool = False) -> str:
     RETURNS (str): Without thoughts, control tokens, a wrapper around it and a code fence around all of it.
     RAISES (InvalidAnswer): Where there is thought and no answer, and where thought and answer cannot be told apart.
     """
-    text = _after_begin(text)
+    text = _after_begin(_EMPTY.sub("", text))
     text = _harmony(text, cut) if _HARMONY.search(text) else _bare_harmony(text, cut)
-    if _GRANITE_THOUGHT.match(text):
-        parts = _GRANITE_ANSWER.split(text, maxsplit=1)
-        if len(parts) < 2:
+    if _SAID_THOUGHT.match(text):
+        answers = list(_SAID_ANSWER.finditer(text))
+        if not answers and _MARK.search(text) is None:
             raise _unfinished(cut)
-        text = parts[1]
+        text = text[answers[-1].end() :] if answers else text
     end = _END.search(text)
     if end is not None:
         text = text[: end.start()]

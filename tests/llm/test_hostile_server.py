@@ -295,6 +295,25 @@ def test_well_known_keys_go_to_this_machine_and_to_their_owners(monkeypatch: pyt
         assert (withheld(name, url) == "") is sent, (name, url)
 
 
+def test_a_configs_server_gets_nothing_else_of_the_environment(monkeypatch: pytest.MonkeyPatch, ask: Callable[..., ChatRequest]) -> None:
+    """The package sends what these name to whatever server it is given."""
+    names = ("OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS", "OPENAI_WEBHOOK_SECRET", "AWS_SECRET_ACCESS_KEY")
+    for name in names:
+        monkeypatch.setenv(name, f"x-gateway: hidden-{name}" if "HEADERS" in name else f"hidden-{name}")
+    monkeypatch.setenv("RIVEGA_API_KEY", KEY)
+    with FaultProxy() as server:
+        chat = build(base_url=server.url, api_key_env="RIVEGA_API_KEY")
+        assert chat.submit([ask()])[0].result(30).text == "A plain answer."
+        chat.close()
+    assert keys_seen(server) == [f"Bearer {KEY}"] and "hidden" not in repr(server.headers)
+
+
+@pytest.mark.parametrize("extra", [{"stream": True}, {"n": 3}])
+def test_settings_that_would_be_paid_for_in_vain_are_refused(extra: Any) -> None:
+    with pytest.raises(RivegaError, match=f"extra.{next(iter(extra))}"):
+        build(base_url="http://localhost:8000/v1", extra=extra)
+
+
 def test_a_key_that_is_held_back_is_named_where_the_server_wants_one(
     monkeypatch: pytest.MonkeyPatch, ask: Callable[..., ChatRequest], caplog: pytest.LogCaptureFixture
 ) -> None:

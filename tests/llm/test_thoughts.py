@@ -46,6 +46,10 @@ WRAPPERS: Dict[str, str] = {
     "Gemma": "<|channel>thought\n{thought}<channel|>{answer}<turn|>",
     "Granite 3.2": "Here is my thought process:\n{thought}\nHere is my response: {answer}",
     "Granite 3.2, shorter": "Here's my thought process: {thought} Here's my response:\n{answer}",
+    "MedGemma": "<unused94>thought\n{thought}<unused95>{answer}",
+    "a closed tag": "<think/>\n{answer}",
+    "a heading": "Thinking Process:\n\n1. **Analyze:** {thought}\n\n**Answer:** {answer}",
+    "a heading and a mark": "Thinking Process:\n\n1. {thought}\n</think>\n\n{answer}",
     "Harmony": "<|channel|>analysis<|message|>{thought}<|end|><|start|>assistant<|channel|>final<|message|>{answer}<|return|>",
     "Harmony, JSON": "<|channel|>analysis<|message|>{thought}<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>{answer}",
     "Harmony, begun in the prompt": "{thought}<|end|><|start|>assistant<|channel|>final<|message|>{answer}<|end|>",
@@ -104,6 +108,7 @@ UNFINISHED = [
     "<|START_THINKING|>Which bridge",
     "<|channel>thought\nWhich bridge",
     "<think>Which bridge<|im_end|>",
+    "Thinking Process:\n\n1.  **Analyze the request:** which bridge",
 ]
 
 
@@ -150,6 +155,7 @@ def test_thinking_aloud_is_no_answer(text: str) -> None:
         "The answer is a bridge, and the final is in Rome.",
         "The user interface of the phone.",
         "First, the bridge; then the tower.",
+        "Thinking, Fast and Slow is a book by Daniel Kahneman.",
     ],
 )
 def test_text_that_speaks_of_thinking_is_left_as_it_is(text: str) -> None:
