@@ -189,7 +189,8 @@ class OpenAIChat:
         except ImageError as error:
             return Answer(None, error=str(error))
         reserved_input, reserved_output = request.prompt_tokens(), request.max_tokens
-        reason, tries = "", 0
+        # `waited` counts the pauses that the server asked for.
+        reason, tries, waited = "", 0, 0.0
         # What the server counted for all tries so far, and for how many of them.
         spent, paid = (0, 0), 0
         while tries <= self.max_retries:
@@ -210,7 +211,8 @@ class OpenAIChat:
                     running.refused = Errors.E406.format(reason="; ".join(filter(None, (running.withheld, reason))))
                     return _no_answer(running.refused, spent)
                 # What is paid for and comes to nothing twice will come to nothing again.
-                if not failed.again or paid > 1 or (failed.pause or 0.0) > LONGEST_PAUSE:
+                waited += failed.pause or 0.0
+                if not failed.again or paid > 1 or waited > LONGEST_PAUSE:
                     return _no_answer(reason, spent)
                 if failed.pause is not None:
                     # The limit is the account's, not this request's: every thread waits.

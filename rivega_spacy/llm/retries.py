@@ -4,7 +4,7 @@ import random
 import time
 from typing import Mapping, Optional, Tuple
 
-# A pause longer than this is not waited for: the call fails with the reason, and the next run asks again.
+# No question waits longer than this for a server that asks for pauses: it fails with the reason, and the next run asks again.
 LONGEST_PAUSE = 600.0
 _TRY_AGAIN = {408, 409, 425, 429}
 

@@ -96,6 +96,14 @@ def test_a_pause_of_more_than_ten_minutes_is_not_waited_for(ask: Callable[..., C
     assert fake_time.slept == [] and len(proxy.requests) == 1
 
 
+def test_pauses_of_one_question_are_not_waited_for_beyond_ten_minutes(ask: Callable[..., ChatRequest], fake_time: Any) -> None:
+    """A server that answers every try with "in five minutes" would hold each question for half an hour."""
+    with FaultProxy(script=["429 290"] * 20) as proxy:
+        answer = answers(chat(proxy, clock=fake_time.clock, sleep=fake_time.sleep), [ask()])[0]
+    assert answer.text is None and "429" in answer.error
+    assert fake_time.slept == [290.0, 290.0] and len(proxy.requests) == 3
+
+
 @pytest.mark.parametrize(
     "headers, seconds",
     [

@@ -1,4 +1,5 @@
 """Thoughts of reasoning models: what servers show of them, with their parsers on or off, never becomes an answer; the answer does."""
+import json
 from pathlib import Path
 from typing import Any, Callable, Dict
 
@@ -216,6 +217,15 @@ def test_answers_stored_with_their_thoughts_come_back_without(tmp_path: Path, as
         replayed = Asker(Replay(str(tmp_path / name)), None, "again")
         found = replayed.start([ask(name) for name in texts], lambda answer: clean_answer(answer.text or "", most_words=60)).results()
         assert [result.text for result in found] == ["A bridge.", "A bridge.", None]
+
+
+def test_posts_that_hold_thoughts_of_an_earlier_version_are_replayed_without(tmp_path: Path, ask: Callable[..., ChatRequest]) -> None:
+    path = tmp_path / "posts.jsonl"
+    rows = [{"id": "1", "knowledge": f"{THOUGHT}</think>A bridge."}, {"id": "2", "knowledge": "analysisWe need to say which."}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf8")
+    asker = Asker(Replay(str(path)), None, "again")
+    found = asker.start([ask("a", post="1"), ask("b", post="2")], lambda answer: clean_answer(answer.text or "", most_words=60)).results()
+    assert [result.text for result in found] == ["A bridge.", None]
 
 
 @pytest.mark.parametrize("stage", ["caption", "knowledge", "expansion"])
