@@ -210,13 +210,16 @@ def _target(ent: Span) -> QueryTarget:
     return QueryTarget(groundable, boxes if groundable is not False else boxes[:0])
 
 
-def start_model(model: Model, component: str, *, weights: Optional[str], word_vectors: Optional[str]) -> None:
+def start_model(
+    model: Model, component: str, *, weights: Optional[str], word_vectors: Optional[str], wordnet: Optional[str] = None
+) -> None:
     """Give a network its first weights.
 
     model (Model): Entailment or grounding model.
     component (str): Whose it is, for the error.
     weights (Optional[str]): A file of weights, for architectures with `attrs["load"]`.
     word_vectors (Optional[str]): A sentence encoder to begin from, for architectures with `attrs["start"]`.
+    wordnet (Optional[str]): Folder of WordNet's database files, for the same.
     RAISES (RivegaError): E207 where weights are given to an architecture that takes none.
     """
     if weights is not None:
@@ -224,5 +227,5 @@ def start_model(model: Model, component: str, *, weights: Optional[str], word_ve
             raise RivegaError(Errors.E207.format(component=component, model=model.name, weights=weights))
         model.attrs["load"](model, weights)
     elif "start" in model.attrs:
-        model.attrs["start"](model, word_vectors)
+        model.attrs["start"](model, word_vectors, wordnet)
     model.initialize()

@@ -85,6 +85,7 @@ class AskingVisionPipe(BatchedPipe):
         nlp: Optional[Language] = None,
         weights: Optional[str] = None,
         word_vectors: Optional[str] = None,
+        wordnet: Optional[str] = None,
     ) -> None:
         """Give the network its first weights.
 
@@ -92,5 +93,6 @@ class AskingVisionPipe(BatchedPipe):
         nlp (Optional[Language]): The pipeline.
         weights (Optional[str]): A file of weights to begin from (`[initialize.components.NAME]`).
         word_vectors (Optional[str]): Folder of the sentence encoder that new word vectors are distilled from.
+        wordnet (Optional[str]): Folder of WordNet's database files, for networks that look classes up by nouns.
         """
-        start_model(self.model, self.name, weights=weights, word_vectors=word_vectors)
+        start_model(self.model, self.name, weights=weights, word_vectors=word_vectors, wordnet=wordnet)

@@ -1,22 +1,38 @@
 """Photographs with boxes: the annotation files, which photo may be used for what, and a reader for `spacy train`."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, Iterable, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterable, Iterator, List, Tuple
 
 import numpy as np
 
 from ..errors import Errors, RivegaError
 from ..jsonl import read_lines
 from .phrases.bank import GROUPS, Phrase, PhraseBank, load_bank
+from .phrases.open import related
 
 if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc
     from spacy.training import Example
 
-# Folder names begin with the name of their data set.
-SOURCES = ("voc", "ccp", "coco")
+# The data sets by the beginnings of their folders' names, the longest first. In the first three, a kind that they annotate and that
+# a photo has no box of is not in the photo; the others name what a photo is about and no more.
+SOURCES = {
+    "voc2012": "voc2012",
+    "voc": "voc",
+    "ccp": "ccp",
+    "coco_lightly": "coco_lightly",
+    "coco": "coco",
+    **{
+        name: name
+        for name in (
+            "ecssd sod_bsd gulshan151 davis16 football_match camvid_streets human290 caltech101_cutouts caltech101_photos "
+            "flickrlogos27 shop_signs road_signs fod_tools places_by_eye imagenet_1000 grocery"
+        ).split()
+    },
+}
 VOC_KINDS = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant "
     "sheep sofa train tvmonitor"
@@ -28,24 +44,27 @@ _COCO_NAMES = {
     "tv": "tvmonitor",
     "potted plant": "pottedplant",
     "dining table": "diningtable",
+    "monitor": "tvmonitor",
 }
 # Street photographs of dressed people, where nothing but the person is annotated: what is certainly not in them.
 _NOT_IN_CCP = set("aeroplane bird boat bus cat cow horse sheep sofa train elephant bear zebra giraffe oven sink".split())
 # Kinds that VOC does not annotate and that its photos hardly hold.
 _NOT_IN_VOC = set("elephant bear zebra giraffe snowboard surfboard broccoli donut toilet".split()) | {"stop sign"}
 SPLITS = ("train", "dev", "heldout")
+ANY_SIGN = "shop sign or logo"
 
 
 @dataclass(frozen=True)
 class Photo:
     """One annotated photograph.
 
-    source (str): voc, ccp or coco.
+    source (str): A value of SOURCES.
     id (str): As its data set has it.
     path (Path): The stored JPEG.
     kinds (Tuple[str, ...]): Kind of each object (names of the phrase bank).
     boxes (np.ndarray): N x 4 float, XYXY pixels of the stored JPEG, half-open.
     hard (np.ndarray): N bool: marked difficult, or a crowd.
+    labels (Tuple[str, ...]): Kinds that it shows, no one says where.
     """
 
     source: str
@@ -54,25 +73,70 @@ class Photo:
     kinds: Tuple[str, ...]
     boxes: np.ndarray
     hard: np.ndarray
+    labels: Tuple[str, ...] = ()
 
     def knows(self, kind: str) -> bool:
         """Whether no box of this kind means that there is none in the photo."""
-        if self.source == "coco":
-            return True
-        if self.source == "voc":
-            return kind in VOC_KINDS or kind in GROUPS or kind in _NOT_IN_VOC
-        return kind in _NOT_IN_CCP
+        return kind not in self.maybe_shown
+
+    @property
+    def maybe_shown(self) -> FrozenSet[str]:
+        """FrozenSet[str]: Kinds that it may show although it has no box of them."""
+        return _maybe_shown(self.source, frozenset((*self.kinds, *self.labels)))
+
+
+# Of the kinds that photographs are rarely annotated with, one cannot say that a photo without a box has none.
+_EVERYWHERE = set("person car bird bottle chair pottedplant diningtable tvmonitor sofa boat animal vehicle".split())
+
+
+@lru_cache(maxsize=1)
+def _relations() -> Dict[str, List[str]]:
+    return related(load_bank().open)
+
+
+@lru_cache(maxsize=None)
+def _maybe_shown(source: str, named: FrozenSet[str]) -> FrozenSet[str]:
+    bank = load_bank()
+    annotates = source in ("voc", "voc2012", "coco", "coco_lightly")
+    words = {word for kind in named for word in kind.lower().split()}
+    parents = {parent for kind in named for parent in keys_of(kind)}
+    close = {other for kind in named for other in _relations().get(kind, ())}
+    maybe = set()
+    for name, kind in bank.open.items():
+        everyday = kind.common or kind.person or (source == "shop_signs" and kind.label == "ORG")
+        # Street photographs of dressed people hold clothes and bags of all kinds.
+        everyday = everyday or (source == "ccp" and not kind.parents)
+        if kind.person and annotates:
+            everyday = "person" in named
+        nearly = name in close or words & set(name.lower().split()) or named & set(kind.parents)
+        # A "dog" may be any of its breeds, and a breed any other one.
+        nearly = nearly or (parents & set(kind.parents)) - {"animal", "vehicle"}
+        nearly = nearly or (parents & set(kind.parents) and not annotates and not close)
+        if everyday or nearly:
+            maybe.add(name)
+    if source in ("coco", "coco_lightly"):
+        return frozenset(maybe)
+    if source in ("voc", "voc2012"):
+        return frozenset(maybe | {kind for kind in bank.kinds if kind not in (*VOC_KINDS, *GROUPS, *_NOT_IN_VOC)})
+    if source == "ccp":
+        return frozenset(maybe | {kind for kind in bank.kinds if kind not in _NOT_IN_CCP})
+    for name in bank.kinds:
+        mine = {name, *GROUPS.get(name, ())}
+        rare = bool(mine & _NOT_IN_CCP) or name in _NOT_IN_VOC or name in ("motorbike", "bicycle", "truck", "dog")
+        if name in _EVERYWHERE or not rare or words & mine or parents & mine:
+            maybe.add(name)
+    return frozenset(maybe)
 
 
 def split_of(source: str, photo_id: str) -> str:
-    """Which split a photo belongs to: VOC and CCP ids divisible by five are held out for measuring.
+    """Which split a photo belongs to: of all sets but COCO, ids divisible by five are held out for measuring.
 
-    source (str): voc, ccp or coco.
+    source (str): A value of SOURCES.
     photo_id (str): Its id.
     RETURNS (str): "heldout", "dev" (a slice of the rest, for choices) or "train".
     """
     number = int(photo_id)
-    if source in ("voc", "ccp") and number % 5 == 0:
+    if source != "coco" and number % 5 == 0:
         return "heldout"
     return "dev" if number % 20 == 1 else "train"
 
@@ -80,7 +144,7 @@ def split_of(source: str, photo_id: str) -> str:
 def read_photos(folder: Path, split: str, *, bank: PhraseBank) -> List[Photo]:
     """Read the annotations of all photo folders.
 
-    folder (Path): Holds voc*/, ccp*/ and coco*/, each with annotations.jsonl and images/.
+    folder (Path): Holds folders named as in SOURCES, each with annotations.jsonl and images/.
     split (str): "train", "dev" or "heldout".
     bank (PhraseBank): Whose kinds are kept.
     RETURNS (List[Photo]): The photos of the split, in the order of the files.
@@ -91,14 +155,14 @@ def read_photos(folder: Path, split: str, *, bank: PhraseBank) -> List[Photo]:
     files = sorted(Path(folder).glob("*/annotations.jsonl"))
     photos: List[Photo] = []
     for file in files:
-        source = next((s for s in SOURCES if file.parent.name.startswith(s)), None)
+        source = next((s for start, s in SOURCES.items() if file.parent.name.startswith(start)), None)
         if source is None:
             continue
         for number, row in read_lines(file):
             if isinstance(row, str):
                 raise RivegaError(Errors.E311.format(path=file, line=number, reason=row))
             if split_of(source, str(row["id"])) == split:
-                photos.append(_photo(row, source, file.parent, set(bank.kinds)))
+                photos.append(_photo(row, source, file.parent, set(bank.all_kinds)))
     if not photos:
         raise RivegaError(Errors.E203.format(folder=folder))
     return photos
@@ -109,7 +173,7 @@ def _photo(row: Dict, source: str, folder: Path, known: set) -> Photo:
     boxes: List[List[float]] = []
     hard: List[bool] = []
     for item in row["objects"]:
-        kind = _COCO_NAMES.get(item["class"], item["class"]) if source == "coco" else item["class"]
+        kind = _bank_name(item["class"])
         # CCP's clothing labels share names with COCO classes ("tie") but not their meaning of a box.
         if kind not in known or (source == "ccp" and kind != "person"):
             continue
@@ -126,7 +190,24 @@ def _photo(row: Dict, source: str, folder: Path, known: set) -> Photo:
         kinds=tuple(kinds),
         boxes=np.array(boxes, np.float32).reshape(-1, 4),
         hard=np.array(hard, bool),
+        labels=(_bank_name(row["label"]),) if row.get("label") and _bank_name(row["label"]) in known else (),
     )
+
+
+def _bank_name(kind: str) -> str:
+    return _COCO_NAMES.get(kind, kind)
+
+
+def keys_of(kind: str) -> Tuple[str, ...]:
+    """What an object of a kind answers to: the kind, what that is one of, and, for a logo, any sign of a company.
+
+    kind (str): A kind of the bank or an open one.
+    RETURNS (Tuple[str, ...]): Kinds.
+    """
+    found = load_bank().open.get(kind)
+    if found is None:
+        return (kind, *(group for group, members in GROUPS.items() if kind in members))
+    return (kind, *found.parents, *((ANY_SIGN,) if kind.endswith(" logo") else ()))
 
 
 def kind_members(kind: str) -> Tuple[str, ...]:

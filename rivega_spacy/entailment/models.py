@@ -5,8 +5,10 @@ from typing import Any, List, Sequence
 from thinc.api import Model
 from thinc.types import Floats1d
 
+from ..errors import Errors, RivegaError
 from ..networks.small.model import read_shown, small_model
-from ..networks.small.pictures import SIZE
+from ..networks.small.pictures import SEEN_SIZE, SIZE
+from ..networks.small.weights import LITE
 from ..queries import ImageQueries
 
 
@@ -39,3 +41,39 @@ def build_small_entailment(
         "image_width": image_width,
     }
     return small_model("small_entailment", read_shown, config, bf16=bf16)
+
+
+def build_seen_entailment(
+    size: int = SEEN_SIZE,
+    width: int = 128,
+    box_width: int = 96,
+    word_width: int = 96,
+    middle: int = 160,
+    image_width: int = 96,
+    depth: int = 2,
+    backbone: str = LITE,
+    bf16: bool = False,
+) -> Model[List[ImageQueries], List[Floats1d]]:
+    """`rivega.SmallEntailment.v2`: the judgement of the compact network on a backbone that has seen ImageNet.
+
+    size (int): Side of the square input, pixels, a multiple of 32.
+    width (int), box_width (int), word_width (int), middle (int), image_width (int), depth (int): Sizes; see SeenVision.
+    backbone (str): "efficientnet_lite0", the only one so far.
+    bf16 (bool): Run the image encoder in bfloat16, in training and at run time.
+        Where the other of the two components says otherwise, pictures are encoded once for each.
+    RETURNS (Model): One probability for each expression.
+    RAISES (RivegaError): E344 for another backbone.
+    """
+    if backbone != LITE:
+        raise RivegaError(Errors.E344.format(backbone=backbone, known=LITE))
+    config: dict[str, Any] = {
+        "size": size,
+        "width": width,
+        "box_width": box_width,
+        "word_width": word_width,
+        "middle": middle,
+        "image_width": image_width,
+        "depth": depth,
+        "backbone": backbone,
+    }
+    return small_model("seen_entailment", read_shown, config, bf16=bf16)

@@ -8,6 +8,8 @@ from typing import Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
+from .open import ADJECTIVES, TAILS, OpenKind, read_open_kinds
+
 FOLDER = Path(__file__).parent
 GROUPS: Dict[str, Tuple[str, ...]] = {
     "animal": ("dog", "cat", "horse", "cow", "sheep", "bird", "elephant", "bear", "zebra", "giraffe"),
@@ -44,7 +46,7 @@ def _split(text: str) -> List[str]:
 class PhraseBank:
     """Phrases by kind, drawn at random.
 
-    folder (Path): Where kinds.json, absent.json and names.json lie.
+    folder (Path): Where kinds.json, open_kinds.json, absent.json and names.json lie.
     """
 
     def __init__(self, folder: Path = FOLDER) -> None:
@@ -53,6 +55,8 @@ class PhraseBank:
         names = json.loads((folder / "names.json").read_text(encoding="utf8"))
         self.names: Dict[str, List[str]] = {key: _split(text) for key, text in names.items()}
         self.kinds: List[str] = list(kinds)
+        self.open: Dict[str, OpenKind] = read_open_kinds(folder / "open_kinds.json")
+        self.all_kinds: List[str] = self.kinds + list(self.open)
         self._kinds = {
             kind: {field: text if field in ("label", "names") else _split(text) for field, text in entry.items()}
             for kind, entry in kinds.items()
@@ -69,10 +73,12 @@ class PhraseBank:
     def sample(self, kind: str, rng: np.random.Generator) -> Phrase:
         """A phrase for a thing of one kind.
 
-        kind (str): One of `kinds`.
+        kind (str): One of `all_kinds`.
         rng (np.random.Generator): Source of chance.
         RETURNS (Phrase): Name, entity type, expansion ("" for some persons).
         """
+        if kind in self.open:
+            return self._open(self.open[kind], rng)
         entry = self._kinds[kind]
         name, label = self._name(entry["names"], rng), entry["label"]
         if kind == "person":
@@ -103,6 +109,43 @@ class PhraseBank:
             text = f"{text} {self._fill(self._pick(entry['tails'], rng), kind, rng)}"
         if rng.random() < 0.1:
             text = f"{name} is {text}"
+        return Phrase(name, label, text)
+
+    def nouns(self, kind: str) -> List[str]:
+        """The words for a kind of `kinds`."""
+        return list(self._kinds[kind]["nouns"])
+
+    def _open(self, kind: OpenKind, rng: np.random.Generator) -> Phrase:
+        name = self._name(kind.names, rng) if kind.names.startswith("@") else kind.names
+        label = kind.label
+        roll = rng.random()
+        if label == "OTHER" and "animal" in kind.parents:
+            label = "PER" if roll < 0.2 else label
+        elif roll < 0.1:
+            label = ("LOC", "ORG", "OTHER")[rng.integers(3)]
+        noun = kind.name
+        roll = rng.random()
+        if roll < 0.25 and kind.words:
+            noun = self._pick(list(kind.words), rng)
+        elif roll < 0.4 and kind.broader:
+            noun = kind.broader[0]
+        if kind.label != "PER":
+            roll = rng.random()
+            if roll < 0.12:
+                # The name says what it is, as in "Blue Mosque"; the reader of the post knew no more.
+                return Phrase(f"{name.split()[0]} {kind.name.title()}", label, ("", "a place", "a thing", with_article(noun))[rng.integers(4)])
+            if roll < 0.2:
+                name = noun
+            elif roll < 0.25 and not kind.names.startswith("@"):
+                return Phrase(name, label, ("", "an organisation", "a brand", "a company")[rng.integers(4)])
+        elif rng.random() < 0.2:
+            noun = f"{noun}, a person"
+        if rng.random() < 0.25:
+            noun = f"{self._pick(ADJECTIVES, rng)} {noun}"
+        plural = noun.split()[-1] in ("people", "children", "women", "hands", "feet", "buildings", "packets") or noun == "crowd"
+        text = f"the {noun}" if plural or rng.random() < 0.12 else with_article(noun)
+        if rng.random() < 0.2:
+            text = f"{text} {self._pick(TAILS, rng)}"
         return Phrase(name, label, text)
 
     def absent(self, rng: np.random.Generator) -> Phrase:

@@ -137,7 +137,7 @@ def _encode_pictures(
     return [found.get(key, _NOTHING) for key in keys]
 
 
-_NOTHING = Encoded(torch.zeros(0), torch.zeros(0), torch.zeros(0))
+_NOTHING = Encoded(*(torch.zeros(0) for _ in Encoded._fields))
 
 
 def _encode_phrases(network: SmallVision, shim: TorchShim, queries: Sequence[ImageQueries]) -> Dict[str, Questions]:

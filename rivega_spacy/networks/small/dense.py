@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from ...corpus.phrases.bank import load_bank
-from ...corpus.photos import VOC_KINDS, Photo, kind_members
+from ...corpus.photos import VOC_KINDS, Photo, keys_of
 from .loss import joint_loss, make_batch
 from .network import SmallVision
 from .pictures import Prepared
 from .views import SHARE
 
 ABSENT_PHRASES = 18
+# Of the kinds beyond the bank's, how many that a view of the batch shows are asked about at most, and how many others.
+OPEN_SHOWN, OPEN_ABSENT = 32, 10
 KIND_WEIGHT = 0.3
 
 
@@ -32,12 +34,19 @@ class DenseAsker:
     def __init__(self, photos: Optional[Sequence[Photo]] = None, *, seed: int = 0) -> None:
         self.seed = seed
         self.bank = load_bank()
-        self.kinds = self.bank.kinds
+        self.kinds = self.bank.all_kinds
         self.shown_weight = np.ones(len(self.kinds) + 1, np.float32)
+        # Kinds beyond the bank's that may be asked about where they are absent: those that some photo shows.
+        self.open_kinds = np.arange(len(self.bank.kinds), len(self.kinds))
         if photos:
             share = np.array([SHARE[photo.source] for photo in photos])
-            seen = np.array([[bool(set(kind_members(k)) & set(photo.kinds)) for k in self.kinds] for photo in photos], float)
-            often = np.average(seen, axis=0, weights=share).clip(1e-3, 1)
+            place = {kind: key for key, kind in enumerate(self.kinds)}
+            often = np.zeros(len(self.kinds))
+            for photo, weight in zip(photos, share):
+                keys = {key for kind in (*photo.kinds, *photo.labels) for key in keys_of(kind)}
+                often[[place[key] for key in keys]] += weight
+            self.open_kinds = self.open_kinds[often[self.open_kinds] > 0]
+            often = (often / share.sum()).clip(1e-3, 1)
             # Rare kinds count more where they are shown, so that no kind is judged by its frequency alone.
             self.shown_weight[:-1] = ((1 - often) / often).clip(1.5, 8.0)
 
@@ -48,15 +57,20 @@ class DenseAsker:
         rng (np.random.Generator): Source of chance.
         RETURNS (Tuple[List[str], np.ndarray]): P expressions; P the kind of each, that after the last for what no photo shows.
         """
-        present = {key for view in views for key in np.unique(view.owner)}
+        present = {int(key) for view in views for key in np.flatnonzero(view.status == 1)}
         keys: List[int] = []
-        for key, kind in enumerate(self.kinds):
+        for key, kind in enumerate(self.bank.kinds):
             if kind == "person":
                 keys.extend([key] * 5)
             elif kind in VOC_KINDS:
                 keys.extend([key] * (2 if key in present and rng.random() < 0.3 else 1))
             elif key in present or rng.random() < 0.15:
                 keys.append(key)
+        known = len(self.bank.kinds)
+        shown = sorted(key for key in present if key >= known)
+        keys.extend(shown if len(shown) <= OPEN_SHOWN else rng.choice(shown, OPEN_SHOWN, replace=False).tolist())
+        others = [int(key) for key in self.open_kinds if key not in present]
+        keys.extend(int(key) for key in rng.permutation(others)[:OPEN_ABSENT])
         expressions = [self.bank.sample(self.kinds[key], rng).expression for key in keys]
         absent = [self.bank.absent(rng).expression for _ in range(ABSENT_PHRASES)]
         return expressions + absent, np.array(keys + [len(self.kinds)] * len(absent))

@@ -1,7 +1,7 @@
 """Word vectors of the small network, distilled from a sentence encoder (training only)."""
 
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -35,6 +35,26 @@ def distil_word_vectors(folder: Path, *, width: int = 64, batch: int = 512) -> T
     kept = kept / kept.std(dim=0).sqrt()
     kept = kept / kept.std()
     return vocab, kept.float().numpy()
+
+
+def encode_texts(folder: Path, texts: Sequence[str], *, batch: int = 256) -> np.ndarray:
+    """Sentence vectors.
+
+    folder (Path): As in `distil_word_vectors`.
+    texts (Sequence[str]): N texts.
+    batch (int): Texts at a time.
+    RETURNS (np.ndarray): N x D float32, of length one.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    encoder, tokenizer = AutoModel.from_pretrained(str(folder)).eval(), AutoTokenizer.from_pretrained(str(folder))
+    rows = []
+    with torch.inference_mode():
+        for start in range(0, len(texts), batch):
+            given = tokenizer(list(texts[start : start + batch]), padding=True, truncation=True, max_length=32, return_tensors="pt")
+            states, real = encoder(**given).last_hidden_state, given["attention_mask"][:, :, None]
+            rows.append(torch.nn.functional.normalize((states * real).sum(dim=1) / real.sum(dim=1), dim=1))
+    return torch.cat(rows).numpy()
 
 
 def sentence_encoder_folder() -> Path:

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 STRIDE = 8
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """A convolution and its batch normalisation."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
     )
@@ -25,12 +26,12 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.first = _conv(inputs, outputs, 3, stride)
-        self.second = _conv(outputs, outputs, 3)
+        self.first = conv(inputs, outputs, 3, stride)
+        self.second = conv(outputs, outputs, 3)
         nn.init.zeros_(self.second[1].weight)
         shortcut = [nn.AvgPool2d(2, ceil_mode=True)] if stride == 2 else []
         if stride == 2 or inputs != outputs:
-            shortcut.append(_conv(inputs, outputs, 1))
+            shortcut.append(conv(inputs, outputs, 1))
         self.shortcut = nn.Sequential(*shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,17 +56,17 @@ class ImageEncoder(nn.Module):
         width: int = 96,
     ) -> None:
         super().__init__()
-        self.stem = _conv(3, stem, 3, 2)
+        self.stem = conv(3, stem, 3, 2)
         stages, inputs = [], stem
         for outputs, depth in zip(widths, depths):
             blocks = [ResidualBlock(inputs if i == 0 else outputs, outputs, 2 if i == 0 else 1) for i in range(depth)]
             stages.append(nn.Sequential(*blocks))
             inputs = outputs
         self.stages = nn.ModuleList(stages)
-        self.lateral = nn.ModuleList([_conv(c, width, 1) for c in widths[1:]])
+        self.lateral = nn.ModuleList([conv(c, width, 1) for c in widths[1:]])
         self.context = nn.Linear(widths[-1], width)
-        self.middle = _conv(width, width, 3)
-        self.fused = _conv(width, width, 3)
+        self.middle = conv(width, width, 3)
+        self.fused = conv(width, width, 3)
         self.register_buffer("mean", torch.tensor([118.0, 112.0, 104.0]).view(1, 3, 1, 1))
         self.register_buffer("spread", torch.tensor([66.0, 65.0, 68.0]).view(1, 3, 1, 1))
 

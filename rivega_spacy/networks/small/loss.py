@@ -1,7 +1,7 @@
 """The joint loss: heat maps, boxes, and "does the picture show it", for every phrase on every picture."""
 
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ MAX_PLACES = 1500
 class Batch:
     """B pictures, P phrases, and which phrase asks which key on which picture.
 
-    pixels (Tensor): B x 3 x S x S uint8.
+    pixels (Union[Tensor, Sequence[Tensor]]): B x 3 x S x S uint8; or what a frozen backbone made of them, each B x C x h x w.
+    size (int): S.
     expressions (List[str]): P phrases.
     column (np.ndarray): B x P int, the key that a phrase stands for on a picture; -1: never shown there;
         -2: not asked there.
@@ -31,7 +32,8 @@ class Batch:
         does not.
     """
 
-    pixels: Tensor
+    pixels: Union[Tensor, Sequence[Tensor]]
+    size: int
     expressions: List[str]
     column: np.ndarray
     prepared: Sequence[Prepared]
@@ -52,8 +54,13 @@ def make_batch(
     shown_weight (Optional[np.ndarray]): P (see Batch).
     RETURNS (Batch): The batch.
     """
-    pixels = torch.from_numpy(np.stack([p.pixels for p in prepared])).permute(0, 3, 1, 2)
-    return Batch(pixels, list(expressions), column, prepared, shown_weight)
+    size = prepared[0].pixels.shape[0]
+    pixels: Union[Tensor, Sequence[Tensor]]
+    if prepared[0].maps:
+        pixels = [torch.from_numpy(np.stack(maps)) for maps in zip(*(p.maps for p in prepared))]
+    else:
+        pixels = torch.from_numpy(np.stack([p.pixels for p in prepared])).permute(0, 3, 1, 2)
+    return Batch(pixels, size, list(expressions), column, prepared, shown_weight)
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,7 @@ def make_targets(batch: Batch) -> Targets:
     batch (Batch): The batch.
     RETURNS (Targets): Its targets.
     """
-    size = batch.pixels.shape[2]
-    side = size // STRIDE
+    side = batch.size // STRIDE
     count, phrases = batch.column.shape
     status = np.full((count, phrases), -1, np.int8)
     weight = np.ones((count, phrases, side * side), np.float32)
@@ -95,7 +101,9 @@ def make_targets(batch: Batch) -> Targets:
             if len(places):
                 for phrase in asking:
                     rows.append((np.full(len(places), i), np.full(len(places), phrase), places, boxes))
-        weight[i][status[i] < 0] = 0.0
+        # What is shown, no one knows where, teaches nothing about places.
+        located = np.isin(column, item.owner[~item.hard])
+        weight[i][(status[i] < 0) | ((status[i] == 1) & ~located)] = 0.0
     if rows:
         picture, phrase, place = (np.concatenate([r[j] for r in rows]) for j in range(3))
         box = np.concatenate([r[3] for r in rows])
@@ -149,17 +157,20 @@ def joint_loss(
 
     network (SmallVision): The network.
     batch (Batch): Pictures and phrases.
-    phrases (Optional[Tensor]): Phrase vectors of the batch's expressions, where they are at hand.
+    phrases (Optional[Tensor]): Vectors of the batch's expressions, where they are at hand.
     box_weight (float): Weight of the box loss.
     bf16 (bool): Run the image encoder in bfloat16; on a GPU it always is.
     RETURNS (Tuple[Tensor, Dict[str, float]]): The loss; its parts, for the log.
     """
     device = network.heat_prior.device
-    encoded = network.encode_images(batch.pixels.to(device), bf16=bf16 or device.type == "cuda")
-    asked = network.questions(network.text(batch.expressions) if phrases is None else phrases)
+    pixels = [part.to(device) for part in batch.pixels] if isinstance(batch.pixels, list) else batch.pixels.to(device)
+    encoded = network.encode_images(pixels, bf16=bf16 or device.type == "cuda")
+    asked = network.encode_phrases(batch.expressions, phrases)
     targets = Targets(*(value.to(device) for value in vars(make_targets(batch)).values()))
-    heat = network.heat(encoded, asked)
-    shown = network.shown(encoded, asked, heat)
+    with torch.no_grad():
+        evidence = network.evidence(encoded, asked)
+    heat = network.heat(encoded, asked, evidence)
+    shown = network.shown(encoded, asked, heat, evidence)
 
     goal = torch.zeros_like(heat)
     box_loss = heat.new_zeros(())

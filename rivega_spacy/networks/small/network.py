@@ -1,6 +1,6 @@
 """The whole small network: encoders, heat-map head, box head and "does the picture show it" head."""
 
-from typing import NamedTuple, Sequence
+from typing import NamedTuple, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,13 @@ class Encoded(NamedTuple):
     heat (Tensor): B x width x H x W, features for the heat maps.
     boxes (Tensor): B x box_width x H x W, features for the boxes.
     top (Tensor): B x width, global vector.
+    classes (Tensor): B x C x places, probabilities of classes that the backbone knows by itself; C may be 0.
     """
 
     heat: Tensor
     boxes: Tensor
     top: Tensor
+    classes: Tensor
 
 
 class Questions(NamedTuple):
@@ -32,6 +34,7 @@ class Questions(NamedTuple):
     show (Tensor): P x 2 width, for the pooled and the global features.
     show_bias (Tensor): P.
     film (Tensor): P x 2 box_width, scale and shift of the box features.
+    classes (Tensor): P x relations x C uint8, how far the backbone's classes count for it, in 255ths; C may be 0.
     """
 
     vector: Tensor
@@ -39,6 +42,7 @@ class Questions(NamedTuple):
     show: Tensor
     show_bias: Tensor
     film: Tensor
+    classes: Tensor
 
 
 class SmallVision(nn.Module):
@@ -52,6 +56,8 @@ class SmallVision(nn.Module):
     image_widths (Sequence[int]): Channels of the four stages.
     image_depths (Sequence[int]): Blocks of the four stages.
     image_width (int): Channels of the fused map.
+    image (Optional[nn.Module]): Another image encoder than `ImageEncoder`, which the caller of `encode_images` feeds.
+    top_width (int): Width of that encoder's global vector.
     vocab_size (int): Rows of the word table.
     vocab_bytes (int): Length of the vocabulary, which travels with the weights.
     """
@@ -65,16 +71,18 @@ class SmallVision(nn.Module):
         image_widths: Sequence[int] = (32, 64, 128, 256),
         image_depths: Sequence[int] = (2, 2, 4, 3),
         image_width: int = 96,
+        image: Optional[nn.Module] = None,
+        top_width: int = 0,
         vocab_size: int = 30522,
         vocab_bytes: int = 1,
     ) -> None:
         super().__init__()
         self.width, self.box_width = width, box_width
-        self.image = ImageEncoder(widths=image_widths, depths=image_depths, width=image_width)
+        self.image = image or ImageEncoder(widths=image_widths, depths=image_depths, width=image_width)
         self.text = PhraseEncoder(vocab_size=vocab_size, vocab_bytes=vocab_bytes, word_width=word_width, width=width)
         self.heat_features = nn.Conv2d(image_width, width, 1)
         self.box_features = nn.Conv2d(image_width, box_width, 1)
-        self.top = nn.Sequential(nn.Linear(image_widths[-1], width), nn.ReLU(), nn.Linear(width, width))
+        self.top = nn.Sequential(nn.Linear(top_width or image_widths[-1], width), nn.ReLU(), nn.Linear(width, width))
         self.pooled = nn.Linear(width, width)
         self.ask = nn.Linear(width, 3 * width + 2 + 2 * box_width)
         self.box_out = nn.Sequential(nn.Linear(box_width, box_width), nn.ReLU(), nn.Linear(box_width, 4))
@@ -97,40 +105,49 @@ class SmallVision(nn.Module):
         """
         with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=bf16):
             fused, top = self.image(pixels)
-            encoded = Encoded(self.heat_features(fused), self.box_features(fused), self.top(top))
+            nothing = top.new_zeros(len(top), 0, 0)
+            encoded = Encoded(self.heat_features(fused), self.box_features(fused), self.top(top), nothing)
         return Encoded(*(values.float() for values in encoded))
 
-    def encode_phrases(self, expressions: Sequence[str]) -> Questions:
+    def encode_phrases(self, expressions: Sequence[str], phrases: Optional[Tensor] = None) -> Questions:
         """The text pass.
 
         expressions (Sequence[str]): P referring expressions.
+        phrases (Optional[Tensor]): P x width, their vectors where these are at hand.
         RETURNS (Questions): What the heads ask with.
         """
-        return self.questions(self.text(expressions))
+        return self.questions(self.text(expressions) if phrases is None else phrases)
 
     def questions(self, phrases: Tensor) -> Questions:
         """Phrase vectors (P x width) to what the heads ask with."""
         w, b = self.width, self.box_width
         vector, show, bias, film = self.ask(phrases).split([w, 2 * w, 2, 2 * b], dim=1)
-        return Questions(vector, bias[:, 0] + self.heat_prior, show, bias[:, 1] - 1.0, film)
+        nothing = torch.zeros(len(phrases), 0, 0, dtype=torch.uint8, device=phrases.device)
+        return Questions(vector, bias[:, 0] + self.heat_prior, show, bias[:, 1] - 1.0, film, nothing)
 
-    def heat(self, encoded: Encoded, asked: Questions) -> Tensor:
+    def evidence(self, encoded: Encoded, asked: Questions) -> Optional[Tensor]:
+        """What the backbone knows by itself of phrases: nothing, unless it was taught something before."""
+        return None
+
+    def heat(self, encoded: Encoded, asked: Questions, evidence: Optional[Tensor] = None) -> Tensor:
         """Heat maps of every phrase on every picture.
 
         encoded (Encoded): B pictures.
         asked (Questions): P phrases.
+        evidence (Optional[Tensor]): What `evidence` returned; without it, it is asked.
         RETURNS (Tensor): B x P x H*W logits.
         """
         features = encoded.heat.flatten(2)
         scores = torch.matmul(asked.vector[None] * (self.heat_scale / self.width**0.5), features)
         return scores + asked.bias[None, :, None]
 
-    def shown(self, encoded: Encoded, asked: Questions, heat: Tensor) -> Tensor:
+    def shown(self, encoded: Encoded, asked: Questions, heat: Tensor, evidence: Optional[Tensor] = None) -> Tensor:
         """Does the picture show it?
 
         encoded (Encoded): B pictures.
         asked (Questions): P phrases.
         heat (Tensor): B x P x L, their heat maps.
+        evidence (Optional[Tensor]): As in `heat`.
         RETURNS (Tensor): B x P logits.
         """
         # The best-fitting places, seen through the phrase; the maps themselves learn from boxes alone.

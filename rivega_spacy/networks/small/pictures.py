@@ -8,6 +8,8 @@ from PIL import Image, ImageOps
 
 # Side of the square input, unless told otherwise.
 SIZE = 192
+# That of the network on a pre-trained backbone.
+SEEN_SIZE = 288
 # A picture is stretched to the square input, but by no more than this; what remains is padded.
 MAX_STRETCH = 1.5
 PAD = (118, 112, 104)
@@ -26,6 +28,7 @@ class Picture:
     hard (np.ndarray): N bool, present but not to be learnt from (marked difficult).
     known (np.ndarray): K bool, whether a key without boxes is known to be absent.
     mirror (bool): Whether the picture may be mirrored (no "left" or "right" in the questions).
+    labels (Tuple[int, ...]): Keys that are shown, no one knows where.
     """
 
     image: Image.Image
@@ -34,6 +37,7 @@ class Picture:
     hard: np.ndarray
     known: np.ndarray
     mirror: bool = True
+    labels: Tuple[int, ...] = ()
 
 
 class Fit(NamedTuple):
@@ -99,20 +103,28 @@ def _on_canvas(inner: np.ndarray, size: int, left: int, top: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture as network input, with its targets in input pixels; status is K of 1 (shown), 0 (absent), -1 (unknown)."""
+    """A picture as network input, with its targets in input pixels.
+
+    pixels (np.ndarray): S x S x 3 uint8.
+    boxes (np.ndarray), owner (np.ndarray), hard (np.ndarray): As in Picture.
+    status (np.ndarray): K of 1 (shown), 0 (absent), -1 (unknown).
+    maps (Tuple[np.ndarray, ...]): In place of the pixels, which then have no values, what a frozen backbone makes of them
+        (see `kept.py`).
+    """
 
     pixels: np.ndarray
     boxes: np.ndarray
     owner: np.ndarray
     hard: np.ndarray
     status: np.ndarray
+    maps: Tuple[np.ndarray, ...] = ()
 
 
 def plain(picture: Picture, size: int) -> Prepared:
     """The whole picture, unchanged."""
     pixels, placed = to_input(np.asarray(picture.image), size)
     boxes = placed.to_input(picture.boxes) if len(picture.boxes) else picture.boxes
-    return _prepared(pixels, boxes, picture.owner, picture.hard, picture.known)
+    return _prepared(pixels, boxes, picture.owner, picture.hard, picture.known, picture.labels)
 
 
 def augmented(pictures: Sequence[Picture], size: int, rng: np.random.Generator) -> Prepared:
@@ -124,14 +136,15 @@ def augmented(pictures: Sequence[Picture], size: int, rng: np.random.Generator) 
     RETURNS (Prepared): Network input and targets.
     """
     if len(pictures) == 1:
-        view = _view(pictures[0], size, size, rng)
+        # Who does not know where the thing is must not crop it away.
+        view = _view(pictures[0], size, size, rng, least=0.7 if pictures[0].labels else 0.25)
     else:
         x, y = (int(v) for v in rng.uniform(0.35, 0.65, 2) * size)
         frames = [(0, 0, x, y), (x, 0, size, y), (0, y, x, size), (x, y, size, size)]
         canvas = np.empty((size, size, 3), np.uint8)
         parts: List[Prepared] = []
         for picture, (x0, y0, x1, y1) in zip(pictures, frames):
-            part = _view(picture, x1 - x0, y1 - y0, rng, least=0.45)
+            part = _view(picture, x1 - x0, y1 - y0, rng, least=0.7 if picture.labels else 0.45)
             canvas[y0:y1, x0:x1] = part.pixels
             shift = np.array([x0, y0, x0, y0])
             parts.append(Prepared(part.pixels, part.boxes + shift, part.owner, part.hard, part.status))
@@ -142,6 +155,7 @@ def augmented(pictures: Sequence[Picture], size: int, rng: np.random.Generator) 
             np.concatenate([p.owner for p in parts]),
             np.concatenate([p.hard for p in parts]),
             known,
+            tuple(label for picture in pictures for label in picture.labels),
         )
     return Prepared(_colours(view.pixels, rng), view.boxes, view.owner, view.hard, view.status)
 
@@ -184,7 +198,7 @@ def _view(picture: Picture, width: int, height: int, rng: np.random.Generator, *
     small = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) < MIN_SIDE if len(boxes) else visible < 0
     hard = picture.hard | (visible < MIN_VISIBLE) | small
     seen = visible > 0.02
-    return _prepared(pixels, boxes[seen], picture.owner[seen], hard[seen], picture.known)
+    return _prepared(pixels, boxes[seen], picture.owner[seen], hard[seen], picture.known, picture.labels)
 
 
 def _cropped(boxes: np.ndarray, frame: Tuple[float, float, float, float]) -> Tuple[np.ndarray, np.ndarray]:
@@ -204,11 +218,17 @@ def _cropped(boxes: np.ndarray, frame: Tuple[float, float, float, float]) -> Tup
 
 
 def _prepared(
-    pixels: np.ndarray, boxes: np.ndarray, owner: np.ndarray, hard: np.ndarray, known: np.ndarray
+    pixels: np.ndarray,
+    boxes: np.ndarray,
+    owner: np.ndarray,
+    hard: np.ndarray,
+    known: np.ndarray,
+    labels: Sequence[int] = (),
 ) -> Prepared:
     status = np.where(known, 0, -1).astype(np.int8)
     status[owner[hard]] = -1
     status[owner[~hard]] = 1
+    status[list(labels)] = 1
     return Prepared(pixels, boxes.reshape(-1, 4).astype(np.float32), owner, hard, status)
 
 

@@ -20,8 +20,9 @@ def answers(network: SmallVision, encoded: Encoded, asked: Questions) -> Tuple[T
     RETURNS (Tuple[Tensor, Tensor, Tensor]): P logits of being shown; P x 4 boxes, XYXY input pixels; P heat
         logits of the boxes.
     """
-    heat = network.heat(encoded, asked)
-    shown = network.shown(encoded, asked, heat)[0]
+    evidence = network.evidence(encoded, asked)
+    heat = network.heat(encoded, asked, evidence)
+    shown = network.shown(encoded, asked, heat, evidence)[0]
     heat = heat[0]
     phrases, count = heat.shape[0], min(CANDIDATES, heat.shape[1])
     values, places = heat.topk(count, dim=1)

@@ -13,13 +13,19 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from ...corpus.phrases.bank import load_bank
-from ...corpus.photos import Photo, kind_members, read_photos
+from ...corpus.photos import Photo, keys_of, read_photos
 from ...images import read_image
 from .blanks import blank_picture
 from .pictures import Picture, Prepared, augmented
 
-# How often a data set's photos are drawn in an epoch.
-SHARE = {"voc": 1.0, "ccp": 0.4, "coco": 2.0}
+# How often a data set's photos are drawn in an epoch: more often where they teach many kinds or several things at once, less where
+# they are alike.
+SHARE = {
+    **{"voc": 1.0, "voc2012": 1.0, "ccp": 0.35, "coco": 2.0, "coco_lightly": 2.0, "ecssd": 2.0, "sod_bsd": 2.0, "gulshan151": 1.5},
+    **{"davis16": 0.5, "football_match": 0.8, "camvid_streets": 0.5, "human290": 0.7, "caltech101_cutouts": 0.5, "places_by_eye": 4.0},
+    **{"flickrlogos27": 1.0, "shop_signs": 0.7, "road_signs": 0.7, "fod_tools": 0.4},
+    **{"imagenet_1000": 0.5, "caltech101_photos": 1.0, "grocery": 0.6},
+}
 # The last fifth of training sees whole photos as they will come: mosaics end.
 MOSAICS_UNTIL = 0.8
 
@@ -56,7 +62,7 @@ class PhotoViews(Dataset):
     def __init__(self, folder: Path, settings: ViewSettings) -> None:
         self.settings = settings
         bank = load_bank()
-        self.kinds = bank.kinds
+        self.kinds = bank.all_kinds
         self.photos = read_photos(folder, "train", bank=bank)
         share = np.array([SHARE[photo.source] for photo in self.photos])
         self.chance = share / share.sum()
@@ -92,6 +98,10 @@ class PhotoViews(Dataset):
             found = self._pictures[number] = to_picture(self.photos[number], self.kinds)
         return found
 
+    def read(self, number: int) -> Picture:
+        """A photo, decoded anew."""
+        return to_picture(self.photos[number], self.kinds)
+
     def stream(self, places: Callable[[], Iterator[Tuple[int, float]]], *, workers: int = 0) -> Iterator[List[Prepared]]:
         """Batches one after the other, prepared ahead by worker processes where there are any.
 
@@ -126,13 +136,11 @@ def to_picture(photo: Photo, kinds: Sequence[str]) -> Picture:
     RETURNS (Picture): What augmentation takes.
     """
     image = Image.fromarray(read_image(photo.path))
-    owner: List[int] = []
-    rows: List[int] = []
-    for key, kind in enumerate(kinds):
-        members = kind_members(kind)
-        for row, own in enumerate(photo.kinds):
-            if own in members:
-                owner.append(key)
-                rows.append(row)
-    known = np.array([photo.knows(kind) for kind in kinds])
-    return Picture(image, photo.boxes[rows], np.array(owner, np.int64), photo.hard[rows], known)
+    place = {kind: key for key, kind in enumerate(kinds)}
+    pairs = [(place[key], row) for row, own in enumerate(photo.kinds) for key in keys_of(own) if key in place]
+    pairs.sort(key=lambda pair: pair[0])
+    owner, rows = [key for key, _ in pairs], [row for _, row in pairs]
+    maybe = photo.maybe_shown
+    known = np.array([kind not in maybe for kind in kinds])
+    labels = tuple(place[key] for own in photo.labels for key in keys_of(own) if key in place)
+    return Picture(image, photo.boxes[rows], np.array(owner, np.int64), photo.hard[rows], known, labels=labels)

@@ -9,7 +9,10 @@ from safetensors.torch import load_file, save_file
 from ...errors import Errors, RivegaError
 from ..state import load_state
 from .network import SmallVision
+from .seen import SeenVision
 
+# The only backbone there is; a config names it, so that another may come.
+LITE = "efficientnet_lite0"
 # Present since calibration came in; earlier files get the neutral values.
 _OPTIONAL = ("shown_calibration", "box_calibration")
 
@@ -17,10 +20,11 @@ _OPTIONAL = ("shown_calibration", "box_calibration")
 def build_network(config: Dict[str, Any]) -> SmallVision:
     """A network of the sizes in a config, without weights.
 
-    config (Dict[str, Any]): Arguments of SmallVision; `size`, which is the input's, is passed over.
+    config (Dict[str, Any]): Arguments of SmallVision, or, with `backbone`, of SeenVision; `size`, which is the input's, is passed over.
     RETURNS (SmallVision): The network, convolutions in the layout that is fastest on CPUs.
     """
-    network = SmallVision(**{key: value for key, value in config.items() if key != "size"})
+    settings = {key: value for key, value in config.items() if key not in ("size", "backbone")}
+    network = SeenVision(**settings) if config.get("backbone") else SmallVision(**settings)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -64,6 +68,9 @@ def sizes(state: Dict[str, torch.Tensor]) -> Dict[str, Any]:
     if "heat_features.weight" in state:
         found["width"], found["image_width"] = state["heat_features.weight"].shape[:2]
         found["box_width"] = state["box_features.weight"].shape[0]
+    if "image.narrow.0.weight" in state:
+        found["backbone"], found["middle"] = LITE, state["image.narrow.0.weight"].shape[1]
+        found["depth"] = len({name.split(".")[2] for name in state if name.startswith("image.coarse.")})
     blocks = {tuple(map(int, name.split(".")[2:4])) for name in state if name.startswith("image.stages.")}
     if blocks:
         stages = range(1 + max(blocks)[0])
