@@ -4,10 +4,11 @@ What it is, plainly: a lexicon of visible things and four rules. It knows nothin
 "a person", never "a South African midfielder". It looks, in this order, for
 
 1. a noun the post itself puts beside the name: "my cat Chelsea", "Chelsea the cat", "Chelsea, a ginger cat", "Chelsea is a cat",
-   "my car, a Citroen DS", "a dog called Rex";
+   "my car, a Citroen DS", "a dog called Rex"; of a product or company also "the Pepsi logo";
 2. a noun within the name: "Golden Gate Bridge" -> "a bridge";
 3. a maker or model within the name: "Boeing 747" -> "an airliner";
-4. the entity's type: PER -> "a person", LOC -> "a place", ORG -> "an organisation", OTHER -> "a thing".
+4. the entity's type: PER -> "a person", LOC -> "a place", ORG -> "an organisation", OTHER -> "a thing"; types of OntoNotes and of the
+   W-NUT tasks ("GPE", "facility", "sportsteam") are read as what they mean.
 """
 import re
 from functools import lru_cache
@@ -18,6 +19,12 @@ from .component import ExpansionRequest
 
 LEXICON = Path(__file__).with_name("visible_nouns.txt")
 BY_TYPE = {"PER": "a person", "LOC": "a place", "ORG": "an organisation", "OTHER": "a thing", "MISC": "a thing"}
+# Types of other schemes, in lower case: OntoNotes (as spaCy's English pipelines have them) and W-NUT 2016 and 2017.
+SCHEMES = {
+    **dict.fromkeys(("person", "musicartist"), "PER"),
+    **dict.fromkeys(("gpe", "fac", "location", "geo-loc", "facility"), "LOC"),
+    **dict.fromkeys(("organization", "organisation", "norp", "company", "corporation", "group", "sportsteam"), "ORG"),
+}
 # How many words before and after a name are searched for a noun.
 REACH = 4
 # How many characters before and after a name are looked at: more than any sentence that puts a noun beside a name.
@@ -27,6 +34,8 @@ _DETERMINER = {"a", "an", "the", "my", "our", "his", "her", "their", "your", "th
 _LINK = re.compile(r"^\s*(?:,|-|–|—|\(|:|is|was|are|were|the|aka)?\s*(?:,|is|was|being)?\s*", re.IGNORECASE)
 # What may stand between a noun and the name after it: "my car, a [Citroen DS]", "a dog called [Rex]".
 _LEAD = re.compile(r"([A-Za-z]+)(?:\s*,\s*(?:an?|the|my|our)|\s*,?\s*(?:called|named))\s*$", re.IGNORECASE)
+# A noun that the name belongs to: "the [Pepsi] logo".
+_DIRECTLY = re.compile(r"\s+([A-Za-z]+)\b")
 _SENTENCE_END = re.compile(r"[.!?;\n]")
 
 
@@ -77,7 +86,7 @@ def expand_all(requests: Sequence[ExpansionRequest]) -> List[Optional[str]]:
 
 
 def expand(request: ExpansionRequest) -> str:
-    """A noun phrase for one entity.
+    """A noun phrase for one entity; see above.
 
     request (ExpansionRequest): The entity in its post.
     RETURNS (str): For example "a cat", or "an astronaut, a person".
@@ -85,25 +94,31 @@ def expand(request: ExpansionRequest) -> str:
     lexicon = load_lexicon()
     name = request.text[request.start : request.end]
     beside = _beside(lexicon, request)
-    person = request.label == "PER"
+    label = SCHEMES.get(request.label.lower(), request.label)
+    person = label == "PER"
     if beside is not None:
         kind, phrase = beside
         if kind == "person" and person:
             return phrase if phrase == "a person" else f"{phrase}, a person"
         # "my dog Rex": what the post says beats the type, which taggers rarely get right for pets.
-        if kind == "animal" or (kind == "thing" and not person and request.label != "LOC"):
+        if kind == "animal" or (kind == "thing" and not person and label != "LOC"):
             return phrase
     if not person:
         words = _WORD.findall(name)
-        for word in reversed(words):
-            found = lexicon.find(word)
+        for place in reversed(range(len(words))):
+            found = lexicon.find(" ".join(words[place - 1 : place + 1])) if place else None
+            found = found or lexicon.find(words[place])
             if found is not None and found[0] != "person" and len(words) > 1:
                 return found[1]
-        if request.label != "LOC":
+        after = _DIRECTLY.match(request.text, request.end)
+        found = lexicon.find(after.group(1)) if after is not None and label != "LOC" else None
+        if found is not None and found[0] == "thing":
+            return found[1]
+        if label != "LOC":
             for word in words:
                 if word.lower() in lexicon.makers:
                     return lexicon.makers[word.lower()]
-    return BY_TYPE.get(request.label, "a thing")
+    return BY_TYPE.get(label, "a thing")
 
 
 def _beside(lexicon: Lexicon, request: ExpansionRequest) -> Optional[Tuple[str, str]]:
@@ -113,7 +128,7 @@ def _beside(lexicon: Lexicon, request: ExpansionRequest) -> Optional[Tuple[str, 
     gap = before[before.rindex(words[-1]) + len(words[-1]) :] if words else ""
     if words and not gap.strip(" \"'“‘#@"):
         # The word before the name must be the noun itself: "my cat Chelsea", not "the cat that Chelsea has".
-        found = lexicon.find(words[-1])
+        found = (lexicon.find(" ".join(words[-2:])) if len(words) > 1 else None) or lexicon.find(words[-1])
         if found is not None:
             return found
     lead = _LEAD.search(before)
@@ -129,10 +144,11 @@ def _beside(lexicon: Lexicon, request: ExpansionRequest) -> Optional[Tuple[str, 
     if not re.search(r"(?i)\bthe\b|,|is|was|are|were|\(|:|-|–|—", link.group(0)):
         return None
     appositive = bool(rest) and (rest[0].lower() in _DETERMINER or "the" in link.group(0).lower().split())
-    for word in rest if appositive else []:
+    for place, word in enumerate(rest if appositive else []):
         if word.lower() in ("of", "in", "with", "and", "at", "for", "from", "on", "to", "by", "who", "that"):
             return None
-        found = lexicon.find(word)
+        # "an aircraft carrier" is no aircraft.
+        found = (lexicon.find(f"{word} {rest[place + 1]}") if place + 1 < len(rest) else None) or lexicon.find(word)
         if found is not None:
             return found
     return None

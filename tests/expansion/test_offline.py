@@ -85,3 +85,28 @@ def test_long_posts_take_time_that_grows_with_their_length():
     # A post of 32,000 characters took nine seconds, one of 64,000 four times that.
     assert time.process_time() - started < 15
     assert {ent._.expansion for ent in doc.ents} == {"a cat"} and len(doc.ents) == 6000
+
+
+@pytest.mark.parametrize(
+    "text, name, label, expected",
+    [
+        ("Falcon 9 flies again", "Falcon 9", "OTHER", "a rocket"),
+        ("The Eiffel Tower at night", "Eiffel Tower", "LOC", "a tower"),
+        ("In the Blue Mosque", "Blue Mosque", "LOC", "a mosque"),
+        ("I play a Gibson Les Paul", "Gibson Les Paul", "OTHER", "a guitar"),
+        ("Simba the lion", "Simba", "PER", "a lion"),
+        ("Violinist Ada Lea", "Ada Lea", "PER", "a violinist, a person"),
+        ("The Pepsi logo again", "Pepsi", "ORG", "a logo"),
+        ("A can of Pepsi", "Pepsi", "ORG", "a bottle"),
+        ("USS Nimitz, an aircraft carrier", "USS Nimitz", "OTHER", "an aircraft carrier"),
+        ("Paddington the teddy bear", "Paddington", "OTHER", "a teddy bear"),
+        ("A Texas tower", "Texas", "LOC", "a place"),
+    ],
+)
+def test_products_landmarks_instruments_animals_and_logos(text, name, label, expected):
+    assert phrase(text, name, label) == expected
+
+
+@pytest.mark.parametrize("label, expected", [("PERSON", "a person"), ("GPE", "a place"), ("geo-loc", "a place"), ("corporation", "an organisation")])
+def test_types_of_other_schemes(label, expected):
+    assert phrase("Zorblax today", "Zorblax", label) == expected

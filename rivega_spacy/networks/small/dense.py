@@ -17,9 +17,9 @@ from .network import SmallVision
 from .pictures import Prepared
 from .views import SHARE
 
-ABSENT_PHRASES = 18
+ABSENT_PHRASES = 14
 # Of the kinds beyond the bank's, how many that a view of the batch shows are asked about at most, and how many others.
-OPEN_SHOWN, OPEN_ABSENT = 32, 10
+OPEN_SHOWN, OPEN_ABSENT = 28, 8
 KIND_WEIGHT = 0.3
 
 

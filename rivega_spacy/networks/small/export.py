@@ -102,7 +102,7 @@ def make_pipeline(weights: Path, *, size: int, language: str = "rivega") -> Any:
 
     nlp = spacy.blank(language)
     # The config is to say what the weights are, not only what the architecture's defaults were.
-    shape = {name: value for name, value in sizes(load_file(weights)).items() if not name.startswith("vocab_")}
+    shape = {name: value for name, value in sizes(load_file(weights)).items() if not name.startswith("vocab_") and name != "nouns"}
     architectures = {"rivega_entailment": "rivega.SmallEntailment.v1", "rivega_grounder": "rivega.SmallGrounder.v1"}
     for name in COMPONENTS:
         pipe = nlp.add_pipe(name, config={"model": {"@architectures": architectures[name], "size": size, **shape}})

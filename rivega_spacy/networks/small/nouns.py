@@ -59,14 +59,15 @@ class NounTable(nn.Module):
     start (Tensor): N + 1, where the entries of each noun start.
     column (Tensor): M int16, relation * CLASSES + class.
     weight (Tensor): M uint8, in 255ths.
+    Sizes at the start (replaced by what is loaded): length of the text, N, M.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, length: int = 0, nouns: int = 0, entries: int = 0) -> None:
         super().__init__()
-        self.register_buffer("text", torch.zeros(0, dtype=torch.uint8))
-        self.register_buffer("start", torch.zeros(1, dtype=torch.int32))
-        self.register_buffer("column", torch.zeros(0, dtype=torch.int16))
-        self.register_buffer("weight", torch.zeros(0, dtype=torch.uint8))
+        self.register_buffer("text", torch.zeros(length, dtype=torch.uint8))
+        self.register_buffer("start", torch.zeros(nouns + 1, dtype=torch.int32))
+        self.register_buffer("column", torch.zeros(entries, dtype=torch.int16))
+        self.register_buffer("weight", torch.zeros(entries, dtype=torch.uint8))
         self._places: Optional[Dict[str, int]] = None
 
     def set_table(self, rows: Dict[str, Dict[int, float]]) -> None:

@@ -72,6 +72,7 @@ class SeenVision(SmallVision):
     depth (int): Refinements at stride 16.
     vocab_size (int): Rows of the word table.
     vocab_bytes (int): Length of the vocabulary, which travels with the weights.
+    nouns (Sequence[int]): Sizes of the table of nouns, which does too; see NounTable.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class SeenVision(SmallVision):
         depth: int = 2,
         vocab_size: int = 30522,
         vocab_bytes: int = 1,
+        nouns: Sequence[int] = (0, 0, 0),
     ) -> None:
         super().__init__(
             width=width,
@@ -99,7 +101,7 @@ class SeenVision(SmallVision):
         self.front, self.back = Front(), Back()
         self.front.requires_grad_(False)
         self.back.requires_grad_(False)
-        self.nouns = NounTable()
+        self.nouns = NounTable(*nouns)
         # How far each relation is trusted at a place, and what it says of the whole picture: its best place, its share of the
         # picture, and whether the phrase has any class so related.
         self.trust = nn.Parameter(torch.tensor([2.0, 1.0, 1.0]))

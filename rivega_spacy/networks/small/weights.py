@@ -79,13 +79,16 @@ def sizes(state: Dict[str, torch.Tensor]) -> Dict[str, Any]:
     return {**found, **vocabulary_sizes(state)}
 
 
-def vocabulary_sizes(state: Dict[str, torch.Tensor]) -> Dict[str, int]:
+def vocabulary_sizes(state: Dict[str, torch.Tensor]) -> Dict[str, Any]:
     """Config entries that follow from the vocabulary.
 
     state (Dict[str, torch.Tensor]): Weights by name.
-    RETURNS (Dict[str, int]): vocab_size, vocab_bytes, word_width where the word table is there.
+    RETURNS (Dict[str, Any]): vocab_size, vocab_bytes, word_width where the word table is there; nouns where their table is.
     """
-    if "text.table" not in state:
-        return {}
-    rows, width = state["text.table"].shape
-    return {"vocab_size": rows, "vocab_bytes": state["text.vocab_bytes"].numel(), "word_width": width}
+    found: Dict[str, Any] = {}
+    if "text.table" in state:
+        rows, width = state["text.table"].shape
+        found = {"vocab_size": rows, "vocab_bytes": state["text.vocab_bytes"].numel(), "word_width": width}
+    if "nouns.text" in state:
+        found["nouns"] = [state["nouns.text"].numel(), state["nouns.start"].numel() - 1, state["nouns.column"].numel()]
+    return found
