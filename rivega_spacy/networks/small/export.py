@@ -7,19 +7,18 @@
 import argparse
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from ...boxes import box_iou
 from ...corpus.phrases.bank import load_bank
-from ...corpus.photos import VOC_KINDS, read_photos
+from ...corpus.photos import read_photos
+from .measure import Asked, ask_photos
 from .network import SmallVision
-from .pictures import SIZE, plain
-from .predict import answers
-from .views import to_picture
+from .pictures import SEEN_SIZE, SIZE
+from .seen import SeenVision
 from .weights import load_network, save_network, sizes
 
 logger = logging.getLogger(__name__)
@@ -29,9 +28,8 @@ COMPONENTS = ("rivega_entailment", "rivega_grounder")
 def calibrate(network: SmallVision, folder: Path, *, size: int, rounds: int = 3) -> Dict[str, float]:
     """Fit slope and offset of both probabilities on the dev photos (Platt 1999), in place.
 
-    Every kind of thing is asked about as often where it is absent as where it is shown, so that 0.5 is the best threshold
-    for each. With kinds drawn evenly, a person would be asked about where shown ten times as often as where not, and
-    every name of a person would come out as shown.
+    Every photo is asked about as many kinds that it does not show as about kinds that it shows, so that 0.5 is the best threshold. The
+    photos of VOC, where the same twenty kinds come again and again, count as much as all others together.
 
     network (SmallVision): The network.
     folder (Path): The photos.
@@ -39,29 +37,14 @@ def calibrate(network: SmallVision, folder: Path, *, size: int, rounds: int = 3)
     rounds (int): Phrases drawn for each thing.
     RETURNS (Dict[str, float]): The fitted numbers, and how many questions they come from.
     """
-    bank, rng = load_bank(), np.random.default_rng(11)
-    network.eval()
-    shown: List[Tuple[float, float]] = []
-    right: List[Tuple[float, float]] = []
-    photos = [photo for photo in read_photos(folder, "dev", bank=bank) if photo.source == "voc"]
-    often = 0.5 + np.array([sum(kind in photo.kinds for photo in photos) for kind in bank.kinds])
-    for photo in photos:
-        view = plain(to_picture(photo, bank.kinds), size)
-        with torch.inference_mode():
-            encoded = network.encode_images(torch.from_numpy(view.pixels.copy()).permute(2, 0, 1)[None])
-        present = [k for k, kind in enumerate(bank.kinds) if kind in VOC_KINDS and view.status[k] == 1]
-        absent = [k for k, kind in enumerate(bank.kinds) if kind in VOC_KINDS and view.status[k] == 0]
-        for _ in range(rounds):
-            wrong = rng.choice(absent, len(present), p=often[absent] / often[absent].sum())
-            expressions = [bank.sample(bank.kinds[k], rng).expression for k in [*present, *wrong]]
-            with torch.inference_mode():
-                logits, boxes, heat = answers(network, encoded, network.encode_phrases(expressions))
-            shown.extend((logit, 1.0) for logit in logits[: len(present)].tolist())
-            shown.extend((logit, 0.0) for logit in logits[len(present) :].tolist())
-            for k, box, score in zip(present, boxes.numpy(), heat.tolist()):
-                right.append((score, float((box_iou(box, view.boxes[view.owner == k]) >= 0.5).any())))
-    network.shown_calibration.copy_(fit_logistic(np.array(shown)))
-    network.box_calibration.copy_(fit_logistic(np.array(right)))
+    bank = load_bank()
+    photos = read_photos(folder, "dev", bank=bank)
+    rows = [row for seed in range(11, 11 + rounds) for row in ask_photos(network, photos, bank, size=size, seed=seed)]
+    shown = np.array([(row.logit, row.present) for row in rows], float).reshape(-1, 2)
+    located = [row for row in rows if row.overlap == row.overlap]
+    right = np.array([(row.score, row.overlap >= 0.5) for row in located], float).reshape(-1, 2)
+    network.shown_calibration.copy_(fit_logistic(shown, weights=_even(rows)))
+    network.box_calibration.copy_(fit_logistic(right, weights=_even(located)))
     return {
         "shown_slope": float(network.shown_calibration[0]),
         "shown_offset": float(network.shown_calibration[1]),
@@ -71,23 +54,31 @@ def calibrate(network: SmallVision, folder: Path, *, size: int, rounds: int = 3)
     }
 
 
-def fit_logistic(pairs: np.ndarray, *, steps: int = 50) -> torch.Tensor:
+def _even(rows: Sequence[Asked]) -> np.ndarray:
+    voc = np.array([row.source == "voc" for row in rows], bool)
+    share = voc.mean() if len(voc) else 1.0
+    return np.where(voc, 0.5 / max(share, 1e-9), 0.5 / max(1 - share, 1e-9)) if 0 < share < 1 else np.ones(len(voc))
+
+
+def fit_logistic(pairs: np.ndarray, *, weights: Optional[np.ndarray] = None, steps: int = 50) -> torch.Tensor:
     """Slope and offset of a logistic curve, by Newton's method.
 
     pairs (np.ndarray): N x 2, logit and truth (0 or 1).
+    weights (Optional[np.ndarray]): N, how much each counts.
     steps (int): Newton steps.
     RETURNS (torch.Tensor): Slope (at least 0.05, so that the order of scores stays) and offset.
     """
     x = np.stack([pairs[:, 0], np.ones(len(pairs))], axis=1)
-    weights = np.array([1.0, 0.0])
+    share = np.ones(len(pairs)) if weights is None else weights
+    line = np.array([1.0, 0.0])
     for _ in range(steps):
-        p = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
-        gradient = x.T @ (p - pairs[:, 1]) + 1e-3 * weights
-        curvature = (x * (p * (1 - p))[:, None]).T @ x + 1e-3 * np.eye(2)
+        p = 1 / (1 + np.exp(-np.clip(x @ line, -30, 30)))
+        gradient = x.T @ (share * (p - pairs[:, 1])) + 1e-3 * line
+        curvature = (x * (share * p * (1 - p))[:, None]).T @ x + 1e-3 * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
-        weights = weights - step * min(1.0, 2.0 / (np.abs(step).max() + 1e-9))
-    weights[0] = max(weights[0], 0.05)
-    return torch.tensor(weights, dtype=torch.float32)
+        line = line - step * min(1.0, 2.0 / (np.abs(step).max() + 1e-9))
+    line[0] = max(line[0], 0.05)
+    return torch.tensor(line, dtype=torch.float32)
 
 
 def make_pipeline(weights: Path, *, size: int, language: str = "rivega") -> Any:
@@ -103,7 +94,8 @@ def make_pipeline(weights: Path, *, size: int, language: str = "rivega") -> Any:
     nlp = spacy.blank(language)
     # The config is to say what the weights are, not only what the architecture's defaults were.
     shape = {name: value for name, value in sizes(load_file(weights)).items() if not name.startswith("vocab_") and name != "nouns"}
-    architectures = {"rivega_entailment": "rivega.SmallEntailment.v1", "rivega_grounder": "rivega.SmallGrounder.v1"}
+    version = "v2" if "backbone" in shape else "v1"
+    architectures = {"rivega_entailment": f"rivega.SmallEntailment.{version}", "rivega_grounder": f"rivega.SmallGrounder.{version}"}
     for name in COMPONENTS:
         pipe = nlp.add_pipe(name, config={"model": {"@architectures": architectures[name], "size": size, **shape}})
         pipe.model.attrs["load"](pipe.model, weights)
@@ -119,13 +111,18 @@ def export(weights: Path, out: Path, *, size: Optional[int] = None, photos: Opti
     photos (Optional[Path]): For calibration; without them the weights keep theirs.
     RETURNS (Dict[str, float]): What `calibrate` returned.
     """
-    network, trained_for = _from_pipeline(weights) if Path(weights).is_dir() else (load_network(weights, {}), SIZE)
+    network, trained_for = _from_pipeline(weights) if Path(weights).is_dir() else _from_file(weights)
     size = size or trained_for
     fitted = calibrate(network, photos, size=size) if photos is not None else {}
     out.mkdir(parents=True, exist_ok=True)
     save_network(network, out / "network.safetensors")
     make_pipeline(out / "network.safetensors", size=size).to_disk(out / "pipeline")
     return fitted
+
+
+def _from_file(path: Path) -> Tuple[SmallVision, int]:
+    network = load_network(path, {})
+    return network, SEEN_SIZE if isinstance(network, SeenVision) else SIZE
 
 
 def _from_pipeline(folder: Path) -> Tuple[SmallVision, int]:

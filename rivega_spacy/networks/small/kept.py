@@ -71,13 +71,13 @@ class KeptViews(PhotoViews):
         first (int): Start with this round: several processes may fill rounds of their own.
         bf16 (bool): Run the backbone in bfloat16.
         batch (int): Views at a time.
-        RAISES (RivegaError): E343 where the folder holds views of other photographs or settings.
+        RAISES (RivegaError): E352 where the folder holds views of other photographs or settings.
         """
         self.kept.mkdir(parents=True, exist_ok=True)
         mark = self.kept / "settings.json"
         own = {"settings": self._mark(), "photos": len(self.photos)}
         if mark.exists() and json.loads(mark.read_text(encoding="utf8")) != own:
-            raise RivegaError(Errors.E343.format(folder=self.kept))
+            raise RivegaError(Errors.E352.format(folder=self.kept))
         mark.write_text(json.dumps(own), encoding="utf8")
         front, back = Front(), Back()
         take_published(front, back, published_weights())

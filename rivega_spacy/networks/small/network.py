@@ -62,6 +62,9 @@ class SmallVision(nn.Module):
     vocab_bytes (int): Length of the vocabulary, which travels with the weights.
     """
 
+    # At run time, how many pictures go through the image encoder together.
+    pictures_a_pass = 8
+
     def __init__(
         self,
         *,

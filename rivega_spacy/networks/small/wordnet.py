@@ -43,13 +43,13 @@ def read_wordnet(folder: Path = DEBIAN) -> WordNet:
 
     folder (Path): Holds data.noun and index.noun.
     RETURNS (WordNet): All of them.
-    RAISES (RivegaError): E342 where the files are missing.
+    RAISES (RivegaError): E351 where the files are missing.
     """
     from ...errors import Errors, RivegaError
 
     data, index = Path(folder) / "data.noun", Path(folder) / "index.noun"
     if not (data.is_file() and index.is_file()):
-        raise RivegaError(Errors.E342.format(folder=folder))
+        raise RivegaError(Errors.E351.format(folder=folder))
     net = WordNet()
     # The layout of both files: wndb(5WN).
     for line in data.read_text(encoding="utf8").splitlines():

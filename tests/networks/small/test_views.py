@@ -17,7 +17,7 @@ from rivega_spacy.networks.small.dense import DenseAsker
 from rivega_spacy.networks.small.views import PhotoViews, ViewSettings
 from rivega_spacy.queries import VIEW_KEY
 
-CONFIG = Path(__file__).parents[3] / "configs" / "vision_small.cfg"
+CONFIG = Path(__file__).parents[3] / "configs" / "vision_scratch.cfg"
 SETTINGS = ViewSettings(batch=3, sizes=((0.0, 64), (0.5, 96)))
 
 
