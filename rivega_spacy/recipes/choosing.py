@@ -13,8 +13,8 @@ PARTS: dict[str, dict[str, str]] = {
     "tagger": {"minilm": "ner_minilm", "bert": "ner_bert", "xlmr": "ner_xlmr"},
     "entailment": {"itm": "entailment_itm", "ofa": "entailment_ofa", "albef": "entailment_albef"},
     "grounder": {"owlv2": "grounder_owlv2", "ofa": "grounder_ofa", "seqtr": "grounder_seqtr", "gdino": "grounder_gdino"},
-    "vision": {"small": "vision_small"},
-    "segmenter": {"small": "segmenter_small", "student": "segmenter_small_student"},
+    "vision": {"small": "vision_small", "scratch": "vision_scratch"},
+    "segmenter": {"small": "segmenter_small", "student": "segmenter_small_student", "more": "segmenter_small_more"},
     "pipeline": {"twitter": "rivega_twitter", "paper": "rivega_paper", "chat": "rivega_chat"},
     "enrich": {"openai": "enrich_openai"},
 }
@@ -22,7 +22,7 @@ PARTS: dict[str, dict[str, str]] = {
 EFFICIENT = {"tagger": "minilm", "entailment": "itm", "grounder": "owlv2", "pipeline": "twitter"}
 ACCURATE = {"tagger": "xlmr", "entailment": "ofa", "grounder": "ofa", "pipeline": "paper"}
 # Recipe -> what changes on the other kind of machine. Recipes of published networks are for a GPU, those of small ones for a CPU.
-ON_GPU = {"ner_minilm": "gpu_tagger", "vision_small": "gpu_vision", "segmenter_small": "gpu_segmenter", "segmenter_small_student": "gpu_segmenter"}
+ON_GPU = {"ner_minilm": "gpu_tagger", "vision_small": "gpu_vision", "vision_scratch": "gpu_vision_scratch", "segmenter_small": "gpu_segmenter", "segmenter_small_student": "gpu_segmenter", "segmenter_small_more": "gpu_segmenter"}
 ON_CPU = {"ner_bert": "cpu_tagger", "ner_xlmr": "cpu_tagger"}
 TRAINED = ("tagger", "entailment", "grounder", "vision", "segmenter")
 

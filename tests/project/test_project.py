@@ -22,7 +22,10 @@ COPIED = ("project.yml", "configs", "scripts", "benchmarks", "assets/demo")
 # So short that the networks learn nothing: what is tested is that every step takes what the one before it gives.
 SHORT = [
     "--vars.ner_args", " --training.max_epochs 0 --training.max_steps 2 --training.eval_frequency 2",
+    # The shipped vision network's backbone is a download; that of the other recipe is trained here.
+    "--vars.vision", "vision_scratch", "--vars.vision_kept", "",
     "--vars.vision_args", " --system.steps 2 --system.batch 4 --training.eval_frequency 2 --corpora.train.sizes [[0.0,64]]",
+    "--vars.encoder_args", " --system.steps 2 --system.batch 4 --training.eval_frequency 2 --corpora.train.sizes [[0.0,64]]",
     "--vars.segmenter_args", " --training.max_steps 2 --training.eval_frequency 2 --training.batcher.size 2 --corpora.train.boxes_per_epoch 8",
 ]  # fmt: skip
 
