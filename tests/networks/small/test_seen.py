@@ -106,6 +106,7 @@ def test_classes_of_phrases_and_what_they_are_evidence_of(network):
     rest = network.heat(encoded._replace(classes=torch.zeros_like(sure)), asked)
     # The class raises the heat where it is seen, of the phrase that means it alone.
     raised = (heat - rest)[0].view(2, 8, 8)
+    raised = raised.detach()
     assert raised[0, 0, 0] > 1.0 and abs(float(raised[0, 7, 7])) < 1e-3 and not raised[1].abs().max() > 1e-3
 
 
