@@ -73,7 +73,7 @@ def test_an_existing_file_stays(tmp_path, capsys):
     assert main(["init-config", str(tmp_path / "made.cfg"), "--part", "vision"]) == 2
     assert (tmp_path / "made.cfg").read_text(encoding="utf8") == "mine" and "--force" in capsys.readouterr().err
     assert main(["init-config", "-", "--part", "vision"]) == 0
-    assert "rivega.PhotoViews.v1" in capsys.readouterr().out
+    assert "rivega.PhotoViews.v2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name,rate,batch,epochs", [("ner_bert", 5e-5, 16, 20), ("ner_xlmr", 7e-6, 4, 25)])
