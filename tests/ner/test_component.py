@@ -345,3 +345,20 @@ def test_a_tagger_with_an_encoder_of_its_own_says_the_same(trained, tmp_path):
     assert again.pipe_names == ["rivega_ner"] and found(again) == wanted
     optimizer = again.resume_training()
     assert np.isfinite(again.update(make_examples(again), sgd=optimizer)["rivega_ner"])
+
+
+def test_entities_are_what_is_seen_of_them_and_within_what_is_read(monkeypatch):
+    from thinc.api import Model
+
+    from rivega_spacy.ner import component
+    from rivega_spacy.ner.component import FoundEntities, KnowledgeNER
+
+    monkeypatch.setattr(component, "MAX_POST", 30)
+    nlp = spacy.blank("rivega")
+    ner = KnowledgeNER(nlp.vocab, Model("none", lambda model, docs, is_train: (docs, lambda dY: dY)))
+    docs = [nlp.make_doc("\u202aRome\u202c saw \u200b Ada"), nlp.make_doc("Rome " * 10)]
+    found = FoundEntities([0, 0, 0, 1, 1], [0, 4, 4, 0, 8], [3, 5, 6, 1, 9], ["LOC", "PER", "PER", "LOC", "LOC"], [0.9, 0.8, 0.7, 0.6, 0.5])
+    ner.set_annotations(docs, found)
+    assert [(ent.text, ent._.ner_score) for ent in docs[0].ents] == [("Rome", 0.9), ("Ada", 0.7)] and not docs[0]._.rivega_errors
+    assert [(ent.start, ent._.ner_score) for ent in docs[1].ents] == [(0, 0.6)]
+    assert "longer than 30 characters" in docs[1]._.rivega_errors[0]["message"]
