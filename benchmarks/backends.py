@@ -23,12 +23,12 @@ import torch
 from thinc.api import Model
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from rivega_spacy.entailment.albef import albef_entailment
-from rivega_spacy.entailment.itm import itm_entailment
-from rivega_spacy.grounding.grounding_dino import grounding_dino
-from rivega_spacy.grounding.owlv2 import owlv2_grounder
-from rivega_spacy.grounding.seqtr import seqtr_grounder
-from rivega_spacy.queries import ImageQueries
+from rivega_spacy.backends.albef.entailment import albef_entailment
+from rivega_spacy.backends.itm.entailment import itm_entailment
+from rivega_spacy.backends.grounding_dino.grounder import grounding_dino
+from rivega_spacy.backends.owlv2.grounder import owlv2_grounder
+from rivega_spacy.backends.seqtr.grounder import seqtr_grounder
+from rivega_spacy.pipes.queries import ImageQueries
 
 EXPRESSIONS = [
     "Garfield Park (LOC) — a prominent park filled with plants in a tropical setting",

@@ -26,14 +26,21 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from rivega_spacy.entailment.ofa import LABELS, label_tokens, ofa_entailment
-from rivega_spacy.grounding.ofa import ofa_grounder
-from rivega_spacy.networks.ofa.decoding import BeamOptions, Trie, beam_search, score_labels
-from rivega_spacy.networks.ofa.network import OFA, DecoderCache, Encoded
-from rivega_spacy.networks.ofa.pictures import to_pixels
-from rivega_spacy.networks.ofa.serving import Question, encode_pictures, encode_questions, pad_rows, pictures_of, published_expression
-from rivega_spacy.networks.ofa.tokens import OFATokenizer, entailment_prompt, grounding_prompt
-from rivega_spacy.queries import ImageQueries
+from rivega_spacy.backends.ofa.entailment import LABELS, label_tokens, ofa_entailment
+from rivega_spacy.backends.ofa.grounder import ofa_grounder
+from rivega_spacy.backends.ofa.decoding import BeamOptions, Trie, beam_search, score_labels
+from rivega_spacy.backends.ofa.network import OFA, DecoderCache, Encoded
+from rivega_spacy.backends.ofa.pictures import to_pixels
+from rivega_spacy.backends.ofa.serving import (
+    Question,
+    encode_pictures,
+    encode_questions,
+    pad_rows,
+    pictures_of,
+    published_expression,
+)
+from rivega_spacy.backends.ofa.tokens import OFATokenizer, entailment_prompt, grounding_prompt
+from rivega_spacy.pipes.queries import ImageQueries
 
 # Expressions of usual length, and a usual caption.
 EXPRESSIONS = [
@@ -55,7 +62,7 @@ SMALL = {
     "decoder_ffn": 1024,
     "resnet_layers": [3, 4, 6],
 }
-VOCABULARY = Path(__file__).resolve().parents[1] / "tests" / "networks" / "ofa" / "gpt2_subset"
+VOCABULARY = Path(__file__).resolve().parents[1] / "tests" / "backends" / "ofa" / "gpt2_subset"
 
 
 def main() -> int:

@@ -31,10 +31,10 @@ except ImportError:
     package.__path__ = [str(ROOT / "rivega_spacy")]
     sys.modules["rivega_spacy"] = package
 
-from rivega_spacy.networks.compiling import compile_parts  # noqa: E402
-from rivega_spacy.networks.ofa.config import OFAConfig  # noqa: E402
-from rivega_spacy.networks.ofa.decoding import BeamOptions, Trie, beam_search, score_labels  # noqa: E402
-from rivega_spacy.networks.ofa.network import OFA, Picture  # noqa: E402
+from rivega_spacy.backends.compiling import compile_parts  # noqa: E402
+from rivega_spacy.backends.ofa.config import OFAConfig  # noqa: E402
+from rivega_spacy.backends.ofa.decoding import BeamOptions, Trie, beam_search, score_labels  # noqa: E402
+from rivega_spacy.backends.ofa.network import OFA, Picture  # noqa: E402
 
 SMALL = {"width": 64, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "decoder_heads": 2, "encoder_ffn": 64, "decoder_ffn": 64}
 SMALL.update(resnet_layers=[1, 1, 1], resnet_width=8)

@@ -24,10 +24,10 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from rivega_spacy.boxes import box_area
+from rivega_spacy.post.boxes import box_area
 from rivega_spacy.corpus.docbin import write_docbin
-from rivega_spacy.extensions import MASKS_KEY
-from rivega_spacy.rle import rle_area
+from rivega_spacy.post.extensions import MASKS_KEY
+from rivega_spacy.post.rle import rle_area
 
 FOLDER = Path(__file__).parent
 UNGROUNDABLE = 0.6  # of all entities, as in Twitter-GMNER (Table III of the paper)

@@ -20,7 +20,7 @@ import torch
 from spacy.tokens import DocBin
 from tqdm import tqdm
 
-from rivega_spacy import images
+from rivega_spacy.post import images
 
 NETWORKS = ("transformer", "rivega_entailment", "rivega_grounder", "rivega_segmenter")
 

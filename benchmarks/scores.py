@@ -13,7 +13,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from rivega_spacy.rle import encode_mask
+from rivega_spacy.post.rle import encode_mask
 from rivega_spacy.scoring.matching import TYPES, MatchOptions
 from rivega_spacy.scoring.read import read_annotations
 from rivega_spacy.scoring.significance import bootstrap

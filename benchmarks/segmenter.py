@@ -23,14 +23,14 @@ import spacy  # noqa: E402
 import torch  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from rivega_spacy.boxes import box_iou  # noqa: E402
-from rivega_spacy.corpus.masks import make_mask_corpus  # noqa: E402
-from rivega_spacy.corpus.phrases.bank import load_bank  # noqa: E402
-from rivega_spacy.images import read_image  # noqa: E402
-from rivega_spacy.queries import ImageQueries  # noqa: E402
-from rivega_spacy.rle import decode_mask  # noqa: E402
-from rivega_spacy.segmentation.crops import jitter_box  # noqa: E402
-from rivega_spacy.segmentation.grabcut import make_grabcut  # noqa: E402
+from rivega_spacy.post.boxes import box_iou  # noqa: E402
+from rivega_spacy.training.mask_corpus import make_mask_corpus  # noqa: E402
+from rivega_spacy.backends.small.phrases.bank import load_bank  # noqa: E402
+from rivega_spacy.post.images import read_image  # noqa: E402
+from rivega_spacy.pipes.queries import ImageQueries  # noqa: E402
+from rivega_spacy.post.rle import decode_mask  # noqa: E402
+from rivega_spacy.backends.crops import jitter_box  # noqa: E402
+from rivega_spacy.backends.grabcut.segmenter import make_grabcut  # noqa: E402
 
 SETS = {"VOC": ["voc2007_test_a", "voc2007_test_b"], "CCP persons": ["ccp_pixel"]}
 

@@ -24,12 +24,12 @@ from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from opencv_people import detectors  # noqa: E402
-from rivega_spacy.boxes import box_iou  # noqa: E402
-from rivega_spacy.corpus.phrases.bank import Phrase, load_bank  # noqa: E402
-from rivega_spacy.corpus.photos import VOC_KINDS, Photo, read_photos  # noqa: E402
-from rivega_spacy.images import image_size, read_image  # noqa: E402
-from rivega_spacy.networks.small.answers import clear_store  # noqa: E402
-from rivega_spacy.queries import ImageQueries  # noqa: E402
+from rivega_spacy.post.boxes import box_iou  # noqa: E402
+from rivega_spacy.backends.small.phrases.bank import Phrase, load_bank  # noqa: E402
+from rivega_spacy.training.photos import VOC_KINDS, Photo, read_photos  # noqa: E402
+from rivega_spacy.post.images import image_size, read_image  # noqa: E402
+from rivega_spacy.backends.small.answers import clear_store  # noqa: E402
+from rivega_spacy.pipes.queries import ImageQueries  # noqa: E402
 from rivega_spacy.scoring.calibration import calibration_error, reliability  # noqa: E402
 
 UNSEEN = json.loads(Path(__file__).with_name("vision_unseen_words.json").read_text(encoding="utf8"))

@@ -18,10 +18,10 @@ import numpy as np  # noqa: E402
 import spacy  # noqa: E402
 import torch  # noqa: E402
 
-from rivega_spacy.boxes import box_iou  # noqa: E402
-from rivega_spacy.corpus.phrases.bank import load_bank  # noqa: E402
-from rivega_spacy.corpus.photos import Photo, keys_of, read_photos  # noqa: E402
-from rivega_spacy.networks.small.measure import Asked, area_under_curve, ask_photos  # noqa: E402
+from rivega_spacy.post.boxes import box_iou  # noqa: E402
+from rivega_spacy.backends.small.phrases.bank import load_bank  # noqa: E402
+from rivega_spacy.training.photos import Photo, keys_of, read_photos  # noqa: E402
+from rivega_spacy.training.measure import Asked, area_under_curve, ask_photos  # noqa: E402
 from rivega_spacy.scoring.calibration import calibration_error, reliability  # noqa: E402
 from vision import interval  # noqa: E402
 

@@ -19,7 +19,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 def register_extensions() -> None:
     """Register the Doc and Span extensions; calling it again changes nothing."""
-    from .extensions import register_extensions as register
+    from .post.extensions import register_extensions as register
 
     register()
 

@@ -13,7 +13,7 @@ import spacy
 import torch
 from spacy.language import Language
 
-from rivega_spacy.networks.shim import TorchShim
+from rivega_spacy.backends.shim import TorchShim
 
 
 def shims(nlp: Language) -> Dict[str, TorchShim]:

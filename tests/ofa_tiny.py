@@ -6,9 +6,9 @@ from typing import Any, Dict, List
 import numpy as np
 from tokenizers.pre_tokenizers import ByteLevel
 
-from rivega_spacy.networks.ofa.config import OFAConfig
-from rivega_spacy.networks.ofa.network import OFA
-from rivega_spacy.queries import ImageQueries
+from rivega_spacy.backends.ofa.config import OFAConfig
+from rivega_spacy.backends.ofa.network import OFA
+from rivega_spacy.pipes.queries import ImageQueries
 
 # The labels are single tokens, and " not sure" and " not at all" share their first, as in the published vocabulary.
 WORDS = ["Ġno", "Ġyes", "Ġmaybe", "Ġnot", "Ġsure", "Ġat", "Ġall", "Ġimage", "Ġthe", "Ġdoes", "Ġdescribe", "Ġregion", "Ġtext"]

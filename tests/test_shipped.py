@@ -11,8 +11,8 @@ import spacy
 from PIL import Image
 from spacy.tokens import Doc, DocBin
 
-from rivega_spacy.images import read_image
-from rivega_spacy.posts import annotate, doc_to_post
+from rivega_spacy.post.images import read_image
+from rivega_spacy.post.posts import annotate, doc_to_post
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "assets" / "demo" / "images"

@@ -1,7 +1,7 @@
 """Characters that are none."""
 import pytest
 
-from rivega_spacy.text import brief, has_visible, replace_surrogates, replace_surrogates_in, trim_invisible
+from rivega_spacy.post.text import brief, has_visible, replace_surrogates, replace_surrogates_in, trim_invisible
 
 
 def test_halves_of_characters_are_replaced_one_for_one():

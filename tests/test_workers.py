@@ -8,7 +8,7 @@ import spacy
 import spacy.language
 from vision_tiny import SIZES, tiny_weights  # noqa: F401
 
-from rivega_spacy.extensions import DOC_EXTENSIONS, SPAN_EXTENSIONS
+from rivega_spacy.post.extensions import DOC_EXTENSIONS, SPAN_EXTENSIONS
 
 CHAT = {"@misc": "rivega.OpenAIChat.v1", "model": "m", "base_url": "http://127.0.0.1:9/v1", "requests_per_minute": 60}
 

@@ -7,8 +7,8 @@ import srsly
 import torch
 from thinc.api import Adam, Model
 
-from rivega_spacy.images import read_image
-from rivega_spacy.queries import ImageQueries, QueryTarget
+from rivega_spacy.post.images import read_image
+from rivega_spacy.pipes.queries import ImageQueries, QueryTarget
 
 DEMO = Path(__file__).resolve().parents[1] / "assets" / "demo"
 WORDS = "red blue square round thing per loc other a the cat dog woman rocket person ( ) — . ,".split()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from rivega_spacy.networks.small.network import SmallVision
-from rivega_spacy.networks.small.weights import build_network, save_network
+from rivega_spacy.backends.small.network import SmallVision
+from rivega_spacy.backends.small.weights import build_network, save_network
 
 SIZES: Dict[str, object] = {
     "width": 16,

@@ -6,11 +6,11 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.api import Config
 
-from ..errors import Errors, ImageError, RivegaError
-from ..extensions import WRITTEN_KEY, record_error
+from ..post.errors import Errors, ImageError, RivegaError
+from ..post.extensions import WRITTEN_KEY, record_error
 from ..llm.asking import Asker, Pending, Result
 from ..llm.base import Answer, ChatRequest, LanguageModel, image_ref
-from ..llm.component import AskingPipe, doc_id, note_failure
+from ..pipes.model_asking import AskingPipe, doc_id, note_failure
 from ..llm.prompting import load_prompt, load_reminder
 from ..llm.safety import clean_answer
 from ..llm.store import AnswerStore

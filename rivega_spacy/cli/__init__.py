@@ -6,7 +6,7 @@ import pkgutil
 import sys
 from typing import List, Optional
 
-from ..errors import OutputError, RivegaError
+from ..post.errors import OutputError, RivegaError
 
 # Exit statuses; README lists them too.
 DONE, REFUSED, WRONG_CALL, NOT_WRITTEN, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141

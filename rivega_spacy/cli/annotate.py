@@ -27,9 +27,9 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from ..files import check_output
-    from ..loading import load_pipeline
-    from ..posts import annotate, check_batches, check_images, read_posts, write_posts
+    from ..post.files import check_output
+    from ..pipes.loading import load_pipeline
+    from ..post.posts import annotate, check_batches, check_images, read_posts, write_posts
 
     # What is wrong with the call is told before the pipeline is loaded.
     check_batches(args.batch_size, args.n_process)

@@ -115,8 +115,8 @@ def convert_sources(
     from ..corpus.formats.assemble import read_data_set
     from ..corpus.formats.dirt import Dirt
     from ..corpus.posts_jsonl import ReadReport, make_docs, read_knowledge
-    from ..errors import Errors, RivegaError
-    from ..files import check_output, open_output_folder
+    from ..post.errors import Errors, RivegaError
+    from ..post.files import check_output, open_output_folder
 
     for path in (sources.text, sources.knowledge, knowledge):
         if path is not None and not Path(path).is_file():
@@ -176,8 +176,8 @@ def write_compact(docs: Iterable[Any], current: List[Dict[str, Any]], path: Path
     current (List[Dict[str, Any]]): Holds the row that the latest of `docs` was made of.
     path (Path): The file; gzipped where its name ends in .gz.
     """
-    from ..files import open_output
-    from ..jsonl import dump_line
+    from ..post.files import open_output
+    from ..post.jsonl import dump_line
 
     with open_output(path) as out:
         for doc in docs:

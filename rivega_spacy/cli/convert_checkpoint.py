@@ -17,9 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert. RETURNS (int): 0."""
-    from ..errors import Errors, RivegaError
-    from ..files import check_output
-    from ..networks.checkpoints import CONVERTERS, convert
+    from ..post.errors import Errors, RivegaError
+    from ..post.files import check_output
+    from ..backends.checkpoints import CONVERTERS, convert
 
     if args.target.suffix != ".safetensors":
         raise RivegaError(Errors.E723.format(path=args.target))

@@ -32,9 +32,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
-    from ..files import check_output, check_output_folder, open_output_folder, write_text
-    from ..loading import load_pipeline
-    from ..posts import annotate, read_posts, write_posts
+    from ..post.files import check_output, check_output_folder, open_output_folder, write_text
+    from ..pipes.loading import load_pipeline
+    from ..post.posts import annotate, read_posts, write_posts
     from ..rendering.expected import check_post, read_expected, summarize
     from ..rendering.html import render_posts
     from .render import write_overlays
@@ -84,7 +84,7 @@ def find_posts(given: Optional[Path]) -> Path:
 
     RAISES (RivegaError): E501 where there is none.
     """
-    from ..errors import Errors, RivegaError
+    from ..post.errors import Errors, RivegaError
 
     tried = [given] if given is not None else [POSTS, Path(__file__).resolve().parents[2] / POSTS]
     for path in tried:
@@ -138,7 +138,7 @@ def _box(ent: "Span") -> str:
 
 
 def _mask(ent: "Span") -> str:
-    from ..rle import rle_area
+    from ..post.rle import rle_area
 
     if ent._.mask_rle is None:
         return "-"

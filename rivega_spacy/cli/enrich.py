@@ -30,11 +30,11 @@ def run(args: argparse.Namespace) -> int:
     import spacy
     from tqdm import tqdm
 
-    from ..enrichment import Enricher, read_settings
-    from ..files import check_input, check_output, open_output
-    from ..jsonl import dump_line
-    from ..loading import load_pipeline
-    from ..posts import check_images, read_posts
+    from ..jobs.enrich import Enricher, read_settings
+    from ..post.files import check_input, check_output, open_output
+    from ..post.jsonl import dump_line
+    from ..pipes.loading import load_pipeline
+    from ..post.posts import check_images, read_posts
 
     overrides = dict(read_override(text) for text in args.set)
     check_input(args.posts)
@@ -75,7 +75,7 @@ def _summary(enricher: "object") -> List[str]:
 
 def read_override(text: str) -> "tuple[str, object]":
     """SECTION.NAME and the value of SECTION.NAME=VALUE, which other commands share. RAISES (RivegaError): E538 for another form."""
-    from ..errors import Errors, RivegaError
+    from ..post.errors import Errors, RivegaError
 
     name, equals, value = text.partition("=")
     if not equals or "." not in name:

@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     RETURNS (int): 0.
     """
     from ..corpus.docbin import docbin_files
-    from ..files import check_output, write_json
-    from ..loading import load_pipeline
+    from ..post.files import check_output, write_json
+    from ..pipes.loading import load_pipeline
 
     files = docbin_files(args.corpus)  # says at once where there is nothing to read
     if args.output is not None:
@@ -67,8 +67,8 @@ def evaluate(nlp: Any, args: argparse.Namespace) -> Dict[str, Any]:
     from tqdm import tqdm
 
     from ..corpus.docbin import read_docbin
-    from ..errors import Errors, RivegaError
-    from ..posts import write_posts
+    from ..post.errors import Errors, RivegaError
+    from ..post.posts import write_posts
     from ..scoring.calibration import calibrate
     from ..scoring.mentions import doc_annotations
     from ..scoring.propagation import VARIANTS, run_pipeline
@@ -126,8 +126,8 @@ def evaluate(nlp: Any, args: argparse.Namespace) -> Dict[str, Any]:
 
 def _answers_of(doc: Any, name: str) -> Any:
     from ..corpus.sources import source_names, take_source
-    from ..errors import Errors, RivegaError
-    from ..extensions import post_name
+    from ..post.errors import Errors, RivegaError
+    from ..post.extensions import post_name
 
     if name not in source_names(doc):
         raise RivegaError(Errors.E539.format(post=post_name(doc), name=name, known=", ".join(source_names(doc)) or "none"))

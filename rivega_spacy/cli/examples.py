@@ -26,12 +26,12 @@ def run(args: argparse.Namespace) -> int:
     from spacy.util import registry
     from thinc.api import Config
 
-    from ..files import check_input, check_output
-    from ..loading import load_pipeline
+    from ..post.files import check_input, check_output
+    from ..pipes.loading import load_pipeline
     from ..knowledge.bank import encode_examples
     from ..knowledge.encoders import ColourEncoder, HashedTextEncoder
     from ..knowledge.examples import Exclusion, read_examples
-    from ..textfiles import read_text
+    from ..post.textfiles import read_text
 
     check_input(args.examples)
     check_output(args.out, inputs=[args.examples, args.config, *args.exclude])

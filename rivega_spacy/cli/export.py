@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """RETURNS (int): 0, or 1 where posts carry errors."""
-    from ..errors import Errors, RivegaError
+    from ..post.errors import Errors, RivegaError
     from ..export.writing import counted, export_posts
-    from ..rendering.annotated import read_annotated
+    from ..post.annotated import read_annotated
 
     if args.image_prefix and args.to != "label-studio":
         raise RivegaError(Errors.E623.format(form=args.to))

@@ -39,10 +39,10 @@ class Fitted(NamedTuple):
 def run(args: argparse.Namespace) -> int:
     """Fit, show, save. RETURNS (int): 0."""
     from ..corpus.docbin import docbin_files, read_docbin
-    from ..errors import Errors, RivegaError
-    from ..files import check_output_folder, open_output_folder
-    from ..loading import load_pipeline
-    from ..settings import configure
+    from ..post.errors import Errors, RivegaError
+    from ..post.files import check_output_folder, open_output_folder
+    from ..pipes.loading import load_pipeline
+    from ..pipes.settings import configure
 
     docbin_files(args.corpus)  # says at once where there is nothing to read
     if args.output is not None:
@@ -118,7 +118,7 @@ def fit_threshold(scores: List[float], shown: List[bool], *, measure: str = "acc
     """
     import numpy as np
 
-    from ..errors import Errors, RivegaError
+    from ..post.errors import Errors, RivegaError
 
     values, truth = np.asarray(scores, dtype="float64"), np.asarray(shown, dtype=bool)
     finite = np.isfinite(values)

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """RETURNS (int): 0."""
-    from ..errors import Errors, RivegaError
+    from ..post.errors import Errors, RivegaError
     from ..recipes.choosing import choose, named_for
     from ..recipes.writing import config_text
 

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and print. RETURNS (int): 0 only if everything holds."""
-    from ..networks.parity import compare_folder
+    from ..backends.parity import compare_folder
 
     held = True
     for folder in args.folder:

@@ -30,8 +30,8 @@ def run(args: argparse.Namespace) -> int:
 
     RETURNS (int): 0, or 1 where posts carry errors (they are shown on the page, by their post).
     """
-    from ..errors import Errors, RivegaError
-    from ..files import check_input, check_output, check_output_folder, open_output_folder
+    from ..post.errors import Errors, RivegaError
+    from ..post.files import check_input, check_output, check_output_folder, open_output_folder
 
     for option, value, least in (("page_size", args.page_size, 1), ("max_side", args.max_side, 1), ("limit", args.limit, 0)):
         if value < least:
@@ -54,8 +54,8 @@ def render_file(args: argparse.Namespace, out: Path) -> Tuple[str, int]:
     """
     from tqdm import tqdm
 
-    from ..rendering.annotated import read_annotated
-    from ..files import write_text
+    from ..post.annotated import read_annotated
+    from ..post.files import write_text
     from ..rendering.html import render_posts
 
     title = args.title if args.title is not None else args.annotated.name
@@ -93,10 +93,10 @@ def write_overlays(docs: List["Doc"], folder: Path, *, start: int = 0) -> int:
     start (int): How many posts came before; the names begin with the post's number.
     RETURNS (int): How many were written.
     """
-    from ..errors import Errors
-    from ..extensions import post_name, record_error
-    from ..files import open_output
-    from ..images import doc_image
+    from ..post.errors import Errors
+    from ..post.extensions import post_name, record_error
+    from ..post.files import open_output
+    from ..post.images import doc_image
     from ..rendering.overlay import render_overlay
 
     count = 0

@@ -28,8 +28,8 @@ def run(args: argparse.Namespace) -> int:
 
     RETURNS (int): 0, or 1 where lines of a file were left out.
     """
-    from ..files import check_output, write_text
-    from ..jsonl import dump_line
+    from ..post.files import check_output, write_text
+    from ..post.jsonl import dump_line
     from ..rendering.report import example_posts, render_report
     from ..scoring.read import read_annotations
     from ..scoring.tasks import score
@@ -57,9 +57,9 @@ def run(args: argparse.Namespace) -> int:
 
 def read_propagation(path: Path) -> Optional[Dict[str, Any]]:
     """The propagation table of `rivega evaluate --propagation --output`; RivegaError E059 where the file is something else."""
-    from ..errors import Errors, RivegaError
-    from ..files import check_input
-    from ..textfiles import read_text
+    from ..post.errors import Errors, RivegaError
+    from ..post.files import check_input
+    from ..post.textfiles import read_text
 
     check_input(path)
     try:
@@ -76,9 +76,9 @@ def _find_docs(path: Path, wanted: Set[str], images: Optional[Path]) -> Dict[str
     import spacy
 
     from ..corpus.docbin import read_docbin
-    from ..extensions import ID_KEY
-    from ..image_sources import locate_image
-    from ..rendering.annotated import read_annotated
+    from ..post.extensions import ID_KEY
+    from ..post.image_sources import locate_image
+    from ..post.annotated import read_annotated
 
     found: Dict[str, Any] = {}
     binary = path.is_dir() or path.suffix == ".spacy"

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     RETURNS (int): 0, or 1 where lines of a file were left out.
     """
-    from ..files import check_output, write_text
+    from ..post.files import check_output, write_text
     from ..scoring.calibration import calibrate
     from ..scoring.candidates import read_candidates, top_n_precision
     from ..scoring.read import read_annotations

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """RETURNS (int): 0, or 1 where lines were refused."""
-    from ..errors import Errors, RivegaError
-    from ..files import check_input, check_output
+    from ..post.errors import Errors, RivegaError
+    from ..post.files import check_input, check_output
     from ..llm.store import AnswerStore
 
     if args.action != "import" and not args.store.is_file():

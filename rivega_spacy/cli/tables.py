@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """RETURNS (int): 0; 1 where a variant is broken or failed, for `run` and `configs` alike. What is merely missing is no failure."""
-    from ..errors import Errors, RivegaError
+    from ..post.errors import Errors, RivegaError
     from ..tables.page import write_tables
     from ..tables.place import Place
     from ..tables.plan import read_plan
@@ -92,7 +92,7 @@ def _list(prepared: List[Any]) -> List[str]:
 
 
 def _configs(prepared: List[Any]) -> List[str]:
-    from ..files import write_text
+    from ..post.files import write_text
 
     files = {}
     for each in prepared:

@@ -6,9 +6,9 @@ from typing import Iterable, Iterator, List, Optional, Union
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
-from ..errors import Errors, RivegaError
-from ..files import open_output
-from ..image_sources import locate_image
+from ..post.errors import Errors, RivegaError
+from ..post.files import open_output
+from ..post.image_sources import locate_image
 
 
 def write_docbin(docs: Iterable[Doc], path: Union[str, Path]) -> int:

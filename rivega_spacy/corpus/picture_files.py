@@ -4,7 +4,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
-from ..images import SUFFIXES
+from ..post.images import SUFFIXES
 from .formats.names import original_name
 
 

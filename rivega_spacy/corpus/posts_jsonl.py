@@ -14,13 +14,13 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tupl
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
-from ..errors import Errors, ImageError, PostError
-from ..extensions import MASKS_KEY, record_error
-from ..given_ents import set_fields
-from ..image_sources import is_data_uri
-from ..jsonl import read_lines
+from ..post.errors import Errors, ImageError, PostError
+from ..post.extensions import MASKS_KEY, record_error
+from ..post.given_ents import set_fields
+from ..post.image_sources import is_data_uri
+from ..post.jsonl import read_lines
 from ..ner.schemes import read_tags
-from ..rle import rle_area, rle_to_box
+from ..post.rle import rle_area, rle_to_box
 from .picture_files import PictureFolder
 from .sources import keep_sources
 

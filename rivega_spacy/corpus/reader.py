@@ -18,9 +18,9 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 from ..expansion.component import EntityExpander, Expander
-from ..extensions import ID_KEY, IMAGE_KEY
+from ..post.extensions import ID_KEY, IMAGE_KEY
 from .docbin import docbin_files, read_docbin
 from .sources import per_source
 

@@ -8,11 +8,11 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats1d
 
-from ..asking import Asked, answers_by_post, ask_in_parts
-from ..batched import AskingVisionPipe
-from ..extensions import check_expression
-from ..labels import check_labels
-from ..queries import ImageQueries
+from ..pipes.asking import Asked, answers_by_post, ask_in_parts
+from ..pipes.batched import AskingVisionPipe
+from ..post.extensions import check_expression
+from ..post.labels import check_labels
+from ..pipes.queries import ImageQueries
 
 default_entailment_config = """
 [model]

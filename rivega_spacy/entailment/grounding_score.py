@@ -6,8 +6,8 @@ import numpy as np
 from thinc.api import Model
 from thinc.types import Floats1d, Floats2d
 
-from ..networks.backend import no_gradient
-from ..queries import ImageQueries
+from ..backends.backend import no_gradient
+from ..pipes.queries import ImageQueries
 
 
 def grounding_score(grounder: Model[List[ImageQueries], List[Floats2d]]) -> Model[List[ImageQueries], List[Floats1d]]:

@@ -5,11 +5,11 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.api import Config
 
-from ..errors import Errors
-from ..extensions import ID_KEY, post_name, record_error
-from ..in_flight import InFlightPipe
-from ..labels import check_labels, entity_type, keep_labels, labels_of
-from ..settings import Configured
+from ..post.errors import Errors
+from ..post.extensions import ID_KEY, post_name, record_error
+from ..pipes.in_flight import InFlightPipe
+from ..post.labels import check_labels, entity_type, keep_labels, labels_of
+from ..pipes.settings import Configured
 
 default_expander_config = """
 [model]

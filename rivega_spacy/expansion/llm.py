@@ -2,11 +2,11 @@
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 from ..llm.asking import Asker, Result
 from ..llm.base import Answer, ChatRequest, LanguageModel
 from ..llm.prompting import load_prompt, load_reminder
-from ..jsonl import read_lines
+from ..post.jsonl import read_lines
 from ..llm.safety import clean_answer
 from ..llm.store import AnswerStore
 from .component import Expansion, ExpansionFailure, ExpansionRequest

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from spacy.tokens import Doc
 
-from ..rle import decode_mask
+from ..post.rle import decode_mask
 from .sheets import Item, Region, Sheet, sheets, sized
 
 

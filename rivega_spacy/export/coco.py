@@ -7,7 +7,7 @@ from typing import Any
 
 from spacy.tokens import Doc
 
-from ..rle import rle_area
+from ..post.rle import rle_area
 from .sheets import Item, Region, sheets
 
 

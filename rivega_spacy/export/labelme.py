@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 from spacy.tokens import Doc
 
-from ..rle import decode_mask, rle_to_box
+from ..post.rle import decode_mask, rle_to_box
 from .sheets import Item, Region, sheets
 
 # The version whose files these are.

@@ -10,7 +10,7 @@ from typing import Any
 
 from spacy.tokens import Doc
 
-from ..rle import decode_mask
+from ..post.rle import decode_mask
 from .outlines import mask_outline
 from .sheets import Item, Region, sheets
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from spacy.tokens import Doc, Span
 
-from ..boxes import box_iou
-from ..errors import Errors, ImageError
-from ..extensions import ID_KEY, MASKS_KEY, record_error
-from ..images import image_size
-from ..rle import RLE, parse_rle, rle_to_box
+from ..post.boxes import box_iou
+from ..post.errors import Errors, ImageError
+from ..post.extensions import ID_KEY, MASKS_KEY, record_error
+from ..post.images import image_size
+from ..post.rle import RLE, parse_rle, rle_to_box
 
 # A box and a mask this much alike are one region.
 SAME_REGION = 0.5

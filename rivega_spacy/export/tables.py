@@ -10,7 +10,7 @@ from typing import Any
 import srsly
 from spacy.tokens import Doc
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 from .sheets import Item, Sheet, sheets
 
 COLUMNS = (

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from spacy.tokens import Doc
 
-from ..rle import decode_mask
+from ..post.rle import decode_mask
 from .outlines import mask_outline, svg_path
 from .sheets import Item, Region, Sheet, sheets
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from spacy.tokens import Doc
 
 from ..corpus.docbin import write_docbin
-from ..files import open_output, open_output_folder, write_json
+from ..post.files import open_output, open_output_folder, write_json
 from .coco import to_coco
 from .label_studio import label_studio_config, to_label_studio
 from .labelme import to_labelme

@@ -9,12 +9,12 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats2d
 
-from ..asking import Asked, answers_by_post, ask_in_parts
-from ..batched import AskingVisionPipe
-from ..boxes import clip_boxes
-from ..extensions import check_expression
-from ..labels import check_labels
-from ..queries import ImageQueries
+from ..pipes.asking import Asked, answers_by_post, ask_in_parts
+from ..pipes.batched import AskingVisionPipe
+from ..post.boxes import clip_boxes
+from ..post.extensions import check_expression
+from ..post.labels import check_labels
+from ..pipes.queries import ImageQueries
 
 default_grounder_config = """
 [model]

@@ -8,10 +8,10 @@ import numpy as np
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from .. import images
-from ..errors import Errors, ImageError, RivegaError
-from ..files import open_output
-from ..images import doc_image, read_image
+from ..post import images
+from ..post.errors import Errors, ImageError, RivegaError
+from ..post.files import open_output
+from ..post.images import doc_image, read_image
 from .examples import Example, Exclusion
 
 

@@ -5,11 +5,11 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.api import Config
 
-from ..errors import Errors, RivegaError, SetupError
-from ..extensions import post_name, record_error
+from ..post.errors import Errors, RivegaError, SetupError
+from ..post.extensions import post_name, record_error
 from ..llm.asking import Asker, Result
 from ..llm.base import Answer, ChatRequest, LanguageModel
-from ..llm.component import AskingPipe, doc_id, note_failure
+from ..pipes.model_asking import AskingPipe, doc_id, note_failure
 from ..llm.prompting import load_prompt, load_reminder
 from ..llm.safety import clean_answer
 from ..llm.store import AnswerStore

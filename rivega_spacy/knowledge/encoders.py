@@ -7,8 +7,8 @@ from typing import Any, List, Sequence, Tuple
 import numpy as np
 from spacy.tokens import Doc
 
-from ..errors import Errors, RivegaError
-from ..failures import setting_up
+from ..post.errors import Errors, RivegaError
+from ..post.failures import setting_up
 from ..llm.local import fingerprint_folder, load_class
 from .examples import _URL
 

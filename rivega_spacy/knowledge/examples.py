@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple, Union
 
-from ..errors import Errors, RivegaError
-from ..image_sources import locate_image
-from ..jsonl import read_lines
+from ..post.errors import Errors, RivegaError
+from ..post.image_sources import locate_image
+from ..post.jsonl import read_lines
 
 SHIPPED = Path(__file__).with_name("examples.jsonl")
 _URL = re.compile(r"(?i)\bhttps?\s*:\s*//\s*\S+(?:\s*\.?\s*co\s*/\s*\S+)?")

@@ -5,8 +5,8 @@ from typing import Callable, List, Optional, Sequence
 import numpy as np
 from spacy.tokens import Doc
 
-from ..errors import Errors, RivegaError
-from ..llm.component import doc_id
+from ..post.errors import Errors, RivegaError
+from ..pipes.model_asking import doc_id
 from .bank import ExampleBank, ImageEncoder, TextEncoder, encode_docs, encode_examples, load_bank
 from .encoders import ColourEncoder, HashedTextEncoder
 from .examples import SHIPPED, Example, Exclusion, fingerprint, read_examples, same_post

@@ -5,9 +5,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple, Union, runtime_checkable
 
-from ..errors import Errors
-from ..image_sources import read_source
-from ..images import image_for_storage
+from ..post.errors import Errors
+from ..post.image_sources import read_source
+from ..post.images import image_for_storage
 from .choices import Choices
 
 

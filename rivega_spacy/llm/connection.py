@@ -5,7 +5,7 @@ import threading
 import zlib
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
-from ..errors import Errors
+from ..post.errors import Errors
 from .base import ChatRequest
 from .retries import CallFailed, retry_after
 from .secrets import redact

@@ -3,7 +3,7 @@ import threading
 import time
 from typing import Callable, Dict, Optional
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 
 
 # Shorter waits than this are none: a clock's rounding must not make anybody wait for ever.

@@ -7,8 +7,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from ..errors import Errors, RivegaError
-from ..failures import setting_up
+from ..post.errors import Errors, RivegaError
+from ..post.failures import setting_up
 from .base import Answer, ChatRequest
 
 # Of a large file so much is read at each of a few places: weights of one architecture differ everywhere.

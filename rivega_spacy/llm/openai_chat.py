@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from ..errors import Errors, ImageError, RivegaError, SetupError
-from ..images import read_thumbnail
+from ..post.errors import Errors, ImageError, RivegaError, SetupError
+from ..post.images import read_thumbnail
 from .base import Answer, ChatRequest, ImageRef, Message
 from .connection import Connection
 from .limits import Budget, Pace

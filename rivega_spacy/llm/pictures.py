@@ -2,7 +2,7 @@
 import json
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 from .asking import Asker, Result
 from .base import Answer, ChatRequest, LanguageModel, prompt_key
 from .store import AnswerStore

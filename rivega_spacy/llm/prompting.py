@@ -5,8 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
-from ..errors import Errors, RivegaError
-from ..textfiles import read_text
+from ..post.errors import Errors, RivegaError
+from ..post.textfiles import read_text
 from .base import ImageRef, Message
 from .safety import CLOSE, OPEN, SAFETY_VERSION, clean_untrusted, quote
 

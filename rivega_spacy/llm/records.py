@@ -3,8 +3,8 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Iterator, Union
 
-from ..errors import Errors
-from ..jsonl import read_lines
+from ..post.errors import Errors
+from ..post.jsonl import read_lines
 from .store import Record
 
 _WANTED = {"text": str, "model": str, "prompt": str, "version": str, "post": str, "entity": str, "finish": str}

@@ -3,10 +3,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 from .base import Answer, ChatRequest, finished, kept_answer, prompt_key
 from .choices import Choices, load_choices
-from ..jsonl import read_lines
+from ..post.jsonl import read_lines
 from .store import AnswerStore
 
 # Prompt -> the fields of a post that hold its recorded answer, the first one that is there.

@@ -3,7 +3,7 @@ import json
 import re
 from typing import Any, Dict, Iterable, Optional, Tuple
 
-from ..errors import Errors
+from ..post.errors import Errors
 from .base import NO_ANSWER, Answer, ChatRequest
 from .choices import read_choices
 from .retries import CallFailed, worth_another_try

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import Optional
 
-from ..errors import Errors
+from ..post.errors import Errors
 from .thoughts import InvalidAnswer, answer_of, holds_mark
 
 # Bump it when `clean_untrusted` or `quote` change: it is part of every prompt's version, so what was answered before is asked anew.

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Optional, Set
 from urllib.parse import quote, quote_plus, urlsplit
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 
 # What a key looks like, for keys that are not ours to know (an upstream server's, for example).
 _LOOKS_LIKE_KEY = re.compile(r"(?i)\b(?:sk|pk|rk|hf|gsk|xai|AIza)[-_][A-Za-z0-9_\-*.]{16,}|\bbearer\s+[A-Za-z0-9_\-.=+/*]{8,}")

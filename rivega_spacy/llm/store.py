@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-from ..errors import Errors, RivegaError
-from ..files import open_output
-from ..jsonl import dump_line
+from ..post.errors import Errors, RivegaError
+from ..post.files import open_output
+from ..post.jsonl import dump_line
 from .base import Answer, kept_answer
 from .choices import load_choices
 

@@ -7,7 +7,7 @@ and from start to start; the answer must be the same. What cannot be told apart 
 import re
 from typing import List, Tuple
 
-from ..errors import Errors
+from ..post.errors import Errors
 
 
 class InvalidAnswer(ValueError):

@@ -3,8 +3,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from ..errors import Errors, ImageError, RivegaError
-from ..images import PART_BYTES, read_image
+from ..post.errors import Errors, ImageError, RivegaError
+from ..post.images import PART_BYTES, read_image
 from .base import Answer, ChatRequest
 from .local import LocalModel, load_class
 

@@ -3,8 +3,8 @@ import re
 from dataclasses import replace
 from typing import Any, Dict, List, Optional, Sequence
 
-from ..errors import Errors, RivegaError
-from ..images import read_thumbnail
+from ..post.errors import Errors, RivegaError
+from ..post.images import read_thumbnail
 from .base import Answer, ChatRequest, Message
 from .choices import Choices, TokenChoice
 from .local import LocalModel, load_class

@@ -13,10 +13,10 @@ from spacy.training.iob_utils import doc_to_biluo_tags
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
-from ..batched import BatchedPipe
-from ..errors import Errors, RivegaError
-from ..extensions import post_name, record_error
-from ..text import trim_invisible
+from ..pipes.batched import BatchedPipe
+from ..post.errors import Errors, RivegaError
+from ..post.extensions import post_name, record_error
+from ..post.text import trim_invisible
 from .crf import ChainGradient, constrain, disagreement, length_mask, nll, span_probabilities, tempered, viterbi
 from .encoding import MAX_POST
 from .schemes import TagScheme

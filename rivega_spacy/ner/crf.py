@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 
 REDUCTIONS = ("sum", "mean", "token_mean")
 NEVER = float("-inf")

@@ -10,7 +10,7 @@ from spacy.attrs import IDX, LENGTH
 from spacy.tokens import Doc
 from tokenizers import Encoding, Tokenizer
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 
 # Of a window that a long post has to be cut for, the share kept for z, and the share that neighbouring windows have in common.
 KNOWLEDGE_SHARE = 0.25

@@ -3,7 +3,7 @@ import importlib.util
 from pathlib import Path
 from typing import Callable
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 
 
 def minilm_path() -> Callable[[], str]:

@@ -4,7 +4,7 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 
 SCHEMES = ("bio", "bioes")
 # Prefix codes, the first row of `TagScheme.codes`.

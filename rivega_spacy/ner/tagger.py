@@ -7,7 +7,7 @@ from spacy.tokens import Doc
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 
-from ..networks.shim import TorchShim
+from ..backends.shim import TorchShim
 from .crf import ChainGradient, ChainScores, pad_chains
 
 

@@ -24,9 +24,9 @@ from transformers.file_utils import ModelOutput
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.auto import CONFIG_MAPPING
 
-from ..errors import Errors, RivegaError
-from ..networks.dropout import share_dropout
-from ..networks.shim import TorchShim
+from ..post.errors import Errors, RivegaError
+from ..backends.dropout import share_dropout
+from ..backends.shim import TorchShim
 from .encoding import N_SHAPES, EncodedPost, PairEncoder, Window
 from .post_states import is_like_bert, post_states
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 from .fragment import Recipe, compose, extend
 
 # Part -> what it can be made of -> recipe. The first is the default.

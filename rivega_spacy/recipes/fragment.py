@@ -19,7 +19,7 @@ from typing import Any
 
 from thinc.api import Config
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 
 FOLDER = Path(__file__).parent / "fragments"
 _OWN = "recipe"

@@ -5,9 +5,9 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 
 from spacy.tokens import Doc, Span
 
-from ..boxes import box_iou, check_box
-from ..errors import Errors, RivegaError
-from ..jsonl import read_lines
+from ..post.boxes import box_iou, check_box
+from ..post.errors import Errors, RivegaError
+from ..post.jsonl import read_lines
 
 
 @dataclass(frozen=True)

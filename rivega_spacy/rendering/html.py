@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 from spacy.tokens import Doc
 
-from ..errors import Errors
-from ..extensions import ID_KEY, post_name, record_error
-from ..images import doc_image
+from ..post.errors import Errors
+from ..post.extensions import ID_KEY, post_name, record_error
+from ..post.images import doc_image
 from .expected import PostCheck
 from .labels import place_labels
 from .overlay import fit_picture, mask_layer

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from spacy.tokens import Doc
 
-from ..errors import Errors, ImageError
-from ..extensions import post_name
-from ..images import doc_image
+from ..post.errors import Errors, ImageError
+from ..post.extensions import post_name
+from ..post.images import doc_image
 from .labels import place_labels
 from .shapes import Shape, anchor_box, doc_shapes, rgb
 

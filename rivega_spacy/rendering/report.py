@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-from ..errors import ImageError
+from ..post.errors import ImageError
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc

@@ -5,11 +5,11 @@ from typing import List, Optional, Tuple
 import numpy as np
 from spacy.tokens import Doc, Span
 
-from ..boxes import box_area, clip_boxes, mask_box
-from ..errors import Errors
-from ..extensions import post_name
-from ..images import doc_image
-from ..rle import decode_mask
+from ..post.boxes import box_area, clip_boxes, mask_box
+from ..post.errors import Errors
+from ..post.extensions import post_name
+from ..post.images import doc_image
+from ..post.rle import decode_mask
 
 # Told apart on dark and on light photographs, neighbours far from each other in hue; black text is readable on all of them.
 PALETTE = (

@@ -4,9 +4,9 @@ from typing import Dict, List, Sequence, Union
 
 import numpy as np
 
-from ..boxes import box_iou, check_box
-from ..errors import Errors, RivegaError
-from ..jsonl import read_lines
+from ..post.boxes import box_iou, check_box
+from ..post.errors import Errors, RivegaError
+from ..post.jsonl import read_lines
 from .matching import MatchOptions
 from .mentions import Annotations
 

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import List, Optional, Sequence, Union
 
-from ..errors import Errors, RivegaError
-from ..textfiles import open_text, read_text
+from ..post.errors import Errors, RivegaError
+from ..post.textfiles import open_text, read_text
 from .candidates import Candidates
 from .mentions import Annotations, Mention
 

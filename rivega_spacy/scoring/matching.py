@@ -3,9 +3,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Callable, Dict, Hashable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..boxes import box_iou
-from ..errors import Errors, RivegaError
-from ..rle import rle_iou
+from ..post.boxes import box_iou
+from ..post.errors import Errors, RivegaError
+from ..post.rle import rle_iou
 from .mentions import Annotations, Mention, Offsets
 
 RULES = ("offset", "text")

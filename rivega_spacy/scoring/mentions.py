@@ -4,9 +4,9 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 from spacy.tokens import Doc, Span
 
-from ..boxes import box_area
-from ..extensions import ID_KEY, MASKS_KEY
-from ..rle import rle_area
+from ..post.boxes import box_area
+from ..post.extensions import ID_KEY, MASKS_KEY
+from ..post.rle import rle_area
 
 Box = List[float]
 RLE = Dict[str, Any]

@@ -4,10 +4,10 @@ from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from ..boxes import box_area
+from ..post.boxes import box_area
 from ..corpus.reader import bare_copy
-from ..errors import Errors, RivegaError
-from ..posts import GIVEN_ENTS_KEY
+from ..post.errors import Errors, RivegaError
+from ..post.posts import GIVEN_ENTS_KEY
 from .mentions import Annotations, doc_annotations
 
 # What of gold is fed in, by the name of the row in the table. The first four add up; the last two replace one stage alone.

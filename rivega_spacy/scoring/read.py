@@ -4,12 +4,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
-from ..boxes import check_box
-from ..errors import Errors, RivegaError
-from ..jsonl import parse_object, read_text_lines
-from ..rle import parse_rle
-from ..text import brief, replace_surrogates
-from ..textfiles import BYTE_ORDER_MARK
+from ..post.boxes import check_box
+from ..post.errors import Errors, RivegaError
+from ..post.jsonl import parse_object, read_text_lines
+from ..post.rle import parse_rle
+from ..post.text import brief, replace_surrogates
+from ..post.textfiles import BYTE_ORDER_MARK
 from .mentions import Annotations, Mention, doc_annotations
 
 FORMS = """Forms that are read, told apart by what a line holds:

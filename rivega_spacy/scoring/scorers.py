@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
 from spacy.training import Example
 
-from ..errors import Errors
+from ..post.errors import Errors
 from ..segmentation.component import score_masks
 from .matching import MatchOptions
 from .mentions import Annotations

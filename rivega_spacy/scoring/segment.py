@@ -5,12 +5,12 @@ from typing import Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 import numpy as np
 
-from ..boxes import box_area, clip_boxes
-from ..errors import Errors, ImageError, RivegaError
-from ..files import open_output
-from ..images import read_image
-from ..jsonl import dump_line
-from ..rle import encode_mask
+from ..post.boxes import box_area, clip_boxes
+from ..post.errors import Errors, ImageError, RivegaError
+from ..post.files import open_output
+from ..post.images import read_image
+from ..post.jsonl import dump_line
+from ..post.rle import encode_mask
 from .mentions import Annotations, Mention
 
 Prompt = Tuple[np.ndarray, np.ndarray]
@@ -59,15 +59,15 @@ def load_segmenter(source: Union[str, Path]) -> Segmenter:
     """
     path = Path(source)
     if path.suffix == ".pth":
-        from ..segmentation.sam import make_sam
+        from ..backends.sam.segmenter import make_sam
 
         kind = next((name for name in ("vit_l", "vit_b") if name in path.name), "vit_h")
         return make_sam(str(path), kind)
     if (path / "preprocessor_config.json").is_file():
-        from ..segmentation.hf_sam import make_hf_sam
+        from ..backends.sam.hf_segmenter import make_hf_sam
 
         return make_hf_sam(str(path))
-    from ..loading import load_pipeline
+    from ..pipes.loading import load_pipeline
 
     nlp = load_pipeline(str(source))
     for name in nlp.pipe_names:

@@ -3,7 +3,7 @@ from typing import Dict, NamedTuple, Tuple
 
 import numpy as np
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 from .tasks import Scores, TaskScore
 
 # Resamples are drawn in blocks: 1,000 x 10,000 posts at once would take 80 MB.

@@ -4,7 +4,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 from .matching import Group, MatchOptions, Pair, make_groups, same_but_blanks
 from .mentions import Annotations
 

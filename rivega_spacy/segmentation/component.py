@@ -11,12 +11,12 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
-from .. import images
-from ..batched import BatchedPipe
-from ..errors import Errors, RivegaError
-from ..extensions import MASKS_KEY, post_name, record_error
-from ..images import doc_image
-from ..rle import decode_mask, encode_mask, rle_iou
+from ..post import images
+from ..pipes.batched import BatchedPipe
+from ..post.errors import Errors, RivegaError
+from ..post.extensions import MASKS_KEY, post_name, record_error
+from ..post.images import doc_image
+from ..post.rle import decode_mask, encode_mask, rle_iou
 from .loss import mask_loss
 
 default_segmenter_config = """

@@ -9,14 +9,14 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
-from ..asking import Asked, answers_by_post, ask_in_parts
-from ..batched import BatchedPipe
-from ..errors import Errors, RivegaError
-from ..extensions import check_expression
-from ..labels import check_labels
-from ..networks.backend import no_gradient
-from ..queries import ImageQueries
-from ..rle import encode_mask, rle_to_box
+from ..pipes.asking import Asked, answers_by_post, ask_in_parts
+from ..pipes.batched import BatchedPipe
+from ..post.errors import Errors, RivegaError
+from ..post.extensions import check_expression
+from ..post.labels import check_labels
+from ..backends.backend import no_gradient
+from ..pipes.queries import ImageQueries
+from ..post.rle import encode_mask, rle_to_box
 
 default_text_segmenter_config = """
 [model]

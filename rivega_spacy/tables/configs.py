@@ -6,8 +6,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from thinc.api import Config, ConfigValidationError
 
-from ..errors import Errors, RivegaError
-from ..textfiles import read_text
+from ..post.errors import Errors, RivegaError
+from ..post.textfiles import read_text
 from .needs import find_weights
 from .place import Place
 from .plan import COMPONENTS, Plan, Variant

@@ -3,8 +3,8 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from ..errors import Errors, RivegaError
-from ..files import write_json, write_text
+from ..post.errors import Errors, RivegaError
+from ..post.files import write_json, write_text
 from .place import Place
 from .plan import FIGURES, Group, Plan, Variant
 

@@ -5,8 +5,8 @@ from typing import Any, Dict, List, Optional, Union
 
 import srsly
 
-from ..errors import Errors, RivegaError
-from ..textfiles import read_text
+from ..post.errors import Errors, RivegaError
+from ..post.textfiles import read_text
 
 # What a row chooses. The first five are components of the pipeline in its order, the last two change how they are trained and asked.
 AXES = ("tagger", "expander", "entailment", "grounder", "segmenter", "knowledge", "expression")

@@ -6,8 +6,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Optional
 
-from ..errors import Errors
-from ..files import write_json, write_text
+from ..post.errors import Errors
+from ..post.files import write_json, write_text
 from .place import Place
 from .steps import Prepared, Step
 

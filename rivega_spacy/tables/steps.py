@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from ..errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError
 from .configs import corpus_folder, expression, make_configs, part_name, ready_pipeline
 from .needs import Missing, enrich_input, lacking_sources, missing_for
 from .place import Place

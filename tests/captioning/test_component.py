@@ -8,7 +8,7 @@ import spacy
 from PIL import Image
 
 from llm.servers import FaultProxy
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 
 
 def describe(body: Dict[str, Any]) -> str:

@@ -171,7 +171,7 @@ def test_store_commands(posts: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_shipped_config_is_sound(tmp_path: Path) -> None:
-    from rivega_spacy.enrichment import Enricher, read_settings
+    from rivega_spacy.jobs.enrich import Enricher, read_settings
     import spacy
 
     path = Path(__file__).parents[2] / "configs" / "enrich_openai.cfg"

@@ -7,7 +7,7 @@ from spacy.language import Language
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import write_docbin
-from rivega_spacy.posts import GIVEN_ENTS_KEY, post_to_doc
+from rivega_spacy.post.posts import GIVEN_ENTS_KEY, post_to_doc
 
 
 @Language.component("evaluate_test_stages", assigns=["doc.ents", "span._.groundable", "span._.boxes", "span._.mask_rle"])

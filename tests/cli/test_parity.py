@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from rivega_spacy.cli import main
 
-SUBSET = Path(__file__).parents[1] / "networks" / "ofa" / "gpt2_subset"
+SUBSET = Path(__file__).parents[1] / "backends" / "ofa" / "gpt2_subset"
 
 
 @pytest.fixture()

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from rivega_spacy.cli import main
-from rivega_spacy.rle import encode_mask
+from rivega_spacy.post.rle import encode_mask
 
 
 @pytest.fixture()

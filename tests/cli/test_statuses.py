@@ -62,7 +62,7 @@ def test_outputs_that_cannot_be_written(place, capsys, command, monkeypatch):
     assert run(capsys, *command.format("/proc/none/out.jsonl").split())[0] == 3
     status, line = run(capsys, *command.format("/dev/full").split())
     assert status == 3 and "/dev/full" in line and "No space" in line
-    monkeypatch.setattr("rivega_spacy.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr("rivega_spacy.post.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     assert run(capsys, *command.format("out.jsonl").split())[0] == 3
     assert before == {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
 
@@ -126,7 +126,7 @@ def test_interruptions_and_closed_pipes(place, capsys, monkeypatch):
         return read
 
     for error, status in ((KeyboardInterrupt(), 130), (BrokenPipeError(), 141)):
-        monkeypatch.setattr("rivega_spacy.posts.read_posts", stop(error))
+        monkeypatch.setattr("rivega_spacy.post.posts.read_posts", stop(error))
         assert run(capsys, "annotate", "posts.jsonl", "out.jsonl", "--model", "pipeline")[0] == status
     assert (place / "out.jsonl").read_text() == "before"
 

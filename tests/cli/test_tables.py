@@ -11,8 +11,8 @@ from vision_tiny import SIZES, square_picture, tiny_network
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import write_docbin
-from rivega_spacy.networks.small.weights import save_network
-from rivega_spacy.posts import GIVEN_ENTS_KEY, post_to_doc
+from rivega_spacy.backends.small.weights import save_network
+from rivega_spacy.post.posts import GIVEN_ENTS_KEY, post_to_doc
 
 POSTS = [("Ada in red", "red"), ("Lea in green", "green"), ("Ada and Lea", "red")]
 SEGMENTER = {"@architectures": "rivega.SmallSegmenter.v1", "size": 32, "widths": [8, 8, 12, 12], "depths": [1, 1, 1, 1], "flip": False}

@@ -8,7 +8,7 @@ import spacy
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.mix import make_mix_corpus, source_names, take_source
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 
 NLP = spacy.blank("rivega")
 

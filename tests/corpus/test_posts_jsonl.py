@@ -9,7 +9,7 @@ from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin, write_docbin
 from rivega_spacy.corpus.posts_jsonl import ReadReport, read_posts
 from rivega_spacy.corpus.reader import bare_copy, make_corpus
-from rivega_spacy.errors import PostError, RivegaError
+from rivega_spacy.post.errors import PostError, RivegaError
 
 ROWS = [
     {

@@ -13,8 +13,8 @@ from spacy.tokens import Doc
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin, write_docbin
 from rivega_spacy.corpus.reader import entailment_pairs, make_corpus, window_shuffle
-from rivega_spacy.errors import RivegaError
-from rivega_spacy.rle import encode_mask
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.rle import encode_mask
 
 NLP = spacy.blank("rivega")
 MASK = encode_mask(np.pad(np.ones((4, 4), bool), 2))

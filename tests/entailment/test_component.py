@@ -11,7 +11,7 @@ from thinc.api import Model
 from vision_tiny import SIZES, squares
 
 from rivega_spacy.entailment.component import VisualEntailment
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 
 ARCHITECTURE = {"@architectures": "rivega.SmallEntailment.v1", "size": 64, **SIZES}
 

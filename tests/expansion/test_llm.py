@@ -9,7 +9,7 @@ import spacy
 from spacy.tokens import Span
 
 from llm.servers import FaultProxy
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 
 
 @pytest.fixture(autouse=True)

@@ -25,8 +25,8 @@ from rivega_spacy.export.label_studio import label_studio_config, to_label_studi
 from rivega_spacy.export.outlines import mask_outline
 from rivega_spacy.export.tables import COLUMNS, from_cell, to_rows, write_csv
 from rivega_spacy.export.web_annotation import to_web_annotations
-from rivega_spacy.posts import write_posts
-from rivega_spacy.rle import decode_mask, encode_mask, rle_iou
+from rivega_spacy.post.posts import write_posts
+from rivega_spacy.post.rle import decode_mask, encode_mask, rle_iou
 
 HEIGHT, WIDTH = 60, 80
 TEXT = "\U0001f600 Ada Lovelace with Babbage of =SUM(A1) in London"

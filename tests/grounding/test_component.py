@@ -9,7 +9,7 @@ from spacy.training import Example
 from thinc.api import Adam, Model
 from vision_tiny import SIZES, squares
 
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.grounding.component import VisualGrounder
 
 ARCHITECTURE = {"@architectures": "rivega.SmallGrounder.v1", "size": 64, **SIZES}

@@ -10,7 +10,7 @@ from PIL import Image
 from spacy.tokens import Doc
 
 from rivega_spacy.cli import main
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.knowledge.bank import encode_examples, load_bank, unit_rows
 from rivega_spacy.knowledge.encoders import ColourEncoder, DocVectors, HashedTextEncoder, TransformersImageEncoder, TransformersTextEncoder
 from rivega_spacy.knowledge.examples import SHIPPED, Example, Exclusion, fingerprint, read_examples, same_post

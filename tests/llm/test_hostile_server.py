@@ -16,7 +16,7 @@ from typing import Any, Callable, List
 import pytest
 import spacy
 
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.llm.base import Answer, ChatRequest
 from rivega_spacy.llm.openai_chat import OpenAIChat, make_openai_chat
 from rivega_spacy.llm.secrets import redact

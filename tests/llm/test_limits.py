@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.llm.limits import Budget, Pace
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rivega_spacy.errors import RivegaError, SetupError
+from rivega_spacy.post.errors import RivegaError, SetupError
 from rivega_spacy.llm.base import Answer, ChatRequest, Message, image_ref
 from rivega_spacy.llm.local import BatchWorker, fingerprint_folder
 from rivega_spacy.llm.safety import InvalidAnswer, clean_answer

@@ -8,7 +8,7 @@ from typing import Any, Callable, List
 
 import pytest
 
-from rivega_spacy.errors import RivegaError, SetupError
+from rivega_spacy.post.errors import RivegaError, SetupError
 from rivega_spacy.llm.base import Answer, ChatRequest, Message, image_ref
 from rivega_spacy.llm.limits import Budget
 from rivega_spacy.llm.openai_chat import OpenAIChat, make_openai_chat

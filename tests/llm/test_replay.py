@@ -6,7 +6,7 @@ from typing import Any, Callable, List, Optional
 
 import pytest
 
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.llm.asking import Asker
 from rivega_spacy.llm.base import Answer, ChatRequest
 from rivega_spacy.llm.replay import Replay, make_replay

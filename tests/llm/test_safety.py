@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.llm.prompting import LIMITS, Prompt, load_prompt, load_reminder
 from rivega_spacy.llm.safety import InvalidAnswer, clean_answer, clean_untrusted, first_sentence
 

@@ -14,7 +14,7 @@ from typing import Any, Callable, List
 
 import pytest
 
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.llm.base import Answer, ChatRequest, ImageRef, Message, answer_key, image_ref, prompt_key
 from rivega_spacy.llm.store import AnswerStore, Record
 

@@ -6,8 +6,8 @@ from typing import Any, Callable, Dict
 import pytest
 import spacy
 
-from rivega_spacy.entailment.chat import read_answer
-from rivega_spacy.grounding.chat import read_boxes
+from rivega_spacy.backends.chat.entailment import read_answer
+from rivega_spacy.backends.chat.grounder import read_boxes
 from rivega_spacy.llm.asking import Asker, Result
 from rivega_spacy.llm.base import Answer, ChatRequest
 from rivega_spacy.llm.openai_chat import OpenAIChat

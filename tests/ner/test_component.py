@@ -6,8 +6,8 @@ import torch
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 
-from rivega_spacy.corpus.batch_twice import make_batch_twice
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.training.batch_twice import make_batch_twice
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.ner.crf import disagreement
 
 from .conftest import POSTS, make_examples, make_pipeline

@@ -9,7 +9,7 @@ from spacy.training.loop import train
 from spacy.util import load_config
 
 from rivega_spacy.corpus.docbin import write_docbin
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.ner import minilm
 
 from .conftest import make_examples, make_pipeline

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.ner.schemes import TagScheme, read_tags
 
 LABELS = ["LOC", "PER"]

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.ner.encoding import align_pieces, piece_shapes
 from rivega_spacy.ner.transformer import build_knowledge_transformer, make_buckets
 

@@ -28,7 +28,7 @@ sys.path.insert(0, str(HERE.parent / "corpus" / "formats"))
 from published_files import bitmap, polygon, write_conll, write_knowledge, write_labelme, write_voc  # noqa: E402
 
 from rivega_spacy.corpus.formats.regions import polygon_mask  # noqa: E402
-from rivega_spacy.rle import encode_mask, rle_to_box  # noqa: E402
+from rivega_spacy.post.rle import encode_mask, rle_to_box  # noqa: E402
 
 SPLITS = ("train", "dev", "test")
 SIDE = 240

@@ -6,7 +6,7 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
-from rivega_spacy.rle import encode_mask
+from rivega_spacy.post.rle import encode_mask
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.rendering import render_posts
 from rivega_spacy.rendering.expected import ExpectedEntity, check_post, read_expected, summarize
 

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from rivega_spacy.extensions import record_error
+from rivega_spacy.post.extensions import record_error
 from rivega_spacy.rendering import render_posts
 from rivega_spacy.rendering.shapes import PALETTE
 

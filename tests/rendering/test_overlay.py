@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rivega_spacy.errors import ImageError
+from rivega_spacy.post.errors import ImageError
 from rivega_spacy.rendering import render_overlay
 from rivega_spacy.rendering.labels import place_labels
 from rivega_spacy.rendering.overlay import _font, mask_layer, readable

@@ -9,8 +9,8 @@ from PIL import Image
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import write_docbin
-from rivega_spacy.posts import post_to_doc, write_posts
-from rivega_spacy.rle import encode_mask
+from rivega_spacy.post.posts import post_to_doc, write_posts
+from rivega_spacy.post.rle import encode_mask
 from rivega_spacy.scoring.confusion import MISSED, SPURIOUS, confuse_types, rank_posts
 from rivega_spacy.scoring.matching import MatchOptions
 from rivega_spacy.scoring.mentions import Annotations, Mention

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.scoring.calibration import calibrate
 from rivega_spacy.scoring.candidates import read_candidates, top_n_precision
 from rivega_spacy.scoring.matching import MatchOptions, make_groups

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rivega_spacy.cli import main
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.scoring.h_index import is_h_index, read_h_index
 
 TEXT = (

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rivega_spacy.boxes import box_iou
-from rivega_spacy.errors import RivegaError
-from rivega_spacy.rle import encode_mask
+from rivega_spacy.post.boxes import box_iou
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.rle import encode_mask
 from rivega_spacy.scoring.matching import MatchOptions, best_box_iou, best_mask_iou, largest_matching, make_groups
 from rivega_spacy.scoring.mentions import Annotations, Mention
 

@@ -10,8 +10,8 @@ from PIL import Image
 from spacy.language import Language
 from spacy.tokens import Span
 
-from rivega_spacy.posts import GIVEN_ENTS_KEY
-from rivega_spacy.rle import encode_mask
+from rivega_spacy.post.posts import GIVEN_ENTS_KEY
+from rivega_spacy.post.rle import encode_mask
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -3,9 +3,9 @@ import pytest
 import spacy
 from spacy.language import Language
 
-from rivega_spacy.errors import RivegaError
-from rivega_spacy.posts import GIVEN_ENTS_KEY, post_to_doc
-from rivega_spacy.rle import encode_mask
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.posts import GIVEN_ENTS_KEY, post_to_doc
+from rivega_spacy.post.rle import encode_mask
 from rivega_spacy.scoring.matching import MatchOptions
 from rivega_spacy.scoring.mentions import doc_annotations
 from rivega_spacy.scoring.propagation import VARIANTS, propagate, run_pipeline

@@ -8,9 +8,9 @@ import pytest
 import spacy
 
 from rivega_spacy.corpus.docbin import write_docbin
-from rivega_spacy.errors import RivegaError
-from rivega_spacy.posts import post_to_doc, write_posts
-from rivega_spacy.rle import encode_mask
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.posts import post_to_doc, write_posts
+from rivega_spacy.post.rle import encode_mask
 from rivega_spacy.scoring.matching import MatchOptions
 from rivega_spacy.scoring.read import parse_riveg_line, read_annotations
 from rivega_spacy.scoring.tasks import score

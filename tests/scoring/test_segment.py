@@ -7,8 +7,8 @@ import spacy
 from PIL import Image
 
 from rivega_spacy.cli import main
-from rivega_spacy.errors import RivegaError
-from rivega_spacy.rle import decode_mask, encode_mask
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.rle import decode_mask, encode_mask
 from rivega_spacy.scoring import segment
 from rivega_spacy.scoring.mentions import Annotations, Mention
 from rivega_spacy.scoring.read import read_annotations

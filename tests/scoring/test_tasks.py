@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from rivega_spacy.errors import RivegaError
-from rivega_spacy.rle import encode_mask
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.rle import encode_mask
 from rivega_spacy.scoring.matching import MatchOptions
 from rivega_spacy.scoring.mentions import Annotations, Mention
 from rivega_spacy.scoring.read import read_annotations
@@ -169,7 +169,7 @@ def test_mask_miou_is_one_number_in_every_scorer():
     import spacy
     from spacy.training import Example
 
-    from rivega_spacy.rle import encode_mask
+    from rivega_spacy.post.rle import encode_mask
     from rivega_spacy.scoring.scorers import make_grounding_scorer, make_post_scorer
     from rivega_spacy.segmentation.component import score_masks
 

@@ -8,11 +8,11 @@ from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 from spacy.util import fix_random_seed
 
-from rivega_spacy.errors import RivegaError
-from rivega_spacy.rle import encode_mask, rle_iou
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.rle import encode_mask, rle_iou
 from rivega_spacy.segmentation.component import BoxSegmenter, score_masks
 
-from .conftest import TINY, disc_picture, make_post
+from segmenter_tiny import TINY, disc_picture, make_post
 
 BOX = [10.0, 8.0, 40.0, 40.0]
 

@@ -8,9 +8,9 @@ import spacy
 from PIL import Image
 from spacy.cli.train import train
 
-from rivega_spacy.rle import encode_mask
+from rivega_spacy.post.rle import encode_mask
 
-from .conftest import disc_picture
+from segmenter_tiny import disc_picture
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MODEL = {"size": 64, "widths": [8, 8, 8, 8], "depths": [1, 1, 1, 1], "fine": [8, 8], "flip": False}

@@ -10,10 +10,10 @@ from PIL import Image
 from spacy.tokens import Doc, Span
 from tiny_networks import ODD_PICTURES, ODD_TEXTS, clip_text, scaled_init
 
-from rivega_spacy.errors import RivegaError
-from rivega_spacy.queries import ImageQueries
-from rivega_spacy.rle import encode_mask, rle_to_box
-from rivega_spacy.segmentation.clipseg import MEAN, STD, make_clipseg
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.post.rle import encode_mask, rle_to_box
+from rivega_spacy.backends.clipseg.segmenter import MEAN, STD, make_clipseg
 from rivega_spacy.segmentation.text_component import TextSegmenter
 
 TEXTS = ["Rex (OTHER) — the red dog", "woman", "the blue square thing"]

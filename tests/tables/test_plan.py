@@ -10,7 +10,7 @@ from thinc.api import Config
 
 from rivega_spacy.corpus.docbin import write_docbin
 from rivega_spacy.corpus.sources import SOURCES_KEY
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.tables.configs import expression, part_name
 from rivega_spacy.tables.place import Place
 from rivega_spacy.tables.plan import read_plan

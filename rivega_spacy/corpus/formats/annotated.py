@@ -5,9 +5,9 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 import spacy
 
-from ...given_ents import Place, entity_fields, entity_place, unused_fields
+from ...post.given_ents import Place, entity_fields, entity_place, unused_fields
 from ...ner.schemes import TaggedSpan, bio_tags
-from ...rle import rle_to_box
+from ...post.rle import rle_to_box
 from ..posts_jsonl import read_json_lines
 from ..sources import EXPANSIONS_FIELD
 from .dirt import Dirt

@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Union
 
-from ...errors import Errors, RivegaError
-from ...given_ents import entity_place, unused_fields
-from ...image_sources import is_data_uri
+from ...post.errors import Errors, RivegaError
+from ...post.given_ents import entity_place, unused_fields
+from ...post.image_sources import is_data_uri
 from ...ner.schemes import TaggedSpan, read_tags
 from ..picture_files import PictureFolder
 from ..posts_jsonl import check_row, read_json_lines, token_spaces

@@ -2,7 +2,7 @@
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
-from ...errors import Errors, RivegaError
+from ...post.errors import Errors, RivegaError
 from .coordinates import has_area, picture_size, read_box
 from .dirt import Dirt
 from .json_files import read_json, reference

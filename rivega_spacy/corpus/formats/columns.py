@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Set, Union
 
-from ...errors import Errors, RivegaError
+from ...post.errors import Errors, RivegaError
 from ...ner.schemes import parse_tag
 
 # Types of phrases (CoNLL-2000): a column that has no others is one of chunks, not of entities.

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
-from ...errors import Errors, RivegaError
+from ...post.errors import Errors, RivegaError
 from ...ner.schemes import parse_tag
-from ...textfiles import BYTE_ORDER_MARK, open_text
+from ...post.textfiles import BYTE_ORDER_MARK, open_text
 from .columns import Columns, cells, find_columns
 from .dirt import Dirt
 from .regions import picture_stem

@@ -2,7 +2,7 @@
 import math
 from typing import Any, List, Optional, Sequence, Tuple
 
-from ...images import max_pixels
+from ...post.images import max_pixels
 
 # No picture has pixels so far out; a coordinate beyond is a fault of the tool that wrote it.
 FARTHEST = 10_000_000.0

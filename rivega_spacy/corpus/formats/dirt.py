@@ -1,7 +1,7 @@
 """What is wrong with the files: counted and told, or refused in strict mode."""
 from typing import Dict, List
 
-from ...errors import Errors, RivegaError
+from ...post.errors import Errors, RivegaError
 
 # kind -> how it is told; {n} is the count.
 KINDS: Dict[str, str] = {

@@ -9,9 +9,9 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
-from ...errors import ImageError
-from ...images import image_frame
-from ...rle import RLE, decode_mask, encode_mask, parse_rle, rle_area, rle_to_box
+from ...post.errors import ImageError
+from ...post.images import image_frame
+from ...post.rle import RLE, decode_mask, encode_mask, parse_rle, rle_area, rle_to_box
 from .coordinates import has_area
 from .dirt import Dirt
 from .regions import Picture, Region

@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from ...textfiles import read_text
+from ...post.textfiles import read_text
 
 # Python refuses to convert longer numbers, and with them the whole file.
 _DIGITS = 300

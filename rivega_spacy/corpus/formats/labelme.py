@@ -7,8 +7,8 @@ from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
 
-from ...errors import Errors, RivegaError
-from ...images import read_bitmap
+from ...post.errors import Errors, RivegaError
+from ...post.images import read_bitmap
 from .coordinates import has_area, picture_size, points_box, read_points
 from .dirt import Dirt
 from .json_files import read_json, reference

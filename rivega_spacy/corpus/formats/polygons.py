@@ -10,7 +10,7 @@ from typing import Any, Dict, Sequence, Tuple
 
 import numpy as np
 
-from ...rle import compress_counts, rle_union
+from ...post.rle import compress_counts, rle_union
 
 # Steps a pixel, and the step at which the outline passes a column's middle.
 _STEPS = 5

@@ -4,8 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Union
 
-from ...given_ents import unused_fields
-from ...jsonl import read_lines
+from ...post.given_ents import unused_fields
+from ...post.jsonl import read_lines
 from ..posts_jsonl import read_json_lines
 from .coordinates import has_area, picture_size, points_box, read_box, read_points
 from .dirt import Dirt

@@ -3,8 +3,8 @@ import re
 from pathlib import Path
 from typing import Any, Dict, List, Tuple, Union
 
-from ...errors import Errors, RivegaError
-from ...textfiles import read_text
+from ...post.errors import Errors, RivegaError
+from ...post.textfiles import read_text
 from .conll import read_blocks
 from .dirt import Dirt
 

@@ -8,8 +8,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Un
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ...images import max_pixels
-from ...rle import compress_counts, rle_to_box
+from ...post.images import max_pixels
+from ...post.rle import compress_counts, rle_to_box
 
 RLE = Dict[str, Any]
 

@@ -2,8 +2,8 @@
 from functools import partial
 from typing import Any, Dict, List, Optional, Tuple
 
-from ...images import max_pixels
-from ...rle import RLE, compress_counts, parse_rle, rle_area, rle_union
+from ...post.images import max_pixels
+from ...post.rle import RLE, compress_counts, parse_rle, rle_area, rle_union
 from .coordinates import points_box, read_number, read_points
 from .polygons import polygons_to_rle
 from .regions import Drawing

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Optional, Union
 
-from ...errors import Errors, RivegaError
+from ...post.errors import Errors, RivegaError
 from .coordinates import has_area, picture_size, read_box
 from .dirt import Dirt
 from .regions import Picture, Pictures, Region, post_id

@@ -7,9 +7,9 @@ import spacy
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin
-from rivega_spacy.extensions import MASKS_KEY
-from rivega_spacy.posts import doc_to_post, post_to_doc
-from rivega_spacy.rle import encode_mask
+from rivega_spacy.post.extensions import MASKS_KEY
+from rivega_spacy.post.posts import doc_to_post, post_to_doc
+from rivega_spacy.post.rle import encode_mask
 
 TEXT = "Ann  meets (Ann) in Rio, é😀!"
 MASK = np.zeros((24, 40), bool)

@@ -10,8 +10,8 @@ from rivega_spacy.corpus.docbin import read_docbin
 from rivega_spacy.corpus.formats.assemble import Sources, read_data_set, repaired_name
 from rivega_spacy.corpus.formats.dirt import Dirt
 from rivega_spacy.corpus.posts_jsonl import ReadReport, make_docs
-from rivega_spacy.errors import RivegaError
-from rivega_spacy.extensions import MASKS_KEY
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.extensions import MASKS_KEY
 
 from .published_files import polygon, write_conll, write_knowledge, write_labelme, write_voc
 

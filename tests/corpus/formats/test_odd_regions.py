@@ -11,8 +11,8 @@ from spacy.vocab import Vocab
 from rivega_spacy.corpus.formats.assemble import Sources, read_data_set
 from rivega_spacy.corpus.formats.dirt import Dirt
 from rivega_spacy.corpus.posts_jsonl import make_docs
-from rivega_spacy.errors import RivegaError
-from rivega_spacy.rle import decode_mask, encode_mask
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.rle import decode_mask, encode_mask
 
 NAN, INF = float("nan"), float("inf")
 SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]

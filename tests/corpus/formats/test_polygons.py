@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco
 
 from rivega_spacy.corpus.formats.polygons import polygons_to_rle
-from rivega_spacy.rle import decode_mask, rle_area
+from rivega_spacy.post.rle import decode_mask, rle_area
 
 # Whole, half, fifth and tenth pixels are where rounding could differ; the rest is anything, far outside too.
 number = st.one_of(

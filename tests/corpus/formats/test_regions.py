@@ -11,8 +11,8 @@ from rivega_spacy.corpus.formats.dirt import Dirt
 from rivega_spacy.corpus.formats.labelme import read_labelme
 from rivega_spacy.corpus.formats.prodigy import read_prodigy_regions, read_prodigy_text
 from rivega_spacy.corpus.formats.voc import read_voc
-from rivega_spacy.errors import RivegaError
-from rivega_spacy.rle import decode_mask, encode_mask
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.rle import decode_mask, encode_mask
 
 from .published_files import bitmap, polygon, write_labelme, write_voc
 

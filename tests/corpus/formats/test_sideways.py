@@ -7,8 +7,8 @@ from PIL import Image
 
 from rivega_spacy.cli.convert import convert_sources
 from rivega_spacy.corpus.formats.assemble import Sources
-from rivega_spacy.images import read_image
-from rivega_spacy.rle import decode_mask, encode_mask
+from rivega_spacy.post.images import read_image
+from rivega_spacy.post.rle import decode_mask, encode_mask
 
 T = Image.Transpose
 # What turns the upright picture into the stored one: the reverse of what a viewer does.

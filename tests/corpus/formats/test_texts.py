@@ -4,7 +4,7 @@ import pytest
 from rivega_spacy.corpus.formats.conll import read_conll
 from rivega_spacy.corpus.formats.dirt import Dirt
 from rivega_spacy.corpus.formats.published import add_knowledge, read_captions, read_descriptions
-from rivega_spacy.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError
 
 from .published_files import write_conll, write_knowledge
 

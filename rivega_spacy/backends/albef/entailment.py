@@ -1,0 +1,210 @@
+"""`rivega.ALBEFEntailment.v1`: does the picture show the entity, asked of ALBEF."""
+from functools import partial
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+import torch
+from thinc.api import Model
+from thinc.types import Floats1d
+
+from .images import augment, preprocess
+from .model import CONTRADICTION, ENTAILMENT, Albef, AlbefConfig, distilled_loss, entailment_probability, momentum_twin, update_twin
+from .text import WordPieces, read_vocab
+from .weights import albef_from_file
+from ..backend import (
+    BackendShim,
+    Loaded,
+    Tokenized,
+    answers,
+    backend_model,
+    flat_texts,
+    generator,
+    judged,
+    published_form,
+    set_dropout,
+)
+from ..compiling import Compiled, prepare
+from ...pipes.queries import ImageQueries, QueryTarget
+
+NAME = "ALBEF"
+
+
+def albef_entailment(
+    *,
+    path: Optional[str] = None,
+    vocab: str = "bert-base-uncased",
+    network: Optional[Dict[str, Any]] = None,
+    image_size: int = 384,
+    vision_heads: Optional[int] = None,
+    text_heads: Optional[int] = None,
+    append_sep: bool = False,
+    max_words: int = 30,
+    three_way: bool = False,
+    batch_size: int = 32,
+    bf16: bool = False,
+    compiled: Compiled = False,
+    gradient_checkpointing: bool = False,
+    freeze: Optional[List[str]] = None,
+    augmentation: bool = True,
+    distillation: float = 0.4,
+    momentum: float = 0.995,
+    half_on_disk: bool = True,
+) -> Model[List[ImageQueries], List[Floats1d]]:
+    """`rivega.ALBEFEntailment.v1`.
+
+    path (Optional[str]): `ALBEF.pth`, a file fine-tuned for visual entailment, or safetensors of either.
+    vocab (str): BERT's vocab.txt, its folder, or a name on the model hub. Only needed with `path` or `network`: a saved
+        pipeline holds its own.
+    network (Optional[Dict[str, Any]]): Sizes (`AlbefConfig`) of a network to train from nothing, where there is no `path`.
+    image_size (int): Side of the pictures in pixels; the file's position embeddings are resized to it.
+    vision_heads (Optional[int]), text_heads (Optional[int]): Attention heads; None takes heads of 64 channels.
+    append_sep (bool): Close expressions with [SEP], as LAVIS's fine-tuned file expects and the original does not.
+    max_words (int): Words of an expression that are read.
+    three_way (bool): Probability of entailment among all three labels; False reads it against contradiction alone.
+    batch_size (int): Expressions in one pass.
+    bf16 (bool): Compute in bfloat16.
+    compiled (Compiled): Compile the layers with torch.compile: true, false, or the name of one of its backends.
+    gradient_checkpointing (bool): Less memory and more time in training.
+    freeze (Optional[List[str]]): Beginnings of the names of parameters that are not trained, for example "visual_encoder.".
+    augmentation (bool): Crop, mirror and distort pictures in training, as the published training does.
+    distillation (float): Share of the momentum twin in the loss (alpha); 0 trains without one.
+    momentum (float): How slowly the twin follows. It is not saved: a resumed training begins it anew from the network.
+    half_on_disk (bool): Save in half precision.
+    RETURNS (Model[List[ImageQueries], List[Floats1d]]): A probability of "the picture shows it" for every expression.
+    """
+    heads = {"vision_heads": vision_heads, "text_heads": text_heads}
+    reading = {"vocab": vocab, "append_sep": append_sep, "max_words": max_words}
+    load = partial(_load, network=network, image_size=image_size, **heads, **reading)
+    shim = BackendShim(
+        name=NAME,
+        build=_build,
+        load=None if path is None and network is None else partial(load, path),
+        load_from=load,
+        tools=_pieces,
+        frozen=freeze or (),
+        prepare=partial(prepare, gradient_checkpointing=gradient_checkpointing, compiled=compiled),
+        half_on_disk=half_on_disk,
+    )
+    predict = partial(_predict, three_way=three_way, batch_size=batch_size, bf16=bf16)
+    trainer = AlbefTrainer(alpha=distillation, momentum=momentum, augmentation=augmentation, bf16=bf16)
+    return backend_model("albef_entailment", shim, predict, train_step=trainer)
+
+
+def _load(
+    weights: Optional[str],
+    *,
+    network: Optional[Dict[str, Any]],
+    image_size: int,
+    vision_heads: Optional[int],
+    text_heads: Optional[int],
+    vocab: str,
+    append_sep: bool,
+    max_words: int,
+) -> Loaded:
+    if weights is not None:
+        module = albef_from_file(weights, image_size=image_size, vision_heads=vision_heads, text_heads=text_heads)
+    else:
+        module = Albef(AlbefConfig(**network))
+    reading = {"vocab": read_vocab(vocab), "append_sep": append_sep, "max_words": max_words}
+    return module, {"network": module.config.to_dict(), **reading}
+
+
+def _build(config: Dict[str, Any]) -> Albef:
+    return Albef(AlbefConfig(**config["network"]))
+
+
+def _pieces(config: Dict[str, Any]) -> WordPieces:
+    return WordPieces(
+        config["vocab"],
+        append_sep=config["append_sep"],
+        max_words=config["max_words"],
+        max_length=config["network"]["positions"],
+    )
+
+
+def _predict(
+    shim: BackendShim, batch: List[ImageQueries], *, three_way: bool, batch_size: int, bf16: bool
+) -> List[np.ndarray]:
+    return answers(
+        shim,
+        batch,
+        nothing=np.zeros((0,), dtype="float32"),
+        tokens=partial(_tokens, shim.tools),
+        look=partial(_look, device=shim.device),
+        read=partial(_read, three_way=three_way),
+        batch_size=batch_size,
+        bf16=bf16,
+    )
+
+
+def _tokens(pieces: WordPieces, expressions: List[str]) -> Tokenized:
+    ids, mask = pieces([published_form(text) for text in expressions])
+    return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def _look(network: Albef, images: List[np.ndarray], *, device: torch.device) -> torch.Tensor:
+    pixels = np.stack([preprocess(image, network.config.image_size) for image in images])
+    return network.encode_image(torch.from_numpy(pixels).to(device))
+
+
+def _read(
+    network: Albef, image: torch.Tensor, owner: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, *, three_way: bool
+) -> torch.Tensor:
+    return entailment_probability(network.classify(image, ids, mask, owner), three_way=three_way)
+
+
+class AlbefTrainer:
+    """The training step of the published fine-tuning (`VE.yaml`), with RiVEG's two labels.
+
+    alpha (float): Share of the momentum twin in the loss. momentum (float): How slowly it follows.
+    augmentation (bool): Change pictures at random.
+    bf16 (bool): Compute in bfloat16.
+    """
+
+    def __init__(self, *, alpha: float, momentum: float, augmentation: bool, bf16: bool) -> None:
+        self.alpha = alpha
+        self.momentum = momentum
+        self.augmentation = augmentation
+        self.bf16 = bf16
+        self._twin: Optional[Albef] = None
+        self._of: Optional[Albef] = None
+        self._rng: Optional[np.random.Generator] = None
+
+    def __call__(
+        self, model: Model, batch: List[ImageQueries], targets: List[List[QueryTarget]], *, dropout: float
+    ) -> Dict[str, float]:
+        """See `rivega_spacy.pipes.queries`. Expressions of which nobody said whether the picture shows them are left out."""
+        shim: BackendShim = model.shims[0]
+        network = shim.ready()
+        self._rng = self._rng or generator()
+        pictures, expressions, shown = judged(batch, targets)
+        if not shown:
+            return {"entailment": 0.0}
+        size = network.config.image_size
+        pixels = np.stack(
+            [augment(image, size, self._rng) if self.augmentation else preprocess(image, size) for image in pictures]
+        )
+        texts, owner = flat_texts(expressions)
+        ids, mask = _tokens(shim.tools, texts)
+        labels = [ENTAILMENT if answer else CONTRADICTION for answer in shown]
+        tensors = [torch.from_numpy(pixels), ids, mask, owner, torch.tensor(labels)]
+        pixels, ids, mask, owner, labels = (tensor.to(shim.device) for tensor in tensors)
+        network.train()
+        set_dropout(network, dropout)
+        with shim.autocast(self.bf16):
+            teacher = self._teach(network, pixels, ids, mask, owner)
+            logits = network.classify(network.encode_image(pixels)[owner], ids, mask)
+        loss = distilled_loss(logits, labels, teacher, self.alpha)
+        loss.backward()
+        return {"entailment": float(loss.detach())}
+
+    def _teach(self, network: Albef, pixels: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, owner: torch.Tensor) -> Any:
+        if self.alpha == 0.0:
+            return None
+        if self._twin is None or self._of is not network:
+            self._twin, self._of = momentum_twin(network), network
+        update_twin(self._twin, network, self.momentum)
+        self._twin.train()
+        set_dropout(self._twin, 0.0)
+        with torch.no_grad():
+            return self._twin.classify(self._twin.encode_image(pixels)[owner], ids, mask)

@@ -1,0 +1,295 @@
+"""What entailment and grounding networks from elsewhere share: weights that load when first needed, batches, training state."""
+import re
+import warnings
+from functools import partial
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from thinc.api import Model, Optimizer
+from torch import nn
+
+from ..post.errors import Errors, RivegaError
+from ..post.failures import setting_up
+from ..pipes.queries import ImageQueries, QueryTarget
+from .pretrained import finite_or_raise, freeze
+from .shim import TorchShim, torch_model
+
+# Makes a network and what is saved beside its weights: (module, config).
+Loaded = Tuple[nn.Module, Dict[str, Any]]
+
+
+class BackendShim(TorchShim):
+    """A network whose weights come from a file of someone else's, from a saved pipeline, or from nothing.
+
+    name (str): How errors name it.
+    build (Callable[[dict], Module]): Makes the network from the saved config.
+    load (Optional[Callable[[], Loaded]]): Makes it from its source; called when the network is first needed and no saved
+        pipeline has filled it.
+    load_from (Optional[Callable[[str], Loaded]]): Makes it from another file or folder, which `[initialize]` names.
+    tools (Callable[[dict], Any]): Makes what the network needs besides weights (tokenizer, picture preparation) from the config.
+    frozen (Sequence[str]): Parameters whose names begin so are not trained.
+    prepare (Optional[Callable[[Module], None]]): Called once on every network put in place.
+    amsgrad (bool): Train with AdamW's AMSGrad variant.
+    parts (int): Training steps whose gradients are waiting for `finish_update`, which takes their mean (`accumulate_gradient`).
+    half_on_disk, ema_decay, lr_scale: See TorchShim.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        build: Callable[[Dict[str, Any]], nn.Module],
+        load: Optional[Callable[[], Loaded]],
+        load_from: Optional[Callable[[str], Loaded]] = None,
+        tools: Callable[[Dict[str, Any]], Any],
+        frozen: Sequence[str] = (),
+        prepare: Optional[Callable[[nn.Module], None]] = None,
+        amsgrad: bool = False,
+        half_on_disk: bool = True,
+        ema_decay: float = 0.0,
+        lr_scale: Optional[Callable[[str], float]] = None,
+    ) -> None:
+        super().__init__(None, name=name, build=build, half_on_disk=half_on_disk, lr_scale=lr_scale, ema_decay=ema_decay)
+        self._load = load
+        self.load_from = load_from
+        self._make_tools = tools
+        self._tools: Any = None
+        self._frozen = tuple(frozen)
+        self._prepare = prepare
+        self._amsgrad = amsgrad
+        self.parts = 0
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**super().__getstate__(), "_tools": None}
+
+    @property
+    def tools(self) -> Any:
+        """What `tools` made from the config of the network now in place."""
+        self.ready()
+        if self._tools is None:
+            with setting_up(self.name):
+                self._tools = self._make_tools(self.cfg)
+        return self._tools
+
+    def ready(self) -> nn.Module:
+        """The network, loaded from its source if nothing has filled it yet.
+
+        RAISES (SetupError): E736 without a source, and whatever is wrong with the source or the device.
+        """
+        if self._model is None:
+            with setting_up(self.name):
+                if self._load is None:
+                    raise RivegaError(Errors.E736.format(name=self.name))
+                self.set_module(*self._load())
+        return self._model
+
+    def begin_with(self, weights: str) -> None:
+        """Take other weights than those the architecture was made with, at once, so that what is wrong with them is said now.
+
+        weights (str): File or folder of published weights.
+        """
+        if self.load_from is None:
+            raise RivegaError(Errors.E207.format(component=self.name, model=self.name, weights=weights))
+        self._load = partial(self.load_from, weights)
+        self._model = None
+        self.ready()
+
+    def set_module(self, module: nn.Module, config: Optional[Dict[str, Any]] = None) -> None:
+        super().set_module(module, config)
+        self._settle()
+
+    def to_bytes(self) -> bytes:
+        # What is saved holds its weights, also where nothing has asked for them yet.
+        if self._load is not None:
+            self.ready()
+        return super().to_bytes()
+
+    def from_bytes(self, bytes_data: bytes) -> "BackendShim":
+        super().from_bytes(bytes_data)
+        if self._model is not None:
+            self._settle()
+        return self
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """See TorchShim; a batch computed in parts, each with the mean of its losses, takes the step of the mean of those."""
+        if self._model is not None and self.parts > 1:
+            gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
+            torch._foreach_div_(gradients, float(self.parts))
+        self.parts = 0
+        super().finish_update(optimizer)
+
+    def _settle(self) -> None:
+        self._tools = None
+        freeze(self._model, self._frozen)
+        if self._prepare is not None:
+            self._prepare(self._model)
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        optimizer = super()._make_optimizer()
+        for group in optimizer.param_groups:
+            group["amsgrad"] = self._amsgrad
+        return optimizer
+
+
+def backend_model(
+    name: str,
+    shim: BackendShim,
+    predict: Callable[[BackendShim, List[ImageQueries]], List[np.ndarray]],
+    *,
+    train_step: Optional[Callable[..., Dict[str, float]]] = None,
+) -> Model:
+    """The Thinc model around a network that answers questions about pictures.
+
+    name (str): Name of the layer.
+    predict (Callable): (shim, batch) -> one array for each picture: n probabilities, or n x 5 boxes with scores.
+    train_step (Optional[Callable]): See `rivega_spacy.pipes.queries`; None where the network cannot be trained.
+    RETURNS (Model): Its backward pass does nothing: it is trained through `train_step`.
+    """
+    attrs: Dict[str, Any] = {} if train_step is None else {"train_step": partial(_counted, train_step)}
+    if shim.load_from is not None:
+        attrs["load"] = _begin_with
+    return torch_model(name, shim, partial(_forward, predict=predict), attrs=attrs, init=_init)
+
+
+def _forward(
+    model: Model, batch: List[ImageQueries], is_train: bool, *, predict: Callable[[BackendShim, List[ImageQueries]], List[np.ndarray]]
+) -> Tuple[List[np.ndarray], Callable]:
+    found = [model.ops.asarray(rows, dtype="f") for rows in predict(model.shims[0], list(batch))]
+    return found, no_gradient
+
+
+def no_gradient(gradients: Any) -> List[Any]:
+    """The way back of a network that is trained by its `train_step`, or not at all."""
+    return []
+
+
+def _init(model: Model, X: Any = None, Y: Any = None) -> None:
+    model.shims[0].ready()
+
+
+def _counted(train_step: Callable[..., Dict[str, float]], model: Model, *arguments: Any, **options: Any) -> Dict[str, float]:
+    losses = train_step(model, *arguments, **options)
+    model.shims[0].parts += any(losses.values())
+    return losses
+
+
+def _begin_with(model: Model, weights: str) -> None:
+    model.shims[0].begin_with(weights)
+
+
+# Indices and mask of texts, n x t each.
+Tokenized = Tuple[torch.Tensor, torch.Tensor]
+
+
+def answers(
+    shim: BackendShim,
+    batch: List[ImageQueries],
+    *,
+    nothing: np.ndarray,
+    tokens: Callable[[List[str]], Tokenized],
+    look: Callable[[nn.Module, List[np.ndarray]], Any],
+    read: Callable[[nn.Module, Any, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
+    batch_size: int,
+    bf16: bool,
+) -> List[np.ndarray]:
+    """Ask a network that encodes pictures apart from texts: each picture once, then all expressions in passes across pictures.
+
+    nothing (ndarray): The answers about a picture that nothing is asked about: of length 0.
+    tokens (Callable): (expressions) -> their indices and mask.
+    look (Callable): (network, pictures) -> what was seen in them.
+    read (Callable): (network, seen, picture of each expression, indices, mask) -> one row for each expression.
+    batch_size (int): Expressions in one pass. bf16 (bool): Compute in bfloat16.
+    RETURNS (List[ndarray]): One array for each picture, a row an expression, float32.
+    RAISES (RivegaError): E735 where the network computes what is no number.
+    """
+    found = [nothing for _ in batch]
+    for group in questions(batch, batch_size):
+        texts, owner = flat_texts([batch[n].expressions for n in group])
+        ids, mask = tokens(texts)
+        with shim.inference(bf16=bf16) as network:
+            seen = look(network, [batch[n].image for n in group])
+            parts = []
+            # One picture may be asked about more expressions than fit into a pass.
+            for start in range(0, len(owner), batch_size):
+                rows = slice(start, start + batch_size)
+                parts.append(read(network, seen, *(value[rows].to(shim.device) for value in (owner, ids, mask))))
+            values = finite_or_raise(torch.cat(parts).float().cpu().numpy(), name=shim.name)
+        for place, n in enumerate(group):
+            found[n] = values[(owner == place).numpy()]
+    return found
+
+
+def flat_texts(expressions: List[List[str]]) -> Tuple[List[str], torch.Tensor]:
+    """All expressions in one list, and for each the place of its picture."""
+    texts = [text for row in expressions for text in row]
+    owner = torch.tensor([place for place, row in enumerate(expressions) for _ in row], dtype=torch.long)
+    return texts, owner
+
+
+def judged(
+    batch: Sequence[ImageQueries], targets: Sequence[Sequence[QueryTarget]]
+) -> Tuple[List[np.ndarray], List[List[str]], List[bool]]:
+    """What entailment learns from: expressions of which somebody said whether the picture shows them.
+
+    RETURNS (Tuple[List[ndarray], List[List[str]], List[bool]]): Pictures, the expressions of each, and the answers of them all.
+    """
+    pictures, expressions, shown = [], [], []
+    for queries, row in zip(batch, targets):
+        known = [(text, target.groundable) for text, target in zip(queries.expressions, row) if target.groundable is not None]
+        if known:
+            pictures.append(queries.image)
+            expressions.append([text for text, _ in known])
+            shown += [bool(answer) for _, answer in known]
+    return pictures, expressions, shown
+
+
+def questions(batch: Sequence[ImageQueries], size: int) -> Iterator[List[int]]:
+    """Indices of pictures, grouped so that a group asks about `size` expressions (a picture with more is a group of its own).
+
+    Pictures that nothing is asked about are left out.
+    """
+    group: List[int] = []
+    count = 0
+    for n, queries in enumerate(batch):
+        if not queries.expressions:
+            continue
+        if group and count + len(queries.expressions) > size:
+            yield group
+            group, count = [], 0
+        group.append(n)
+        count += len(queries.expressions)
+    if group:
+        yield group
+
+
+_EXPRESSION = re.compile(r"(?s)(?P<name>.*?\S) \((?P<type>[A-Z][A-Z_-]*)\)(?: — (?P<rest>.*))?")
+
+
+def published_form(expression: str) -> str:
+    """ "Name (TYPE) — expansion" as the data have it that the published networks were fine-tuned on: "Name(TYPE)-expansion"."""
+    match = _EXPRESSION.fullmatch(expression)
+    if match is None:
+        return expression
+    return f"{match['name']}({match['type']})" + (f"-{match['rest']}" if match["rest"] else "")
+
+
+def set_dropout(module: nn.Module, rate: float) -> None:
+    """The share of dropout in every layer that has any, as `[training] dropout` says."""
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = rate
+        elif isinstance(getattr(part, "dropout", None), float):
+            part.dropout = rate
+
+
+def generator() -> np.random.Generator:
+    """Random numbers that follow the seed of the training (`[training] seed`)."""
+    return np.random.default_rng(np.random.randint(0, 2**31 - 1))
+
+
+def warn_once(seen: set, message: str) -> None:
+    """Warn the first time only; `seen` remembers."""
+    if message not in seen:
+        seen.add(message)
+        warnings.warn(message, stacklevel=3)

@@ -1,0 +1,110 @@
+"""rivega.CLIPSeg.v1: masks from a picture and a text, without boxes, through transformers.
+
+Lüddecke and Ecker, "Image Segmentation Using Text and Image Prompts", CVPR 2022. The query-based side of the paper's Table X.
+"""
+from functools import partial
+from pathlib import Path
+from typing import Callable, List, Optional, Tuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from ...post.errors import Errors, RivegaError
+from ...post.failures import setting_up
+from ..backend import Loaded
+from ..hub import Kinds, Tools, hub_tools, load_hub
+from ..pretrained import finite_or_raise
+from ...pipes.queries import ImageQueries
+
+NAME = "CLIPSeg"
+KINDS: Kinds = {"clipseg": ("transformers", "CLIPSegConfig", "CLIPSegForImageSegmentation")}
+# Of ImageNet: what CLIPSeg's pictures are normalised with, where its folder does not say.
+MEAN = [0.485, 0.456, 0.406]
+STD = [0.229, 0.224, 0.225]
+
+ScoredMasks = List[Tuple[np.ndarray, float]]
+
+
+def make_clipseg(
+    path: str = "CIDAS/clipseg-rd64-refined", device: Optional[str] = None, threshold: float = 0.5, text_batch: int = 16
+) -> "CLIPSegSegmenter":
+    """CLIPSeg in transformers' format.
+
+    path (str): A folder, or a name on the model hub.
+    device (Optional[str]): "cuda", "cpu" and so on; by default the GPU where PyTorch has one.
+    threshold (float): From which probability on a pixel belongs to the mask.
+    text_batch (int): Expressions decoded at once.
+    RETURNS (CLIPSegSegmenter): Called with pictures and expressions. The weights are read at the first call.
+    RAISES (RivegaError): E208 for a threshold that is no probability.
+    """
+    if not 0.0 < threshold < 1.0:
+        raise RivegaError(Errors.E208.format(option="threshold", value=threshold))
+    return CLIPSegSegmenter(partial(load_clipseg, path), device=device, threshold=threshold, text_batch=text_batch)
+
+
+def load_clipseg(path: str) -> Loaded:
+    """Network and tokenizer. RAISES (RivegaError): E730, E732, E733, E734; see `load_hub`."""
+    network, saved = load_hub(path, KINDS, what="CLIPSeg network", max_tokens=77)
+    # The text network has so many positions and no more.
+    saved["max_tokens"] = min(saved["max_tokens"], network.config.text_config.max_position_embeddings)
+    if Path(path).is_dir() and not (Path(path) / "preprocessor_config.json").is_file():
+        saved.update(mean=MEAN, std=STD)
+    return network, saved
+
+
+class CLIPSegSegmenter:
+    """Expressions to masks: a picture is encoded once, however many expressions ask about it.
+
+    load (Callable[[], Loaded]): Makes network and tools, at the first call.
+    """
+
+    def __init__(self, load: Callable[[], Loaded], *, device: Optional[str] = None, threshold: float = 0.5, text_batch: int = 16) -> None:
+        self.load = load
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.threshold = threshold
+        self.text_batch = max(1, text_batch)
+        self._ready: Optional[Tuple[torch.nn.Module, Tools]] = None
+
+    @property
+    def ready(self) -> Tuple[torch.nn.Module, Tools]:
+        """The network on its device, and what prepares its input."""
+        if self._ready is None:
+            with setting_up(NAME):
+                network, saved = self.load()
+                self._ready = network.to(self.device).eval(), hub_tools(saved)
+        return self._ready
+
+    def __call__(self, batch: List[ImageQueries]) -> List[ScoredMasks]:
+        """Masks of all expressions about all pictures.
+
+        batch (List[ImageQueries]): Pictures with expressions.
+        RETURNS (List[ScoredMasks]): For each expression its mask, HxW bool, which may be empty, and a score: the mean probability
+            of the mask's pixels, or of an empty mask the highest probability of any.
+        RAISES (RivegaError): E735 where the network computes what is no number.
+        """
+        return [self._segment(queries) if queries.expressions else [] for queries in batch]
+
+    @torch.inference_mode()
+    def _segment(self, queries: ImageQueries) -> ScoredMasks:
+        network, tools = self.ready
+        side = network.config.vision_config.image_size
+        height, width = queries.image.shape[:2]
+        # The whole picture becomes a square, as in CLIPSeg's training.
+        pixels = torch.from_numpy(tools.pictures.resized(queries.image, side, side, Image.Resampling.BILINEAR))[None].to(self.device)
+        seen = network.clip.vision_model(pixel_values=pixels, output_hidden_states=True, return_dict=True)
+        layers = [seen.hidden_states[number + 1] for number in network.extract_layers]
+        results: ScoredMasks = []
+        for start in range(0, len(queries.expressions), self.text_batch):
+            ids, mask = tools.tokens(queries.expressions[start : start + self.text_batch])
+            wanted = network.clip.get_text_features(ids.to(self.device), attention_mask=mask.to(self.device))
+            logits = network.decoder([layer.expand(len(ids), -1, -1) for layer in layers], wanted, return_dict=True).logits
+            logits = logits.reshape(len(ids), 1, *logits.shape[-2:])
+            for small in logits.float():
+                # One at a time: at the picture's size a map has four bytes a pixel.
+                large = F.interpolate(small[None], (height, width), mode="bilinear", align_corners=False).sigmoid()
+                shares = finite_or_raise(large[0, 0].cpu().numpy(), name=NAME)
+                found = shares >= self.threshold
+                results.append((found, float(shares[found].mean() if found.any() else shares.max())))
+        return results

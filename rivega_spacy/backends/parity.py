@@ -1,0 +1,72 @@
+"""Which of our ports can be compared with reference outputs of the published code, and how: the table behind `rivega parity`.
+
+A folder of references holds `config.json` (with `arch`), `state_dict.safetensors`, `inputs.safetensors` and
+`outputs.safetensors`. A network registers the function that runs such a folder through our port.
+"""
+import importlib
+from pathlib import Path
+from typing import Callable, Dict, List, NamedTuple
+
+import srsly
+from safetensors import SafetensorError
+
+from ..post.errors import Errors, RivegaError
+
+
+class Comparison(NamedTuple):
+    """One compared tensor.
+
+    name (str): How the folder calls it, for example "fwd.encoder_out".
+    difference (float): Largest absolute difference; for tokens and boxes that must be equal, the number that are not; NaN
+        where it could not be compared.
+    tolerance (float): The largest difference that is allowed.
+    ok (bool): Whether it holds.
+    """
+
+    name: str
+    difference: float
+    tolerance: float
+    ok: bool
+
+
+# `arch` in config.json -> "module:function" (folder: Path) -> List[Comparison]; modules are imported only when asked for.
+PARITY: Dict[str, str] = {
+    "ofa": "rivega_spacy.backends.ofa.parity:compare",
+    "albef_ve": "rivega_spacy.backends.albef.parity:compare",
+    "seqtr": "rivega_spacy.backends.seqtr.parity:compare",
+}
+
+FILES = ("state_dict.safetensors", "inputs.safetensors", "outputs.safetensors")
+
+
+def compare_folder(folder: Path) -> List[Comparison]:
+    """Run a folder of references through our port.
+
+    folder (Path): See the top of this file.
+    RETURNS (List[Comparison]): One for each reference tensor.
+    RAISES (RivegaError): E020 where a file is missing, E700 where `arch` names no port of ours, E761 where config.json or the inputs
+        lack something, E762 where sizes do not belong together; and what loading weights raises.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise RivegaError(Errors.E020.format(path=path))
+    config = srsly.read_json(path)
+    arch = config.get("arch") if isinstance(config, dict) else None
+    if arch not in PARITY:
+        raise RivegaError(Errors.E700.format(path=path, arch=arch, known=", ".join(sorted(PARITY))))
+    for name in FILES:
+        if not (Path(folder) / name).is_file():
+            raise RivegaError(Errors.E020.format(path=Path(folder) / name))
+    module, _, function = PARITY[arch].partition(":")
+    compare: Callable[[Path], List[Comparison]] = getattr(importlib.import_module(module), function)
+    try:
+        return [Comparison(*row) for row in compare(Path(folder))]
+    except KeyError as error:
+        raise RivegaError(Errors.E761.format(folder=folder, name=error.args[0])) from error
+    except SafetensorError as error:
+        raise RivegaError(Errors.E701.format(path=folder, reason=error)) from error
+    except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+        if isinstance(error, RivegaError):
+            raise
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"
+        raise RivegaError(Errors.E762.format(folder=folder, reason=reason)) from error

@@ -1,0 +1,128 @@
+"""Reading other people's weights safely, and saying exactly what in them does not fit."""
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, List, Optional
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..post.errors import Errors, RivegaError
+from .state import listing, mismatches
+
+
+def read_checkpoint(path: Any, *, what: str) -> Dict[str, Any]:
+    """Open a checkpoint without running any code in it.
+
+    path (Union[str, Path]): A .safetensors file or one written by torch.save.
+    what (str): How errors call the thing expected, for example "an ALBEF checkpoint".
+    RETURNS (Dict[str, Any]): The file's top level.
+    RAISES (RivegaError): E020 missing, E730 another kind of file, E737 Python objects besides weights in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RivegaError(Errors.E020.format(path=path))
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(str(path))
+        except (SafetensorError, ValueError) as error:
+            raise RivegaError(Errors.E730.format(path=path, what=what, reason=error)) from error
+    try:
+        # Losses and scores in training checkpoints are often NumPy scalars, which are harmless.
+        with torch.serialization.safe_globals(_numpy_scalars()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error)
+        if "Unsupported" in reason or "GLOBAL" in reason:
+            named = [line.strip() for line in reason.split("\n") if "GLOBAL" in line]
+            raise RivegaError(Errors.E737.format(path=path, reason=(named or [reason])[0][:200])) from error
+        raise RivegaError(Errors.E730.format(path=path, what=what, reason="it cannot be read as weights")) from error
+    except (RuntimeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile, IndexError, TypeError) as error:
+        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+        raise RivegaError(Errors.E730.format(path=path, what=what, reason=reason)) from error
+    if not isinstance(content, dict):
+        raise RivegaError(Errors.E730.format(path=path, what=what, reason=f"it holds a {type(content).__name__}"))
+    return content
+
+
+def tensors_only(mapping: Any, *, path: Any, what: str) -> Dict[str, torch.Tensor]:
+    """The weights of a checkpoint's part.
+
+    RAISES (RivegaError): E730 where it is not a dict of tensors by name.
+    """
+    if not isinstance(mapping, dict) or not mapping:
+        raise RivegaError(Errors.E730.format(path=path, what=what, reason="it holds no weights by name"))
+    wrong = [str(name) for name, value in mapping.items() if not isinstance(value, torch.Tensor)]
+    if wrong:
+        raise RivegaError(Errors.E730.format(path=path, what=what, reason=f"{', '.join(wrong[:5])} are not tensors"))
+    return dict(mapping)
+
+
+def check_finite(state: Dict[str, torch.Tensor], *, path: Any, name: str) -> None:
+    """RAISES (RivegaError): E734 naming the tensors that hold NaN or infinity."""
+    bad = [key for key, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
+    if bad:
+        raise RivegaError(Errors.E734.format(path=path, name=name, tensors=listing(bad)))
+
+
+def load_named(
+    module: nn.Module,
+    state: Dict[str, torch.Tensor],
+    *,
+    path: Any,
+    name: str,
+    may_miss: Optional[Callable[[str], bool]] = None,
+    frozen_counters: bool = True,
+) -> List[str]:
+    """Load weights into a network, all or nothing.
+
+    module (Module): The network, changed in place.
+    state (Dict[str, Tensor]): Weights by the network's names.
+    may_miss (Optional[Callable[[str], bool]]): Which names may be absent and keep their values, for example a new head.
+    frozen_counters (bool): BatchNorm's `num_batches_tracked`, which no result depends on, may be absent.
+    RETURNS (List[str]): The names that were absent.
+    RAISES (RivegaError): E733 with missing and surplus names and wrong shapes, E734 for values that are not finite.
+    """
+    missing, surplus, shapes = mismatches(module, state)
+    allowed = [
+        key
+        for key in missing
+        if (may_miss is not None and may_miss(key)) or (frozen_counters and key.endswith("num_batches_tracked"))
+    ]
+    missing = [key for key in missing if key not in set(allowed)]
+    if missing or surplus or shapes:
+        parts = {"missing": listing(missing), "surplus": listing(surplus), "shapes": listing(shapes)}
+        raise RivegaError(Errors.E733.format(path=path, name=name, **parts))
+    check_finite(state, path=path, name=name)
+    module.load_state_dict(state, strict=False)
+    return allowed
+
+
+def finite_or_raise(values: np.ndarray, *, name: str) -> np.ndarray:
+    """RAISES (RivegaError): E735 where a network's results are not finite numbers."""
+    if not np.isfinite(values).all():
+        raise RivegaError(Errors.E735.format(name=name))
+    return values
+
+
+def freeze(module: nn.Module, prefixes: Iterable[str]) -> None:
+    """Stop training the parameters whose names begin with one of the prefixes.
+
+    RAISES (RivegaError): E731 for a prefix that no parameter has, which is a misspelling.
+    """
+    for prefix in prefixes:
+        found = [parameter for key, parameter in module.named_parameters() if key.startswith(prefix)]
+        if not found:
+            raise RivegaError(Errors.E731.format(what="list `freeze`", reason=f"no parameter begins with {prefix!r}"))
+        for parameter in found:
+            parameter.requires_grad_(False)
+
+
+def _numpy_scalars() -> List[Any]:
+    core = getattr(np, "_core", None) or getattr(np, "core")
+    kinds = [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")]
+    return [(core.multiarray.scalar, "numpy.core.multiarray.scalar"), core.multiarray.scalar, np.dtype, *kinds]

@@ -1,0 +1,300 @@
+"""`rivega.SeqTRGrounder.v1`: where is the entity, asked of SeqTR."""
+from dataclasses import replace
+from functools import partial
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from thinc.api import Model
+from thinc.types import Floats2d
+
+from ...post.boxes import box_area, clip_boxes
+from ...post.errors import Errors
+from ..backend import BackendShim, Loaded, backend_model, generator, published_form, set_dropout, warn_once
+from ..compiling import Compiled, prepare
+from ..pretrained import finite_or_raise
+from .darknet import load_yolo_weights
+from .geometry import bins_to_box, box_to_bins
+from .images import Prepared, pad, preprocess, resize_bilinear
+from .model import Seqtr, SeqtrConfig, padding_mask, smoothed_loss
+from .text import SPECIALS, Vocabulary, read_vocabulary, word_vectors
+from .weights import WORDS, seqtr_from_file
+from ...pipes.queries import ImageQueries, QueryTarget
+
+NAME = "SeqTR"
+
+
+def seqtr_grounder(
+    *,
+    path: Optional[str] = None,
+    words: Optional[str] = None,
+    vectors: Optional[str] = None,
+    darknet: Optional[str] = None,
+    network: Optional[Dict[str, Any]] = None,
+    heads: int = 8,
+    ema: bool = True,
+    max_side: int = 640,
+    max_words: int = 30,
+    batch_size: int = 16,
+    bf16: bool = False,
+    compiled: Compiled = False,
+    gradient_checkpointing: bool = False,
+    freeze: Optional[List[str]] = None,
+    new_words: bool = True,
+    jitter: Optional[List[float]] = None,
+    averaging: float = 0.0,
+    half_on_disk: bool = True,
+) -> Model[List[ImageQueries], List[Floats2d]]:
+    """`rivega.SeqTRGrounder.v1`.
+
+    path (Optional[str]): A released checkpoint, or safetensors of its weights.
+    words (Optional[str]): The list of words that belongs to the checkpoint (it is not in it): JSON, one word a line, or
+        `token_to_ix.pkl`. A list of another length than the checkpoint's drops its word vectors.
+    vectors (Optional[str]): A spaCy package or folder with word vectors for new words. None gives each new word a fixed
+        random vector.
+    darknet (Optional[str]): `yolov3.weights` or `darknet53.conv.74`, to begin training without `path`.
+    network (Optional[Dict[str, Any]]): Sizes (`SeqtrConfig`) of a network to train from nothing; {} for the released ones.
+    heads (int): Attention heads of the file's network.
+    ema (bool): Take the moving average where the file has one.
+    max_side (int): Longer side of the scaled picture in pixels.
+    max_words (int): Words of an expression that are read.
+    batch_size (int): Expressions in one pass.
+    bf16 (bool): Compute in bfloat16.
+    compiled (Compiled): Compile the layers with torch.compile: true, false, or the name of one of its backends.
+    gradient_checkpointing (bool): Less memory and more time in training.
+    freeze (Optional[List[str]]): Beginnings of the names of more parameters that are not trained. DarkNet but for its last
+        two layers and the word vectors never are.
+    new_words (bool): Words that are met in training and not in the list are added to it.
+    jitter (Optional[List[float]]): Smallest and largest random scale in training, (0.3, 1.4) in pre-training. None scales as
+        in prediction.
+    averaging (float): Decay of a moving average of the weights (0.999 in pre-training); it is used where
+        `[training.optimizer] use_averages = true`. 0 keeps none.
+    half_on_disk (bool): Save in half precision.
+    RETURNS (Model[List[ImageQueries], List[Floats2d]]): One box for every expression: n x 5, XYXY in pixels and a score, the
+        geometric mean of the probabilities of its four coordinates.
+    """
+    settings = {"max_side": max_side, "max_words": max_words}
+    source = {"words": words, "vectors": vectors, "darknet": darknet, "network": network, "heads": heads, "ema": ema}
+    load = partial(_load, settings=settings, **source)
+    shim = BackendShim(
+        name=NAME,
+        build=_build,
+        load=None if path is None and network is None and darknet is None else partial(load, path),
+        load_from=load,
+        tools=_vocabulary,
+        frozen=freeze or (),
+        prepare=partial(prepare, gradient_checkpointing=gradient_checkpointing, compiled=compiled),
+        amsgrad=True,
+        half_on_disk=half_on_disk,
+        ema_decay=averaging,
+    )
+    trainer = SeqtrTrainer(new_words=new_words, vectors=vectors, jitter=jitter, bf16=bf16)
+    return backend_model("seqtr_grounder", shim, partial(_predict, batch_size=batch_size, bf16=bf16), train_step=trainer)
+
+
+def _load(
+    weights: Optional[str],
+    *,
+    settings: Dict[str, int],
+    words: Optional[str],
+    vectors: Optional[str],
+    darknet: Optional[str],
+    network: Optional[Dict[str, Any]],
+    heads: int,
+    ema: bool,
+) -> Loaded:
+    vocabulary = None if words is None else read_vocabulary(words)
+    if weights is not None:
+        module = seqtr_from_file(weights, ema=ema, heads=heads, **settings)
+        if vocabulary is None:
+            warn_once(_WARNED, Errors.E740.format(path=weights))
+        if vocabulary is None or len(vocabulary) != module.config.vocab_size:
+            vocabulary = vocabulary or Vocabulary(SPECIALS)
+            set_words(module, word_vectors(vocabulary.words, module.config.word_width, vectors=_vectors(vectors)))
+    else:
+        vocabulary = vocabulary or Vocabulary(SPECIALS)
+        module = Seqtr(SeqtrConfig.from_dict({**(network or {}), **settings, "vocab_size": len(vocabulary)}))
+        set_words(module, word_vectors(vocabulary.words, module.config.word_width, vectors=_vectors(vectors)))
+    if darknet is not None:
+        load_yolo_weights(module.vis_enc, darknet)
+    return module, {"network": module.config.to_dict(), "words": vocabulary.words}
+
+
+def set_words(module: Seqtr, rows: np.ndarray) -> None:
+    """Put other word vectors in place.
+
+    rows (ndarray): words x word_width float32.
+    """
+    old = module.lan_enc.embedding
+    weight = torch.from_numpy(np.ascontiguousarray(rows)).to(old.weight.device)
+    new = torch.nn.Embedding.from_pretrained(weight, freeze=not old.weight.requires_grad)
+    module.lan_enc.embedding = new
+    module.config = replace(module.config, vocab_size=len(rows))
+
+
+_WARNED: set = set()
+
+
+def _build(config: Dict[str, Any]) -> Seqtr:
+    return Seqtr(SeqtrConfig.from_dict(config["network"]))
+
+
+def _vocabulary(config: Dict[str, Any]) -> Vocabulary:
+    return Vocabulary(config["words"])
+
+
+def _vectors(name: Optional[str]) -> Any:
+    if name is None:
+        return None
+    import spacy
+
+    return spacy.load(name, exclude=["tagger", "parser", "ner", "lemmatizer", "attribute_ruler", "senter"]).vocab
+
+
+def _predict(shim: BackendShim, batch: List[ImageQueries], *, batch_size: int, bf16: bool) -> List[np.ndarray]:
+    found = [np.zeros((0, 5), dtype="float32") for _ in batch]
+    vocabulary = shim.tools
+    config = shim.ready().config
+    # Results depend on the padding, so only pictures that are padded to the same size on their own share a pass.
+    groups: Dict[Tuple[int, ...], List[int]] = {}
+    prepared: Dict[int, Prepared] = {}
+    for n, queries in enumerate(batch):
+        if queries.expressions:
+            prepared[n] = preprocess(queries.image, max_side=config.max_side, divisor=config.divisor)
+            groups.setdefault(prepared[n].pixels.shape, []).append(n)
+    for members in groups.values():
+        for start in range(0, len(members), batch_size):
+            group = members[start : start + batch_size]
+            ready = [prepared[n] for n in group]
+            owner = np.array([place for place, n in enumerate(group) for _ in batch[n].expressions])
+            texts = [published_form(text) for n in group for text in batch[n].expressions]
+            bins, scores = _decode(shim, ready, owner, vocabulary(texts, max_words=config.max_words), batch_size, bf16)
+            for place, n in enumerate(group):
+                height, width = batch[n].image.shape[:2]
+                rows = bins_to_box(bins[owner == place], ready[place].pixels.shape[1:], ready[place].scale, config.bins)
+                found[n] = np.concatenate([clip_boxes(rows, height, width), scores[owner == place, None]], axis=1)
+    return found
+
+
+def _decode(
+    shim: BackendShim, ready: Sequence[Prepared], owner: np.ndarray, words: np.ndarray, batch_size: int, bf16: bool
+) -> Tuple[np.ndarray, np.ndarray]:
+    device = shim.device
+    pixels = torch.from_numpy(np.stack([item.pixels for item in ready])).to(device)
+    mask = padding_mask([item.size for item in ready], *pixels.shape[2:]).to(device)
+    bins, scores = [], []
+    with shim.inference(bf16=bf16) as network:
+        visual = network.encode_image(pixels)
+        for start in range(0, len(owner), batch_size):
+            rows = torch.from_numpy(owner[start : start + batch_size]).to(device)
+            asked = torch.from_numpy(words[start : start + batch_size]).to(device)
+            decoded = network.decode(network.memory(visual[rows], asked, mask[rows]))
+            bins.append(decoded.bins.cpu().numpy())
+            scores.append(decoded.scores.float().cpu().numpy())
+    return np.concatenate(bins), finite_or_raise(np.concatenate(scores), name=NAME)
+
+
+class SeqtrTrainer:
+    """The training step of the published training (`seqtr_det_*.py`): largest gold box as the only target.
+
+    new_words (bool): Add unknown words to the list. vectors (Optional[str]): Where their vectors come from.
+    jitter (Optional[Sequence[float]]): Smallest and largest random scale.
+    bf16 (bool): Compute in bfloat16.
+    """
+
+    def __init__(
+        self, *, new_words: bool, vectors: Optional[str], jitter: Optional[Sequence[float]], bf16: bool
+    ) -> None:
+        self.new_words = new_words
+        self.vectors = vectors
+        self.jitter = tuple(jitter) if jitter else None
+        self.bf16 = bf16
+        self._source: Any = None
+        self._rng: Optional[np.random.Generator] = None
+
+    def __call__(
+        self, model: Model, batch: List[ImageQueries], targets: List[List[QueryTarget]], *, dropout: float
+    ) -> Dict[str, float]:
+        """See `rivega_spacy.pipes.queries`. Expressions without a box are left out."""
+        shim: BackendShim = model.shims[0]
+        network = shim.ready()
+        self._rng = self._rng or generator()
+        items, owner, texts, gold = [], [], [], []
+        for queries, row in zip(batch, targets):
+            asked = [(text, largest(t.boxes)) for text, t in zip(queries.expressions, row) if len(t.boxes)]
+            if not asked:
+                continue
+            item, boxes = self._view(queries.image, np.stack([box for _, box in asked]), network.config)
+            owner += [len(items)] * len(asked)
+            items.append(item)
+            texts += [published_form(text) for text, _ in asked]
+            gold += list(boxes)
+        if not items:
+            return {"grounding": 0.0}
+        self._learn_words(shim, network, texts)
+        config = network.config
+        height, width = (max(item.pixels.shape[side] for item in items) for side in (1, 2))
+        pixels = np.zeros((len(items), 3, height, width), dtype="float32")
+        for n, item in enumerate(items):
+            pixels[n, :, : item.pixels.shape[1], : item.pixels.shape[2]] = item.pixels
+        answers = np.stack([box_to_bins(box, items[n].pixels.shape[1:], config.bins) for box, n in zip(gold, owner)])
+        mask = padding_mask([item.size for item in items], height, width)
+        words = shim.tools(texts, max_words=config.max_words)
+        arrays = [torch.from_numpy(pixels), torch.from_numpy(words), mask, torch.tensor(owner), torch.from_numpy(answers)]
+        pixels, words, mask, owner, answers = (value.to(shim.device) for value in arrays)
+        network.train()
+        set_dropout(network, dropout)
+        with shim.autocast(self.bf16):
+            memory = network.memory(network.encode_image(pixels)[owner], words, mask[owner])
+            logits = network.forced(memory, answers)
+        loss = smoothed_loss(logits, answers, noise=config.label_noise, first_weight=config.first_weight)
+        loss.backward()
+        return {"grounding": float(loss.detach())}
+
+    def _view(self, image: np.ndarray, boxes: np.ndarray, config: SeqtrConfig) -> Tuple[Prepared, np.ndarray]:
+        """The picture as the network sees it and the boxes in pixels of that, with the random scale where one is wanted."""
+        if self.jitter is None:
+            item = preprocess(image, max_side=config.max_side, divisor=config.divisor)
+            return item, boxes * np.array([item.scale[0], item.scale[1]] * 2)
+        height, width = image.shape[:2]
+        scale = config.max_side / max(height, width) * self._rng.uniform(*self.jitter)
+        new = max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+        scaled = resize_bilinear(image, *new)
+        factor = (new[1] / width, new[0] / height)
+        boxes = boxes * np.array([factor[0], factor[1]] * 2)
+        left = self._offset(new[1], config.max_side, boxes[:, 0].min(), boxes[:, 2].max())
+        top = self._offset(new[0], config.max_side, boxes[:, 1].min(), boxes[:, 3].max())
+        scaled = scaled[top : top + config.max_side, left : left + config.max_side]
+        boxes = boxes - np.array([left, top] * 2)
+        limits = np.array([scaled.shape[1], scaled.shape[0]] * 2)
+        return pad(scaled, factor, divisor=config.divisor), np.clip(boxes, 0, limits)
+
+    def _offset(self, length: int, window: int, low: float, high: float) -> int:
+        """Where a window begins, so that as much as possible of low..high lies in it."""
+        if length <= window:
+            return 0
+        least, most = max(0, int(np.ceil(high - window))), min(length - window, int(low))
+        if least > most:
+            least = most = int(np.clip((low + high - window) / 2, 0, length - window))
+        return int(self._rng.integers(least, most + 1))
+
+    def _learn_words(self, shim: BackendShim, network: Seqtr, texts: List[str]) -> None:
+        # Trained vectors are the optimiser's: only frozen ones can be exchanged for more of them.
+        if not self.new_words or network.lan_enc.embedding.weight.requires_grad:
+            return
+        new = shim.tools.add(texts)
+        if not new:
+            return
+        if self.vectors is not None and self._source is None:
+            self._source = _vectors(self.vectors)
+        old = network.lan_enc.embedding.weight.detach().cpu().numpy()
+        rows = word_vectors(new, network.config.word_width, vectors=self._source)
+        set_words(network, np.concatenate([old, rows]))
+        shim.cfg = {"network": network.config.to_dict(), "words": list(shim.tools.words)}
+        if WORDS in shim._averages:
+            shim._averages[WORDS] = network.lan_enc.embedding.weight.detach().clone()
+
+
+def largest(boxes: np.ndarray) -> np.ndarray:
+    """The box of the largest area, the only target in training. boxes (ndarray): n x 4 XYXY. RETURNS (ndarray): 4."""
+    return np.asarray(max(np.asarray(boxes, dtype="float64"), key=box_area))

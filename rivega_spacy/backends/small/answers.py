@@ -1,0 +1,159 @@
+"""Answers at run time: entailment and grounder ask the same network about the same pictures, which are encoded once.
+
+Encodings are kept in a small least-recently-used store for the whole process, keyed by a digest of the weights
+and a digest of the picture. Two components that hold equal weights therefore cost one image pass together.
+"""
+
+import threading
+from collections import OrderedDict
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+import torch
+
+from ...post.boxes import clip_boxes
+from ...pipes.queries import ImageQueries
+from ..shim import TorchShim
+from .network import Encoded, Questions, SmallVision
+from .pictures import fit, to_input
+from .predict import answers
+
+PICTURES, PHRASES = 64, 4096
+
+
+class Answer(NamedTuple):
+    """What the network says of n expressions about one picture.
+
+    shown (np.ndarray): n probabilities that the picture shows it.
+    boxes (np.ndarray): n x 4 XYXY pixels of the picture, within it.
+    scores (np.ndarray): n probabilities that the box is right.
+    """
+
+    shown: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+
+
+class Store:
+    """Least recently used values.
+
+    limit (int): How many are kept.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.items: "OrderedDict[Any, Any]" = OrderedDict()
+        self.lock = threading.Lock()
+
+    def get(self, key: Any) -> Any:
+        """The value, or None."""
+        with self.lock:
+            if key in self.items:
+                self.items.move_to_end(key)
+                return self.items[key]
+        return None
+
+    def put(self, key: Any, value: Any) -> None:
+        """Keep a value."""
+        with self.lock:
+            self.items[key] = value
+            self.items.move_to_end(key)
+            while len(self.items) > self.limit:
+                self.items.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self.lock:
+            self.items.clear()
+
+
+_PICTURES = Store(PICTURES)
+_PHRASES = Store(PHRASES)
+
+
+def clear_store() -> None:
+    """Forget all encodings."""
+    _PICTURES.clear()
+    _PHRASES.clear()
+
+
+def answer(shim: TorchShim, queries: Sequence[ImageQueries], size: int, *, bf16: bool = False) -> List[Answer]:
+    """Answer all queries: one image pass for each distinct picture, one text pass for each distinct phrase.
+
+    shim (TorchShim): Holds the network.
+    queries (Sequence[ImageQueries]): Pictures with expressions.
+    size (int): Side of the network's input, pixels.
+    bf16 (bool): Run the image encoder in bfloat16.
+    RETURNS (List[Answer]): One for each picture, in order.
+    """
+    with shim.inference(fold=True) as network:
+        encodings = _encode_pictures(network, shim, queries, size, bf16)
+        asked = _encode_phrases(network, shim, queries)
+        results = []
+        for query, encoded in zip(queries, encodings):
+            if not query.expressions:
+                results.append(Answer(np.zeros(0, "f"), np.zeros((0, 4), "f"), np.zeros(0, "f")))
+                continue
+            rows = [asked[expression] for expression in query.expressions]
+            questions = Questions(*(torch.stack(parts) for parts in zip(*rows)))
+            logits, boxes, heat = answers(network, encoded, questions)
+            placed = fit(query.image.shape[1], query.image.shape[0], size)
+            found = clip_boxes(placed.to_picture(boxes.double().cpu().numpy()), *query.image.shape[:2])
+            shown = _probability(logits, network.shown_calibration)
+            results.append(Answer(shown, found.astype("f"), _probability(heat, network.box_calibration)))
+    return results
+
+
+def _probability(logits: torch.Tensor, calibration: torch.Tensor) -> np.ndarray:
+    return torch.sigmoid(logits.float() * calibration[0] + calibration[1]).cpu().numpy().astype("f")
+
+
+def _encode_pictures(
+    network: SmallVision, shim: TorchShim, queries: Sequence[ImageQueries], size: int, bf16: bool
+) -> List[Encoded]:
+    keys: List[Tuple[Any, ...]] = [
+        (shim.digest, query.image_key, size, bf16) if query.image_key else (id(query), number)
+        for number, query in enumerate(queries)
+    ]
+    found: Dict[Tuple[Any, ...], Encoded] = {}
+    missing: Dict[Tuple[Any, ...], ImageQueries] = {}
+    for key, query in zip(keys, queries):
+        stored = _PICTURES.get(key) if query.image_key else None
+        if stored is not None:
+            found[key] = stored
+        elif query.expressions:
+            missing.setdefault(key, query)
+    waiting = list(missing)
+    for start in range(0, len(waiting), network.pictures_a_pass):
+        group = waiting[start : start + network.pictures_a_pass]
+        pixels = np.stack([to_input(missing[key].image, size)[0] for key in group])
+        batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(network.heat_prior.device)
+        encoded = network.encode_images(batch, bf16=bf16)
+        for i, key in enumerate(group):
+            found[key] = Encoded(*(part[i : i + 1].clone() for part in encoded))
+            if missing[key].image_key:
+                _PICTURES.put(key, found[key])
+    return [found.get(key, _NOTHING) for key in keys]
+
+
+_NOTHING = Encoded(*(torch.zeros(0) for _ in Encoded._fields))
+
+
+def _encode_phrases(network: SmallVision, shim: TorchShim, queries: Sequence[ImageQueries]) -> Dict[str, Questions]:
+    rows: Dict[str, Questions] = {}
+    missing: List[str] = []
+    for expression in dict.fromkeys(e for query in queries for e in query.expressions):
+        stored = _PHRASES.get((shim.digest, expression))
+        if stored is None:
+            missing.append(expression)
+        else:
+            rows[expression] = stored
+    if missing:
+        encoded = network.encode_phrases(missing)
+        for i, expression in enumerate(missing):
+            rows[expression] = Questions(*(part[i].clone() for part in encoded))
+            _PHRASES.put((shim.digest, expression), rows[expression])
+    return rows
+
+
+__all__ = ["Answer", "Store", "answer", "clear_store"]

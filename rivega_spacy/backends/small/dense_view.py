@@ -1,0 +1,26 @@
+"""What the small network learns from when a reader brings views instead of posts: a view, and who asks about it."""
+from typing import Dict, NamedTuple, Protocol, Sequence, Tuple
+
+from torch import Tensor, nn
+
+from .network import SmallVision
+from .pictures import Prepared
+
+
+class ViewAsker(Protocol):
+    """Draws phrases for a batch of views and computes the loss of the answers (`rivega_spacy.training.dense`)."""
+
+    def new_guess(self, network: SmallVision) -> nn.Module:
+        """A part that takes part in training only."""
+
+    def loss(
+        self, network: SmallVision, guess: nn.Module, views: Sequence[Prepared], step: int, *, bf16: bool = False
+    ) -> Tuple[Tensor, Dict[str, float]]:
+        """The loss of a batch of views; its parts, for the log."""
+
+
+class DenseView(NamedTuple):
+    """A view, and what asks about it."""
+
+    view: Prepared
+    asker: ViewAsker

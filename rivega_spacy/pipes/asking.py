@@ -1,0 +1,231 @@
+"""From posts to what entailment and grounding networks are asked, and from gold posts to what they should answer."""
+
+import warnings
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+
+import numpy as np
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+from thinc.api import Model, Optimizer
+
+from ..post import images
+from ..post.errors import Errors, RivegaError, SetupError
+from ..post.extensions import referring_expression
+from ..post.images import doc_image, image_digest
+from .queries import VIEW_KEY, ImageQueries, QueryTarget
+
+
+class Asked(NamedTuple):
+    """The questions of a batch of posts.
+
+    queries (List[ImageQueries]): One for each post that asks something about a readable picture.
+    owners (List[Tuple[int, List[int]]]): For each of them the post, and which of its `doc.ents` are asked about.
+    """
+
+    queries: List[ImageQueries]
+    owners: List[Tuple[int, List[int]]]
+
+
+def ask(
+    docs: Sequence[Doc],
+    component: str,
+    wanted: Callable[[Span], bool],
+    *,
+    expression: str = "both",
+    labels: Optional[Mapping[str, str]] = None,
+) -> Asked:
+    """Collect the questions of a batch.
+
+    docs (Sequence[Doc]): Posts; they stay as they are, but for notes on pictures that cannot be read.
+    component (str): Who asks, for those notes.
+    wanted (Callable[[Span], bool]): Which entities to ask about.
+    expression (str), labels (Optional[Mapping[str, str]]): In which words: see `extensions.referring_expression`.
+    RETURNS (Asked): The questions. Posts with equal pictures have equal `image_key`s.
+    """
+    queries: List[ImageQueries] = []
+    owners: List[Tuple[int, List[int]]] = []
+    for number, doc in enumerate(docs):
+        spans = [(place, ent) for place, ent in enumerate(doc.ents) if wanted(ent)]
+        image = doc_image(doc, component) if spans else None
+        if image is None:
+            continue
+        expressions = [referring_expression(ent, expression, labels) for _, ent in spans]
+        queries.append(ImageQueries(image, expressions, doc._.caption or "", image_digest(doc._.image)))
+        owners.append((number, [place for place, _ in spans]))
+    return Asked(queries, owners)
+
+
+def ask_in_parts(
+    docs: Sequence[Doc],
+    component: str,
+    wanted: Callable[[Span], bool],
+    use: Callable[[Asked], None],
+    *,
+    expression: str = "both",
+    labels: Optional[Mapping[str, str]] = None,
+    masks: bool = False,
+) -> None:
+    """Collect the questions of a batch, a part at a time, so that never more than `images.PART_BYTES` of decoded pictures are held.
+
+    docs (Sequence[Doc]), component (str), wanted (Callable), expression (str), labels (Optional[Mapping[str, str]]): As in `ask`.
+    use (Callable[[Asked], None]): Is given each part; of pictures of ordinary size a batch is one part.
+    masks (bool): Every answer is a mask of the picture's size, which counts too.
+    """
+    queries: List[ImageQueries] = []
+    owners: List[Tuple[int, List[int]]] = []
+    held = 0
+    for number, doc in enumerate(docs):
+        asked = ask([doc], component, wanted, expression=expression, labels=labels)
+        for query, (_, places) in zip(*asked):
+            height, width = query.image.shape[:2]
+            need = query.image.nbytes + (height * width * len(places) if masks else 0)
+            if queries and held + need > images.PART_BYTES:
+                use(Asked(queries, owners))
+                queries, owners, held = [], [], 0
+            queries.append(query)
+            owners.append((number, places))
+            held += need
+    if queries:
+        use(Asked(queries, owners))
+
+
+def answers_by_post(
+    model: Model, docs: Sequence[Doc], asked: Asked, fail: Callable[[Sequence[Doc], Exception], None]
+) -> List[Optional[np.ndarray]]:
+    """Put a batch of questions to a model; where that fails, put them one post at a time, so that one post's trouble stays its own.
+
+    model (Model): From List[ImageQueries] to one array a picture.
+    docs (Sequence[Doc]): The posts.
+    asked (Asked): What `ask` returned for them.
+    fail (Callable): Takes a post and what the model raised on it (`failures.Failing.fail`).
+    RETURNS (List[Optional[np.ndarray]]): One for each query; None where the model failed.
+    RAISES (SetupError): Where the model cannot work at all.
+    """
+    if not asked.queries:
+        return []
+    try:
+        return list(model.predict(asked.queries))
+    except SetupError:
+        raise
+    except Exception as batch_error:  # whatever a network raises on a picture stays with its post below
+        failure = batch_error
+    results: List[Optional[np.ndarray]] = []
+    for query, (number, _) in zip(asked.queries, asked.owners):
+        try:
+            results.append(model.predict([query])[0] if len(asked.queries) > 1 else _raise(failure))
+        except Exception as error:  # told, and the batch goes on
+            fail([docs[number]], error)
+            results.append(None)
+    return results
+
+
+def _raise(error: Exception) -> Any:
+    raise error
+
+
+def learn(
+    model: Model,
+    examples: Iterable[Example],
+    component: str,
+    *,
+    drop: float,
+    losses: Dict[str, float],
+    sgd: Optional[Optimizer],
+    expression: str = "both",
+    labels: Optional[Mapping[str, str]] = None,
+) -> Dict[str, float]:
+    """One training step of an entailment or grounding network on gold entities.
+
+    model (Model): With `attrs["train_step"]` (see queries.py).
+    examples (Iterable[Example]): The reference docs carry picture, entities, `groundable` and `boxes`.
+    component (str): Under which name the loss is kept.
+    drop (float): Dropout.
+    losses (Dict[str, float]): Changed in place.
+    sgd (Optional[Optimizer]): Takes the step where given.
+    expression (str), labels (Optional[Mapping[str, str]]): As in `ask`.
+    RETURNS (Dict[str, float]): The losses.
+    RAISES (RivegaError): E206 where the architecture cannot be trained, E262 where it cannot learn from views.
+    """
+    step = model.attrs.get("train_step")
+    if step is None:
+        raise RivegaError(Errors.E206.format(component=component, model=model.name))
+    losses.setdefault(component, 0.0)
+    examples = list(examples)
+    views = [example.reference.user_data[VIEW_KEY] for example in examples if VIEW_KEY in example.reference.user_data]
+    if views:
+        if "train_views" not in model.attrs:
+            raise RivegaError(Errors.E262.format(component=component, model=model.name))
+        losses[component] += float(model.attrs["train_views"](model, views, dropout=drop)["loss"])
+        if sgd is not None:
+            model.finish_update(sgd)
+        return losses
+    queries, targets = training_batch(examples, component, expression=expression, labels=labels)
+    if queries:
+        parts = step(model, queries, targets, dropout=drop)
+        losses[component] += float(parts.get("loss", sum(parts.values())))
+        if sgd is not None:
+            model.finish_update(sgd)
+    return losses
+
+
+def training_batch(
+    examples: Iterable[Example], component: str, *, expression: str = "both", labels: Optional[Mapping[str, str]] = None
+) -> Tuple[List[ImageQueries], List[List[QueryTarget]]]:
+    """Gold entities of examples as questions with their answers.
+
+    examples (Iterable[Example]): See `learn`.
+    component (str): Who learns, for notes on unreadable pictures.
+    expression (str), labels (Optional[Mapping[str, str]]): As in `ask`.
+    RETURNS (Tuple[List[ImageQueries], List[List[QueryTarget]]]): Pictures with expressions; for each
+        expression its target. Posts without picture or entities are left out.
+    """
+    references = [example.reference for example in examples]
+    asked = ask(references, component, _any, expression=expression, labels=labels)
+    if expression != "name" and asked.owners and component not in _TOLD:
+        expanded = any(references[number].ents[place]._.expansion for number, places in asked.owners for place in places)
+        _EXPANDED.update([component] if expanded else [])
+        if not expanded and component not in _EXPANDED:
+            _TOLD.add(component)
+            warnings.warn(Errors.W091.format(component=component))
+    targets: List[List[QueryTarget]] = []
+    for number, places in asked.owners:
+        ents = references[number].ents
+        targets.append([_target(ents[place]) for place in places])
+    return asked.queries, targets
+
+
+# Components of this process whose training posts have expansions, and those that were told that theirs have none.
+_EXPANDED: Set[str] = set()
+_TOLD: Set[str] = set()
+
+
+def _any(ent: Span) -> bool:
+    return True
+
+
+def _target(ent: Span) -> QueryTarget:
+    boxes = np.array(ent._.boxes, dtype="float32").reshape(-1, 4)
+    # Boxes say by themselves that the picture shows the entity.
+    groundable = True if len(boxes) and ent._.groundable is None else ent._.groundable
+    return QueryTarget(groundable, boxes if groundable is not False else boxes[:0])
+
+
+def start_model(
+    model: Model, component: str, *, weights: Optional[str], word_vectors: Optional[str], wordnet: Optional[str] = None
+) -> None:
+    """Give a network its first weights.
+
+    model (Model): Entailment or grounding model.
+    component (str): Whose it is, for the error.
+    weights (Optional[str]): A file of weights, for architectures with `attrs["load"]`.
+    word_vectors (Optional[str]): A sentence encoder to begin from, for architectures with `attrs["start"]`.
+    wordnet (Optional[str]): Folder of WordNet's database files, for the same.
+    RAISES (RivegaError): E207 where weights are given to an architecture that takes none.
+    """
+    if weights is not None:
+        if "load" not in model.attrs:
+            raise RivegaError(Errors.E207.format(component=component, model=model.name, weights=weights))
+        model.attrs["load"](model, weights)
+    elif "start" in model.attrs:
+        model.attrs["start"](model, word_vectors, wordnet)
+    model.initialize()

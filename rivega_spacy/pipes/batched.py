@@ -1,0 +1,98 @@
+"""What the vision components share: batches over a stream, in which one post's trouble stays its own."""
+from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence
+
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc
+from spacy.training import Example, validate_examples
+from spacy.util import minibatch
+from thinc.api import Optimizer
+
+from .asking import learn, start_model
+from ..post.errors import Errors, SetupError
+from ..post.failures import Failing
+from .settings import ConfiguredWeights
+
+
+class BatchedPipe(Failing, ConfiguredWeights, TrainablePipe):
+    """A component whose `predict` takes a batch of posts and whose failures stay with the post that caused them (failures.py)."""
+
+    def __call__(self, doc: Doc) -> Doc:
+        self._annotate([doc])
+        self.left([doc])
+        return doc
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Process a stream; what the posts of a batch need of the model is asked of it together.
+
+        stream (Iterable[Doc]): The posts.
+        batch_size (int): Posts a batch.
+        YIELDS (Doc): The same posts in the same order; what failed is noted on the post, or left to the handler of `nlp.set_error_handler`.
+        RAISES (SetupError): Where the component cannot work at all.
+        """
+        for docs in minibatch(stream, size=batch_size):
+            self._annotate(docs)
+            yield from self.left(docs)
+
+    def _annotate(self, docs: Sequence[Doc]) -> None:
+        try:
+            self.set_annotations(docs, self.predict(docs))
+        except SetupError:
+            raise
+        except Exception as error:  # whatever a model raises stays with the post it belongs to, and the others go on
+            if len(docs) == 1:
+                self.fail(docs, error)
+                return
+            for doc in docs:
+                self._annotate([doc])
+
+
+class AskingVisionPipe(BatchedPipe):
+    """A component that asks a network about expressions and pictures, and learns through its `train_step` (queries.py).
+
+    expression (str): In which words it asks (`extensions.EXPRESSIONS`).
+        `cfg["labels"]` has the types of labels beside those that are known (labels.py).
+    """
+
+    expression: str = "both"
+    failure_message = Errors.E205
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optional[Optimizer] = None,
+        losses: Optional[Dict[str, float]] = None,
+    ) -> Dict[str, float]:
+        """Learn from the gold entities of the references (see `rivega_spacy.pipes.asking.learn`).
+
+        examples (Iterable[Example]): References carry picture, entities, `groundable` and `boxes`.
+        drop (float): Dropout.
+        sgd (Optional[Optimizer]): Takes the step where given.
+        losses (Optional[Dict[str, float]]): Changed in place.
+        RETURNS (Dict[str, float]): The losses.
+        """
+        examples = list(examples)
+        validate_examples(examples, f"{type(self).__name__}.update")
+        losses = {} if losses is None else losses
+        return learn(self.model, examples, self.name, drop=drop, losses=losses, sgd=sgd, expression=self.expression, labels=self.cfg["labels"])
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Optional[Language] = None,
+        weights: Optional[str] = None,
+        word_vectors: Optional[str] = None,
+        wordnet: Optional[str] = None,
+    ) -> None:
+        """Give the network its first weights.
+
+        get_examples (Callable): Not needed; nothing is inferred from the data.
+        nlp (Optional[Language]): The pipeline.
+        weights (Optional[str]): A file of weights to begin from (`[initialize.components.NAME]`).
+        word_vectors (Optional[str]): Folder of the sentence encoder that new word vectors are distilled from.
+        wordnet (Optional[str]): Folder of WordNet's database files, for networks that look classes up by nouns.
+        """
+        start_model(self.model, self.name, weights=weights, word_vectors=word_vectors, wordnet=wordnet)

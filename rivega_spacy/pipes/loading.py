@@ -1,0 +1,51 @@
+"""Pipelines as commands load them: what is wrong with one is told in one line."""
+from typing import Any, Dict, Optional
+
+from spacy.language import Language
+
+from ..post.errors import Errors, RivegaError
+
+
+def load_pipeline(model: str, *, gpu_id: int = -1, config: Optional[Dict[str, Any]] = None) -> Language:
+    """`spacy.load`, with errors that say what to do.
+
+    model (str): Installed pipeline or folder.
+    gpu_id (int): GPU to use; -1 for the CPU.
+    config (Optional[Dict[str, Any]]): Values of its config to change, for example {"components.rivega_ner.min_score": 0.5}.
+    RETURNS (Language): The pipeline.
+    RAISES (RivegaError): E057 where there is no such GPU, E500 where there is no such pipeline, E058 where it is broken.
+    """
+    import spacy
+
+    use_gpu(gpu_id)
+    try:
+        return spacy.load(model, config=config or {})
+    except RivegaError:
+        raise
+    except Exception as error:  # files of a pipeline can be wrong in as many ways as there are components
+        reason = _first_line(error)
+        if isinstance(error, OSError) and "[E050]" in str(error):
+            raise RivegaError(Errors.E500.format(model=model, reason=reason)) from error
+        raise RivegaError(Errors.E058.format(model=model, reason=reason)) from error
+
+
+def use_gpu(gpu_id: int) -> None:
+    """Take a GPU for everything that follows.
+
+    gpu_id (int): Its number; -1 changes nothing.
+    RAISES (RivegaError): E057 where it cannot be used, for example because CuPy is not installed.
+    """
+    if gpu_id < 0:
+        return
+    from thinc.api import require_gpu
+
+    try:
+        require_gpu(gpu_id)
+    except Exception as error:  # CuPy and PyTorch have their own errors for what is missing
+        raise RivegaError(Errors.E057.format(gpu_id=gpu_id, reason=_first_line(error))) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0].split("] ", 1)[-1] if lines else ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,116 @@
+"""Training that can be stopped and go on: what `spacy train` itself does not keep.
+
+`spacy train` saves pipelines, not the optimiser's state and its place in the schedules. With
+
+    [training.before_update]
+    @callbacks = "rivega.Checkpoints.v1"
+    folder = ${paths.checkpoint}
+
+    [training.max_steps]
+    @misc = "rivega.steps_left.v1"
+    total = ${system.steps}
+    folder = ${paths.checkpoint}
+
+a run writes both every so many steps, and the same command given again goes on from there. Networks in a `TorchShim` are kept;
+others train on from their first weights.
+"""
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+
+from spacy.language import Language
+
+from ..post.errors import Errors, RivegaError
+from ..post.files import open_output
+
+STATE = "state.safetensors"
+
+
+def make_checkpoints(folder: Optional[str] = None, every: int = 200) -> Callable[[Language, Dict[str, Any]], None]:
+    """`rivega.Checkpoints.v1`: for `[training.before_update]`.
+
+    folder (Optional[str]): Where the state is kept; None keeps none.
+    every (int): Steps between two savings.
+    RETURNS (Callable): Called by spaCy before every step.
+    """
+    return Checkpoints(None if folder is None else Path(folder), every)
+
+
+def make_steps_left(total: int, folder: Optional[str] = None) -> int:
+    """`rivega.steps_left.v1`: for `[training.max_steps]`.
+
+    total (int): Steps of the whole training.
+    folder (Optional[str]): Where the state of an earlier run may be.
+    RETURNS (int): How many of them are still to do.
+    RAISES (RivegaError): E261 where the training in `folder` has come to its end.
+    """
+    done = steps_done(folder)
+    if done >= total:
+        raise RivegaError(Errors.E261.format(folder=folder, done=done, total=total))
+    return total - done
+
+
+def steps_done(folder: Optional[str]) -> int:
+    """Steps that the training in a folder had done when it was last saved; 0 where there is none."""
+    from safetensors import safe_open
+
+    path = None if folder is None else Path(folder) / STATE
+    if path is None or not path.is_file():
+        return 0
+    with safe_open(path, framework="pt") as stored:
+        return int(stored.metadata()["steps"])
+
+
+class Checkpoints:
+    """Restores the state before the first step, and saves it every so many steps."""
+
+    def __init__(self, folder: Optional[Path], every: int) -> None:
+        self.folder = folder
+        self.every = max(1, every)
+
+    def __call__(self, nlp: Language, args: Dict[str, Any]) -> None:
+        if self.folder is None:
+            return
+        if args["step"] == 0:
+            self.restore(nlp)
+        elif args["step"] % self.every == 0:
+            self.save(nlp)
+
+    def restore(self, nlp: Language) -> None:
+        """Take up the state in the folder, where there is one.
+
+        RAISES (RivegaError): E260 where it belongs to a pipeline of other components; E022 of other networks.
+        """
+        from safetensors.torch import load_file
+
+        if not (self.folder / STATE).is_file():
+            return
+        stored = load_file(self.folder / STATE)
+        shims = dict(_shims(nlp))
+        found = {name.split("/", 1)[0] for name in stored}
+        if found != set(shims):
+            raise RivegaError(Errors.E260.format(folder=self.folder, found=sorted(found), own=sorted(shims)))
+        for key, shim in shims.items():
+            mine = {name.split("/", 1)[1]: value for name, value in stored.items() if name.split("/", 1)[0] == key}
+            shim.set_training_state(mine)
+
+    def save(self, nlp: Language) -> None:
+        """Write the state; a kill while it is written leaves the one before."""
+        from safetensors.torch import save
+
+        state, steps = {}, 0
+        for key, shim in _shims(nlp):
+            state.update({f"{key}/{name}": value for name, value in shim.training_state().items()})
+            steps = max(steps, shim.steps)
+        with open_output(self.folder / STATE, binary=True) as out:
+            out.write(save(state, metadata={"steps": str(steps)}))
+
+
+def _shims(nlp: Language) -> Iterator[Tuple[str, Any]]:
+    from ..backends.shim import TorchShim
+
+    for name, pipe in nlp.pipeline:
+        model = getattr(pipe, "model", None)
+        nodes = model.walk() if model is not None and hasattr(model, "walk") else ()
+        for number, shim in enumerate(shim for node in nodes for shim in node.shims):
+            if isinstance(shim, TorchShim) and shim.ready:
+                yield f"{name}:{number}", shim

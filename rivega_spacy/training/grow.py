@@ -1,0 +1,46 @@
+"""A deeper network that begins with the answers of a trained one: new residual blocks that add nothing yet.
+
+    python -m rivega_spacy.training.grow network.safetensors deeper.safetensors --depths 2 2 4 3
+
+A block whose last batch normalisation has scale zero passes on what comes in (Goyal et al. 2017, section 5.1), since what comes in has been
+through a ReLU; training then puts it to use ("Net2Net", Chen et al. 2016).
+"""
+
+import argparse
+from pathlib import Path
+from typing import Sequence
+
+from ..backends.small.network import SmallVision
+from ..backends.small.weights import build_network, load_network, save_network, sizes
+
+
+def deepen(network: SmallVision, depths: Sequence[int]) -> SmallVision:
+    """Add residual blocks at the end of the image encoder's stages.
+
+    network (SmallVision): A trained network.
+    depths (Sequence[int]): Blocks of the four stages, none fewer than it has.
+    RETURNS (SmallVision): A network with the same answers and more blocks; weights are copies.
+    RAISES (ValueError): Where a stage would lose blocks.
+    """
+    state = network.state_dict()
+    config = sizes(state)
+    before = config["image_depths"]
+    if len(depths) != len(before) or any(new < old for new, old in zip(depths, before)):
+        raise ValueError(f"The network has {before} blocks in its stages: {list(depths)} would take some away.")
+    deeper = build_network({**config, "image_depths": list(depths)})
+    deeper.load_state_dict({**deeper.state_dict(), **state})
+    return deeper
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("weights", type=Path, help="weights of a trained network")
+    parser.add_argument("out", type=Path, help="weights to write")
+    parser.add_argument("--depths", type=int, nargs=4, required=True, help="residual blocks of the four stages")
+    args = parser.parse_args()
+    save_network(deepen(load_network(args.weights, {}), args.depths), args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""rivega.MaskCorpus.v1: photographs with instance masks as training posts for the segmenter."""
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+
+from ..post.errors import Errors, RivegaError
+from ..post.jsonl import read_lines
+
+
+class MaskedObject(NamedTuple):
+    """One object of a photograph.
+
+    label (str): Its class, for example "person".
+    box (List[float]): x1, y1, x2, y2 in pixels of the stored picture.
+    rle (Dict[str, Any]): Its mask, COCO RLE at the size of the stored picture.
+    """
+
+    label: str
+    box: List[float]
+    rle: Dict[str, Any]
+
+
+class Photo(NamedTuple):
+    """One photograph with the objects that are to be learnt.
+
+    id (str): Its id within the source.
+    path (str): The picture.
+    objects (List[MaskedObject]): At least one.
+    """
+
+    id: str
+    path: str
+    objects: List[MaskedObject]
+
+
+def make_mask_corpus(
+    path: str,
+    sources: Dict[str, float],
+    every: int = 5,
+    remainders: Optional[List[int]] = None,
+    whole: Optional[List[str]] = None,
+    classes: Optional[Dict[str, List[str]]] = None,
+    min_side: float = 10.0,
+    min_mask_box_iou: float = 0.8,
+    drawn: Optional[str] = None,
+    drawn_share: float = 0.0,
+    min_score: float = 0.75,
+    boxes_per_epoch: int = 0,
+    max_boxes: int = 4,
+    seed: int = 0,
+) -> "MaskCorpus":
+    """Read photographs with masks.
+
+    path (str): Folder that holds the sources.
+    sources (Dict[str, float]): For each source (a folder with `annotations.jsonl`, relative to `path` or absolute) its share of
+        the boxes drawn. Shares count only where `boxes_per_epoch` is set.
+    every (int), remainders (Optional[List[int]]): Read the ids whose remainder by `every` is listed; None reads all but 0,
+        since the ids divisible by 5 are held out for measuring.
+    whole (Optional[List[str]]): Sources that are read whatever the ids.
+    classes (Optional[Dict[str, List[str]]]): For a source the classes to read; all where it is not named.
+    min_side (float): Leave out objects whose box is narrower or lower than this many pixels.
+    min_mask_box_iou (float): Leave out masks whose own box agrees less with the annotated one, where that is stated.
+    drawn (Optional[str]), drawn_share (float): One more source and its share: masks that
+        `rivega_spacy.training.self_training` drew into boxes. Looked for within `path`, then from the working folder on.
+    min_score (float): Leave out drawn masks that the segmenter was less sure of.
+    boxes_per_epoch (int): Draw so many boxes, at random by the shares; 0 reads every object once, in order.
+    max_boxes (int): Boxes a post at most, so that crowded pictures do not make up whole batches.
+    seed (int): Seed of the drawing.
+    RETURNS (MaskCorpus): Called with the pipeline, it yields examples.
+    """
+    if drawn:
+        within = (Path(path) / drawn / "annotations.jsonl").is_file()
+        sources = {**sources, drawn if within else str(Path(drawn).resolve()): drawn_share}
+    return MaskCorpus(
+        path,
+        sources,
+        every=every,
+        remainders=remainders,
+        whole=whole,
+        classes=classes,
+        min_side=min_side,
+        min_mask_box_iou=min_mask_box_iou,
+        min_score=min_score,
+        boxes_per_epoch=boxes_per_epoch,
+        max_boxes=max_boxes,
+        seed=seed,
+    )
+
+
+class MaskCorpus:
+    """Posts made of photographs: the text names the objects, each an entity with its box and mask.
+
+    Boxes and entities are set on the predicted post as well, so that `spacy train` measures masks from given boxes.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        sources: Dict[str, float],
+        *,
+        every: int = 5,
+        remainders: Optional[Sequence[int]] = None,
+        whole: Optional[Sequence[str]] = None,
+        classes: Optional[Dict[str, List[str]]] = None,
+        min_side: float = 10.0,
+        min_mask_box_iou: float = 0.8,
+        min_score: float = 0.75,
+        boxes_per_epoch: int = 0,
+        max_boxes: int = 4,
+        seed: int = 0,
+    ) -> None:
+        self.path = Path(path)
+        self.sources = dict(sources)
+        self.every = every
+        self.remainders = set(range(1, every)) if remainders is None else set(remainders)
+        self.whole = set(whole or [])
+        self.classes = {source: set(names) for source, names in (classes or {}).items()}
+        self.min_side = min_side
+        self.min_mask_box_iou = min_mask_box_iou
+        self.min_score = min_score
+        self.boxes_per_epoch = boxes_per_epoch
+        self.max_boxes = max_boxes
+        self.seed = seed
+        self._epoch = 0
+        self._photos: Optional[Dict[str, List[Photo]]] = None
+
+    def __call__(self, nlp: Language) -> Iterator[Example]:
+        """One pass.
+
+        nlp (Language): The pipeline, for its vocabulary.
+        YIELDS (Example): Reference and predicted post of up to `max_boxes` objects of one photograph.
+        RAISES (RivegaError): E310-E312 where annotations are missing, broken or empty.
+        """
+        photos = self.photos()
+        stream = self._draw(photos) if self.boxes_per_epoch else self._all(photos)
+        for photo in stream:
+            yield photo_example(nlp, photo)
+
+    def photos(self) -> Dict[str, List[Photo]]:
+        """All photographs that pass the filters, by source; read once."""
+        if self._photos is None:
+            self._photos = {source: list(self._read(source)) for source in self.sources}
+            if not any(self._photos.values()):
+                raise RivegaError(Errors.E312.format(sources=sorted(self.sources), path=self.path))
+        return self._photos
+
+    def _read(self, source: str) -> Iterator[Photo]:
+        folder = self.path / source
+        annotations = folder / "annotations.jsonl"
+        if not annotations.is_file():
+            raise RivegaError(Errors.E310.format(path=annotations))
+        for number, row in read_lines(annotations):
+            try:
+                if isinstance(row, str):
+                    raise ValueError(row)
+                wanted = source in self.whole or int(row["id"]) % self.every in self.remainders
+                objects = list(self._objects(source, row)) if wanted else []
+                path = str(folder / row["file"])
+            except (KeyError, ValueError, TypeError, OverflowError) as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise RivegaError(Errors.E311.format(path=annotations, line=number, reason=reason)) from error
+            if objects:
+                yield Photo(str(row["id"]), path, objects)
+
+    def _objects(self, source: str, row: Dict[str, Any]) -> Iterator[MaskedObject]:
+        wanted = self.classes.get(source)
+        for item in row["objects"]:
+            x1, y1, x2, y2 = item["bbox"]
+            if (
+                item.get("segmentation")
+                and not item.get("iscrowd")
+                and (wanted is None or item["class"] in wanted)
+                and min(x2 - x1, y2 - y1) >= self.min_side
+                and item.get("mask_box_iou", 1.0) >= self.min_mask_box_iou
+                and item.get("score", 1.0) >= self.min_score
+            ):
+                yield MaskedObject(item["class"], [x1, y1, x2, y2], item["segmentation"])
+
+    def _all(self, photos: Dict[str, List[Photo]]) -> Iterator[Photo]:
+        for source in self.sources:
+            for photo in photos[source]:
+                for start in range(0, len(photo.objects), self.max_boxes):
+                    yield photo._replace(objects=photo.objects[start : start + self.max_boxes])
+
+    def _draw(self, photos: Dict[str, List[Photo]]) -> Iterator[Photo]:
+        """Each source's boxes in random order, over and over, in the stated shares."""
+        rng = np.random.default_rng([self.seed, self._epoch])
+        self._epoch += 1
+        names = [source for source in self.sources if photos[source]]
+        shares = np.array([self.sources[source] for source in names], dtype="float64")
+        decks = {source: _shuffled(photos[source], self.max_boxes, rng) for source in names}
+        drawn: Dict[str, int] = defaultdict(int)
+        for _ in range(self.boxes_per_epoch):
+            if sum(drawn.values()) >= self.boxes_per_epoch:
+                break
+            # The source that lags furthest behind its share is next.
+            lag = [drawn[source] / share if share else np.inf for source, share in zip(names, shares)]
+            source = names[int(np.argmin(lag))]
+            photo = next(decks[source])
+            drawn[source] += len(photo.objects)
+            yield photo
+
+
+def _shuffled(photos: List[Photo], max_boxes: int, rng: np.random.Generator) -> Iterator[Photo]:
+    """Photographs without end, with their objects in chance groups."""
+    while True:
+        groups: List[Tuple[int, List[MaskedObject]]] = []
+        for place, photo in enumerate(photos):
+            objects = [photo.objects[i] for i in rng.permutation(len(photo.objects))]
+            groups.extend((place, objects[i : i + max_boxes]) for i in range(0, len(objects), max_boxes))
+        for pick in rng.permutation(len(groups)):
+            place, objects = groups[pick]
+            yield photos[place]._replace(objects=objects)
+
+
+def photo_example(nlp: Language, photo: Photo) -> Example:
+    """A post about a photograph: "person, dining table", each an entity with box and mask.
+
+    nlp (Language): The pipeline, for its vocabulary.
+    photo (Photo): Picture and objects.
+    RETURNS (Example): The predicted post has entities and boxes, the reference post masks too.
+    """
+    reference = _photo_doc(nlp, photo)
+    for ent, item in zip(reference.ents, photo.objects):
+        ent._.mask_rle = item.rle
+    return Example(_photo_doc(nlp, photo), reference)
+
+
+def _photo_doc(nlp: Language, photo: Photo) -> Doc:
+    words: List[str] = []
+    bounds: List[Tuple[int, int, str]] = []
+    for item in photo.objects:
+        parts = item.label.split() or ["object"]
+        bounds.append((len(words), len(words) + len(parts), "PER" if item.label == "person" else "OTHER"))
+        words.extend([*parts, ","])
+    doc = Doc(nlp.vocab, words=words[:-1])
+    doc.user_data["id"] = photo.id
+    doc._.image = photo.path
+    doc.ents = [Span(doc, start, end, label=label) for start, end, label in bounds]
+    for ent, item in zip(doc.ents, photo.objects):
+        ent._.boxes = [item.box]
+        ent._.groundable = True
+    return doc

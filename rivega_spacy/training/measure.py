@@ -1,0 +1,161 @@
+"""How well the network does on photographs, set by set: boxes, and shown or not, over all kinds that their annotations know of.
+
+    python -m rivega_spacy.training.measure network.safetensors --photos PHOTOS [--split dev] [--size 288]
+"""
+
+import argparse
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+import torch
+
+from ..post.boxes import box_iou
+from ..backends.small.phrases.bank import PhraseBank, load_bank
+from .photos import VOC_KINDS, Photo, keys_of, read_photos
+from ..backends.small.network import SmallVision
+from ..backends.small.pictures import SEEN_SIZE, plain
+from ..backends.small.predict import answers
+from .views import to_picture
+from ..backends.small.weights import load_network
+
+# What is asked about where it is absent: kinds of the same sets, so that no question is answered by its style.
+ANNOTATED = ("voc", "voc2012", "coco", "coco_lightly", "ccp", "human290")
+
+
+class Asked(NamedTuple):
+    """One question about one photo.
+
+    source (str): The photo's set.
+    photo (str): Its id.
+    kind (str): What was asked about.
+    present (bool): Whether it is shown.
+    known (bool): Whether some training photo shows one.
+    logit (float): That it is shown.
+    overlap (float): Intersection over union of box and best instance; nan where there is none, or no one knows where.
+    area (float): Largest instance, as a share of the picture.
+    score (float): Logit of the box.
+    """
+
+    source: str
+    photo: str
+    kind: str
+    present: bool
+    known: bool
+    logit: float
+    overlap: float
+    area: float
+    score: float
+
+
+def ask_photos(
+    network: SmallVision, photos: Sequence[Photo], bank: PhraseBank, *, size: int, known: Optional[set] = None, seed: int = 7
+) -> List[Asked]:
+    """Ask about each kind that a photo shows, and about one that it does not for each.
+
+    network (SmallVision): The network.
+    photos (Sequence[Photo]): What to measure on.
+    bank (PhraseBank): Source of phrases.
+    size (int): Side of the input.
+    known (Optional[set]): Kinds of the training photos; None counts all as known.
+    seed (int): Of phrases and absent kinds.
+    RETURNS (List[Asked]): One for each question.
+    """
+    rng, rows = np.random.default_rng(seed), []
+    network.eval()
+    often: Dict[str, Dict[str, int]] = {}
+    for photo in photos:
+        for kind in _own(photo):
+            group = often.setdefault(_group(photo.source), {})
+            group[kind] = group.get(kind, 0) + 1
+    for photo in photos:
+        own, maybe, group = sorted(_own(photo)), photo.maybe_shown, often.get(_group(photo.source), {})
+        keys = {key for kind in own for key in keys_of(kind)}
+        others = [kind for kind in sorted(group) if kind not in maybe and kind not in keys and not keys & set(keys_of(kind))]
+        # Absent kinds are drawn as often as they are shown elsewhere: with kinds drawn evenly, a person would nearly always be there.
+        chance = np.array([group[kind] for kind in others], float)
+        count = min(len(own), len(others))
+        absent = [str(kind) for kind in rng.choice(others, count, replace=False, p=chance / chance.sum())] if count else []
+        asked = [(kind, True) for kind in own] + [(kind, False) for kind in absent]
+        if not asked:
+            continue
+        kinds = [kind for kind, _ in asked]
+        view = plain(to_picture(photo, kinds), size)
+        with torch.inference_mode():
+            encoded = network.encode_images(torch.from_numpy(view.pixels.copy()).permute(2, 0, 1)[None])
+            questions = network.encode_phrases([bank.sample(kind, rng).expression for kind in kinds])
+            shown, boxes, heat = answers(network, encoded, questions)
+        for place, (kind, present) in enumerate(asked):
+            gold = view.boxes[(view.owner == place) & ~view.hard]
+            overlap, area = float("nan"), float("nan")
+            if present and len(gold):
+                overlap = float(box_iou(boxes[place].numpy(), gold).max())
+                area = float(((gold[:, 2] - gold[:, 0]) * (gold[:, 3] - gold[:, 1])).max()) / size**2
+            row = Asked(photo.source, photo.id, kind, present, known is None or kind in known, float(shown[place]), overlap, area, float(heat[place]))
+            rows.append(row)
+    return rows
+
+
+def _group(source: str) -> str:
+    return "voc" if source in ("voc", "voc2012") else "annotated" if source in ANNOTATED else "named"
+
+
+def _own(photo: Photo) -> set:
+    kinds = {kind for kind, hard in zip(photo.kinds, photo.hard) if not hard} | set(photo.labels)
+    if photo.source in ("voc", "voc2012"):
+        kinds &= set(VOC_KINDS)
+    return kinds
+
+
+def summary(rows: Sequence[Asked]) -> Dict[str, Dict[str, float]]:
+    """Boxes right, balanced accuracy and area under the curve, in percent, for each set and for some sets together."""
+    together = {
+        "voc persons": lambda r: r.source == "voc" and r.kind == "person",
+        "ecssd, sod": lambda r: r.source in ("ecssd", "sod_bsd"),
+        "not of VOC": lambda r: r.source not in ANNOTATED,
+        "open shown": lambda r: r.source in ("ecssd", "sod_bsd", "caltech101_photos", "grocery"),
+        "unknown kinds": lambda r: not r.known,
+    }
+    names = [(source, lambda r, source=source: r.source == source) for source in sorted({r.source for r in rows})]
+    found = {}
+    for name, chosen in [*names, *together.items()]:
+        mine = [row for row in rows if chosen(row)]
+        hits = np.array([row.overlap >= 0.5 for row in mine if row.overlap == row.overlap])
+        yes, no = (np.array([row.logit for row in mine if row.present is present]) for present in (True, False))
+        found[name] = {"questions": len(hits), "boxes": _percent(hits), "shown": (_percent(yes > 0) + _percent(no <= 0)) / 2, "auc": area_under_curve(yes, no)}
+    return found
+
+
+def area_under_curve(yes: np.ndarray, no: np.ndarray) -> float:
+    """Share of pairs in which what is shown has the higher score, in percent; a tie counts half."""
+    if not len(yes) or not len(no):
+        return float("nan")
+    return 100 * float(np.mean(yes[:, None] > no[None]) + np.mean(yes[:, None] == no[None]) / 2)
+
+
+def _percent(values: np.ndarray) -> float:
+    return 100 * float(np.mean(values)) if len(values) else float("nan")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--split", default="dev", choices=["dev", "heldout"])
+    parser.add_argument("--size", type=int, default=SEEN_SIZE)
+    parser.add_argument("--limit", type=int, default=0, help="photos of each set")
+    args = parser.parse_args()
+    bank = load_bank()
+    photos = read_photos(args.photos, args.split, bank=bank)
+    known = {key for photo in read_photos(args.photos, "train", bank=bank) for kind in (*photo.kinds, *photo.labels) for key in keys_of(kind)}
+    if args.limit:
+        counts: Dict[str, int] = {}
+        photos = [photo for photo in photos if counts.setdefault(photo.source, 0) < args.limit and not counts.update({photo.source: counts[photo.source] + 1})]
+    rows = ask_photos(load_network(args.weights, {}), photos, bank, size=args.size, known=known)
+    for name, values in summary(rows).items():
+        print(f"{name:20} " + " ".join(f"{key} {value:6.1f}" for key, value in values.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Answers at run time: one image pass for both components, boxes within the picture."""
+import numpy as np
+import pytest
+from thinc.api import Model
+
+from rivega_spacy.backends.small.entailment import build_small_entailment
+from rivega_spacy.backends.small.grounder import build_small_grounder
+from rivega_spacy.backends.small.answers import Store, clear_store
+from rivega_spacy.backends.small.image import ImageEncoder
+from rivega_spacy.pipes.queries import ImageQueries
+
+from vision_tiny import SIZES
+
+EXPRESSIONS = ["ada (PER) — a person", "league (ORG)"]
+
+
+def loaded(build, weights) -> Model:
+    model = build(size=64, **SIZES)
+    model.attrs["load"](model, weights)
+    return model
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """How many pictures went through the image encoder."""
+    clear_store()
+    counted = []
+    forward = ImageEncoder.forward
+    monkeypatch.setattr(ImageEncoder, "forward", lambda self, pixels: counted.append(len(pixels)) or forward(self, pixels))
+    return counted
+
+
+def picture(seed=0, height=50, width=80):
+    return np.random.default_rng(seed).integers(0, 255, (height, width, 3)).astype(np.uint8)
+
+
+def test_both_components_cost_one_pass(tiny_weights, passes):
+    entailment, grounder = loaded(build_small_entailment, tiny_weights), loaded(build_small_grounder, tiny_weights)
+    queries = [ImageQueries(picture(), EXPRESSIONS, "", "key")]
+    scores = entailment.predict(queries)
+    boxes = grounder.predict([ImageQueries(picture(), EXPRESSIONS[:1], "", "key")])
+    assert sum(passes) == 1
+    assert scores[0].shape == (2,) and scores[0].dtype == np.float32 and ((scores[0] > 0) & (scores[0] < 1)).all()
+    assert boxes[0].shape == (1, 5)
+
+
+def test_other_weights_are_another_network(tiny_weights, passes):
+    first, second = loaded(build_small_grounder, tiny_weights), loaded(build_small_grounder, tiny_weights)
+    module = second.shims[0].module
+    module.heat_prior.data += 1
+    second.shims[0].set_module(module)
+    queries = [ImageQueries(picture(), EXPRESSIONS, "", "key")]
+    low, high = first.predict(queries)[0], second.predict(queries)[0]
+    assert sum(passes) == 2 and (high[:, 4] > low[:, 4]).all()
+
+
+def test_batches_give_what_single_pictures_give(tiny_weights, passes):
+    grounder = loaded(build_small_grounder, tiny_weights)
+    queries = [ImageQueries(picture(i, 40 + 5 * i, 90 - 3 * i), EXPRESSIONS[: i % 3]) for i in range(11)]
+    together = grounder.predict(queries)
+    assert sum(passes) == sum(1 for q in queries if q.expressions)
+    for query, rows in zip(queries, together):
+        assert rows.shape == (len(query.expressions), 5)
+        assert np.allclose(grounder.predict([query])[0], rows, atol=1e-2)
+        height, width = query.image.shape[:2]
+        assert (rows[:, :2] >= 0).all() and (rows[:, 2] <= width).all() and (rows[:, 3] <= height).all()
+        assert (rows[:, 2:4] > rows[:, :2]).all()
+
+
+def test_equal_pictures_of_a_batch_are_encoded_once(tiny_weights, passes):
+    loaded(build_small_entailment, tiny_weights).predict([ImageQueries(picture(), EXPRESSIONS, "", "same")] * 3)
+    assert sum(passes) == 1
+
+
+def test_store_forgets_the_least_recently_used():
+    store = Store(2)
+    store.put("a", 1)
+    store.put("b", 2)
+    assert store.get("a") == 1
+    store.put("c", 3)
+    assert store.get("b") is None and store.get("a") == 1 and store.get("c") == 3
+
+
+def test_bfloat16_answers_nearly_the_same_and_is_the_configs_to_say(tiny_weights, passes):
+    exact = loaded(build_small_grounder, tiny_weights)
+    fast = build_small_grounder(size=64, bf16=True, **SIZES).from_bytes(exact.to_bytes())
+    queries = [ImageQueries(picture(), EXPRESSIONS, "", "key")]
+    boxes, near = exact.predict(queries)[0], fast.predict(queries)[0]
+    # Equal weights, yet two passes: what bfloat16 encodes is not handed to a component that asks for single precision.
+    assert sum(passes) == 2 and not np.array_equal(boxes, near)
+    assert np.abs(boxes[:, :4] - near[:, :4]).max() < 4 and np.abs(boxes[:, 4] - near[:, 4]).max() < 0.05

@@ -1,0 +1,409 @@
+"""The image door: every kind of picture, and every kind of broken one."""
+import io
+import re
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import spacy
+from PIL import Image
+
+from rivega_spacy.post.errors import ImageError
+from rivega_spacy.post.images import (
+    FORMATS,
+    SUFFIXES,
+    clear_cache,
+    doc_image,
+    image_digest,
+    image_for_storage,
+    image_frame,
+    image_size,
+    read_bitmap,
+    read_image,
+)
+
+
+def encoded(picture: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def nlp():
+    return spacy.blank("rivega")
+
+
+def test_path_bytes_pil_and_array_give_the_same_pixels(tmp_path, picture):
+    path = tmp_path / "a.png"
+    Image.fromarray(picture).save(path)
+    for source in (path, str(path), path.read_bytes(), Image.fromarray(picture), picture):
+        assert np.array_equal(read_image(source), picture)
+
+
+def test_doc_keeps_a_path_as_path_and_pixels_as_png(nlp, tmp_path, picture):
+    doc = nlp.make_doc("x")
+    doc._.image = tmp_path / "a.png"
+    assert doc._.image == str(tmp_path / "a.png")
+    doc._.image = picture
+    assert isinstance(doc._.image, bytes) and np.array_equal(read_image(doc._.image), picture)
+    doc._.image = None
+    assert doc._.image is None and doc_image(doc, "test") is None and doc._.rivega_errors == []
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation):
+    picture = Image.fromarray(np.zeros((20, 30, 3), dtype="uint8"))
+    picture.paste((255, 0, 0), (0, 0, 10, 10))  # the stored top left corner is red
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    seen = read_image(encoded(picture, "PNG", exif=exif))
+    assert seen.shape[:2] == ((20, 30) if orientation <= 4 else (30, 20))
+    corner = {1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0), 5: (0, 0), 6: (0, -1), 7: (-1, -1), 8: (-1, 0)}[orientation]
+    assert tuple(seen[corner]) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_size_and_orientation_are_told_without_reading_the_picture(form, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.new("RGB", (30, 20)), form, exif=exif)
+    seen = read_image(data)
+    assert image_frame(data) == (seen.shape[1], seen.shape[0], orientation)
+    assert image_size(data) == ((30, 20) if orientation <= 4 else (20, 30))
+
+
+def test_exif_orientation_of_a_pil_image_survives_the_doc(nlp):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = Image.open(io.BytesIO(encoded(Image.new("RGB", (30, 20)), "JPEG", exif=exif)))
+    doc = nlp.make_doc("x")
+    doc._.image = picture
+    assert doc_image(doc, "test").shape == (30, 20, 3)
+
+
+def test_sixteen_bit_is_scaled_not_clipped():
+    values = np.array([[0, 65535], [32768, 256]], dtype="uint16")
+    seen = read_image(encoded(Image.fromarray(values), "PNG"))
+    assert seen[:, :, 0].tolist() == [[0, 255], [128, 1]]
+
+
+def test_cmyk_grey_palette_and_alpha_become_rgb():
+    assert tuple(read_image(encoded(Image.new("CMYK", (4, 4), (0, 0, 0, 255)), "JPEG"))[0, 0]) == (0, 0, 0)
+    assert tuple(read_image(encoded(Image.new("L", (4, 4), 77), "PNG"))[0, 0]) == (77, 77, 77)
+    assert tuple(read_image(encoded(Image.new("1", (4, 4), 1), "PNG"))[0, 0]) == (255, 255, 255)
+    palette = Image.new("RGB", (4, 4), (10, 20, 30)).convert("P", palette=Image.Palette.ADAPTIVE)
+    assert tuple(read_image(encoded(palette, "PNG"))[0, 0]) == (10, 20, 30)
+    # See-through lies over white.
+    assert tuple(read_image(encoded(Image.new("RGBA", (4, 4), (0, 0, 0, 0)), "PNG"))[0, 0]) == (255, 255, 255)
+
+
+def test_of_an_animation_the_first_frame_is_taken():
+    frames = [Image.new("RGB", (8, 6), color) for color in ((250, 0, 0), (0, 250, 0))]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    seen = read_image(data)
+    assert seen.shape == (6, 8, 3) and seen[0, 0, 0] > 200 and seen[0, 0, 1] < 50
+
+
+def huge_png_header(width: int, height: int) -> bytes:
+    """A PNG that claims to be huge and has next to no data."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(20_000, 20_000), (100_000, 100_000)])
+def test_gigantic_pictures_are_refused_before_decoding(size):
+    with pytest.raises(ImageError, match="RIVEGA_MAX_PIXELS"):
+        read_image(huge_png_header(*size))
+
+
+def test_the_limit_can_be_set(monkeypatch, picture):
+    monkeypatch.setenv("RIVEGA_MAX_PIXELS", "100")
+    with pytest.raises(ImageError, match="64x48"):
+        read_image(picture)
+
+
+def broken_sources(tmp_path, picture):
+    whole = encoded(Image.fromarray(picture).resize((640, 480)), "JPEG")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "text.jpg").write_text("this is not a picture")
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "folder").mkdir()
+    return {
+        "missing": (tmp_path / "missing.jpg", "does not exist"),
+        "empty": (tmp_path / "empty.jpg", "0 bytes"),
+        "text": (tmp_path / "text.jpg", "no known image format"),
+        "cut": (tmp_path / "cut.jpg", "cannot be decoded"),
+        "folder": (tmp_path / "folder", "cannot be decoded .*it is a folder"),
+        "no bytes": (b"", "0 bytes"),
+        "cut bytes": (whole[:200], "cannot be decoded"),
+        "cut png": (encoded(Image.fromarray(picture), "PNG")[:100], "cannot be decoded"),
+    }
+
+
+def test_each_broken_picture_has_its_own_clear_error(tmp_path, picture):
+    for name, (source, words) in broken_sources(tmp_path, picture).items():
+        with pytest.raises(ImageError, match=words):
+            read_image(source)
+            pytest.fail(name)
+
+
+def test_a_broken_picture_is_noted_once_on_the_doc(nlp, tmp_path, picture):
+    for source, words in broken_sources(tmp_path, picture).values():
+        doc = nlp.make_doc("x")
+        doc._.image = source
+        assert doc_image(doc, "rivega_entailment") is None
+        assert doc_image(doc, "rivega_grounder") is None
+        assert len(doc._.rivega_errors) == 1 and re.search(words, doc._.rivega_errors[0]["message"])
+
+
+@pytest.mark.parametrize("value", [1.5, np.zeros((4, 4, 3)), np.zeros((4, 4), dtype="uint8"), np.zeros((0, 4, 3), dtype="uint8"), ["a.png"]])
+def test_what_is_no_picture_is_refused_at_once(nlp, value):
+    doc = nlp.make_doc("x")
+    with pytest.raises(ImageError, match="HxWx3 uint8"):
+        doc._.image = value
+
+
+def test_random_bytes_never_raise_anything_else():
+    rng = np.random.default_rng(0)
+    whole = encoded(Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype="uint8")), "PNG")
+    for _ in range(300):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), 8):
+            data[place] = rng.integers(0, 256)
+        try:
+            assert read_image(bytes(data)).dtype == np.uint8
+        except ImageError:
+            pass
+
+
+def test_digest_follows_the_content(tmp_path, picture):
+    path = tmp_path / "a.png"
+    Image.fromarray(picture).save(path)
+    before = image_digest(str(path))
+    assert image_digest(str(path)) == before
+    Image.fromarray(picture[:20]).save(path)
+    assert image_digest(str(path)) != before
+    assert image_digest(b"a") == image_digest(b"a") != image_digest(b"b")
+    assert image_for_storage(bytearray(b"a")) == b"a"
+
+
+def photo(width: int = 60, height: int = 40) -> Image.Image:
+    rng = np.random.default_rng(3)
+    return Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype="uint8"))
+
+
+@pytest.mark.parametrize("kind", [*FORMATS, "MPO"])
+def test_every_format_of_the_list_is_read(kind):
+    more = {"save_all": True, "append_images": [photo()]} if kind == "MPO" else {}
+    data = encoded(photo(), kind, **more)
+    assert Image.open(io.BytesIO(data)).format == kind
+    assert read_image(data).shape == (40, 60, 3) and image_size(data) == (60, 40)
+    # An opened file whose pixels wait to be decoded is the same.
+    assert np.array_equal(read_image(Image.open(io.BytesIO(data))), read_image(data))
+
+
+def test_every_ending_of_the_list_is_one_that_pillow_knows_for_these_formats():
+    Image.init()
+    assert {Image.EXTENSION[ending] for ending in SUFFIXES} == {*FORMATS, "MPO"}
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 40\n%%EndComments\n(x) run showpage\n%%EOF\n"
+
+
+def other_formats():
+    found = {"EPS": EPS, "EPS with preview": b"\xc5\xd0\xd3\xc6" + struct.pack("<II", 32, len(EPS)) + bytes(20) + EPS}
+    for kind in ("PPM", "PCX", "TGA", "ICO", "JPEG2000", "IM", "PDF", "SGI"):
+        found[kind] = encoded(photo(), kind)
+    return found
+
+
+@pytest.fixture()
+def no_programs(monkeypatch):
+    """No picture may start another program."""
+    started = []
+    for name in ("Popen", "run", "call", "check_call", "check_output"):
+        monkeypatch.setattr(f"subprocess.{name}", lambda *arguments, **options: started.append(arguments) or pytest.fail("started"))
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *arguments: started.append(arguments) or pytest.fail("Ghostscript"))
+    yield
+    assert started == []
+
+
+@pytest.mark.parametrize("kind", sorted(other_formats()))
+def test_what_is_of_another_format_is_refused_with_its_reason(kind, nlp, tmp_path, no_programs):
+    data = other_formats()[kind]
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data)
+    for source in (data, path):
+        with pytest.raises(ImageError, match="no known image format.*JPEG, PNG"):
+            read_image(source)
+        with pytest.raises(ImageError, match="no known image format"):
+            read_bitmap(source)
+        with pytest.raises(ImageError, match="no known image format"):
+            image_size(source)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "EPS with preview", "PPM", "PCX", "TGA"])
+def test_a_pil_image_opened_from_another_format_is_refused_undecoded(kind, nlp, no_programs):
+    doc = nlp.make_doc("x")
+    for use in (read_image, image_for_storage, lambda value: setattr(doc._, "image", value)):
+        with pytest.raises(ImageError, match="opened (EPS|PPM|PCX|TGA) file"):
+            use(Image.open(io.BytesIO(other_formats()[kind])))
+    assert doc._.image is None
+
+
+def test_a_pil_image_is_taken_from_any_format_once_its_pixels_are_read():
+    given = Image.open(io.BytesIO(encoded(photo(), "PPM")))
+    given.load()
+    assert np.array_equal(read_image(given), np.asarray(photo()))
+    assert np.array_equal(read_image(image_for_storage(given.convert("RGB"))), np.asarray(photo()))
+
+
+def odd_exif():
+    """EXIF that says which side is up, beside what no parser likes."""
+    rows = [(0x0112, 3, 1, 6), (0x011A, 10, 1, 100), (0x829A, 5, 0xFFFFFFF, 0xFFFFFF), (0x8769, 4, 1, 8), (0xFFFF, 99, 1, 1)]
+    head = b"II" + struct.pack("<HI", 42, 8) + struct.pack("<H", len(rows))
+    body = b"".join(struct.pack("<HHII", *row) for row in rows) + struct.pack("<I", 8)
+    whole = (head + body).ljust(100, b"\0") + struct.pack("<ii", -1, 0)
+    return {"upright": whole, "garbage": b"\xff\xd8\x00garbage" * 9, "cut": whole[:20], "wide": b"II" + bytes(6)}
+
+
+@pytest.mark.parametrize("kind", sorted(odd_exif()))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_odd_exif_never_loses_the_picture(kind, form, nlp):
+    data = encoded(photo(), form, exif=b"Exif\0\0" + odd_exif()[kind])
+    turned = kind == "upright"
+    for source in (data, Image.open(io.BytesIO(data))):
+        doc = nlp.make_doc("x")
+        doc._.image = source
+        assert doc_image(doc, "test").shape == ((60, 40, 3) if turned else (40, 60, 3))
+        assert doc._.rivega_errors == []
+    assert image_size(data) == ((40, 60) if turned else (60, 40))
+
+
+@pytest.mark.parametrize("value", [(6, 6), "6", b"6", 6.0, 0, 9, -1, 2**40])
+def test_an_orientation_that_is_none_leaves_the_picture_as_it_is(value, monkeypatch):
+    monkeypatch.setattr(Image.Image, "getexif", lambda self: {0x0112: value})
+    assert read_image(photo()).shape == (40, 60, 3)
+
+
+DECODER_ERRORS = [
+    RuntimeError("Failed to decode image"),
+    zlib.error("bad"),
+    struct.error("bad"),
+    OverflowError("bad"),
+    AttributeError("bad"),
+    AssertionError(),
+    RecursionError("too deep"),
+    MemoryError(),
+    NotImplementedError("later"),
+    UnicodeDecodeError("utf8", b"x", 0, 1, "bad"),
+    ZeroDivisionError("bad"),
+]
+
+
+@pytest.mark.parametrize("error", DECODER_ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("place", ["load", "open"])
+def test_whatever_a_decoder_raises_becomes_a_note(error, place, nlp, monkeypatch):
+    def fail(*arguments, **options):
+        raise error
+
+    data = encoded(photo(), "PNG")
+    waiting = Image.open(io.BytesIO(data))
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile." + {"load": "load_prepare", "open": "_open"}[place], fail)
+    clear_cache()
+    doc = nlp.make_doc("x")
+    doc._.image = data
+    assert doc_image(doc, "test") is None
+    assert "cannot be decoded" in doc._.rivega_errors[0]["message"]
+    if place == "load":
+        with pytest.raises(ImageError, match="given as PIL image cannot be decoded"):
+            doc._.image = waiting
+
+
+def test_a_damaged_avif_is_an_image_error():
+    data = encoded(photo(), "AVIF")
+    start = data.index(b"mdat") + 4
+    for broken in (data[:start] + b"\xff" * 100 + data[start + 100 :], data[:150], data[:40]):
+        with pytest.raises(ImageError, match="cannot be decoded"):
+            read_image(broken)
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP", b"iTXt"])
+def test_compressed_chunks_that_grow_without_bound_are_not_unpacked(kind):
+    """A few kilobytes that would be gigabytes: of such a text or profile no more than Pillow's limit is unpacked."""
+    import tracemalloc
+
+    bomb = zlib.compressobj(9)
+    packed = b"".join(bomb.compress(bytes(1 << 20)) for _ in range(200)) + bomb.flush()
+    body = b"a\0" + (b"\1\0\0\0" if kind == b"iTXt" else b"\0") + packed
+    data = encoded(photo(), "PNG")
+    data = data[:33] + png_chunk(kind, body) + data[33:]
+    tracemalloc.start()
+    try:
+        read_image(data)
+    except ImageError:
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 << 20
+
+
+def test_a_tiff_with_absurd_tags_is_an_image_error():
+    rows = [(256, 4, 1, 60), (257, 4, 1, 40), (258, 3, 0xFFFFFFF0, 8), (273, 4, 0xFFFFFFF0, 8), (279, 4, 0xFFFFFFF0, 8), (34675, 7, 0xFFFFFFF0, 8)]
+    data = b"II" + struct.pack("<HIH", 42, 8, len(rows)) + b"".join(struct.pack("<HHII", *row) for row in rows) + struct.pack("<I", 8)
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        read_image(data)
+
+
+def test_of_many_frames_only_the_first_is_decoded(monkeypatch):
+    frames = [Image.new("RGB", (8, 6), (number % 250, 0, 0)) for number in range(2000)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    loads = []
+    load = Image.Image.load
+    monkeypatch.setattr(Image.Image, "load", lambda self: loads.append(self) or load(self))
+    assert read_image(data).shape == (6, 8, 3)
+    assert len(loads) < 20
+
+
+def test_a_higher_limit_holds_beyond_that_of_pillow(monkeypatch):
+    """Pillow refuses by itself what has more than twice its own limit."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setenv("RIVEGA_MAX_PIXELS", "5000")
+    assert read_image(encoded(photo(), "PNG")).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "L", "P", "1", "CMYK", "YCbCr", "I;16", "I", "F", "PA"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_strips_give_the_same_pixels_as_the_whole(mode, orientation, monkeypatch):
+    rng = np.random.default_rng(5)
+    if mode in ("I;16", "I", "F"):
+        values = rng.integers(0, 65535, (40, 60)).astype({"I;16": "uint16", "I": "int32", "F": "float32"}[mode])
+        picture = Image.fromarray(values)
+    else:
+        picture = Image.fromarray(rng.integers(0, 255, (40, 60, 4), dtype="uint8"), "RGBA").convert(mode if mode != "PA" else "P")
+        picture = picture.convert(mode)
+    picture.getexif()[0x0112] = orientation
+    whole = read_image(picture)
+    monkeypatch.setattr("rivega_spacy.post.images._STRIP", 7 * 60)
+    assert np.array_equal(read_image(picture), whole)
+
+
+def test_progressive_scans_without_end_are_refused():
+    """Each scan of a progressive JPEG is a pass over the whole picture: a small file can hold thousands."""
+    data = encoded(photo(640, 480), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    bomb = data[:-2] + data[last:-2] * 3000 + data[-2:]
+    assert read_image(data).shape == (480, 640, 3)
+    with pytest.raises(ImageError, match="scans"):
+        read_image(bomb)
