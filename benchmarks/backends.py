@@ -9,14 +9,16 @@ published vocabularies would make of them. Time is processor time of the process
 not count. "One call an entity" asks about each entity by itself and so encodes the picture each time; it is the mean over the first
 two expressions. OFA has a benchmark of its own (benchmarks/ofa.py).
 """
+
 import argparse
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +26,8 @@ from thinc.api import Model
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from rivega_spacy.backends.albef.entailment import albef_entailment
-from rivega_spacy.backends.itm.entailment import itm_entailment
 from rivega_spacy.backends.grounding_dino.grounder import grounding_dino
+from rivega_spacy.backends.itm.entailment import itm_entailment
 from rivega_spacy.backends.owlv2.grounder import owlv2_grounder
 from rivega_spacy.backends.seqtr.grounder import seqtr_grounder
 from rivega_spacy.pipes.queries import ImageQueries
@@ -78,7 +80,7 @@ def processor() -> str:
     return named[0].split(":", 1)[1].strip() if named else "unknown processor"
 
 
-def rows(name: str, args: argparse.Namespace) -> List[str]:
+def rows(name: str, args: argparse.Namespace) -> list[str]:
     """One network's rows of the table."""
     torch.manual_seed(0)
     model = MAKERS[name](**({"compiled": True} if args.compiled else {}))
@@ -93,7 +95,7 @@ def rows(name: str, args: argparse.Namespace) -> List[str]:
     return lines
 
 
-def seconds(model: Model, image: np.ndarray, texts: List[str], repeats: int) -> float:
+def seconds(model: Model, image: np.ndarray, texts: list[str], repeats: int) -> float:
     """Median processor seconds of one call."""
     found = []
     for _ in range(repeats):
@@ -103,13 +105,13 @@ def seconds(model: Model, image: np.ndarray, texts: List[str], repeats: int) -> 
     return statistics.median(found)
 
 
-def words() -> List[str]:
+def words() -> list[str]:
     """Every word and mark of the expressions, lower case."""
     splitter = pre_tokenizers.BertPreTokenizer()
     return sorted({word for text in EXPRESSIONS for word, _ in splitter.pre_tokenize_str(text.lower())})
 
 
-def tokenizer(table: Dict[str, int], first: str, last: str, unknown: str) -> str:
+def tokenizer(table: dict[str, int], first: str, last: str, unknown: str) -> str:
     """A tokenizer with one token a word, as transformers' networks are saved with."""
     named = {number: word for word, number in table.items()}
     # Numbers without a word would be warned about.
@@ -121,7 +123,7 @@ def tokenizer(table: Dict[str, int], first: str, last: str, unknown: str) -> str
     return made.to_str()
 
 
-def bert_words() -> Dict[str, int]:
+def bert_words() -> dict[str, int]:
     """Words numbered so that they hit no special token."""
     return {**{word: 2000 + n for n, word in enumerate(words())}, **BERT}
 
@@ -182,7 +184,7 @@ def owlv2(**options: Any) -> Model:
     return hub(owlv2_grounder(**options), network, tokenizer(table, "<first>", "<last>", "<unk>"), pad=0, max_tokens=16)
 
 
-MAKERS: Dict[str, Callable[..., Model]] = {
+MAKERS: dict[str, Callable[..., Model]] = {
     "ALBEF": albef,
     "SeqTR": seqtr,
     "BLIP": blip,

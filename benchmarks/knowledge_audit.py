@@ -13,27 +13,29 @@ Four questions, each with a control:
 
 Prints Markdown.
 """
+
 import argparse
 import gzip
 import json
 import random
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Set, Tuple
+from typing import Any
 
-Span = Tuple[int, int]
+Span = tuple[int, int]
 # The list of entities ends where the reasoning begins; an item is "1. Name (kind)".
 _ITEM = re.compile(r"(?:^|[\s:)\].;,])\d{1,2}\.\s*(.+?)\s*(?=\(|[\s)]\d{1,2}\.\s|$)")
 
 
-def read(path: Path) -> List[Dict[str, Any]]:
+def read(path: Path) -> list[dict[str, Any]]:
     """Rows of a JSON-lines file."""
     opened = gzip.open(path, "rt", encoding="utf8") if path.suffix == ".gz" else path.open(encoding="utf8")
     with opened as file:
         return [json.loads(line) for line in file if line.strip()]
 
 
-def gold_spans(tags: List[str]) -> Set[Span]:
+def gold_spans(tags: list[str]) -> set[Span]:
     """Token spans of BIO tags, without their types."""
     spans, begin = set(), None
     for place, tag in enumerate([*tags, "O"]):
@@ -45,14 +47,14 @@ def gold_spans(tags: List[str]) -> Set[Span]:
     return spans
 
 
-def named(knowledge: str) -> List[str]:
+def named(knowledge: str) -> list[str]:
     """The entities that z lists."""
     head = re.split(r"Reason(?:ing)?s?\s*:", knowledge)[0]
     head = re.sub(r"^\s*Named entit(?:y|ies)\s*:?", " ", head)
     return [item.strip(" .,;:\"'") for item in _ITEM.findall(head)]
 
 
-def listed_spans(tokens: List[str], knowledge: str) -> Set[Span]:
+def listed_spans(tokens: list[str], knowledge: str) -> set[Span]:
     """Where the names that z lists stand in the post, capitals aside; "#Name" and "@Name" also without their sign."""
     lower = [token.lower() for token in tokens]
     spans = set()
@@ -72,7 +74,7 @@ def listed_spans(tokens: List[str], knowledge: str) -> Set[Span]:
     return spans
 
 
-def holds(text: str, tokens: List[str], span: Span) -> bool:
+def holds(text: str, tokens: list[str], span: Span) -> bool:
     """Whether a text has the words of a span, blanks and capitals aside."""
     name = re.sub(r"\s", "", "".join(tokens[span[0] : span[1]])).lower()
     return bool(name) and name in re.sub(r"\s", "", text or "").lower()
@@ -83,7 +85,7 @@ def share(part: int, whole: int) -> str:
     return f"{100 * part / max(1, whole):.1f}"
 
 
-def naming(posts: List[Dict[str, Any]]) -> Iterator[str]:
+def naming(posts: list[dict[str, Any]]) -> Iterator[str]:
     """Question 1."""
     shuffled = [post["knowledge"] for post in posts]
     random.Random(0).shuffle(shuffled)
@@ -98,7 +100,7 @@ def naming(posts: List[Dict[str, Any]]) -> Iterator[str]:
     yield " | ".join(share(count, total) for count in counts.values())
 
 
-def as_tagger(posts: List[Dict[str, Any]]) -> Tuple[int, int, int]:
+def as_tagger(posts: list[dict[str, Any]]) -> tuple[int, int, int]:
     """Question 2: right, listed and gold spans, types aside."""
     right = listed = gold = 0
     for post in posts:
@@ -112,7 +114,7 @@ def prf(right: int, listed: int, gold: int) -> str:
     return f"{share(right, listed)} | {share(right, gold)} | {share(2 * right, listed + gold)}"
 
 
-def disputed(ours: List[Dict[str, Any]], others: List[Dict[str, Any]]) -> Iterator[str]:
+def disputed(ours: list[dict[str, Any]], others: list[dict[str, Any]]) -> Iterator[str]:
     """Question 3: spans that only one of two annotations of the same words has, and how many of them each data set's z lists."""
     by_id = {post["id"]: post for post in others}
     counts = {("gmner", "gmner"): 0, ("gmner", "2017"): 0, ("2017", "gmner"): 0, ("2017", "2017"): 0}
@@ -122,7 +124,10 @@ def disputed(ours: List[Dict[str, Any]], others: List[Dict[str, Any]]) -> Iterat
         if other is None or other["tokens"] != post["tokens"] or not other.get("knowledge"):
             continue
         a, b = gold_spans(post["tags"]), gold_spans(other["tags"])
-        listed = {"gmner": listed_spans(post["tokens"], post["knowledge"]), "2017": listed_spans(post["tokens"], other["knowledge"])}
+        listed = {
+            "gmner": listed_spans(post["tokens"], post["knowledge"]),
+            "2017": listed_spans(post["tokens"], other["knowledge"]),
+        }
         for owner, spans in (("gmner", a - b), ("2017", b - a)):
             sizes[owner] += len(spans)
             for writer, found in listed.items():
@@ -154,11 +159,19 @@ def main() -> None:
         posts = [post for post in everything if (str(post["id"]) in shown) is keep]
         print(f"| {len(posts)} posts {title} | {prf(*as_tagger(posts))} |")
     annotated = {str(row["id"]): row["annotation"] or "" for row in read(folder / "annotated_examples.jsonl")}
-    copied = sum(post["knowledge"].strip()[:60] == annotated[str(post["id"])].strip()[:60] for post in everything if str(post["id"]) in annotated)
-    same = sum(post["knowledge"].strip() == annotated[str(post["id"])].strip() for post in everything if str(post["id"]) in annotated)
-    print(f"\nOf the posts annotated by hand {copied} have a z that begins like the annotation (first 60 characters); {same} are the annotation.")
+    copied = sum(
+        post["knowledge"].strip()[:60] == annotated[str(post["id"])].strip()[:60]
+        for post in everything
+        if str(post["id"]) in annotated
+    )
+    same = sum(
+        post["knowledge"].strip() == annotated[str(post["id"])].strip() for post in everything if str(post["id"]) in annotated
+    )
+    print(
+        f"\nOf the posts annotated by hand {copied} have a z that begins like the annotation (first 60 characters); {same} are the annotation."
+    )
     print("\nSpans on which two annotations of the same words differ:\n")
-    others: List[Dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
     for name in ("train", "valid", "test"):
         knowledge = {row["id"]: row["knowledge"] for row in read(folder / f"twitter2017_{name}_knowledge.jsonl.gz")}
         others += [{**row, "knowledge": knowledge.get(row["id"])} for row in read(folder / f"twitter2017_{name}.jsonl.gz")]

@@ -8,6 +8,7 @@
 - kills: 20 times `kill -9` at a random moment of a run; nothing kept may be lost, nothing kept may be asked again.
 - memory: 100,000 posts streamed through the component; resident memory on the way.
 """
+
 import argparse
 import http.client
 import importlib
@@ -22,16 +23,17 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-import rivega_spacy
 import spacy
 from llm.servers import FaultProxy, RealServer, completion, save_tiny_llama
 
+import rivega_spacy
 from rivega_spacy.cli import main as rivega
 from rivega_spacy.knowledge.component import KnowledgeRefiner
 from rivega_spacy.knowledge.selection import make_msea, no_examples
@@ -68,7 +70,27 @@ async def main():
     await server.serve_forever()
 asyncio.run(main())
 """
-WORDS = "Marlow United sign Petar Oyelaran Nordhavn tonight great game cup final train late coffee with Rex at Kessel Bridge".split()
+WORDS = [
+    "Marlow",
+    "United",
+    "sign",
+    "Petar",
+    "Oyelaran",
+    "Nordhavn",
+    "tonight",
+    "great",
+    "game",
+    "cup",
+    "final",
+    "train",
+    "late",
+    "coffee",
+    "with",
+    "Rex",
+    "at",
+    "Kessel",
+    "Bridge",
+]
 CONFIG = """
 [store]
 @misc = "rivega.AnswerStore.v1"
@@ -107,18 +129,18 @@ class Instant:
         self.process.wait()
 
 
-def timed(work: Callable[[], Any]) -> Tuple[float, float]:
+def timed(work: Callable[[], Any]) -> tuple[float, float]:
     """Seconds by the clock and of CPU (all threads of this process)."""
     clock, cpu = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - clock, time.process_time() - cpu
 
 
-def overhead(count: int = 2000) -> List[str]:
+def overhead(count: int = 2000) -> list[str]:
     """CPU of a call."""
     lines = ["| what, 8 in flight | CPU a call | calls a second |", "|---|---|---|"]
 
-    def row(name: str, found: Tuple[float, float]) -> None:
+    def row(name: str, found: tuple[float, float]) -> None:
         lines.append(f"| {name} | {1000 * found[1] / count:.2f} ms | {count / found[0]:.0f} |")
 
     nlp = spacy.blank("rivega")
@@ -149,7 +171,7 @@ def overhead(count: int = 2000) -> List[str]:
     return lines
 
 
-def server(count: int = 16, tokens: int = 32) -> List[str]:
+def server(count: int = 16, tokens: int = 32) -> list[str]:
     """Throughput over a real server."""
     lines = ["| in flight | bare sockets | rivega.OpenAIChat.v1 | ratio |", "|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
@@ -198,13 +220,15 @@ def server(count: int = 16, tokens: int = 32) -> List[str]:
     return lines
 
 
-def cached(count: int = 10_000) -> List[str]:
+def cached(count: int = 10_000) -> list[str]:
     """A second run."""
     lines = ["| run | clock | CPU | calls |", "|---|---|---|---|"]
     with Instant() as url, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         posts = folder / "posts.jsonl"
-        posts.write_text("".join(json.dumps({"id": str(n), "text": text, "ents": []}) + "\n" for n, text in enumerate(texts(count))))
+        posts.write_text(
+            "".join(json.dumps({"id": str(n), "text": text, "ents": []}) + "\n" for n, text in enumerate(texts(count)))
+        )
         (folder / "e.cfg").write_text(CONFIG.format(store=folder / "a.sqlite", url=url))
         for run in ("first", "second"):
             out = folder / f"{run}.jsonl"
@@ -221,7 +245,7 @@ def stored(path: Path) -> int:
     return len(stored_posts(path))
 
 
-def stored_posts(path: Path) -> List[str]:
+def stored_posts(path: Path) -> list[str]:
     """Ids of the posts with an answer in a store."""
     if not path.exists():
         return []
@@ -234,18 +258,18 @@ def stored_posts(path: Path) -> List[str]:
         connection.close()
 
 
-def enrich_quietly(arguments: List[str]) -> None:
+def enrich_quietly(arguments: list[str]) -> None:
     """`rivega enrich` in a process that is going to be killed."""
     sys.stdout = open(os.devnull, "w")
     os._exit(rivega(arguments))
 
 
-def kills(count: int = 20, posts: int = 1500) -> List[str]:
+def kills(count: int = 20, posts: int = 1500) -> list[str]:
     """Death at random moments."""
     rng = random.Random(int(os.environ.get("SEED", "0")))
     asked: Counter = Counter()
 
-    def answer(body: Dict[str, Any]) -> str:
+    def answer(body: dict[str, Any]) -> str:
         asked[body["messages"][-1]["content"].rsplit("Text: << ", 1)[1].split(" >>")[0].rsplit(" ", 1)[1]] += 1
         return KNOWLEDGE
 
@@ -297,10 +321,10 @@ class Canned:
 
     name, recorded = "canned", False
 
-    def identity(self) -> Dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         return {"name": self.name}
 
-    def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+    def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
         return [finished(Answer(KNOWLEDGE, input_tokens=100, output_tokens=60)) for _ in requests]
 
     def close(self) -> None:
@@ -313,7 +337,7 @@ def resident() -> float:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def memory(count: int = 100_000) -> List[str]:
+def memory(count: int = 100_000) -> list[str]:
     """A long stream."""
     lines = ["| posts | resident memory |", "|---|---|"]
     nlp = spacy.blank("rivega")
@@ -336,8 +360,11 @@ def _numbered(nlp: Any, count: int) -> Iterator[Any]:
         yield doc
 
 
-PARTS: Dict[str, Tuple[str, Callable[[], List[str]]]] = {
-    "overhead": ("Overhead of our side, against a server that answers at once (target: under 2 ms of CPU a call, 500 calls/s)", overhead),
+PARTS: dict[str, tuple[str, Callable[[], list[str]]]] = {
+    "overhead": (
+        "Overhead of our side, against a server that answers at once (target: under 2 ms of CPU a call, 500 calls/s)",
+        overhead,
+    ),
     "server": ("Throughput over `transformers serve`, as a ratio of what it gives to bare sockets", server),
     "cached": ("10,000 posts twice (target for the second run: under 10 s, no call)", cached),
     "kills": ("`kill -9` (target: nothing lost, nothing asked twice)", kills),
@@ -358,7 +385,9 @@ def run(arguments: argparse.Namespace) -> None:
         sys.stdout.flush()
         if arguments.out is not None:
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            head = f"# Language models: what our side costs\n\n`python benchmarks/llm.py`, rivega_spacy {rivega_spacy.__version__}.\n"
+            head = (
+                f"# Language models: what our side costs\n\n`python benchmarks/llm.py`, rivega_spacy {rivega_spacy.__version__}.\n"
+            )
             arguments.out.write_text("\n".join([head, *blocks]), encoding="utf8")
 
 

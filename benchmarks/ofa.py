@@ -10,6 +10,7 @@ is one call an entity, too, done as the published code does it: batch normalisat
 gathered pair by pair, the decoder runs once for every label (entailment), or the encoder's output is copied for every beam and
 projected for each of the copies (grounding). Attention is PyTorch's fused one in all of them. For GPUs: benchmarks/ofa_gpu.py.
 """
+
 import argparse
 import platform
 import shutil
@@ -17,18 +18,19 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from rivega_spacy.backends.ofa.decoding import BeamOptions, Trie, beam_search, score_labels
 from rivega_spacy.backends.ofa.entailment import LABELS, label_tokens, ofa_entailment
 from rivega_spacy.backends.ofa.grounder import ofa_grounder
-from rivega_spacy.backends.ofa.decoding import BeamOptions, Trie, beam_search, score_labels
 from rivega_spacy.backends.ofa.network import OFA, DecoderCache, Encoded
 from rivega_spacy.backends.ofa.pictures import to_pixels
 from rivega_spacy.backends.ofa.serving import (
@@ -94,7 +96,7 @@ def main() -> int:
     return 0
 
 
-def build(args: argparse.Namespace) -> Tuple[Dict[str, Any], OFA, OFATokenizer]:
+def build(args: argparse.Namespace) -> tuple[dict[str, Any], OFA, OFATokenizer]:
     """Both architectures on one network."""
     options = {"network": SMALL if args.small else {}, "seed": args.seed, "bf16": args.bf16, "batch_size": 16}
     with tempfile.TemporaryDirectory() as folder:
@@ -124,9 +126,9 @@ def environment(args: argparse.Namespace) -> str:
     ).replace("\n", " ")
 
 
-def take_turns(ways: Dict[str, Callable[[], Any]], repeats: int, title: str = "") -> Dict[str, float]:
+def take_turns(ways: dict[str, Callable[[], Any]], repeats: int, title: str = "") -> dict[str, float]:
     """Median processor seconds of each way."""
-    seconds: Dict[str, List[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, way in tqdm(list(ways.items()), desc=title):
             start = time.process_time()
@@ -135,16 +137,22 @@ def take_turns(ways: Dict[str, Callable[[], Any]], repeats: int, title: str = ""
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def sharing(models: Dict[str, Any], network: OFA, tokenizer: OFATokenizer, image: np.ndarray, args: argparse.Namespace) -> List[str]:
+def sharing(
+    models: dict[str, Any], network: OFA, tokenizer: OFATokenizer, image: np.ndarray, args: argparse.Namespace
+) -> list[str]:
     """Expressions a second, by how many are asked about a picture."""
-    lines = ["## Expressions a second", "", "| task | entities a picture | batched | one call an entity | as published | times one call | times published |"]
+    lines = [
+        "## Expressions a second",
+        "",
+        "| task | entities a picture | batched | one call an entity | as published | times one call | times published |",
+    ]
     lines.append("|---|---|---|---|---|---|---|")
     published = {"entailment": published_entailment, "grounding": published_grounding}
     texts = EXPRESSIONS[: max(args.entities)]
     for task in args.tasks:
         model = models[task]
         model.predict([ImageQueries(image[:64, :64], ["warm"])])
-        ways: Dict[str, Callable[[], Any]] = {}
+        ways: dict[str, Callable[[], Any]] = {}
         for count in args.entities:
             ways[f"batched {count}"] = partial(model.predict, [ImageQueries(image, texts[:count], CAPTION)])
         # Calls for one entity know nothing of each other: those of several entities take the sum of theirs.
@@ -198,7 +206,7 @@ def run_steps(network: OFA, cache: DecoderCache, rows: int) -> None:
 
 
 @torch.inference_mode()
-def stages(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, args: argparse.Namespace) -> List[str]:
+def stages(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, args: argparse.Namespace) -> list[str]:
     """Where the time of one expression goes."""
     lines = ["## Seconds of one expression", ""]
     lines += ["| task | picture stem | stem as published | encoder | encoder as published | decoder |", "|---|---|---|---|---|---|"]
@@ -222,11 +230,15 @@ def stages(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, args: argpa
             options = BeamOptions(no_repeat_ngram=3, allowed=(first, first + network.config.bins), bins_only=True)
             ways["decoder"] = partial(beam_search, network, encoded, options)
         seconds = take_turns(ways, args.repeats)
-        lines.append(f"| {task} | " + " | ".join(f"{seconds[name]:.2f}" for name in ("stem", "plain", "encoder", "gathered", "decoder")) + " |")
+        lines.append(
+            f"| {task} | "
+            + " | ".join(f"{seconds[name]:.2f}" for name in ("stem", "plain", "encoder", "gathered", "decoder"))
+            + " |"
+        )
     return lines + [""]
 
 
-def question(tokenizer: OFATokenizer, task: str, text: str) -> Tuple[List[int], List[int]]:
+def question(tokenizer: OFATokenizer, task: str, text: str) -> tuple[list[int], list[int]]:
     """Source and decoder prompt."""
     cleaned = published_expression(text)
     source = tokenizer.source(entailment_prompt(cleaned, CAPTION) if task == "entailment" else grounding_prompt(cleaned))
@@ -244,7 +256,7 @@ def beams_sharing(network: OFA, encoded: Encoded) -> None:
 
 
 @torch.inference_mode()
-def caching(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, args: argparse.Namespace) -> List[str]:
+def caching(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, args: argparse.Namespace) -> list[str]:
     """The decoder alone: five steps of five beams for a box."""
     source, _ = question(tokenizer, "grounding", EXPRESSIONS[0])
     picture = encode_pictures(network, {0: ImageQueries(image, [])}, image_size=512)

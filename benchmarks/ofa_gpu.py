@@ -10,14 +10,15 @@ multiplication and an addition are two), the peak is the fastest of a few square
 says how far from this very GPU's best a pass is. Median over the passes of `--seconds`, after two that do not count.
 `--device cpu --small` tries the script.
 """
+
 import argparse
 import statistics
 import sys
 import time
 import types
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -36,7 +37,15 @@ from rivega_spacy.backends.ofa.config import OFAConfig  # noqa: E402
 from rivega_spacy.backends.ofa.decoding import BeamOptions, Trie, beam_search, score_labels  # noqa: E402
 from rivega_spacy.backends.ofa.network import OFA, Picture  # noqa: E402
 
-SMALL = {"width": 64, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "decoder_heads": 2, "encoder_ffn": 64, "decoder_ffn": 64}
+SMALL = {
+    "width": 64,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "heads": 2,
+    "decoder_heads": 2,
+    "encoder_ffn": 64,
+    "decoder_ffn": 64,
+}
 SMALL.update(resnet_layers=[1, 1, 1], resnet_width=8)
 SIDES = {"entailment": 480, "grounding": 512}
 # " no", " yes" and " maybe" in the published vocabulary.
@@ -89,7 +98,7 @@ def main() -> int:
     return 0
 
 
-def measure(network: OFA, task: str, batch: int, entities: int, args: argparse.Namespace) -> Tuple[int, float]:
+def measure(network: OFA, task: str, batch: int, entities: int, args: argparse.Namespace) -> tuple[int, float]:
     """RETURNS (Tuple[int, float]): Operations of a pass, and passes a second."""
     step = passing(network, task, batch, entities, args.seed)
     device = network.embed_tokens.weight.device
@@ -118,7 +127,7 @@ def passing(network: OFA, task: str, batch: int, entities: int, seed: int) -> Ca
     for i, length in enumerate(lengths):
         tokens[i, :length] = torch.randint(4, 50000, (length,), generator=generator)
     owner = (torch.arange(batch) // entities).to(device)
-    prompts: List[List[int]] = [tokens[i, : length - 1].tolist() for i, length in enumerate(lengths)]
+    prompts: list[list[int]] = [tokens[i, : length - 1].tolist() for i, length in enumerate(lengths)]
     tokens = tokens.to(device)
     stem = network.encoder.embed_images.folded()
     trie = Trie(LABELS, config.eos)
@@ -137,7 +146,7 @@ def passing(network: OFA, task: str, batch: int, entities: int, seed: int) -> Ca
 
 def peak(device: torch.device, size: int) -> float:
     """Operations a second of the fastest square product in bfloat16."""
-    best: Dict[int, float] = {}
+    best: dict[int, float] = {}
     for side in (size // 2, size):
         a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
         times = [clocked(lambda: a @ b, device, rounds=10) for _ in range(5)]

@@ -2,8 +2,9 @@
 
 OpenCV 5 no longer has them: `pip install "opencv-python-headless<5"`.
 """
+
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict, Optional
 
 import numpy as np
 
@@ -12,10 +13,10 @@ UPSCALE = 2.0
 # A person by a face: the face box is this many times as wide, and high, hanging from a quarter of a face above it.
 BODY_WIDE, BODY_HIGH, ABOVE = 3.0, 7.0, 0.25
 
-Detector = Callable[[np.ndarray], Optional[np.ndarray]]
+Detector = Callable[[np.ndarray], np.ndarray | None]
 
 
-def detectors() -> Dict[str, Detector]:
+def detectors() -> dict[str, Detector]:
     """One box XYXY of a person for a picture HxWx3 uint8 RGB, or None where nothing is found; empty without OpenCV 4."""
     try:
         import cv2
@@ -27,7 +28,7 @@ def detectors() -> Dict[str, Detector]:
     hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
     cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_alt2.xml"))
 
-    def people(image: np.ndarray) -> Optional[np.ndarray]:
+    def people(image: np.ndarray) -> np.ndarray | None:
         larger = cv2.resize(image, None, fx=UPSCALE, fy=UPSCALE, interpolation=cv2.INTER_LINEAR)
         if larger.shape[0] < 128 or larger.shape[1] < 64:
             return None
@@ -38,7 +39,7 @@ def detectors() -> Dict[str, Detector]:
         # The detector's window has a rim around the person; OpenCV's own example takes this much off.
         return np.array([x + 0.1 * w, y + 0.07 * h, x + 0.9 * w, y + 0.87 * h])
 
-    def faces(image: np.ndarray) -> Optional[np.ndarray]:
+    def faces(image: np.ndarray) -> np.ndarray | None:
         found = cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 1.1, 3, minSize=(16, 16))
         if not len(found):
             return None

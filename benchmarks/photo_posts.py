@@ -11,21 +11,23 @@ photo_posts_templates.json. Both files were written for this benchmark and share
 Two sets are made: `boxes` (VOC photographs with an object that can be named without doubt; its box as gold) and `masks` (CCP, and the
 VOC photographs with instance masks; only objects with a mask are named, so that EES and SMNER have gold for everything).
 """
+
 import argparse
 import hashlib
 import json
 import random
 import re
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from rivega_spacy.post.boxes import box_area
 from rivega_spacy.corpus.docbin import write_docbin
+from rivega_spacy.post.boxes import box_area
 from rivega_spacy.post.extensions import MASKS_KEY
 from rivega_spacy.post.rle import rle_area
 
@@ -34,7 +36,16 @@ UNGROUNDABLE = 0.6  # of all entities, as in Twitter-GMNER (Table III of the pap
 WITHOUT_SHOWN = 0.2  # of the posts; fewer than in Twitter-GMNER (44 %), so that more posts have several entities
 SMALLEST = 0.01  # of the picture's area: what is smaller nobody would name
 GOOD_MASK = 0.8  # mask_box_iou from which a VOC mask counts as gold
-GARMENTS = {"bag": "bag", "purse": "bag", "hat": "hat", "dress": "dress", "coat": "coat", "jeans": "jeans", "skirt": "skirt", "shoes": "shoes"}
+GARMENTS = {
+    "bag": "bag",
+    "purse": "bag",
+    "hat": "hat",
+    "dress": "dress",
+    "coat": "coat",
+    "jeans": "jeans",
+    "skirt": "skirt",
+    "shoes": "shoes",
+}
 GARMENT_SHARE = 0.3  # of the CCP posts may name one garment; else the person alone
 BAND = 3  # so many persons or more can carry the name of a band or team
 ABSENT = {"person": "PER", "place": "LOC", "outlet": "ORG", "company": "ORG", "work": "OTHER", "event": "OTHER"}
@@ -51,8 +62,8 @@ class Thing(NamedTuple):
 
     kind: str
     label: str
-    boxes: List[List[float]]
-    masks: List[Dict[str, Any]]
+    boxes: list[list[float]]
+    masks: list[dict[str, Any]]
 
 
 class Entity(NamedTuple):
@@ -62,10 +73,10 @@ class Entity(NamedTuple):
     end: int
     label: str
     kind: str
-    thing: Optional[Thing]
+    thing: Thing | None
 
 
-def photos(folder: Path, source: str) -> Iterator[Dict[str, Any]]:
+def photos(folder: Path, source: str) -> Iterator[dict[str, Any]]:
     """Held-out photographs of one data set, by id, with `image` relative to the folder."""
     rows = []
     for file in sorted(folder.glob(f"{source}*/annotations.jsonl")):
@@ -76,20 +87,20 @@ def photos(folder: Path, source: str) -> Iterator[Dict[str, Any]]:
     yield from sorted(rows, key=lambda row: row["id"])
 
 
-def voc_things(row: Dict[str, Any], names: Dict[str, Any], *, masked: bool) -> List[Thing]:
+def voc_things(row: dict[str, Any], names: dict[str, Any], *, masked: bool) -> list[Thing]:
     """What can be named in a VOC photograph without doubt about which object is meant.
 
     A class with one object; the one person that is twice as large as any other; three persons or more together as a band, each
     of them a right answer (the data set has up to 22 boxes for one name).
     """
     things = []
-    classes: Dict[str, List[Dict[str, Any]]] = {}
+    classes: dict[str, list[dict[str, Any]]] = {}
     for item in row["objects"]:
         classes.setdefault(item["class"], []).append(item)
     limit = SMALLEST * row["w"] * row["h"]
     for kind, items in sorted(classes.items()):
         plain = sorted((item for item in items if not item["difficult"]), key=lambda item: -box_area(item["bbox"]))
-        if not plain or kind not in names and kind != "person":
+        if not plain or (kind not in names and kind != "person"):
             continue
         sizes = [box_area(item["bbox"]) for item in sorted(items, key=lambda item: -box_area(item["bbox"]))]
         alone = len(items) == 1 or (kind == "person" and sizes[0] >= 2 * sizes[1] and box_area(plain[0]["bbox"]) == sizes[0])
@@ -100,7 +111,7 @@ def voc_things(row: Dict[str, Any], names: Dict[str, Any], *, masked: bool) -> L
     return [thing for thing in things if not masked or len(thing.masks) == len(thing.boxes)]
 
 
-def ccp_things(row: Dict[str, Any]) -> List[Thing]:
+def ccp_things(row: dict[str, Any]) -> list[Thing]:
     """The person of a CCP photograph, and garments that a label can be named for."""
     things, seen = [], set()
     for item in row["objects"]:
@@ -111,7 +122,7 @@ def ccp_things(row: Dict[str, Any]) -> List[Thing]:
     return things
 
 
-def _thing(kind: str, label: str, items: List[Dict[str, Any]]) -> Thing:
+def _thing(kind: str, label: str, items: list[dict[str, Any]]) -> Thing:
     good = [item["segmentation"] for item in items if item.get("segmentation") and item.get("mask_box_iou", 1.0) >= GOOD_MASK]
     return Thing(kind, label, [[float(x) for x in item["bbox"]] for item in items], good)
 
@@ -129,7 +140,7 @@ class Writer:
         self.shown = 0
         self.absent = 0
 
-    def write(self, things: List[Thing], absent_things: List[str]) -> Tuple[str, List[Entity]]:
+    def write(self, things: list[Thing], absent_things: list[str]) -> tuple[str, list[Entity]]:
         """One post.
 
         things (List[Thing]): What of the photograph may be named.
@@ -152,13 +163,13 @@ class Writer:
         self.absent += missing
         return self._join(clauses)
 
-    def pick_garment(self, things: List[Thing]) -> List[Thing]:
+    def pick_garment(self, things: list[Thing]) -> list[Thing]:
         """The person, and now and then one garment: a post that names every piece of clothing is no post."""
         garments = [thing for thing in things if thing.kind != "person"]
         chosen = [self.random.choice(garments)] if garments and self.random.random() < GARMENT_SHARE else []
         return [thing for thing in things if thing.kind == "person"] + chosen
 
-    def _clause(self, part: str, kind: str, label: str, thing: Optional[Thing], used: set) -> Tuple[str, int, str, Entity]:
+    def _clause(self, part: str, kind: str, label: str, thing: Thing | None, used: set) -> tuple[str, int, str, Entity]:
         rng = self.random
         while True:
             if kind == "person":
@@ -171,7 +182,7 @@ class Writer:
         template = rng.choice(self.templates[part][kind])
         return template.replace("{n}", name), template.index("{n}"), name, Entity(0, len(name), label, kind, thing)
 
-    def _join(self, clauses: List[Tuple[str, int, str, Entity]]) -> Tuple[str, List[Entity]]:
+    def _join(self, clauses: list[tuple[str, int, str, Entity]]) -> tuple[str, list[Entity]]:
         rng = self.random
         text = self._fill(rng.choice(self.templates["start"]))
         entities = []
@@ -204,12 +215,12 @@ def make_doc(nlp: Language, name: str, image: str, text: str, entities: Iterable
     doc = nlp.make_doc(text)
     doc.user_data["id"] = name
     doc._.image = image
-    spans: List[Span] = []
+    spans: list[Span] = []
     kinds = []
     for entity in entities:
         span = doc.char_span(entity.start, entity.end, label=entity.label)
         if span is None:
-            raise ValueError(f"{text!r}: {text[entity.start:entity.end]!r} is not whole tokens")
+            raise ValueError(f"{text!r}: {text[entity.start : entity.end]!r} is not whole tokens")
         span._.groundable = entity.thing is not None
         if entity.thing is not None:
             span._.boxes = entity.thing.boxes
@@ -223,7 +234,7 @@ def make_doc(nlp: Language, name: str, image: str, text: str, entities: Iterable
     return doc
 
 
-def make_posts(folder: Path, *, seed: int = 0) -> Dict[str, List[Doc]]:
+def make_posts(folder: Path, *, seed: int = 0) -> dict[str, list[Doc]]:
     """The two sets.
 
     folder (Path): Folder of the extracted photograph archives (each with annotations.jsonl and images/).
@@ -232,7 +243,7 @@ def make_posts(folder: Path, *, seed: int = 0) -> Dict[str, List[Doc]]:
     """
     nlp = spacy.blank("rivega")
     names = json.loads((FOLDER / "photo_posts_names.json").read_text(encoding="utf8"))
-    sets: Dict[str, List[Doc]] = {}
+    sets: dict[str, list[Doc]] = {}
     for part in ("boxes", "masks"):
         writer, docs = Writer(seed), []
         for source in ("voc", "ccp") if part == "masks" else ("voc",):
@@ -255,7 +266,7 @@ def make_posts(folder: Path, *, seed: int = 0) -> Dict[str, List[Doc]]:
     return sets
 
 
-def describe(docs: List[Doc]) -> str:
+def describe(docs: list[Doc]) -> str:
     """Counts of a set, in one sentence."""
     entities = [ent for doc in docs for ent in doc.ents]
     shown = [ent for ent in entities if ent._.groundable]
@@ -279,7 +290,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default=None, help="pipeline to run; without one the posts are only written")
     parser.add_argument("--photos", type=Path, required=True, help="folder of the extracted photograph archives")
-    parser.add_argument("--corpus", type=Path, default=Path("corpus/photo_posts"), help="where to write the posts (default: %(default)s)")
+    parser.add_argument(
+        "--corpus", type=Path, default=Path("corpus/photo_posts"), help="where to write the posts (default: %(default)s)"
+    )
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/photo_posts.md"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=0, help="take so many posts of each set at most")
@@ -296,7 +309,12 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     nlp = spacy.load(args.model)
     meta = f"{nlp.meta['name']} {nlp.meta['version']} (weights {_digest(nlp)})"
-    lines = ["# Posts made from held-out photographs", "", re.sub(r"^.*?\n\n    python.*?\n\n", "", __doc__, flags=re.DOTALL).strip(), ""]
+    lines = [
+        "# Posts made from held-out photographs",
+        "",
+        re.sub(r"^.*?\n\n    python.*?\n\n", "", __doc__, flags=re.DOTALL).strip(),
+        "",
+    ]
     lines += [f"Pipeline: {meta}. Seed {args.seed}. Rule `offset`, MISC as OTHER, IoU >= 0.5; gold tokens, no knowledge.", ""]
     for part, docs in sets.items():
         docs = docs[: args.limit] if args.limit else docs
@@ -305,7 +323,9 @@ def main() -> None:
         started = time.perf_counter()
         lines += [f"## {part}", "", describe(docs) + ".", "", *report_set(nlp, docs), ""]
         lines += [f"({time.perf_counter() - started:.0f} s for all runs of this set.)", ""]
-    command = f"python benchmarks/photo_posts.py {args.model} --photos FOLDER --seed {args.seed}" + (f" --limit {args.limit}" if args.limit else "")
+    command = f"python benchmarks/photo_posts.py {args.model} --photos FOLDER --seed {args.seed}" + (
+        f" --limit {args.limit}" if args.limit else ""
+    )
     lines.append(f"Made by `{command}`.")
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text("\n".join(lines) + "\n", encoding="utf8")

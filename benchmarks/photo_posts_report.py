@@ -1,5 +1,4 @@
 """The tables of benchmarks/photo_posts.py."""
-from typing import Dict, List, Tuple
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -16,7 +15,7 @@ TASKS = ("mner", "eeg", "gmner", "ees", "smner")
 STEPS = (("VE", "entailment", "accuracy"), ("VG", "grounding", "prec"), ("mIoU", "segmentation", "miou"))
 
 
-def report_set(nlp: Language, docs: List[Doc]) -> List[str]:
+def report_set(nlp: Language, docs: list[Doc]) -> list[str]:
     """Run the pipeline over a set, with gold fed in stage by stage, and say what comes out.
 
     nlp (Language): The pipeline.
@@ -25,7 +24,7 @@ def report_set(nlp: Language, docs: List[Doc]) -> List[str]:
     """
     gold = doc_annotations(docs)
     options = MatchOptions()
-    runs: Dict[str, Scores] = {name: score(found, gold, options) for name, found in propagate(nlp, docs).items()}
+    runs: dict[str, Scores] = {name: score(found, gold, options) for name, found in propagate(nlp, docs).items()}
     own = runs["pipeline"]
     lines = ["| task | P | R | F1 | F1, 95 % |", "|---|---|---|---|---|"]
     for name in TASKS:
@@ -37,10 +36,16 @@ def report_set(nlp: Language, docs: List[Doc]) -> List[str]:
     lines += propagation_table(runs)
     for step in ("entailment", "grounding"):
         if getattr(own, step):
-            values = ", ".join(f"{key} {100 * v:.2f}" if isinstance(v, float) else f"{key} {v}" for key, v in getattr(own, step).items())
+            values = ", ".join(
+                f"{key} {100 * v:.2f}" if isinstance(v, float) else f"{key} {v}" for key, v in getattr(own, step).items()
+            )
             lines += ["", f"{step} (own entities): {values}"]
     lines += ["", "MNER by type:", "", *type_table(own)]
-    lines += ["", "By kind, entities given (VE accuracy over all; Prec@0.5 where gold grounds it and groundability is given too):", ""]
+    lines += [
+        "",
+        "By kind, entities given (VE accuracy over all; Prec@0.5 where gold grounds it and groundability is given too):",
+        "",
+    ]
     lines += kind_table(docs, runs["gold entities"], runs["gold entities + groundability"])
     lines += ["", "F1 over the IoU threshold:", "", sweep_table(sweep_iou(own))]
     found = calibrate(runs["gold entities"].groups)
@@ -55,7 +60,7 @@ def report_set(nlp: Language, docs: List[Doc]) -> List[str]:
     return lines
 
 
-def propagation_table(runs: Dict[str, Scores]) -> List[str]:
+def propagation_table(runs: dict[str, Scores]) -> list[str]:
     """One row a run."""
     heads = [name.upper() for name in TASKS if name in runs["pipeline"].tasks] + [name for name, _, _ in STEPS]
     lines = ["| fed in | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
@@ -68,7 +73,7 @@ def propagation_table(runs: Dict[str, Scores]) -> List[str]:
     return lines
 
 
-def type_table(scores: Scores) -> List[str]:
+def type_table(scores: Scores) -> list[str]:
     """MNER of each type."""
     lines = ["| type | P | R | F1 | gold |", "|---|---|---|---|---|"]
     for label, counts in scores.tasks["mner"].types.items():
@@ -76,19 +81,19 @@ def type_table(scores: Scores) -> List[str]:
     return lines
 
 
-def kind_table(docs: List[Doc], entities: Scores, groundability: Scores) -> List[str]:
+def kind_table(docs: list[Doc], entities: Scores, groundability: Scores) -> list[str]:
     """VE and VG of each kind of thing."""
-    kinds: Dict[Tuple[str, int], str] = {}
+    kinds: dict[tuple[str, int], str] = {}
     for doc in docs:
         for start, _, kind in doc.user_data["kinds"]:
             kinds[(doc.user_data["id"], start)] = kind
-    judged: Dict[Tuple[str, bool], List[int]] = {}
+    judged: dict[tuple[str, bool], list[int]] = {}
     for group in entities.groups:
         for _, ours, theirs in group.alignment():
             row = judged.setdefault((kinds[(group.post, theirs.chars[0])], bool(theirs.groundable)), [0, 0])
             row[0] += ours.groundable == theirs.groundable
             row[1] += 1
-    boxed: Dict[str, List[int]] = {}
+    boxed: dict[str, list[int]] = {}
     for group in groundability.groups:
         for number, _, theirs in group.alignment():
             if theirs.boxes:

@@ -6,14 +6,15 @@ Real posts (texts of a DocBin) beside real photographs (VOC ids divisible by 5, 
 photograph of its own, so that no cache can help. Ratios are taken in one run, after a warm-up, from medians of the rounds. With `--bf16`
 batches of 32 are measured once more, all networks in bfloat16.
 """
+
 import argparse
 import json
 import platform
 import resource
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict, List
 
 import spacy
 import torch
@@ -59,11 +60,16 @@ def main() -> None:
 
         return run
 
-    ways = {"one by one": one_by_one, "nlp.pipe, batches of 8": batches(8), "nlp.pipe, batches of 32": batches(32), "nlp.pipe, batches of 128": batches(128)}
+    ways = {
+        "one by one": one_by_one,
+        "nlp.pipe, batches of 8": batches(8),
+        "nlp.pipe, batches of 32": batches(32),
+        "nlp.pipe, batches of 128": batches(128),
+    }
     if args.bf16:
         pipelines.append(spacy.load(args.model, config={f"components.{name}.model.bf16": True for name in NETWORKS}))
         ways["nlp.pipe, batches of 32, bfloat16"] = batches(32, pipelines[-1])
-    seconds: Dict[str, List[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     batches(32)()
     for _ in tqdm(range(args.rounds), unit=" rounds"):
         for name, way in ways.items():
@@ -75,7 +81,9 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     rows = {name: len(posts) / statistics.median(values) for name, values in seconds.items()}
     base = rows["one by one"]
-    print(f"\n{args.model}, {len(posts)} posts, {args.threads} thread(s), torch {torch.__version__}, {cpu_name()}; loading {loading:.1f} s, peak memory {peak:.0f} MiB\n")
+    print(
+        f"\n{args.model}, {len(posts)} posts, {args.threads} thread(s), torch {torch.__version__}, {cpu_name()}; loading {loading:.1f} s, peak memory {peak:.0f} MiB\n"
+    )
     print("| way | posts/s | ratio |\n|---|---|---|")
     for name, rate in rows.items():
         print(f"| {name} | {rate:.1f} | {rate / base:.2f} |")

@@ -1,7 +1,8 @@
 """Two checks of the scorer: the published predictions, and how long ten thousand posts take.
 
-    python benchmarks/scores.py --posts ../shared/data/posts --output benchmarks/results/scores.md
+python benchmarks/scores.py --posts ../shared/data/posts --output benchmarks/results/scores.md
 """
+
 import argparse
 import json
 import os
@@ -9,7 +10,7 @@ import random
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from rivega_spacy.scoring.tasks import score
 TYPE_NAMES = ("PER", "LOC", "ORG", "OTHER")
 
 
-def published(posts: Path) -> List[str]:
+def published(posts: Path) -> list[str]:
     """The authors' released test predictions under every rule, as Markdown."""
     predicted = read_annotations(posts / "riveg_test_predictions.jsonl.gz")
     gold = read_annotations(posts / "riveg_test_gold.jsonl.gz")
@@ -37,7 +38,10 @@ def published(posts: Path) -> List[str]:
                 f"| {rule} | {types} | {total.right} | {total.predicted} | {total.gold} | {numbers} | {100 * low:.2f}–{100 * high:.2f} |"
             )
     found = score(predicted, gold, MatchOptions(rule="text")).entailment
-    lines += ["", f"VE agrees with gold on {found['right']} of {found['judged']} text-matched entities ({100 * found['accuracy']:.2f})."]
+    lines += [
+        "",
+        f"VE agrees with gold on {found['right']} of {found['judged']} text-matched entities ({100 * found['accuracy']:.2f}).",
+    ]
     return lines
 
 
@@ -48,7 +52,7 @@ def write_posts(path: Path, count: int, seed: int, *, noise: float) -> None:
     masks = [encode_mask(_blob(number)) for number in range(50)]
     with path.open("w", encoding="utf8") as out:
         for number in range(count):
-            ents: List[Dict[str, Any]] = []
+            ents: list[dict[str, Any]] = []
             for place in range(rng.choice((1, 1, 2, 2, 3, 1))):
                 label, shown, blob = rng.choice(TYPE_NAMES), rng.random() < 0.4, rng.randrange(50)
                 box = [rng.uniform(0, 300), rng.uniform(0, 200), rng.uniform(310, 640), rng.uniform(210, 480)]
@@ -76,7 +80,7 @@ def _blob(number: int) -> np.ndarray:
     return np.hypot(y - 240, x - 320) < radius
 
 
-def timed(count: int) -> List[str]:
+def timed(count: int) -> list[str]:
     """Seconds for reading and scoring `count` posts in all five tasks, as Markdown."""
     with tempfile.TemporaryDirectory() as folder:
         gold, predicted = Path(folder) / "gold.jsonl", Path(folder) / "predicted.jsonl"
@@ -100,7 +104,9 @@ def timed(count: int) -> List[str]:
 def main() -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--posts", type=Path, required=True, help="folder with riveg_test_*.jsonl.gz and twitter_gmner_test.jsonl.gz")
+    parser.add_argument(
+        "--posts", type=Path, required=True, help="folder with riveg_test_*.jsonl.gz and twitter_gmner_test.jsonl.gz"
+    )
     parser.add_argument("--count", type=int, default=10000, help="posts of the timing (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/scores.md"))
     args = parser.parse_args()

@@ -9,28 +9,30 @@ such a mask; the mask drawn into its box is compared with the one it fits best o
 elsewhere counts with the little that it shares. Entailment is not asked.
 Intervals are 95 % percentile bootstrap, resampling photographs. Time is processor time of one thread.
 """
+
 import argparse
 import os
 import platform
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-import spacy  # noqa: E402
-import torch  # noqa: E402
-from tqdm import tqdm  # noqa: E402
+import numpy as np
+import spacy
+import torch
+from tqdm import tqdm
 
-from rivega_spacy.post.boxes import box_iou  # noqa: E402
-from rivega_spacy.training.mask_corpus import make_mask_corpus  # noqa: E402
-from rivega_spacy.backends.small.phrases.bank import load_bank  # noqa: E402
-from rivega_spacy.post.images import read_image  # noqa: E402
-from rivega_spacy.pipes.queries import ImageQueries  # noqa: E402
-from rivega_spacy.post.rle import decode_mask  # noqa: E402
-from rivega_spacy.backends.crops import jitter_box  # noqa: E402
-from rivega_spacy.backends.grabcut.segmenter import make_grabcut  # noqa: E402
+from rivega_spacy.backends.crops import jitter_box
+from rivega_spacy.backends.grabcut.segmenter import make_grabcut
+from rivega_spacy.backends.small.phrases.bank import load_bank
+from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.post.boxes import box_iou
+from rivega_spacy.post.images import read_image
+from rivega_spacy.post.rle import decode_mask
+from rivega_spacy.training.mask_corpus import make_mask_corpus
 
 SETS = {"VOC": ["voc2007_test_a", "voc2007_test_b"], "CCP persons": ["ccp_pixel"]}
 
@@ -47,10 +49,10 @@ class Item(NamedTuple):
     mask: np.ndarray
 
 
-def held_out(photos: Path, sources: Sequence[str]) -> List[Item]:
+def held_out(photos: Path, sources: Sequence[str]) -> list[Item]:
     """Every object with a good mask in the photographs kept for measuring."""
     corpus = make_mask_corpus(
-        str(photos), {name: 1.0 for name in sources}, remainders=[0], classes={"ccp_pixel": ["person"]}, min_side=0.0
+        str(photos), dict.fromkeys(sources, 1.0), remainders=[0], classes={"ccp_pixel": ["person"]}, min_side=0.0
     )
     items = []
     for source, rows in corpus.photos().items():
@@ -78,7 +80,7 @@ def ellipse_mask(image: np.ndarray, box: np.ndarray) -> np.ndarray:
     return ((columns - x) / max(box[2] - x, 0.5)) ** 2 + ((rows - y) / max(box[3] - y, 0.5)) ** 2 <= 1
 
 
-def measure(items: Sequence[Item], segment: Segment, name: str) -> Tuple[np.ndarray, float]:
+def measure(items: Sequence[Item], segment: Segment, name: str) -> tuple[np.ndarray, float]:
     """IoU of every item, and milliseconds of processor time a box."""
     segment(items[0].image, items[0].box)
     ious, spent = [], 0.0
@@ -90,7 +92,7 @@ def measure(items: Sequence[Item], segment: Segment, name: str) -> Tuple[np.ndar
     return np.array(ious), 1000 * spent / len(items)
 
 
-def interval(values: np.ndarray, items: Sequence[Item], *, rounds: int = 2000, seed: int = 0) -> Tuple[float, float]:
+def interval(values: np.ndarray, items: Sequence[Item], *, rounds: int = 2000, seed: int = 0) -> tuple[float, float]:
     """95 % of the means that other draws of as many photographs would give."""
     if not len(items):
         return float("nan"), float("nan")
@@ -105,7 +107,7 @@ def interval(values: np.ndarray, items: Sequence[Item], *, rounds: int = 2000, s
     return float(low), float(high)
 
 
-def single(model: Callable[[List[Any]], List[Any]]) -> Segment:
+def single(model: Callable[[list[Any]], list[Any]]) -> Segment:
     def segment(image: np.ndarray, box: np.ndarray) -> np.ndarray:
         return model([(image, box[None])])[0][0][0]
 
@@ -121,10 +123,10 @@ def moved(segment: Segment) -> Segment:
     return segment_moved
 
 
-def from_predicted_boxes(items: Sequence[Item], grounder: Any, segment: Segment, *, seed: int = 5) -> List[str]:
+def from_predicted_boxes(items: Sequence[Item], grounder: Any, segment: Segment, *, seed: int = 5) -> list[str]:
     """Rows of the table for masks drawn into the boxes that the grounder finds."""
     bank, rng = load_bank(), np.random.default_rng(seed)
-    asked: Dict[Tuple[str, str], List[Item]] = {}
+    asked: dict[tuple[str, str], list[Item]] = {}
     for item in items:
         asked.setdefault((item.photo, item.label), []).append(item)
     first, overlaps, masks, boxes = [], [], [], []
@@ -145,7 +147,7 @@ def from_predicted_boxes(items: Sequence[Item], grounder: Any, segment: Segment,
     ]
 
 
-def row(name: str, items: Sequence[Item], values: np.ndarray, milliseconds: Optional[float]) -> str:
+def row(name: str, items: Sequence[Item], values: np.ndarray, milliseconds: float | None) -> str:
     low, high = interval(values, items)
     spent = "" if milliseconds is None else f"{milliseconds:.1f}"
     half = 100 * float((values >= 0.5).mean())
@@ -163,7 +165,7 @@ def main() -> None:
     nlp = spacy.load(arguments.pipeline)
     model = nlp.get_pipe("rivega_segmenter").model
     trained = single(model.predict)
-    lines: List[str] = []
+    lines: list[str] = []
     for title, sources in SETS.items():
         items = held_out(arguments.photos, sources)
         photos = len({item.photo for item in items})
@@ -195,8 +197,8 @@ def main() -> None:
     print(text)
 
 
-def by_class(items: Sequence[Item], values: np.ndarray) -> List[str]:
-    groups: Dict[str, List[float]] = {}
+def by_class(items: Sequence[Item], values: np.ndarray) -> list[str]:
+    groups: dict[str, list[float]] = {}
     for item, value in zip(items, values):
         groups.setdefault(item.label, []).append(value)
     ordered = sorted(groups.items(), key=lambda pair: -len(pair[1]))

@@ -8,31 +8,38 @@
 
 Entities match by offset and type (spaCy's ents_p, ents_r, ents_f). Prints Markdown.
 """
+
 import argparse
 import re
 import statistics
 import time
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Set, Tuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 
 NO_SPACE_AFTER = {"@", "#", "(", "[", "“", "‘", "$", "£", "€"}
 NO_SPACE_BEFORE = re.compile(r"^([.,!?:;)\]…”%]+|n't|['’](s|m|re|ve|ll|d|t)?)$", re.IGNORECASE)
 
-Entity = Tuple[int, int, str]
+Entity = tuple[int, int, str]
 
 
-def detokenize(words: Sequence[str]) -> Tuple[str, List[int]]:
+def detokenize(words: Sequence[str]) -> tuple[str, list[int]]:
     """A text as a person would have typed it, by rules, and where each word begins in it."""
     text, starts = "", []
     for number, word in enumerate(words):
-        tight = number == 0 or words[number - 1] in NO_SPACE_AFTER or NO_SPACE_BEFORE.match(word) or (word == "_" or words[number - 1] == "_")
+        tight = (
+            number == 0
+            or words[number - 1] in NO_SPACE_AFTER
+            or NO_SPACE_BEFORE.match(word)
+            or (word == "_" or words[number - 1] == "_")
+        )
         text += word if tight else " " + word
         starts.append(len(text) - len(word))
     return text, starts
 
 
-def spaced(words: Sequence[str]) -> Tuple[str, List[int]]:
+def spaced(words: Sequence[str]) -> tuple[str, list[int]]:
     """The words with single spaces between them."""
     text, starts = "", []
     for number, word in enumerate(words):
@@ -41,7 +48,7 @@ def spaced(words: Sequence[str]) -> Tuple[str, List[int]]:
     return text, starts
 
 
-def prf(gold: Iterable[Set[Entity]], found: Iterable[Set[Entity]]) -> Dict[str, float]:
+def prf(gold: Iterable[set[Entity]], found: Iterable[set[Entity]]) -> dict[str, float]:
     """Precision, recall and F1 in percent over all posts."""
     right = n_gold = n_found = 0
     for wanted, given in zip(gold, found):
@@ -53,7 +60,7 @@ def prf(gold: Iterable[Set[Entity]], found: Iterable[Set[Entity]]) -> Dict[str, 
     return {"p": 100 * precision, "r": 100 * recall, "f": 100 * f1, "right": right, "found": n_found, "gold": n_gold}
 
 
-def load(model: str, path: str, limit: int) -> Tuple[Any, List[Any]]:
+def load(model: str, path: str, limit: int) -> tuple[Any, list[Any]]:
     """The pipeline and the annotated posts."""
     import spacy
 
@@ -72,7 +79,7 @@ def quality(model: str, path: str, limit: int) -> Iterator[str]:
     keep = [name for name in nlp.pipe_names if name in ("transformer", "rivega_ner")]
     yield "| input | P | R | F1 | right / found / gold |"
     yield "|---|---|---|---|---|"
-    per_type: Dict[str, Dict[str, float]] = {}
+    per_type: dict[str, dict[str, float]] = {}
     with nlp.select_pipes(enable=keep):
         for with_z in (True, False):
             posts = [bare_copy(doc) for doc in docs]
@@ -97,10 +104,14 @@ def quality(model: str, path: str, limit: int) -> Iterator[str]:
                 found = [{(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents} for doc in nlp.pipe(posts)]
                 yield row(name, with_z, prf(gold, found))
     yield ""
-    yield "By type, words as annotated, with knowledge: " + ", ".join(f"{label} {score['f']:.2f}" for label, score in per_type.items()) + "."
+    yield (
+        "By type, words as annotated, with knowledge: "
+        + ", ".join(f"{label} {score['f']:.2f}" for label, score in per_type.items())
+        + "."
+    )
 
 
-def row(name: str, with_z: bool, score: Dict[str, float]) -> str:
+def row(name: str, with_z: bool, score: dict[str, float]) -> str:
     """One row of the quality table."""
     counts = f"{score['right']} / {score['found']} / {score['gold']}"
     return f"| {name}, {'with' if with_z else 'without'} knowledge | {score['p']:.2f} | {score['r']:.2f} | {score['f']:.2f} | {counts} |"
@@ -119,7 +130,7 @@ def speed(model: str, path: str, limit: int) -> Iterator[str]:
     yield "|---|---|---|"
     with nlp.select_pipes(enable=keep):
         for with_z in (True, False):
-            rates: Dict[str, List[Tuple[float, float]]] = {"one": [], "batch": []}
+            rates: dict[str, list[tuple[float, float]]] = {"one": [], "batch": []}
             for _ in range(3):
                 for kind in rates:
                     posts = [bare_copy(doc) for doc in docs]
@@ -151,7 +162,7 @@ def compare(model: str, path: str, other: str, limit: int) -> Iterator[str]:
     pipelines = {"ours": nlp, "other": spacy.load(other)}
     torch.set_num_threads(1)
 
-    def fresh(vocab_of: Any, with_z: bool) -> List[Any]:
+    def fresh(vocab_of: Any, with_z: bool) -> list[Any]:
         posts = []
         for doc in docs:
             post = bare_copy(doc)
@@ -164,7 +175,7 @@ def compare(model: str, path: str, other: str, limit: int) -> Iterator[str]:
     yield "| knowledge | ours | other | ours : other |"
     yield "|---|---|---|---|"
     for with_z in (False, True):
-        rates: Dict[str, List[Tuple[float, float]]] = {name: [] for name in pipelines}
+        rates: dict[str, list[tuple[float, float]]] = {name: [] for name in pipelines}
         for _ in range(5):
             for name, pipeline in pipelines.items():
                 posts = fresh(pipeline, with_z)
@@ -228,7 +239,9 @@ def training(path: str, limit: int) -> Iterator[str]:
             for name in nlp.pipe_names:
                 nlp.get_pipe(name).finish_update(optimizer)
             spent = time.process_time() - begin
-            posts = encoder.model.attrs["cache"].encoder([example.predicted for example in batch], [example.predicted._.knowledge or "" for example in batch])
+            posts = encoder.model.attrs["cache"].encoder(
+                [example.predicted for example in batch], [example.predicted._.knowledge or "" for example in batch]
+            )
             pieces = sum(len(window.ids) for post in posts for window in post.windows)
             rates.append((32 / spent, pieces / spent))
         per_post, per_piece = (statistics.median(values) for values in zip(*rates))
@@ -290,7 +303,9 @@ def main() -> None:
     """Run one of the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("quality", "speed", "compare", "training", "crf"))
-    parser.add_argument("model", nargs="?", help="folder of a trained pipeline, or the name of an installed one; for training the posts")
+    parser.add_argument(
+        "model", nargs="?", help="folder of a trained pipeline, or the name of an installed one; for training the posts"
+    )
     parser.add_argument("posts", nargs="?", help=".spacy file (rivega convert)")
     parser.add_argument("--limit", type=int, default=0, help="so many posts at most")
     parser.add_argument("--other", help="folder of the pipeline to compare with")

@@ -6,8 +6,10 @@
 Posts are read once with and once without knowledge; settings change what is done with their scores, so the encoder runs twice in all.
 The expected calibration error has ten bins of equal width over the entities that are found. Entities match by offset and type. Prints Markdown.
 """
+
 import argparse
-from typing import Any, Iterator, List, NamedTuple, Sequence, Set, Tuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,17 +22,17 @@ TEMPERATURES = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 MIN_SCORES = (0.0, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
 BATCH = 128
 
-Entity = Tuple[int, int, str]
+Entity = tuple[int, int, str]
 
 
 class Scored(NamedTuple):
     """A batch: the model's scores of it, and its gold entities by first token, end and type."""
 
     scores: Any
-    gold: List[Set[Entity]]
+    gold: list[set[Entity]]
 
 
-def read(nlp: Any, path: str, *, with_z: bool) -> List[Scored]:
+def read(nlp: Any, path: str, *, with_z: bool) -> list[Scored]:
     """Every batch of a file through encoder and head."""
     encoder, tagger = nlp.get_pipe("transformer"), nlp.get_pipe("rivega_ner")
     batches = []
@@ -42,14 +44,16 @@ def read(nlp: Any, path: str, *, with_z: bool) -> List[Scored]:
     return batches
 
 
-def judged(tagger: Any, batches: Sequence[Scored]) -> Tuple[np.ndarray, np.ndarray, int]:
+def judged(tagger: Any, batches: Sequence[Scored]) -> tuple[np.ndarray, np.ndarray, int]:
     """Scores of the entities found, whether each is right, and how many there are in gold."""
-    likely: List[float] = []
-    right: List[bool] = []
+    likely: list[float] = []
+    right: list[bool] = []
     for batch in batches:
         found = tagger.decode(batch.scores)
         likely += found.scores
-        right += [(s, e, label) in batch.gold[post] for post, s, e, label in zip(found.posts, found.starts, found.ends, found.labels)]
+        right += [
+            (s, e, label) in batch.gold[post] for post, s, e, label in zip(found.posts, found.starts, found.ends, found.labels)
+        ]
     return np.array(likely), np.array(right), sum(len(ents) for batch in batches for ents in batch.gold)
 
 
@@ -76,7 +80,11 @@ def choices(nlp: Any, path: str) -> Iterator[str]:
             tagger.temperature, tagger.min_score = temperature, 0.0
             likely, right, gold = judged(tagger, batches)
             cells = [f"{f1(right[likely >= score], gold):.2f}" for score in MIN_SCORES]
-            yield f"| {temperature} | {calibration_error(reliability(likely, right)):.3f} | {log_loss(likely, right):.3f} | " + " | ".join(cells) + " |"
+            yield (
+                f"| {temperature} | {calibration_error(reliability(likely, right)):.3f} | {log_loss(likely, right):.3f} | "
+                + " | ".join(cells)
+                + " |"
+            )
         yield ""
 
 
@@ -91,7 +99,9 @@ def one_choice(nlp: Any, path: str, temperature: float, min_score: float) -> Ite
             tagger.temperature, tagger.min_score = settings
             likely, right, gold = judged(tagger, batches)
             precision, recall = 100 * right.mean(), 100 * right.sum() / gold
-            figures = f"{precision:.2f} | {recall:.2f} | {f1(right, gold):.2f} | {calibration_error(reliability(likely, right)):.3f}"
+            figures = (
+                f"{precision:.2f} | {recall:.2f} | {f1(right, gold):.2f} | {calibration_error(reliability(likely, right)):.3f}"
+            )
             yield f"| {'with' if with_z else 'without'} | {settings[0]} | {settings[1]} | {figures} |"
 
 

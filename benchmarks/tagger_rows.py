@@ -7,12 +7,14 @@
 CORPUS holds what `rivega convert` made: {gmner,twitter2015,twitter2017}_{train,dev,test}.spacy. Training is `spacy train` with
 configs/ner_minilm.cfg and the row's changes to it; choices (the best epoch) are made on dev. Entities match by offset and type.
 """
+
 import argparse
 import json
 import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any
 
 CONFIG = Path(__file__).parent.parent / "configs" / "ner_minilm.cfg"
 
@@ -51,7 +53,7 @@ class Row:
     second: str = ""
     data: str = "gmner"
     test_without: bool = False
-    changes: Dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
 
 
 # spaCy saves while it trains: what has come to its end has this file.
@@ -79,7 +81,7 @@ def make_config(row: Row, *, seed: int, corpus: Path, bf16: bool = False) -> Any
 
     reader = "absent" if not row.second else "present"
     steps = -(-POSTS[row.data] // 32)
-    changes: Dict[str, Any] = {
+    changes: dict[str, Any] = {
         "paths.train": str(corpus / f"{row.data}_train.spacy"),
         "paths.dev": str(corpus / f"{row.data}_dev.spacy"),
         "paths.dev_knowledge": reader,
@@ -93,7 +95,13 @@ def make_config(row: Row, *, seed: int, corpus: Path, bf16: bool = False) -> Any
     }
     if not row.second:
         # A step costs half of one with knowledge: one more pass.
-        changes.update({"components.transformer.model.knowledge_dropout": 0.0, "training.max_epochs": 5, "training.optimizer.learn_rate.total_steps": 5 * steps})
+        changes.update(
+            {
+                "components.transformer.model.knowledge_dropout": 0.0,
+                "training.max_epochs": 5,
+                "training.optimizer.learn_rate.total_steps": 5 * steps,
+            }
+        )
     config = util.load_config(CONFIG, overrides=changes)
     if row.second == "caption":
         for name in ("train", "dev"):
@@ -136,8 +144,8 @@ def train(name: str, *, seed: int, corpus: Path, output: Path, bf16: bool = Fals
 
 def test(runs: Path, *, corpus: Path) -> Iterator[str]:
     """Measure what was trained, best epoch on dev; results are kept beside the weights and not measured twice."""
-    scores: Dict[str, List[float]] = {}
-    details: Dict[str, List[str]] = {}
+    scores: dict[str, list[float]] = {}
+    details: dict[str, list[str]] = {}
     for name, row in ROWS.items():
         for folder in sorted(runs.glob(f"{name}-[0-9]*")):
             if not folder.name[len(name) + 1 :].isdigit() or not (folder / DONE).exists():
@@ -156,7 +164,7 @@ def test(runs: Path, *, corpus: Path) -> Iterator[str]:
         yield f"| {key} | {len(values)} | {statistics.mean(values):.2f} | {spread} | {', '.join(details[key])} |"
 
 
-def measure(model: Path, row: Row, corpus: Path) -> Dict[str, Dict[str, float]]:
+def measure(model: Path, row: Row, corpus: Path) -> dict[str, dict[str, float]]:
     """Precision, recall and F1 in percent on the test set, with what the row was trained on and, where asked for, without."""
     import spacy
 
@@ -186,7 +194,9 @@ def main() -> None:
     train_parser.add_argument("--seed", type=int, default=1)
     train_parser.add_argument("--output", type=Path, required=True)
     train_parser.add_argument("--corpus", type=Path, required=True)
-    train_parser.add_argument("--bf16", action="store_true", help="the encoder in bfloat16: faster on processors with instructions for it")
+    train_parser.add_argument(
+        "--bf16", action="store_true", help="the encoder in bfloat16: faster on processors with instructions for it"
+    )
     test_parser = commands.add_parser("test")
     test_parser.add_argument("runs", type=Path)
     test_parser.add_argument("--corpus", type=Path, required=True)

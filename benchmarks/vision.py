@@ -8,29 +8,31 @@ not in the bank" asks with nouns that training never met. A box is right when it
 OpenCV's detectors of people and faces are asked in the same run where OpenCV 4 is installed (opencv_people.py).
 Intervals are 95 % percentile bootstrap, resampling photographs. Time is processor time of one thread.
 """
+
 import argparse
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-import spacy  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image, ImageDraw, ImageFont  # noqa: E402
-from tqdm import tqdm  # noqa: E402
+import numpy as np
+import spacy
+import torch
+from opencv_people import detectors
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
 
-from opencv_people import detectors  # noqa: E402
-from rivega_spacy.post.boxes import box_iou  # noqa: E402
-from rivega_spacy.backends.small.phrases.bank import Phrase, load_bank  # noqa: E402
-from rivega_spacy.training.photos import VOC_KINDS, Photo, read_photos  # noqa: E402
-from rivega_spacy.post.images import image_size, read_image  # noqa: E402
-from rivega_spacy.backends.small.answers import clear_store  # noqa: E402
-from rivega_spacy.pipes.queries import ImageQueries  # noqa: E402
-from rivega_spacy.scoring.calibration import calibration_error, reliability  # noqa: E402
+from rivega_spacy.backends.small.answers import clear_store
+from rivega_spacy.backends.small.phrases.bank import Phrase, load_bank
+from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.post.boxes import box_iou
+from rivega_spacy.post.images import image_size, read_image
+from rivega_spacy.scoring.calibration import calibration_error, reliability
+from rivega_spacy.training.photos import VOC_KINDS, Photo, read_photos
 
 UNSEEN = json.loads(Path(__file__).with_name("vision_unseen_words.json").read_text(encoding="utf8"))
 
@@ -50,12 +52,12 @@ class Row(NamedTuple):
     score: float
     whole: float
     centred: float
-    others: Tuple[float, ...] = ()
+    others: tuple[float, ...] = ()
 
 
-def mean_shapes(photos: Sequence[Photo]) -> Dict[str, Tuple[float, float]]:
+def mean_shapes(photos: Sequence[Photo]) -> dict[str, tuple[float, float]]:
     """Mean width and height of the largest instance, as shares of the picture: for every kind, and "" for all."""
-    found: Dict[str, List[Tuple[float, float]]] = {"": []}
+    found: dict[str, list[tuple[float, float]]] = {"": []}
     for photo in photos:
         if photo.source != "voc":
             continue
@@ -74,15 +76,15 @@ def instances(photo: Photo, kind: str) -> np.ndarray:
     return photo.boxes[[own == kind and not hard for own, hard in zip(photo.kinds, photo.hard)]]
 
 
-def ask_all(nlp: Any, photos: Sequence[Photo], shapes: Dict[str, Tuple[float, float]], seed: int) -> List[Row]:
+def ask_all(nlp: Any, photos: Sequence[Photo], shapes: dict[str, tuple[float, float]], seed: int) -> list[Row]:
     """Ask about everything present and as much that is absent."""
     bank, rng, baselines = load_bank(), np.random.default_rng(seed), detectors()
-    rows: List[Row] = []
+    rows: list[Row] = []
     for number, photo in enumerate(tqdm(photos, desc="photos")):
         image = read_image(photo.path)
         present = [kind for kind in VOC_KINDS if len(instances(photo, kind))]
         absent = [kind for kind in VOC_KINDS if kind not in photo.kinds]
-        asked: List[Tuple[str, str, bool, Phrase]] = []
+        asked: list[tuple[str, str, bool, Phrase]] = []
         for kind, shown in [(k, True) for k in present] + [(str(k), False) for k in rng.choice(absent, len(present))]:
             drawn = bank.sample(kind, rng)
             noun = UNSEEN[kind][rng.integers(len(UNSEEN[kind]))]
@@ -103,18 +105,20 @@ def ask_all(nlp: Any, photos: Sequence[Photo], shapes: Dict[str, Tuple[float, fl
             gold = instances(photo, kind) if shown else np.zeros((0, 4))
             w, h = shapes[kind] if kind else (0.5, 0.5)
             centred = [width * (1 - w) / 2, height * (1 - h) / 2, width * (1 + w) / 2, height * (1 + h) / 2]
-            best = [float(box_iou(np.array([b]), gold).max()) if len(gold) else 0.0 for b in (box[:4], [0, 0, width, height], centred)]
+            best = [
+                float(box_iou(np.array([b]), gold).max()) if len(gold) else 0.0 for b in (box[:4], [0, 0, width, height], centred)
+            ]
             others = [_best(b, gold) for b in people] if kind == "person" and style == "bank" and shown else []
             rows.append(Row(number, kind, style, shown, float(p), best[0], float(box[4]), best[1], best[2], tuple(others)))
     return rows
 
 
-def _best(box: Optional[np.ndarray], gold: np.ndarray) -> float:
+def _best(box: np.ndarray | None, gold: np.ndarray) -> float:
     """IoU with the instance that fits best; a detector that finds nothing is wrong."""
     return float(box_iou(box[None], gold).max()) if box is not None else 0.0
 
 
-def interval(values: Sequence[float], photos: Sequence[int], seed: int = 0) -> Tuple[float, float, float]:
+def interval(values: Sequence[float], photos: Sequence[int], seed: int = 0) -> tuple[float, float, float]:
     """Mean and 95 % interval in percent, resampling photographs."""
     values, photos = np.asarray(values, float), np.asarray(photos)
     _, place = np.unique(photos, return_inverse=True)
@@ -124,11 +128,11 @@ def interval(values: Sequence[float], photos: Sequence[int], seed: int = 0) -> T
     return 100 * values.mean(), 100 * float(np.percentile(means, 2.5)), 100 * float(np.percentile(means, 97.5))
 
 
-def memes(count: int, seed: int) -> Dict[str, List[np.ndarray]]:
+def memes(count: int, seed: int) -> dict[str, list[np.ndarray]]:
     """Pictures that show nothing: noise, plain colours, text on a plain or shaded ground."""
     rng = np.random.default_rng(seed)
     lines = ["WHEN YOU REALIZE", "it is only monday", "BREAKING NEWS", "keep calm and carry on", "thank you all!", "SALE 50% OFF"]
-    result: Dict[str, List[np.ndarray]] = {"noise": [], "plain colours": [], "text memes": []}
+    result: dict[str, list[np.ndarray]] = {"noise": [], "plain colours": [], "text memes": []}
     for _ in range(count):
         height, width = (int(v) for v in rng.integers(200, 500, 2))
         coarse = rng.integers(0, 256, (int(height / rng.integers(1, 9)), int(width / rng.integers(1, 9)), 3), dtype=np.uint8)
@@ -145,11 +149,11 @@ def memes(count: int, seed: int) -> Dict[str, List[np.ndarray]]:
     return result
 
 
-def grounded_on_nothing(nlp: Any, count: int, seed: int) -> Dict[str, Dict[str, float]]:
+def grounded_on_nothing(nlp: Any, count: int, seed: int) -> dict[str, dict[str, float]]:
     """Share of expressions judged shown on pictures that show nothing: of persons, and of the other kinds."""
     bank, rng = load_bank(), np.random.default_rng(seed)
     threshold = nlp.get_pipe("rivega_entailment").cfg["threshold"]
-    shares: Dict[str, Dict[str, float]] = {}
+    shares: dict[str, dict[str, float]] = {}
     for name, pictures in memes(count, seed).items():
         kinds = ["person", "person", *(str(k) for k in rng.choice([k for k in VOC_KINDS if k != "person"], 4))]
         queries = [ImageQueries(p, [bank.sample(k, rng).expression for k in kinds]) for p in pictures]
@@ -173,9 +177,9 @@ def latency(nlp: Any, photos: Sequence[Photo], expressions: int = 2) -> float:
     return 1000 * float(np.median(times))
 
 
-def report(rows: List[Row], nothing: Dict[str, Dict[str, float]], milliseconds: float, threshold: float) -> Tuple[str, Dict]:
+def report(rows: list[Row], nothing: dict[str, dict[str, float]], milliseconds: float, threshold: float) -> tuple[str, dict]:
     """A markdown table, and the same numbers by name."""
-    numbers: Dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     lines = ["| measure | n | value | 95 % |", "|---|---|---|---|"]
 
     def add(name: str, values: Sequence[float], photos: Sequence[int]) -> None:
@@ -184,7 +188,7 @@ def report(rows: List[Row], nothing: Dict[str, Dict[str, float]], milliseconds: 
             numbers[name] = {"n": len(values), "value": mean, "low": low, "high": high}
             lines.append(f"| {name} | {len(values)} | {mean:.1f} | {low:.1f} – {high:.1f} |")
 
-    def boxes(name: str, chosen: List[Row], field: str = "overlap") -> None:
+    def boxes(name: str, chosen: list[Row], field: str = "overlap") -> None:
         add(name, [float(getattr(r, field) >= 0.5) for r in chosen], [r.photo for r in chosen])
 
     for label, only in (("persons", lambda r: r.kind == "person"), ("all 20 kinds", lambda r: True)):

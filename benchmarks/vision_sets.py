@@ -6,24 +6,26 @@ PIPELINE holds trained `rivega_entailment` and `rivega_grounder` of the small ne
 a phrase of the bank, and one that it does not show for each. A kind is unknown where no training photograph shows one. Balanced accuracy
 is at the pipeline's probabilities of 0.5. Intervals are 95 % percentile bootstrap, resampling photographs.
 """
+
 import argparse
 import json
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-import spacy  # noqa: E402
-import torch  # noqa: E402
+import numpy as np
+import spacy
+import torch
+from vision import interval
 
-from rivega_spacy.post.boxes import box_iou  # noqa: E402
-from rivega_spacy.backends.small.phrases.bank import load_bank  # noqa: E402
-from rivega_spacy.training.photos import Photo, keys_of, read_photos  # noqa: E402
-from rivega_spacy.training.measure import Asked, area_under_curve, ask_photos  # noqa: E402
-from rivega_spacy.scoring.calibration import calibration_error, reliability  # noqa: E402
-from vision import interval  # noqa: E402
+from rivega_spacy.backends.small.phrases.bank import load_bank
+from rivega_spacy.post.boxes import box_iou
+from rivega_spacy.scoring.calibration import calibration_error, reliability
+from rivega_spacy.training.measure import Asked, area_under_curve, ask_photos
+from rivega_spacy.training.photos import Photo, keys_of, read_photos
 
 OPEN = ("ecssd", "sod_bsd", "caltech101_photos", "grocery")
 SIGNS = ("road_signs", "shop_signs")
@@ -31,19 +33,21 @@ SIGNS = ("road_signs", "shop_signs")
 SEEN = ("imagenet_1000", "places_by_eye")
 
 
-def rows_of(pipeline: str, photos: Path, split: str, limit: int) -> List[Asked]:
+def rows_of(pipeline: str, photos: Path, split: str, limit: int) -> list[Asked]:
     """Ask the network of a pipeline's grounder about the photographs of a split; logits are calibrated."""
     bank = load_bank()
     shim = spacy.load(pipeline).get_pipe("rivega_grounder").model.shims[0]
     chosen = [photo for photo in read_photos(photos, split, bank=bank) if photo.source not in ("voc", "ccp")]
-    known = {key for photo in read_photos(photos, "train", bank=bank) for kind in (*photo.kinds, *photo.labels) for key in keys_of(kind)}
+    known = {
+        key for photo in read_photos(photos, "train", bank=bank) for kind in (*photo.kinds, *photo.labels) for key in keys_of(kind)
+    }
     with shim.inference(fold=True) as network:
         rows = ask_photos(network, chosen[: limit or None], bank, size=shim.cfg["size"], known=known)
     line, box = network.shown_calibration.tolist(), network.box_calibration.tolist()
     return [row._replace(logit=row.logit * line[0] + line[1], score=row.score * box[0] + box[1]) for row in rows]
 
 
-def crowded(photos: Sequence[Photo]) -> Dict[Tuple[str, str], bool]:
+def crowded(photos: Sequence[Photo]) -> dict[tuple[str, str], bool]:
     """Photographs in which two boxes cover each other by more than 30 % of the smaller one."""
     found = {}
     for photo in photos:
@@ -59,10 +63,13 @@ def crowded(photos: Sequence[Photo]) -> Dict[Tuple[str, str], bool]:
     return found
 
 
-def report(rows: List[Asked], covered: Dict[Tuple[str, str], bool]) -> Tuple[str, Dict[str, Any]]:
+def report(rows: list[Asked], covered: dict[tuple[str, str], bool]) -> tuple[str, dict[str, Any]]:
     """A markdown table, and the same numbers by name."""
-    lines = ["| photographs | boxes right, % | 95 % | questions | shown or not, % | AUC | questions |", "|---|---|---|---|---|---|---|"]
-    numbers: Dict[str, Any] = {}
+    lines = [
+        "| photographs | boxes right, % | 95 % | questions | shown or not, % | AUC | questions |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    numbers: dict[str, Any] = {}
     place = {key: number for number, key in enumerate(sorted({(row.source, row.photo) for row in rows}))}
 
     def add(name: str, chosen: Callable[[Asked], bool]) -> None:
@@ -71,10 +78,21 @@ def report(rows: List[Asked], covered: Dict[Tuple[str, str], bool]) -> Tuple[str
             return
         located = [row for row in mine if row.overlap == row.overlap]
         yes, no = (np.array([row.logit for row in mine if row.present is present]) for present in (True, False))
-        box = interval([float(row.overlap >= 0.5) for row in located], [place[r.source, r.photo] for r in located]) if located else None
+        box = (
+            interval([float(row.overlap >= 0.5) for row in located], [place[r.source, r.photo] for r in located])
+            if located
+            else None
+        )
         balanced = 50 * float((yes > 0).mean() + (no <= 0).mean()) if len(yes) and len(no) else float("nan")
         auc = area_under_curve(yes, no)
-        numbers[name] = {"boxes": box and box[0], "low": box and box[1], "high": box and box[2], "n": len(located), "shown": balanced, "auc": auc}
+        numbers[name] = {
+            "boxes": box and box[0],
+            "low": box and box[1],
+            "high": box and box[2],
+            "n": len(located),
+            "shown": balanced,
+            "auc": auc,
+        }
         first = f"{box[0]:.1f} | {box[1]:.1f} – {box[2]:.1f} | {len(located)}" if box else "– | – | –"
         lines.append(f"| {name} | {first} | {balanced:.1f} | {auc:.1f} | {len(mine)} |")
 
@@ -90,12 +108,17 @@ def report(rows: List[Asked], covered: Dict[Tuple[str, str], bool]) -> Tuple[str
         add(f"kinds {name}", lambda row, known=known: row.source in fair and row.known is known)
     for name, low, high in (("below 4 % of the picture", 0.0, 0.04), ("4 to 20 %", 0.04, 0.2), ("above 20 %", 0.2, 9.0)):
         add(f"things {name}", lambda row, low=low, high=high: row.source in fair and row.present and low <= row.area < high)
-    add("things that cover each other by more than 30 %", lambda row: row.source in fair and row.present and covered.get((row.source, row.photo), False))
+    add(
+        "things that cover each other by more than 30 %",
+        lambda row: row.source in fair and row.present and covered.get((row.source, row.photo), False),
+    )
     fairly = [row for row in rows if row.source in fair]
     there = [row for row in fairly if row.overlap == row.overlap]
     numbers["ece_shown"] = _error([row.logit for row in fairly], [row.present for row in fairly])
     numbers["ece_box"] = _error([row.score for row in there], [row.overlap >= 0.5 for row in there])
-    lines.append(f"\nExpected calibration error, all but ImageNet's: shown {numbers['ece_shown']:.3f}, box {numbers['ece_box']:.3f}.")
+    lines.append(
+        f"\nExpected calibration error, all but ImageNet's: shown {numbers['ece_shown']:.3f}, box {numbers['ece_box']:.3f}."
+    )
     return "\n".join(lines), numbers
 
 

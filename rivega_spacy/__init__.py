@@ -5,13 +5,14 @@ so the registration waits until spaCy's tokens are imported, and happens at once
 alone stays light, and `doc._.image` is there in whichever order the two are imported. Networks are loaded by the components that
 need them, through entry points (setup.cfg).
 """
+
 import logging
 from types import ModuleType
 
 from wrapt import register_post_import_hook
 
 __version__ = "0.5.0"
-__all__ = ["register_extensions", "__version__"]
+__all__ = ["__version__", "register_extensions"]
 
 # What failed on a post is noted there; who wants the traceback too sets up logging.
 logging.getLogger(__name__).addHandler(logging.NullHandler())

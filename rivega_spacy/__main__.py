@@ -1,4 +1,5 @@
 """`python -m rivega_spacy` is the command `rivega`."""
+
 import sys
 
 from .cli import main

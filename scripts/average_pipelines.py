@@ -5,9 +5,10 @@
 Config, labels and everything that is not a weight come from the first. Runs that differ in their seed end in the same basin, and the
 mean of their weights does better than each of them; pipelines that did not start from the same weights do not average.
 """
+
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence
 
 import spacy
 import torch
@@ -16,7 +17,7 @@ from spacy.language import Language
 from rivega_spacy.backends.shim import TorchShim
 
 
-def shims(nlp: Language) -> Dict[str, TorchShim]:
+def shims(nlp: Language) -> dict[str, TorchShim]:
     """The networks of a pipeline, by component and place."""
     found = {}
     for name, component in nlp.pipeline:
@@ -41,7 +42,7 @@ def average(pipelines: Sequence[Language]) -> Language:
     if not parts[0] or any(set(part) != set(parts[0]) for part in parts):
         raise SystemExit(f"The pipelines have no networks in common: {[sorted(part) for part in parts]}. Give runs of one config.")
     for name, first in parts[0].items():
-        states: List[Dict[str, torch.Tensor]] = [part[name].module.state_dict() for part in parts]
+        states: list[dict[str, torch.Tensor]] = [part[name].module.state_dict() for part in parts]
         for key, tensor in states[0].items():
             others = [state.get(key) for state in states]
             if any(other is None or other.shape != tensor.shape for other in others):

@@ -5,12 +5,14 @@
 What can be had by git (the assets of project.yml: `spacy project assets --extra`) and what its owners give out by hand is looked for by name; files
 whose size is known are held against it, archives are opened. With --unpack an archive is unpacked beside itself where its folder is missing.
 """
+
 import argparse
 import importlib.util
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Optional
+from typing import NamedTuple
 
 SPLITS = ("train", "dev", "test")
 
@@ -25,7 +27,7 @@ class Wanted(NamedTuple):
 
     name: str
     source: str
-    size: Optional[int] = None
+    size: int | None = None
 
 
 COMPACT = "Twitter-GMNER v2.0 with recorded knowledge as JSON lines (id, tokens, tags, knowledge, boxes): `rivega convert ... posts.jsonl.gz` makes it"
@@ -51,7 +53,9 @@ ARCHIVES = {
     ),
 }
 PHOTOS = [
-    Wanted("photos/voc2007_test_a.tar.gz", "Pascal VOC 2007 test photographs (images/ and annotations.jsonl), first half", 42624471),
+    Wanted(
+        "photos/voc2007_test_a.tar.gz", "Pascal VOC 2007 test photographs (images/ and annotations.jsonl), first half", 42624471
+    ),
     Wanted("photos/voc2007_test_b.tar.gz", "the same, second half", 42839453),
     Wanted("photos/ccp_pixel.tar.gz", "Clothing Co-Parsing photographs with pixel labels, in the same form", 17614759),
     Wanted("photos/coco_train_258.tar.gz", "258 COCO photographs, in the same form", 7421024),
@@ -71,8 +75,8 @@ def main() -> int:
     parser.add_argument("--gpu", action="store_true", help="what the paper's pipeline needs: pictures, masks and published weights")
     parser.add_argument("--unpack", action="store_true", help="unpack archives whose folder is missing")
     args = parser.parse_args()
-    problems: List[str] = []
-    remarks: List[str] = []
+    problems: list[str] = []
+    remarks: list[str] = []
     for wanted in [*(JSONL if args.format == "jsonl" else PUBLISHED), *(WEIGHTS if args.gpu else PHOTOS)]:
         path = args.data / wanted.name
         if not path.exists() or (path.is_file() and path.stat().st_size == 0):
@@ -99,7 +103,7 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def check_archive(folder: Path, archive: Path, *, unpack: bool) -> Optional[str]:
+def check_archive(folder: Path, archive: Path, *, unpack: bool) -> str | None:
     """What is wrong with an archive that is to lie unpacked in a folder; None where all is well."""
     if folder.is_dir() and any(folder.iterdir()):
         return None

@@ -5,11 +5,11 @@
 What of the published files is there is used: masks (posts/smner), knowledge (RiVEG's zip), captions, pictures. Pictures are referred to as
 DATA is written, so the commands that read the posts are run in the same folder as this one.
 """
+
 import argparse
 import sys
 import zipfile
 from pathlib import Path
-from typing import Dict, Optional
 
 from rivega_spacy.cli.convert import convert_sources
 from rivega_spacy.corpus.formats.assemble import Sources
@@ -28,10 +28,12 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--format", choices=("jsonl", "published"), default="jsonl")
     parser.add_argument("--version", choices=tuple(FOLDERS), default="v2.0", help="of Twitter-GMNER (default: %(default)s)")
-    parser.add_argument("--knowledge", default="Twitter10000_noaugment", help="name of RiVEG's zip of knowledge (default: %(default)s)")
+    parser.add_argument(
+        "--knowledge", default="Twitter10000_noaugment", help="name of RiVEG's zip of knowledge (default: %(default)s)"
+    )
     args = parser.parse_args()
     images = args.data / "images"
-    knowledge: Dict[str, Path] = {}
+    knowledge: dict[str, Path] = {}
     if args.format == "published":
         knowledge = unpack_knowledge(args.data / "posts" / "MNER" / f"{args.knowledge}.zip", args.out / "knowledge")
     for split in SPLITS:
@@ -45,7 +47,7 @@ def main() -> int:
     return 0
 
 
-def published(posts: Path, folder: str, split: str, knowledge: Optional[Path]) -> Sources:
+def published(posts: Path, folder: str, split: str, knowledge: Path | None) -> Sources:
     """The published files of a split; those that are not there are left out."""
     return Sources(
         text=posts / folder / "txt" / f"{split}.txt",
@@ -58,18 +60,18 @@ def published(posts: Path, folder: str, split: str, knowledge: Optional[Path]) -
     )
 
 
-def _there(path: Path) -> Optional[Path]:
+def _there(path: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def unpack_knowledge(archive: Path, out: Path) -> Dict[str, Path]:
+def unpack_knowledge(archive: Path, out: Path) -> dict[str, Path]:
     """The files of knowledge by split.
 
     archive (Path): A zip with a .txt for each split, whose name holds "train", "dev" (or "valid") and "test".
     out (Path): Folder to write them to.
     RETURNS (Dict[str, Path]): Empty where there is no archive.
     """
-    found: Dict[str, Path] = {}
+    found: dict[str, Path] = {}
     if not archive.is_file():
         return found
     out.mkdir(parents=True, exist_ok=True)

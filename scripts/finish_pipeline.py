@@ -1,12 +1,13 @@
 """Make an assembled pipeline fit to be shipped: no training vocabulary, a full meta.json, a model card.
 
-    python scripts/finish_pipeline.py training/rivega_twitter --version 0.6.0 --metrics metrics/*.json --card scripts/model_card.md
+python scripts/finish_pipeline.py training/rivega_twitter --version 0.6.0 --metrics metrics/*.json --card scripts/model_card.md
 """
+
 import argparse
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import spacy
 import srsly
@@ -24,7 +25,9 @@ def main() -> None:
     parser.add_argument("pipeline", type=Path)
     parser.add_argument("--name", default="twitter")
     parser.add_argument("--version", required=True)
-    parser.add_argument("--metrics", type=Path, nargs="*", default=[], help="JSON files whose contents go into meta.json's `performance`")
+    parser.add_argument(
+        "--metrics", type=Path, nargs="*", default=[], help="JSON files whose contents go into meta.json's `performance`"
+    )
     parser.add_argument("--card", type=Path, default=Path(__file__).with_name("model_card.md"))
     args = parser.parse_args()
     forget_training_vocabulary(args.pipeline)
@@ -46,17 +49,19 @@ def forget_training_vocabulary(pipeline: Path) -> None:
 def forget_paths(pipeline: Path) -> None:
     """Where the parts lay on the machine that put them together is of no use to anybody else."""
     config = spacy.util.load_config(pipeline / "config.cfg")
-    config["paths"] = {name: None for name in config["paths"]}
+    config["paths"] = dict.fromkeys(config["paths"])
     config.to_disk(pipeline / "config.cfg")
 
 
-def write_meta(pipeline: Path, name: str, version: str, metrics: List[Path]) -> None:
+def write_meta(pipeline: Path, name: str, version: str, metrics: list[Path]) -> None:
     """Name, version, licence and measured figures."""
     meta = srsly.read_json(pipeline / "meta.json")
-    performance: Dict[str, Any] = {}
+    performance: dict[str, Any] = {}
     for path in metrics:
         performance[path.stem] = json.loads(path.read_text(encoding="utf8"))
-    meta.update(name=name, version=version, description=DESCRIPTION, license="Apache-2.0", author="rivega_spacy", performance=performance)
+    meta.update(
+        name=name, version=version, description=DESCRIPTION, license="Apache-2.0", author="rivega_spacy", performance=performance
+    )
     meta["spacy_version"] = ">=3.8.7,<3.9.0"
     meta["requirements"] = ["rivega_spacy>=0.5.0,<0.6.0"]
     srsly.write_json(pipeline / "meta.json", meta)
@@ -67,7 +72,9 @@ def check_files(pipeline: Path) -> None:
     files = [path for path in pipeline.rglob("*") if path.is_file()]
     total = sum(path.stat().st_size for path in files)
     if total > MAX_BYTES:
-        sizes = ", ".join(f"{path.relative_to(pipeline)} {path.stat().st_size / 1e6:.1f} MB" for path in files if path.stat().st_size > 1e6)
+        sizes = ", ".join(
+            f"{path.relative_to(pipeline)} {path.stat().st_size / 1e6:.1f} MB" for path in files if path.stat().st_size > 1e6
+        )
         raise SystemExit(f"{pipeline} has {total / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f} MB: {sizes}")
     for path in files:
         head = path.read_bytes()

@@ -7,28 +7,30 @@ by text: nothing whose words stand in dev or test gets through. Tokens and tags 
 stand alone and outside the entity, the last link is cut off). The knowledge recorded for Twitter-2017 is another answer than that for Twitter-GMNER:
 training posts that have both are written once more with it (the paper's Mix).
 """
+
 import argparse
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any
 
 from rivega_spacy.corpus.posts_jsonl import read_json_lines
 
 _LINK = re.compile(r"https?:")
 
 
-def read(path: Path) -> List[Dict[str, Any]]:
+def read(path: Path) -> list[dict[str, Any]]:
     """Rows of compact JSON lines."""
     return [row for _, row in read_json_lines(path)]
 
 
-def in_gmner_form(tokens: List[str], tags: List[str]) -> Tuple[List[str], List[str]]:
+def in_gmner_form(tokens: list[str], tags: list[str]) -> tuple[list[str], list[str]]:
     """Tokens and BIO tags as Twitter-GMNER writes them."""
     pairs = list(zip(tokens, (tag.replace("MISC", "OTHER") for tag in tags)))
     if pairs and _LINK.match(pairs[-1][0]):
         pairs.pop()
-    result: List[Tuple[str, str]] = []
+    result: list[tuple[str, str]] = []
     for token, tag in pairs:
         if len(token) > 1 and token[0] in "@#":
             result += [(token[0], tag if tag[0] == "I" else "O"), (token[1:], tag)]
@@ -40,12 +42,12 @@ def in_gmner_form(tokens: List[str], tags: List[str]) -> Tuple[List[str], List[s
     return [token for token, _ in result], [tag for _, tag in result]
 
 
-def words(tokens: List[str]) -> str:
+def words(tokens: list[str]) -> str:
     """What two posts with the same words have in common: letters and digits without links."""
     return re.sub(r"\W", "", " ".join(token for token in tokens if not token.startswith(("http", "co/"))).lower())
 
 
-def more_posts(folder: Path) -> Iterator[Dict[str, Any]]:
+def more_posts(folder: Path) -> Iterator[dict[str, Any]]:
     """YIELDS (Dict): Rows for `rivega convert`."""
     splits = {name: read(folder / f"twitter_gmner_{name}.jsonl.gz") for name in ("train", "dev", "test")}
     known = {row["id"] for rows in splits.values() for row in rows}

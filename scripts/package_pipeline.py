@@ -5,6 +5,7 @@
 `spacy package` names its folder by version; a fixed name keeps the history of the weights files in one place and the
 install command the same.
 """
+
 import argparse
 import shutil
 import subprocess

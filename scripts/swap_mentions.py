@@ -6,18 +6,20 @@ A small encoder knows the names of its training posts by heart after a few passe
 context and by what the knowledge says ("mention replacement", Dai and Adel, 2020). An entity that the knowledge mentions by other words
 than the post is left as it is: the two would no longer speak of the same thing.
 """
+
 import argparse
 import json
 import random
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 from rivega_spacy.corpus.posts_jsonl import read_json_lines
 from rivega_spacy.ner.schemes import read_tags
 
 # A post as compact JSON lines have it.
-Row = Dict[str, Any]
+Row = dict[str, Any]
 
 
 def named_otherwise(words: Sequence[str], knowledge: str) -> bool:
@@ -30,10 +32,10 @@ def in_knowledge(words: Sequence[str]) -> "re.Pattern[str]":
     return re.compile(r"(?<!\w)" + r"\s*".join(re.escape(word) for word in words) + r"(?!\w)", re.IGNORECASE)
 
 
-def swap(row: Row, pool: Dict[str, List[List[str]]], share: float, rng: random.Random) -> Optional[Row]:
+def swap(row: Row, pool: dict[str, list[list[str]]], share: float, rng: random.Random) -> Row | None:
     """The post with some of its entities renamed; None where none was."""
-    tokens: List[str] = []
-    tags: List[str] = []
+    tokens: list[str] = []
+    tags: list[str] = []
     knowledge, position, changed = row.get("knowledge") or "", 0, False
     for start, end, label in read_tags(row["tags"]):
         tokens += row["tokens"][position:start]
@@ -67,7 +69,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     rows = [row for path in args.posts for _, row in read_json_lines(path)]
-    names: Dict[str, Dict[Tuple[str, ...], None]] = {}
+    names: dict[str, dict[tuple[str, ...], None]] = {}
     for row in rows:
         for start, end, label in read_tags(row["tags"]):
             names.setdefault(label, {})[tuple(row["tokens"][start:end])] = None

@@ -4,6 +4,7 @@
 
 From there on it can be trained; a training that starts from new tags would have to learn them from nothing.
 """
+
 import argparse
 from pathlib import Path
 
@@ -37,7 +38,10 @@ def to_bioes(path: Path) -> Language:
     shim = old.model.shims[0]
     sizes = {**shim.cfg, "n_tags": len(after)}
     head = CRFHead(sizes["width"], sizes["n_tags"], sizes["hidden_width"])
-    state = {name: weight[origin] if name.startswith(("linear", "start", "end")) else weight for name, weight in shim.module.state_dict().items()}
+    state = {
+        name: weight[origin] if name.startswith(("linear", "start", "end")) else weight
+        for name, weight in shim.module.state_dict().items()
+    }
     state["transitions"] = state["transitions"][origin][:, origin]
     head.load_state_dict(state)
     new.cfg["labels"] = list(old.labels)

@@ -1,4 +1,5 @@
 """Unpack the photograph archives of a folder, each into a folder of its own name."""
+
 import argparse
 import tarfile
 from pathlib import Path

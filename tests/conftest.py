@@ -1,4 +1,5 @@
 """Fixtures that several test modules share."""
+
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ def shared_dir() -> Path:
     return SHARED
 
 
-@pytest.fixture()
+@pytest.fixture
 def picture() -> np.ndarray:
     """A small picture with structure: 48 x 64 x 3 uint8."""
     rng = np.random.default_rng(0)

@@ -1,7 +1,8 @@
 """A tiny random OFA with a real vocabulary, for the tests of the port and of the components around it."""
+
 import json
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 from tokenizers.pre_tokenizers import ByteLevel
@@ -15,10 +16,10 @@ WORDS = ["Ġno", "Ġyes", "Ġmaybe", "Ġnot", "Ġsure", "Ġat", "Ġall", "Ġimag
 BINS = 50
 
 
-def vocabulary() -> "tuple[Dict[str, int], List[str]]":
+def vocabulary() -> "tuple[dict[str, int], list[str]]":
     """Four special tokens, all bytes, and the merges that lead to WORDS."""
     tokens = ["<s>", "<pad>", "</s>", "<unk>"] + sorted(ByteLevel.alphabet())
-    merges: List[str] = []
+    merges: list[str] = []
     for word in WORDS:
         left = word[0]
         for letter in word[1:]:
@@ -38,7 +39,7 @@ def write_vocabulary(folder: Path) -> Path:
     return folder
 
 
-def sizes(**changes: Any) -> Dict[str, Any]:
+def sizes(**changes: Any) -> dict[str, Any]:
     """Sizes of the network, as `network` takes them."""
     first = len(vocabulary()[0])
     config = {
@@ -86,13 +87,19 @@ def write_folder(folder: Path, seed: int = 0) -> Path:
     network = tiny_network(seed)
     write_vocabulary(folder)
     config = network.config
-    told = {"d_model": config.width, "encoder_layers": config.encoder_layers, "attn_scale_factor": 2.0, "normformer": True, "num_bins": BINS}
+    told = {
+        "d_model": config.width,
+        "encoder_layers": config.encoder_layers,
+        "attn_scale_factor": 2.0,
+        "normformer": True,
+        "num_bins": BINS,
+    }
     (folder / "config.json").write_text(json.dumps(told), encoding="utf8")
     torch.save(to_hf(published(network)), folder / "pytorch_model.bin")
     return folder
 
 
-def published(network: OFA) -> Dict[str, Any]:
+def published(network: OFA) -> dict[str, Any]:
     """The state dict under fairseq's names, with everything that its files hold besides."""
     import torch
 
@@ -108,7 +115,7 @@ def published(network: OFA) -> Dict[str, Any]:
     return state
 
 
-def to_hf(state: Dict[str, Any]) -> Dict[str, Any]:
+def to_hf(state: dict[str, Any]) -> dict[str, Any]:
     """fairseq's names to the Hugging-Face-style ones."""
     renamed = {}
     for name, value in state.items():
@@ -135,7 +142,7 @@ def asked(seed: int, *expressions: str, caption: str = "", key: str = "") -> Ima
     return ImageQueries(picture(seed), list(expressions), caption, key)
 
 
-def demo_examples(nlp: Any, *, limit: int, only_boxes: bool = False) -> List[Any]:
+def demo_examples(nlp: Any, *, limit: int, only_boxes: bool = False) -> list[Any]:
     """Real photographs with gold entities: the posts of assets/demo as examples."""
     from spacy.tokens import Doc
     from spacy.training import Example
@@ -163,7 +170,7 @@ def demo_examples(nlp: Any, *, limit: int, only_boxes: bool = False) -> List[Any
     return examples
 
 
-def _lines(path: Path) -> List[Dict[str, Any]]:
+def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf8").splitlines() if line.strip()]
 
 

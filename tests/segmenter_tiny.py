@@ -1,5 +1,6 @@
 """A small untrained segmenter and posts for it."""
-from typing import List, Sequence, Tuple
+
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ TINY = {
 }
 
 
-@pytest.fixture()
+@pytest.fixture
 def tiny_nlp() -> Language:
     nlp = spacy.blank("rivega")
     nlp.add_pipe("rivega_segmenter", config={"model": TINY})
@@ -37,7 +38,7 @@ def make_post(nlp: Language, words: str, image: object, boxes: Sequence[Sequence
     return doc
 
 
-def disc_picture(height: int, width: int, seed: int) -> Tuple[np.ndarray, List[float], np.ndarray]:
+def disc_picture(height: int, width: int, seed: int) -> tuple[np.ndarray, list[float], np.ndarray]:
     """A bright disc on dark ground: picture, box and mask."""
     rng = np.random.default_rng(seed)
     radius = rng.integers(8, min(height, width) // 3)

@@ -1,4 +1,5 @@
 """What importing the package does, and does not do."""
+
 import subprocess
 import sys
 

@@ -1,4 +1,5 @@
 """Words without an end take time that grows with their length alone."""
+
 import random
 import time
 
@@ -15,9 +16,16 @@ def tokens(doc):
     return [(token.text, token.whitespace_) for token in doc]
 
 
-@pytest.mark.parametrize("sign", ["\u200b", "\ufe0f", "\u200d", "😀", "❤️", "👩🏽‍🚀", "🇺🇸", "!", "(", ".", "$", "#", "-", "_", "a", "\u00ad"])
+@pytest.mark.parametrize(
+    "sign", ["\u200b", "\ufe0f", "\u200d", "😀", "❤️", "👩🏽‍🚀", "🇺🇸", "!", "(", ".", "$", "#", "-", "_", "a", "\u00ad"]
+)
 def test_rows_of_signs_have_spacys_own_tokens(nlp, sign):
-    for text in (sign * 150, f"Rome {sign * 60} is", f"({sign * 50}Rome{sign * 50}) old", f"see http://a.b/{'x' * 60}/?q={sign * 3}, {sign * 9}"):
+    for text in (
+        sign * 150,
+        f"Rome {sign * 60} is",
+        f"({sign * 50}Rome{sign * 50}) old",
+        f"see http://a.b/{'x' * 60}/?q={sign * 3}, {sign * 9}",
+    ):
         assert tokens(nlp.make_doc(text)) == tokens(nlp.tokenizer(text)) and nlp.make_doc(text).text == text
 
 
@@ -32,7 +40,16 @@ def test_endless_words_take_no_time_and_keep_their_text(nlp, signs):
 
 
 def test_invisible_rims_come_off_words(nlp):
-    assert [token.text for token in nlp("\u202aRome\u202c \u2060is\ufeff old\u00ad")] == ["\u202a", "Rome", "\u202c", "\u2060", "is", "\ufeff", "old", "\u00ad"]
+    assert [token.text for token in nlp("\u202aRome\u202c \u2060is\ufeff old\u00ad")] == [
+        "\u202a",
+        "Rome",
+        "\u202c",
+        "\u2060",
+        "is",
+        "\ufeff",
+        "old",
+        "\u00ad",
+    ]
     assert [token.text for token in nlp("co\u00adop ❤️ 👩🏽‍🚀")] == ["co\u00adop", "❤️", "👩🏽‍🚀"]
 
 

@@ -1,4 +1,5 @@
 """The shipped pipeline `rivega_twitter`: every way in, every way out, and what bad input does to a batch."""
+
 import json
 import os
 import subprocess
@@ -37,7 +38,17 @@ def post(nlp, text=TEXT, image=COLLINS) -> Doc:
 
 def state(doc: Doc):
     rows = [
-        (e.text, e.label_, e._.expansion, e._.groundable, e._.groundable_score, e._.boxes, e._.box_score, e._.mask_rle, e._.mask_score)
+        (
+            e.text,
+            e.label_,
+            e._.expansion,
+            e._.groundable,
+            e._.groundable_score,
+            e._.boxes,
+            e._.box_score,
+            e._.mask_rle,
+            e._.mask_score,
+        )
         for e in doc.ents
     ]
     return rows, doc._.image, doc._.rivega_errors
@@ -89,7 +100,11 @@ def test_every_form_of_picture_gives_the_same(nlp):
 
 
 def test_stream_with_context_matches_one_by_one(nlp):
-    texts = [(TEXT, {"image": COLLINS}), ("Back in Texas", {"image": None}), ("My cat Chelsea", {"image": PICTURES / "chelsea.jpg"})]
+    texts = [
+        (TEXT, {"image": COLLINS}),
+        ("Back in Texas", {"image": None}),
+        ("My cat Chelsea", {"image": PICTURES / "chelsea.jpg"}),
+    ]
     docs = [doc for doc, context in nlp.pipe(texts, as_tuples=True)]
     for doc, (text, context) in zip(docs, texts):
         close(doc, nlp(post(nlp, text, context["image"])))

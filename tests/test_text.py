@@ -1,4 +1,5 @@
 """Characters that are none."""
+
 import pytest
 
 from rivega_spacy.post.text import brief, has_visible, replace_surrogates, replace_surrogates_in, trim_invisible
@@ -12,7 +13,10 @@ def test_halves_of_characters_are_replaced_one_for_one():
     assert replace_surrogates_in(whole) == (whole, []) and replace_surrogates_in(whole)[0] is whole
 
 
-@pytest.mark.parametrize("text", ["", " \n", "\u200b", "\ufe0f\u200d", "\u202e\u2066", "\u00ad", "\ufeff", "\ufffd", "\u3164", "\u2800", "\x00", "\u00a0\ufffd"])
+@pytest.mark.parametrize(
+    "text",
+    ["", " \n", "\u200b", "\ufe0f\u200d", "\u202e\u2066", "\u00ad", "\ufeff", "\ufffd", "\u3164", "\u2800", "\x00", "\u00a0\ufffd"],
+)
 def test_what_nobody_sees(text):
     assert not has_visible(text) and trim_invisible([text, text]) is None
 

@@ -1,4 +1,5 @@
 """Worker processes that are spawned, as on macOS and Windows: everything that spaCy sends them can be pickled."""
+
 import multiprocessing
 import pickle
 
@@ -21,11 +22,17 @@ def configs(folder):
     return {
         "offline expander": ("rivega_expander", {}),
         "model's expander": ("rivega_expander", {"model": {"@misc": "rivega.LLMExpander.v1", "model": CHAT, "store": store}}),
-        "captioner": ("rivega_captioner", {"model": {**CHAT, "budget": {"@misc": "rivega.Budget.v1", "requests": 3}}, "store": store}),
+        "captioner": (
+            "rivega_captioner",
+            {"model": {**CHAT, "budget": {"@misc": "rivega.Budget.v1", "requests": 3}}, "store": store},
+        ),
         "similar examples": ("rivega_knowledge", {"model": CHAT, "examples": {"@misc": "rivega.MSEA.v1", **encoders}}),
         "fixed examples": ("rivega_knowledge", {"model": CHAT, "examples": {"@misc": "rivega.FixedExamples.v1"}}),
         "no examples": ("rivega_knowledge", {"model": CHAT, "examples": {"@misc": "rivega.NoExamples.v1"}}),
-        "vectors of the pipeline": ("rivega_knowledge", {"model": CHAT, "examples": {"@misc": "rivega.MSEA.v1", "text_encoder": {"@misc": "rivega.DocVectors.v1"}}}),
+        "vectors of the pipeline": (
+            "rivega_knowledge",
+            {"model": CHAT, "examples": {"@misc": "rivega.MSEA.v1", "text_encoder": {"@misc": "rivega.DocVectors.v1"}}},
+        ),
         "every scorer": ("rivega_grounder", {"scorer": {"@scorers": "rivega.post_scorer.v1"}}),
         "SmallSegmenter.v1": ("rivega_segmenter", {}),
         "SmallSegmenter.v2": ("rivega_segmenter", {"model": {"@architectures": "rivega.SmallSegmenter.v2"}}),
@@ -49,7 +56,9 @@ def test_extensions_can_be_pickled():
     assert set(pickle.loads(pickle.dumps((DOC_EXTENSIONS, SPAN_EXTENSIONS)))[0]) == set(DOC_EXTENSIONS)
 
 
-@pytest.mark.skipif(not spacy.util.is_package("rivega_twitter"), reason="rivega_twitter is not installed: pip install ./assets/rivega_twitter")
+@pytest.mark.skipif(
+    not spacy.util.is_package("rivega_twitter"), reason="rivega_twitter is not installed: pip install ./assets/rivega_twitter"
+)
 def test_the_shipped_pipeline_can_be_pickled():
     nlp = spacy.load("rivega_twitter")
     text = "Astronaut Eileen Collins before her flight for NASA"
@@ -72,7 +81,10 @@ def test_two_spawned_workers_say_what_one_process_says(tiny_weights, monkeypatch
 
     def results(**options):
         docs = [doc for doc, _ in nlp.pipe(posts, as_tuples=True, batch_size=2, **options)]
-        return [(d.text, d._.caption, d.ents[0]._.expansion, d.ents[0]._.groundable_score, d.ents[0]._.boxes, d._.rivega_errors) for d in docs]
+        return [
+            (d.text, d._.caption, d.ents[0]._.expansion, d.ents[0]._.groundable_score, d.ents[0]._.boxes, d._.rivega_errors)
+            for d in docs
+        ]
 
     wanted = results()
     assert all(errors == [] and score is not None for *_, score, _, errors in wanted)

@@ -1,21 +1,44 @@
 """Tiny random networks in the layouts of the published ones, and the photographs that tests let them learn."""
+
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any
 
 import numpy as np
 import srsly
 import torch
 from thinc.api import Adam, Model
 
-from rivega_spacy.post.images import read_image
 from rivega_spacy.pipes.queries import ImageQueries, QueryTarget
+from rivega_spacy.post.images import read_image
 
 DEMO = Path(__file__).resolve().parents[1] / "assets" / "demo"
-WORDS = "red blue square round thing per loc other a the cat dog woman rocket person ( ) — . ,".split()
-WORDS += "eileen collins space shuttle elmira rex hamburg ##per ##loc ##other".split()
+WORDS = [
+    "red",
+    "blue",
+    "square",
+    "round",
+    "thing",
+    "per",
+    "loc",
+    "other",
+    "a",
+    "the",
+    "cat",
+    "dog",
+    "woman",
+    "rocket",
+    "person",
+    "(",
+    ")",
+    "—",
+    ".",
+    ",",
+]
+WORDS += ["eileen", "collins", "space", "shuttle", "elmira", "rex", "hamburg", "##per", "##loc", "##other"]
 # Such small tensors gain nothing from threads, which wait for each other on a busy machine.
 torch.set_num_threads(1)
-ALBEF_SIZES: Dict[str, Any] = {
+ALBEF_SIZES: dict[str, Any] = {
     "image_size": 32,
     "patch_size": 8,
     "vision_width": 24,
@@ -29,7 +52,7 @@ ALBEF_SIZES: Dict[str, Any] = {
     "fusion_layer": 1,
     "positions": 64,
 }
-SEQTR_SIZES: Dict[str, Any] = {
+SEQTR_SIZES: dict[str, Any] = {
     "word_width": 16,
     "stem": 4,
     "gru_width": 64,
@@ -63,7 +86,7 @@ def scaled_init(network: torch.nn.Module) -> None:
             torch.nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
 
 
-def bert_tokenizer(pieces: List[str]) -> Any:
+def bert_tokenizer(pieces: list[str]) -> Any:
     """A fast BERT tokenizer over the given pieces, holes filled with words that do not occur."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -79,7 +102,7 @@ def bert_tokenizer(pieces: List[str]) -> Any:
     )
 
 
-def coloured(height: int, width: int, *blocks: Tuple[Tuple[int, int, int, int], Tuple[int, int, int]]) -> np.ndarray:
+def coloured(height: int, width: int, *blocks: tuple[tuple[int, int, int, int], tuple[int, int, int]]) -> np.ndarray:
     """A dark picture with coloured rectangles, each (x1, y1, x2, y2), (r, g, b)."""
     image = np.full((height, width, 3), 30, dtype="uint8")
     for (x1, y1, x2, y2), colour in blocks:
@@ -90,14 +113,14 @@ def coloured(height: int, width: int, *blocks: Tuple[Tuple[int, int, int, int], 
 RED, BLUE = (220, 20, 20), (20, 20, 220)
 
 
-def colour_questions() -> Tuple[List[ImageQueries], List[List[QueryTarget]]]:
+def colour_questions() -> tuple[list[ImageQueries], list[list[QueryTarget]]]:
     """Which of two colours a picture shows: neither picture nor text alone gives the answer."""
     texts = ["red thing (PER)", "blue thing (LOC)"]
     batch = [ImageQueries(coloured(40, 50, ((10, 10, 40, 30), colour)), texts) for colour in (RED, BLUE)]
     return batch, [[target(True), target(False)], [target(False), target(True)]]
 
 
-def box_questions() -> Tuple[List[ImageQueries], List[List[QueryTarget]]]:
+def box_questions() -> tuple[list[ImageQueries], list[list[QueryTarget]]]:
     """Where two colours are in two pictures; one gold entity has a second, smaller box."""
     texts = ["red thing (PER)", "blue thing (LOC)"]
     first = coloured(60, 80, ((5, 10, 30, 50), RED), ((45, 5, 75, 30), BLUE))
@@ -110,7 +133,7 @@ def box_questions() -> Tuple[List[ImageQueries], List[List[QueryTarget]]]:
     return batch, targets
 
 
-def photographs(ids: Tuple[str, ...] = ("astronaut", "rex")) -> Tuple[List[ImageQueries], List[List[QueryTarget]]]:
+def photographs(ids: tuple[str, ...] = ("astronaut", "rex")) -> tuple[list[ImageQueries], list[list[QueryTarget]]]:
     """Real photographs with their gold entities."""
     batch, targets = [], []
     posts = {post["id"]: post for post in srsly.read_jsonl(DEMO / "posts.jsonl")}
@@ -123,12 +146,12 @@ def photographs(ids: Tuple[str, ...] = ("astronaut", "rex")) -> Tuple[List[Image
     return batch, targets
 
 
-def target(shown: Any, *boxes: Tuple[float, ...]) -> QueryTarget:
+def target(shown: Any, *boxes: tuple[float, ...]) -> QueryTarget:
     """The right answer to one question."""
     return QueryTarget(shown, np.array(boxes, dtype="float32").reshape(-1, 4))
 
 
-def learn(model: Model, batch: Any, targets: Any, *, steps: int, rate: float, clip: float = 1.0) -> List[float]:
+def learn(model: Model, batch: Any, targets: Any, *, steps: int, rate: float, clip: float = 1.0) -> list[float]:
     """Take training steps on one batch. RETURNS (List[float]): The losses."""
     optimizer = Adam(rate, L2=0.0, L2_is_weight_decay=True, grad_clip=clip)
     losses = []
@@ -144,7 +167,7 @@ def reloaded(model: Model, make: Callable[[], Model]) -> Model:
     return make().from_bytes(model.to_bytes())
 
 
-def shown_boxes(targets: List[List[QueryTarget]]) -> List[np.ndarray]:
+def shown_boxes(targets: list[list[QueryTarget]]) -> list[np.ndarray]:
     """The largest gold box of every expression; a row of NaN where there is none."""
     rows = []
     for row in targets:
@@ -155,7 +178,7 @@ def shown_boxes(targets: List[List[QueryTarget]]) -> List[np.ndarray]:
     return rows
 
 
-def odd_batch() -> List[ImageQueries]:
+def odd_batch() -> list[ImageQueries]:
     """Pictures and texts at the edge of what occurs, and a picture nothing is asked about."""
     rng = np.random.default_rng(0)
     batch = [ImageQueries(rng.integers(0, 255, (h, w, 3)).astype("uint8"), list(ODD_TEXTS)) for h, w in ODD_PICTURES]
@@ -175,7 +198,14 @@ def tiny_blip(folder: Path, kind: str) -> str:
     from transformers import Blip2Config, Blip2ForImageTextRetrieval, BlipConfig, BlipForImageTextRetrieval
 
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
-    vision = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
+    vision = {
+        "hidden_size": 24,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": 32,
+        "patch_size": 8,
+    }
     text = {"vocab_size": len(pieces), "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
     text.update(max_position_embeddings=64, encoder_hidden_size=24)
     torch.manual_seed(0)
@@ -184,7 +214,14 @@ def tiny_blip(folder: Path, kind: str) -> str:
         config = BlipConfig(text_config={**text, **ids}, vision_config=vision, image_text_hidden_size=16)
         network = BlipForImageTextRetrieval(config)
     else:
-        small = {"model_type": "opt", "vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "ffn_dim": 8}
+        small = {
+            "model_type": "opt",
+            "vocab_size": 8,
+            "hidden_size": 8,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 1,
+            "ffn_dim": 8,
+        }
         config = Blip2Config(
             vision_config=vision,
             qformer_config={**text, "cross_attention_frequency": 1, "use_qformer_text_input": True},
@@ -241,7 +278,7 @@ def tiny_grounding_dino(folder: Path) -> str:
     return str(folder)
 
 
-def clip_text() -> Tuple[Any, Dict[str, int], Dict[str, int]]:
+def clip_text() -> tuple[Any, dict[str, int], dict[str, int]]:
     """What networks with CLIP's text tower share: a tokenizer of WORDS, sizes of both towers, and settings of the text one."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast

@@ -1,6 +1,6 @@
 """A network small enough to learn something within a test, and pictures it can learn from."""
+
 from pathlib import Path
-from typing import Dict, List
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ import torch
 from rivega_spacy.backends.small.network import SmallVision
 from rivega_spacy.backends.small.weights import build_network, save_network
 
-SIZES: Dict[str, object] = {
+SIZES: dict[str, object] = {
     "width": 16,
     "box_width": 16,
     "word_width": 8,
@@ -17,7 +17,7 @@ SIZES: Dict[str, object] = {
     "image_depths": [1, 1, 1, 1],
     "image_width": 16,
 }
-WORDS = "[UNK] a red green thing square league nobody person ( ) — , ##s ada lea".split()
+WORDS = ["[UNK]", "a", "red", "green", "thing", "square", "league", "nobody", "person", "(", ")", "—", ",", "##s", "ada", "lea"]
 
 
 def tiny_network(seed: int = 0) -> SmallVision:
@@ -43,6 +43,6 @@ def square_picture(rng: np.random.Generator, colour: str, height: int = 72, widt
     return image, np.array([x, y, x + w, y + h], np.float32)
 
 
-def squares(count: int, seed: int = 0) -> List[tuple]:
+def squares(count: int, seed: int = 0) -> list[tuple]:
     rng = np.random.default_rng(seed)
     return [(colour, *square_picture(rng, colour)) for colour in ["red", "green"] * (count // 2)]

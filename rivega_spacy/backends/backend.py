@@ -1,22 +1,24 @@
 """What entailment and grounding networks from elsewhere share: weights that load when first needed, batches, training state."""
+
 import re
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
 from thinc.api import Model, Optimizer
 from torch import nn
 
+from ..pipes.queries import ImageQueries, QueryTarget
 from ..post.errors import Errors, RivegaError
 from ..post.failures import setting_up
-from ..pipes.queries import ImageQueries, QueryTarget
 from .pretrained import finite_or_raise, freeze
 from .shim import TorchShim, torch_model
 
 # Makes a network and what is saved beside its weights: (module, config).
-Loaded = Tuple[nn.Module, Dict[str, Any]]
+Loaded = tuple[nn.Module, dict[str, Any]]
 
 
 class BackendShim(TorchShim):
@@ -39,16 +41,16 @@ class BackendShim(TorchShim):
         self,
         *,
         name: str,
-        build: Callable[[Dict[str, Any]], nn.Module],
-        load: Optional[Callable[[], Loaded]],
-        load_from: Optional[Callable[[str], Loaded]] = None,
-        tools: Callable[[Dict[str, Any]], Any],
+        build: Callable[[dict[str, Any]], nn.Module],
+        load: Callable[[], Loaded] | None,
+        load_from: Callable[[str], Loaded] | None = None,
+        tools: Callable[[dict[str, Any]], Any],
         frozen: Sequence[str] = (),
-        prepare: Optional[Callable[[nn.Module], None]] = None,
+        prepare: Callable[[nn.Module], None] | None = None,
         amsgrad: bool = False,
         half_on_disk: bool = True,
         ema_decay: float = 0.0,
-        lr_scale: Optional[Callable[[str], float]] = None,
+        lr_scale: Callable[[str], float] | None = None,
     ) -> None:
         super().__init__(None, name=name, build=build, half_on_disk=half_on_disk, lr_scale=lr_scale, ema_decay=ema_decay)
         self._load = load
@@ -60,7 +62,7 @@ class BackendShim(TorchShim):
         self._amsgrad = amsgrad
         self.parts = 0
 
-    def __getstate__(self) -> Dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_tools": None}
 
     @property
@@ -95,7 +97,7 @@ class BackendShim(TorchShim):
         self._model = None
         self.ready()
 
-    def set_module(self, module: nn.Module, config: Optional[Dict[str, Any]] = None) -> None:
+    def set_module(self, module: nn.Module, config: dict[str, Any] | None = None) -> None:
         super().set_module(module, config)
         self._settle()
 
@@ -135,9 +137,9 @@ class BackendShim(TorchShim):
 def backend_model(
     name: str,
     shim: BackendShim,
-    predict: Callable[[BackendShim, List[ImageQueries]], List[np.ndarray]],
+    predict: Callable[[BackendShim, list[ImageQueries]], list[np.ndarray]],
     *,
-    train_step: Optional[Callable[..., Dict[str, float]]] = None,
+    train_step: Callable[..., dict[str, float]] | None = None,
 ) -> Model:
     """The Thinc model around a network that answers questions about pictures.
 
@@ -146,20 +148,24 @@ def backend_model(
     train_step (Optional[Callable]): See `rivega_spacy.pipes.queries`; None where the network cannot be trained.
     RETURNS (Model): Its backward pass does nothing: it is trained through `train_step`.
     """
-    attrs: Dict[str, Any] = {} if train_step is None else {"train_step": partial(_counted, train_step)}
+    attrs: dict[str, Any] = {} if train_step is None else {"train_step": partial(_counted, train_step)}
     if shim.load_from is not None:
         attrs["load"] = _begin_with
     return torch_model(name, shim, partial(_forward, predict=predict), attrs=attrs, init=_init)
 
 
 def _forward(
-    model: Model, batch: List[ImageQueries], is_train: bool, *, predict: Callable[[BackendShim, List[ImageQueries]], List[np.ndarray]]
-) -> Tuple[List[np.ndarray], Callable]:
+    model: Model,
+    batch: list[ImageQueries],
+    is_train: bool,
+    *,
+    predict: Callable[[BackendShim, list[ImageQueries]], list[np.ndarray]],
+) -> tuple[list[np.ndarray], Callable]:
     found = [model.ops.asarray(rows, dtype="f") for rows in predict(model.shims[0], list(batch))]
     return found, no_gradient
 
 
-def no_gradient(gradients: Any) -> List[Any]:
+def no_gradient(gradients: Any) -> list[Any]:
     """The way back of a network that is trained by its `train_step`, or not at all."""
     return []
 
@@ -168,7 +174,7 @@ def _init(model: Model, X: Any = None, Y: Any = None) -> None:
     model.shims[0].ready()
 
 
-def _counted(train_step: Callable[..., Dict[str, float]], model: Model, *arguments: Any, **options: Any) -> Dict[str, float]:
+def _counted(train_step: Callable[..., dict[str, float]], model: Model, *arguments: Any, **options: Any) -> dict[str, float]:
     losses = train_step(model, *arguments, **options)
     model.shims[0].parts += any(losses.values())
     return losses
@@ -179,20 +185,20 @@ def _begin_with(model: Model, weights: str) -> None:
 
 
 # Indices and mask of texts, n x t each.
-Tokenized = Tuple[torch.Tensor, torch.Tensor]
+Tokenized = tuple[torch.Tensor, torch.Tensor]
 
 
 def answers(
     shim: BackendShim,
-    batch: List[ImageQueries],
+    batch: list[ImageQueries],
     *,
     nothing: np.ndarray,
-    tokens: Callable[[List[str]], Tokenized],
-    look: Callable[[nn.Module, List[np.ndarray]], Any],
+    tokens: Callable[[list[str]], Tokenized],
+    look: Callable[[nn.Module, list[np.ndarray]], Any],
     read: Callable[[nn.Module, Any, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
     batch_size: int,
     bf16: bool,
-) -> List[np.ndarray]:
+) -> list[np.ndarray]:
     """Ask a network that encodes pictures apart from texts: each picture once, then all expressions in passes across pictures.
 
     nothing (ndarray): The answers about a picture that nothing is asked about: of length 0.
@@ -220,7 +226,7 @@ def answers(
     return found
 
 
-def flat_texts(expressions: List[List[str]]) -> Tuple[List[str], torch.Tensor]:
+def flat_texts(expressions: list[list[str]]) -> tuple[list[str], torch.Tensor]:
     """All expressions in one list, and for each the place of its picture."""
     texts = [text for row in expressions for text in row]
     owner = torch.tensor([place for place, row in enumerate(expressions) for _ in row], dtype=torch.long)
@@ -229,7 +235,7 @@ def flat_texts(expressions: List[List[str]]) -> Tuple[List[str], torch.Tensor]:
 
 def judged(
     batch: Sequence[ImageQueries], targets: Sequence[Sequence[QueryTarget]]
-) -> Tuple[List[np.ndarray], List[List[str]], List[bool]]:
+) -> tuple[list[np.ndarray], list[list[str]], list[bool]]:
     """What entailment learns from: expressions of which somebody said whether the picture shows them.
 
     RETURNS (Tuple[List[ndarray], List[List[str]], List[bool]]): Pictures, the expressions of each, and the answers of them all.
@@ -244,12 +250,12 @@ def judged(
     return pictures, expressions, shown
 
 
-def questions(batch: Sequence[ImageQueries], size: int) -> Iterator[List[int]]:
+def questions(batch: Sequence[ImageQueries], size: int) -> Iterator[list[int]]:
     """Indices of pictures, grouped so that a group asks about `size` expressions (a picture with more is a group of its own).
 
     Pictures that nothing is asked about are left out.
     """
-    group: List[int] = []
+    group: list[int] = []
     count = 0
     for n, queries in enumerate(batch):
         if not queries.expressions:

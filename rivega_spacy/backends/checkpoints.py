@@ -1,9 +1,11 @@
 """Reading the files that published networks are released in, without running anything that is in them."""
+
 import argparse
 import importlib
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,11 +15,11 @@ from ..post.errors import Errors, RivegaError
 from ..post.files import open_output
 from .pretrained import read_checkpoint
 
-Tensors = Dict[str, torch.Tensor]
+Tensors = dict[str, torch.Tensor]
 
 # Network -> ("module:function", part of a tensor's name that only this network has). The function takes the path and returns the
 # tensors under our names and what else is needed to build the network, as JSON.
-CONVERTERS: Dict[str, Tuple[str, str]] = {
+CONVERTERS: dict[str, tuple[str, str]] = {
     "ofa": ("rivega_spacy.backends.ofa.checkpoint:convert", "image_rel_pos_table_list"),
     "albef": ("rivega_spacy.backends.albef.weights:convert", "visual_encoder.blocks."),
     "seqtr": ("rivega_spacy.backends.seqtr.weights:convert", "vis_enc.darknet."),
@@ -25,7 +27,7 @@ CONVERTERS: Dict[str, Tuple[str, str]] = {
 METADATA_KEY = "rivega"
 
 
-def read_namespaced(path: Path, *, what: str) -> Dict[str, Any]:
+def read_namespaced(path: Path, *, what: str) -> dict[str, Any]:
     """Read a checkpoint file of fairseq's, which keeps its settings in an `argparse.Namespace`: the one class let through.
 
     path (Path): .safetensors, or what torch.save wrote (.pt, .pth, .bin).
@@ -37,7 +39,7 @@ def read_namespaced(path: Path, *, what: str) -> Dict[str, Any]:
         return read_checkpoint(path, what=what)
 
 
-def read_safetensors(path: Path) -> Tuple[Tensors, Dict[str, Any]]:
+def read_safetensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
     """Tensors and our own note from a safetensors file.
 
     RETURNS (Tuple[Tensors, Dict[str, Any]]): The note is empty where `rivega convert-checkpoint` did not write the file.
@@ -53,7 +55,7 @@ def read_safetensors(path: Path) -> Tuple[Tensors, Dict[str, Any]]:
         raise RivegaError(Errors.E701.format(path=path, reason=error)) from error
 
 
-def find_tensors(content: Any, *, path: Path, under: Tuple[str, ...] = ("model", "state_dict", "model_state_dict")) -> Tensors:
+def find_tensors(content: Any, *, path: Path, under: tuple[str, ...] = ("model", "state_dict", "model_state_dict")) -> Tensors:
     """The dict of tensors within what a checkpoint file holds; `module.` before every name is taken off.
 
     content (Any): A file's top level.
@@ -81,7 +83,7 @@ def recognise(path: Path) -> str:
     RAISES (RivegaError): E703 where none knows its tensors.
     """
     file = weights_file(path)
-    names: List[str] = list(find_tensors(read_namespaced(file, what="a checkpoint"), path=file))
+    names: list[str] = list(find_tensors(read_namespaced(file, what="a checkpoint"), path=file))
     for network, (_, mark) in CONVERTERS.items():
         if any(mark in name for name in names):
             return network
@@ -105,7 +107,7 @@ def weights_file(path: Path) -> Path:
     raise RivegaError(Errors.E704.format(path=path, names=", ".join(names)))
 
 
-def convert(source: Path, target: Path, *, network: Optional[str] = None, ema: bool = False) -> Tuple[str, int]:
+def convert(source: Path, target: Path, *, network: str | None = None, ema: bool = False) -> tuple[str, int]:
     """Write a published checkpoint as safetensors, which holds nothing that could run.
 
     source (Path): File or folder as published.
@@ -116,7 +118,7 @@ def convert(source: Path, target: Path, *, network: Optional[str] = None, ema: b
     """
     network = network or recognise(source)
     module, _, function = CONVERTERS[network][0].partition(":")
-    run: Callable[..., Tuple[Tensors, Dict[str, Any]]] = getattr(importlib.import_module(module), function)
+    run: Callable[..., tuple[Tensors, dict[str, Any]]] = getattr(importlib.import_module(module), function)
     tensors, note = run(Path(source), ema=ema)
     data = save(
         {name: value.contiguous().clone() for name, value in tensors.items()},

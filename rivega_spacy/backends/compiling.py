@@ -3,7 +3,8 @@
 Layers are compiled one by one, not the network as a whole: equal layers share one compiled form, and loops over a batch's pictures or
 over decoding steps stay in Python, where other numbers of them compile nothing anew.
 """
-from typing import Iterable, Union
+
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from torch import nn
 from ..post.errors import Errors, RivegaError
 
 # What a config's `compiled` may be: no, yes (Inductor), or one of torch.compile's backends.
-Compiled = Union[bool, str]
+Compiled = bool | str
 DEFAULT_BACKEND = "inductor"
 
 

@@ -1,5 +1,7 @@
 """From a box to a square crop, and from a mask on that crop back to the picture."""
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -37,7 +39,7 @@ def box_window(box: Sequence[float], *, margin: float = MARGIN) -> Window:
     return Window(x1 - wide, y1 - high, max(x2, x1 + 1.0) + wide, max(y2, y1 + 1.0) + high)
 
 
-def cut(picture: Image.Image, window: Window, size: int, *, fill: Any = FILL) -> Tuple[np.ndarray, np.ndarray]:
+def cut(picture: Image.Image, window: Window, size: int, *, fill: Any = FILL) -> tuple[np.ndarray, np.ndarray]:
     """Cut a window out of a picture and bring it to a square, with antialiasing.
 
     picture (Image): RGB or L.
@@ -61,7 +63,7 @@ def cut(picture: Image.Image, window: Window, size: int, *, fill: Any = FILL) ->
     return np.array(canvas), inside
 
 
-def _visible(low: float, high: float, limit: int, size: int) -> Optional[Tuple[int, int, float, float]]:
+def _visible(low: float, high: float, limit: int, size: int) -> tuple[int, int, float, float] | None:
     """Along one axis: first and last pixel of the crop that the picture fills, and from where in it."""
     step = (high - low) / size
     first = int(np.clip(np.ceil(-low / step - 0.5), 0, size))
@@ -72,9 +74,7 @@ def _visible(low: float, high: float, limit: int, size: int) -> Optional[Tuple[i
     return first, last, start, end
 
 
-def turned(
-    picture: Image.Image, box: np.ndarray, mask: np.ndarray, degrees: float
-) -> Tuple[Image.Image, np.ndarray, np.ndarray]:
+def turned(picture: Image.Image, box: np.ndarray, mask: np.ndarray, degrees: float) -> tuple[Image.Image, np.ndarray, np.ndarray]:
     """Turn a picture with a thing in it about the middle of the thing's box.
 
     picture (Image): RGB.
@@ -101,8 +101,8 @@ def paste(
     height: int,
     width: int,
     overhang: float = OVERHANG,
-    image: Optional[np.ndarray] = None,
-) -> Tuple[np.ndarray, float]:
+    image: np.ndarray | None = None,
+) -> tuple[np.ndarray, float]:
     """Bring the probabilities of a crop back to the picture's resolution and decide for each pixel.
 
     probabilities (ndarray): SxS float32, 0..1, for the pixels of the crop.
@@ -146,7 +146,7 @@ def paste(
     return mask, inside / total if chosen.any() else 0.0
 
 
-def jitter_box(box: Sequence[float], rng: np.random.Generator, *, amount: float) -> List[float]:
+def jitter_box(box: Sequence[float], rng: np.random.Generator, *, amount: float) -> list[float]:
     """Move each side of a box, as a grounder's boxes are off.
 
     box (Sequence[float]): XYXY pixels.

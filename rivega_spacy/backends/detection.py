@@ -1,15 +1,16 @@
 """What detectors with a set of query boxes share: pictures by size, the loss against one gold box."""
-from typing import Dict, List, Sequence, Tuple
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..post.boxes import box_area
 from ..pipes.queries import ImageQueries, QueryTarget
+from ..post.boxes import box_area
 
 
-def fitted_size(height: int, width: int, *, shortest: int, longest: int, least: int = 32) -> Tuple[int, int]:
+def fitted_size(height: int, width: int, *, shortest: int, longest: int, least: int = 32) -> tuple[int, int]:
     """Scale the shorter side to `shortest`, or the longer one to `longest` where that is smaller, keeping the ratio (DETR's rule).
 
     least (int): No side becomes shorter than this, which a network with strides needs of a picture like a thread.
@@ -28,7 +29,7 @@ def fitted_size(height: int, width: int, *, shortest: int, longest: int, least: 
 
 def largest_boxes(
     batch: Sequence[ImageQueries], targets: Sequence[Sequence[QueryTarget]]
-) -> List[Tuple[ImageQueries, List[str], np.ndarray]]:
+) -> list[tuple[ImageQueries, list[str], np.ndarray]]:
     """What there is to learn: pictures, their expressions that have a box, and the largest box of each.
 
     RETURNS (List[Tuple[ImageQueries, List[str], ndarray]]): Boxes are n x 4 cx, cy, w, h as shares of the picture's sides.
@@ -61,7 +62,7 @@ def generalised_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def one_box_loss(
     logits: torch.Tensor, phrase: torch.Tensor, boxes: torch.Tensor, gold: torch.Tensor
-) -> Tuple[torch.Tensor, Dict[str, float]]:
+) -> tuple[torch.Tensor, dict[str, float]]:
     """DETR's set loss where every expression has one gold box, so that matching is a minimum and needs no assignment.
 
     logits (Tensor): n x queries x tokens. phrase (Tensor): n x tokens bool, the tokens that name the thing.

@@ -1,4 +1,5 @@
 """Dropout that costs next to nothing on a CPU."""
+
 import torch
 
 

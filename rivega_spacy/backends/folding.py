@@ -3,8 +3,9 @@
 With its statistics fixed, a batch normalisation is a scale and a shift of each channel, which the convolution before it can apply in its
 own weights. What is trained and saved stays as it is; a folded copy is for answering alone.
 """
+
 import copy
-from typing import Iterator, Tuple
+from collections.abc import Iterator
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -28,7 +29,7 @@ def folded(network: nn.Module) -> nn.Module:
     return result
 
 
-def _pairs(module: nn.Module) -> Iterator[Tuple[str, str]]:
+def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
     yield from getattr(module, "folds", ())
     if isinstance(module, nn.Sequential):
         names = list(module._modules)

@@ -1,10 +1,12 @@
 """Networks of the transformers library: loaded from a folder or the model hub, saved with their tokenizer in one file."""
+
 import copy
 import importlib
 import json
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,19 +19,19 @@ from .pretrained import check_finite
 from .state import listing
 
 # `model_type` of config.json -> (module of transformers, config class, model class)
-Kinds = Dict[str, Tuple[str, str, str]]
+Kinds = dict[str, tuple[str, str, str]]
 
 
 def hub_shim(
-    path: Optional[str],
+    path: str | None,
     kinds: Kinds,
     *,
     name: str,
     max_tokens: int,
-    freeze: Optional[Sequence[str]],
+    freeze: Sequence[str] | None,
     prepare: Callable[[nn.Module], None],
     half_on_disk: bool,
-    lr_scale: Optional[Callable[[str], float]] = None,
+    lr_scale: Callable[[str], float] | None = None,
 ) -> BackendShim:
     """The shim of a network of the transformers library.
 
@@ -100,7 +102,7 @@ def load_hub(path: str, kinds: Kinds, *, what: str, max_tokens: int) -> Loaded:
     return network.eval(), saved
 
 
-def build_hub(saved: Dict[str, Any], kinds: Kinds) -> nn.Module:
+def build_hub(saved: dict[str, Any], kinds: Kinds) -> nn.Module:
     """The network of a saved config, with random weights. saved (Dict[str, Any]): What `load_hub` returned beside it."""
     module, config_name, model_name = kinds[saved["kind"]]
     library = importlib.import_module(module)
@@ -115,7 +117,7 @@ class Tokens:
     saved (Dict[str, Any]): What `load_hub` returned beside the network.
     """
 
-    def __init__(self, saved: Dict[str, Any]) -> None:
+    def __init__(self, saved: dict[str, Any]) -> None:
         from tokenizers import Tokenizer
 
         self.pad = saved["pad"]
@@ -123,11 +125,11 @@ class Tokens:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(saved["max_tokens"])
 
-    def index(self, token: str) -> Optional[int]:
+    def index(self, token: str) -> int | None:
         """The index of a token, or None where there is none."""
         return self._tokenizer.token_to_id(token)
 
-    def __call__(self, texts: Sequence[str], *, length: Optional[int] = None) -> Tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, texts: Sequence[str], *, length: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """texts (Sequence[str]): n. RETURNS (Tuple[Tensor, Tensor]): indices and mask, n x t int64, padded to the longest."""
         rows = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         length = length or max((len(row) for row in rows), default=1)
@@ -146,7 +148,7 @@ class Pictures(NamedTuple):
     std: np.ndarray
 
     @classmethod
-    def of(cls, saved: Dict[str, Any]) -> "Pictures":
+    def of(cls, saved: dict[str, Any]) -> "Pictures":
         """From what `load_hub` saved."""
         return cls(np.array(saved["mean"], dtype="float32"), np.array(saved["std"], dtype="float32"))
 
@@ -170,12 +172,12 @@ class Tools(NamedTuple):
     pictures: Pictures
 
 
-def hub_tools(saved: Dict[str, Any]) -> Tools:
+def hub_tools(saved: dict[str, Any]) -> Tools:
     """Tokenizer and picture preparation from what `load_hub` saved."""
     return Tools(Tokens(saved), Pictures.of(saved))
 
 
-def _normalisation(path: str) -> Tuple[List[float], List[float]]:
+def _normalisation(path: str) -> tuple[list[float], list[float]]:
     from transformers import ImageProcessingMixin
 
     if not (Path(path) / "preprocessor_config.json").is_file() and Path(path).is_dir():

@@ -3,9 +3,11 @@
 A folder of references holds `config.json` (with `arch`), `state_dict.safetensors`, `inputs.safetensors` and
 `outputs.safetensors`. A network registers the function that runs such a folder through our port.
 """
+
 import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple
+from typing import NamedTuple
 
 import srsly
 from safetensors import SafetensorError
@@ -30,7 +32,7 @@ class Comparison(NamedTuple):
 
 
 # `arch` in config.json -> "module:function" (folder: Path) -> List[Comparison]; modules are imported only when asked for.
-PARITY: Dict[str, str] = {
+PARITY: dict[str, str] = {
     "ofa": "rivega_spacy.backends.ofa.parity:compare",
     "albef_ve": "rivega_spacy.backends.albef.parity:compare",
     "seqtr": "rivega_spacy.backends.seqtr.parity:compare",
@@ -39,7 +41,7 @@ PARITY: Dict[str, str] = {
 FILES = ("state_dict.safetensors", "inputs.safetensors", "outputs.safetensors")
 
 
-def compare_folder(folder: Path) -> List[Comparison]:
+def compare_folder(folder: Path) -> list[Comparison]:
     """Run a folder of references through our port.
 
     folder (Path): See the top of this file.
@@ -58,7 +60,7 @@ def compare_folder(folder: Path) -> List[Comparison]:
         if not (Path(folder) / name).is_file():
             raise RivegaError(Errors.E020.format(path=Path(folder) / name))
     module, _, function = PARITY[arch].partition(":")
-    compare: Callable[[Path], List[Comparison]] = getattr(importlib.import_module(module), function)
+    compare: Callable[[Path], list[Comparison]] = getattr(importlib.import_module(module), function)
     try:
         return [Comparison(*row) for row in compare(Path(folder))]
     except KeyError as error:

@@ -1,8 +1,10 @@
 """Reading other people's weights safely, and saying exactly what in them does not fit."""
+
 import pickle
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from ..post.errors import Errors, RivegaError
 from .state import listing, mismatches
 
 
-def read_checkpoint(path: Any, *, what: str) -> Dict[str, Any]:
+def read_checkpoint(path: Any, *, what: str) -> dict[str, Any]:
     """Open a checkpoint without running any code in it.
 
     path (Union[str, Path]): A .safetensors file or one written by torch.save.
@@ -49,7 +51,7 @@ def read_checkpoint(path: Any, *, what: str) -> Dict[str, Any]:
     return content
 
 
-def tensors_only(mapping: Any, *, path: Any, what: str) -> Dict[str, torch.Tensor]:
+def tensors_only(mapping: Any, *, path: Any, what: str) -> dict[str, torch.Tensor]:
     """The weights of a checkpoint's part.
 
     RAISES (RivegaError): E730 where it is not a dict of tensors by name.
@@ -62,7 +64,7 @@ def tensors_only(mapping: Any, *, path: Any, what: str) -> Dict[str, torch.Tenso
     return dict(mapping)
 
 
-def check_finite(state: Dict[str, torch.Tensor], *, path: Any, name: str) -> None:
+def check_finite(state: dict[str, torch.Tensor], *, path: Any, name: str) -> None:
     """RAISES (RivegaError): E734 naming the tensors that hold NaN or infinity."""
     bad = [key for key, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
     if bad:
@@ -71,13 +73,13 @@ def check_finite(state: Dict[str, torch.Tensor], *, path: Any, name: str) -> Non
 
 def load_named(
     module: nn.Module,
-    state: Dict[str, torch.Tensor],
+    state: dict[str, torch.Tensor],
     *,
     path: Any,
     name: str,
-    may_miss: Optional[Callable[[str], bool]] = None,
+    may_miss: Callable[[str], bool] | None = None,
     frozen_counters: bool = True,
-) -> List[str]:
+) -> list[str]:
     """Load weights into a network, all or nothing.
 
     module (Module): The network, changed in place.
@@ -122,7 +124,7 @@ def freeze(module: nn.Module, prefixes: Iterable[str]) -> None:
             parameter.requires_grad_(False)
 
 
-def _numpy_scalars() -> List[Any]:
-    core = getattr(np, "_core", None) or getattr(np, "core")
+def _numpy_scalars() -> list[Any]:
+    core = getattr(np, "_core", None) or np.core
     kinds = [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")]
     return [(core.multiarray.scalar, "numpy.core.multiarray.scalar"), core.multiarray.scalar, np.dtype, *kinds]

@@ -4,6 +4,7 @@ A crop of some hundred pixels knows the outline of a tall person to within three
 Filtering", 2013) writes the probabilities, within every small square, as a straight line in the colours there: where the colours
 jump, so does the mask.
 """
+
 import numpy as np
 from PIL import Image
 

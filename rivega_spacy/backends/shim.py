@@ -4,11 +4,13 @@ Thinc's PyTorchShim pickles its state (torch.save) and sends every parameter thr
 written as safetensors, in half precision by default, and the step is torch's fused AdamW, whose learning rate, decay, betas and
 clipping are read from the Thinc optimiser, so that spaCy's schedules and `[training.optimizer]` keep their meaning.
 """
+
 import contextlib
 import hashlib
 import os
 import warnings
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import srsly
@@ -49,13 +51,13 @@ class TorchShim(PyTorchShim):
 
     def __init__(
         self,
-        module: Optional[torch.nn.Module],
+        module: torch.nn.Module | None,
         *,
         name: str = "network",
-        config: Optional[Dict[str, Any]] = None,
-        build: Optional[Callable[[Dict[str, Any]], torch.nn.Module]] = None,
+        config: dict[str, Any] | None = None,
+        build: Callable[[dict[str, Any]], torch.nn.Module] | None = None,
         half_on_disk: bool = True,
-        lr_scale: Optional[Callable[[str], float]] = None,
+        lr_scale: Callable[[str], float] | None = None,
         ema_decay: float = 0.0,
         byte_tables: Sequence[str] = (),
         running: Sequence[str] = (),
@@ -69,15 +71,15 @@ class TorchShim(PyTorchShim):
         self.lr_scale = lr_scale
         self.ema_decay = ema_decay
         self.byte_tables = tuple(byte_tables)
-        self.helper: Optional[torch.nn.Module] = None
-        self._averages: Dict[str, torch.Tensor] = {}
-        self._torch_optimizer: Optional[torch.optim.Optimizer] = None
+        self.helper: torch.nn.Module | None = None
+        self._averages: dict[str, torch.Tensor] = {}
+        self._torch_optimizer: torch.optim.Optimizer | None = None
         self._steps = 0
-        self._digest: Optional[str] = None
-        self._folded: Optional[torch.nn.Module] = None
-        self._resumed: Dict[str, torch.Tensor] = {}
+        self._digest: str | None = None
+        self._folded: torch.nn.Module | None = None
+        self._resumed: dict[str, torch.Tensor] = {}
 
-    def __getstate__(self) -> Dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         # For worker processes and copies: the folded network is made again from the weights.
         return {**self.__dict__, "_folded": None}
 
@@ -88,7 +90,7 @@ class TorchShim(PyTorchShim):
             raise SetupError(Errors.E023.format(name=self.name))
         return self._model
 
-    def set_module(self, module: torch.nn.Module, config: Optional[Dict[str, Any]] = None) -> None:
+    def set_module(self, module: torch.nn.Module, config: dict[str, Any] | None = None) -> None:
         """Put another network in place, on the device of the current Thinc ops."""
         self._model = module.to(get_torch_default_device())
         if config is not None:
@@ -154,7 +156,7 @@ class TorchShim(PyTorchShim):
             norm = torch.nn.utils.clip_grad_norm_(parameters, float(optimizer.grad_clip))
             if not bool(torch.isfinite(norm)):
                 # One such step would turn every weight into NaN.
-                warnings.warn(Errors.W081.format(name=self.name, step=self._steps + 1))
+                warnings.warn(Errors.W081.format(name=self.name, step=self._steps + 1), stacklevel=2)
                 self._torch_optimizer.zero_grad(set_to_none=True)
                 return
         for group in self._torch_optimizer.param_groups:
@@ -169,7 +171,7 @@ class TorchShim(PyTorchShim):
         if self.ema_decay:
             self._update_averages(optimizer)
 
-    def training_state(self) -> Dict[str, torch.Tensor]:
+    def training_state(self) -> dict[str, torch.Tensor]:
         """Everything that a training that goes on later needs: weights in full precision, average, optimiser, helper, steps."""
         state = {"net." + name: value for name, value in self.module.state_dict().items()}
         state.update({"average." + name: value for name, value in self._averages.items()})
@@ -181,7 +183,7 @@ class TorchShim(PyTorchShim):
         state["steps"] = torch.tensor(self._steps)
         return {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
 
-    def set_training_state(self, state: Dict[str, torch.Tensor]) -> None:
+    def set_training_state(self, state: dict[str, torch.Tensor]) -> None:
         """Go on from `training_state`: at the next step the optimiser's schedules are where they were.
 
         state (Dict[str, Tensor]): What `training_state` returned.
@@ -227,7 +229,7 @@ class TorchShim(PyTorchShim):
 
     def to_bytes(self) -> bytes:
         state = {} if self._model is None else self._model.state_dict()
-        tensors: Dict[str, torch.Tensor] = {}
+        tensors: dict[str, torch.Tensor] = {}
         for name, value in state.items():
             table = value.is_floating_point() and any(name.endswith(end) for end in self.byte_tables)
             packed = pack_rows(value.detach().cpu()) if table else None
@@ -261,7 +263,7 @@ class TorchShim(PyTorchShim):
         self._forget()
         return self
 
-    def _agreed(self, saved: Dict[str, Any]) -> Dict[str, Any]:
+    def _agreed(self, saved: dict[str, Any]) -> dict[str, Any]:
         """The saved config with what the given one may say otherwise. RAISES (RivegaError): E080 where it says what it may not."""
         apart = [key for key, value in self._given.items() if key not in self._running and key in saved and saved[key] != value]
         if apart:
@@ -294,7 +296,7 @@ class TorchShim(PyTorchShim):
         return value.clone()
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
-        groups: Dict[Tuple[float, bool], List[torch.nn.Parameter]] = {}
+        groups: dict[tuple[float, bool], list[torch.nn.Parameter]] = {}
         named = list(self.module.named_parameters())
         if self.helper is not None:
             named += [("helper." + name, parameter) for name, parameter in self.helper.named_parameters()]
@@ -321,18 +323,18 @@ class TorchShim(PyTorchShim):
             optimizer.averages[(self.id, "rivega_average")] = np.zeros((1,), dtype="float32")
 
 
-def _with_prefix(state: Dict[str, torch.Tensor], prefix: str) -> Dict[str, torch.Tensor]:
+def _with_prefix(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
 
 
 def torch_model(
     name: str,
     shim: TorchShim,
-    forward: Callable[[Model, Any, bool], Tuple[Any, Callable]],
+    forward: Callable[[Model, Any, bool], tuple[Any, Callable]],
     *,
-    attrs: Optional[Dict[str, Any]] = None,
-    layers: Optional[List[Model]] = None,
-    init: Optional[Callable] = None,
+    attrs: dict[str, Any] | None = None,
+    layers: list[Model] | None = None,
+    init: Callable | None = None,
 ) -> Model:
     """A Thinc model around a TorchShim.
 
@@ -342,4 +344,3 @@ def torch_model(
     RETURNS (Model): What architectures return.
     """
     return Model(name, forward, init=init, attrs=attrs or {}, shims=[shim], layers=layers or [])
-

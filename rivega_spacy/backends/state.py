@@ -2,14 +2,13 @@
 
 Large word tables can be written in eight bits: integers from -127 to 127 and one scale a row.
 """
-from typing import Dict, List, Optional, Tuple
 
 import torch
 
 from ..post.errors import Errors, RivegaError
 
 
-def load_state(module: torch.nn.Module, state: Dict[str, torch.Tensor], *, name: str) -> None:
+def load_state(module: torch.nn.Module, state: dict[str, torch.Tensor], *, name: str) -> None:
     """Load weights and say exactly what does not fit.
 
     module (Module): The network, changed in place.
@@ -23,7 +22,7 @@ def load_state(module: torch.nn.Module, state: Dict[str, torch.Tensor], *, name:
     module.load_state_dict(state)
 
 
-def mismatches(module: torch.nn.Module, state: Dict[str, torch.Tensor]) -> Tuple[List[str], List[str], List[str]]:
+def mismatches(module: torch.nn.Module, state: dict[str, torch.Tensor]) -> tuple[list[str], list[str], list[str]]:
     """What differs between a network and weights for it.
 
     RETURNS (Tuple[List[str], List[str], List[str]]): Names that the weights lack, names that the network does not know, and both shapes
@@ -41,7 +40,7 @@ def mismatches(module: torch.nn.Module, state: Dict[str, torch.Tensor]) -> Tuple
 ROW_SCALE = ".row_scale"
 
 
-def pack_rows(table: torch.Tensor) -> Optional[Tuple[torch.Tensor, torch.Tensor]]:
+def pack_rows(table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
     """A table's rows in eight bits; what `unpack_rows` gives back packs into the same again.
 
     table (Tensor): N x W, floating point.
@@ -57,7 +56,7 @@ def pack_rows(table: torch.Tensor) -> Optional[Tuple[torch.Tensor, torch.Tensor]
     return steps.round().clamp(-127, 127).to(torch.int8), scale
 
 
-def unpack_rows(state: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+def unpack_rows(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights with their packed tables in single precision.
 
     state (Dict[str, Tensor]): Weights by name; the scales of a packed table stand beside it under its name with `ROW_SCALE`.
@@ -71,20 +70,20 @@ def unpack_rows(state: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
     return whole
 
 
-def listing(names: List[str], limit: int = 5) -> str:
+def listing(names: list[str], limit: int = 5) -> str:
     """The first few names and how many more there are."""
     if not names:
         return "none"
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def load_optimizer_state(optimizer: torch.optim.Optimizer, state: Dict[str, torch.Tensor]) -> None:
+def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, torch.Tensor]) -> None:
     """Give an optimiser the moments it had.
 
     optimizer (Optimizer): of the same parameters in the same order, changed in place; its rates stay as they are.
     state (Dict[str, Tensor]): by "index of the parameter.name of the field".
     """
-    fields: Dict[int, Dict[str, torch.Tensor]] = {}
+    fields: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in state.items():
         index, name = key.split(".")
         fields.setdefault(int(index), {})[name] = value

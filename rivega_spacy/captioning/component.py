@@ -1,19 +1,21 @@
 """`rivega_captioner`: writes `doc._.caption` and `doc._.description`."""
+
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.api import Config
 
-from ..post.errors import Errors, ImageError, RivegaError
-from ..post.extensions import WRITTEN_KEY, record_error
 from ..llm.asking import Asker, Pending, Result
 from ..llm.base import Answer, ChatRequest, LanguageModel, image_ref
-from ..pipes.model_asking import AskingPipe, doc_id, note_failure
 from ..llm.prompting import load_prompt, load_reminder
 from ..llm.safety import clean_answer
 from ..llm.store import AnswerStore
+from ..pipes.model_asking import AskingPipe, doc_id, note_failure
+from ..post.errors import Errors, ImageError, RivegaError
+from ..post.extensions import WRITTEN_KEY, record_error
 
 default_captioner_config = """
 [model]
@@ -23,7 +25,7 @@ model = "gpt-4o-mini"
 DEFAULT_CAPTIONER_MODEL = Config().from_str(default_captioner_config)["model"]
 
 # What is written: its field, the longest answer in tokens, the most words that are taken.
-KINDS: Dict[str, Tuple[int, int]] = {"caption": (60, 40), "description": (350, 300)}
+KINDS: dict[str, tuple[int, int]] = {"caption": (60, 40), "description": (350, 300)}
 
 
 @Language.factory(
@@ -43,11 +45,11 @@ def make_captioner(
     nlp: Language,
     name: str,
     model: LanguageModel,
-    store: Optional[AnswerStore],
-    fields: List[str],
-    caption_prompt: Optional[str],
-    description_prompt: Optional[str],
-    max_tokens: Optional[int],
+    store: AnswerStore | None,
+    fields: list[str],
+    caption_prompt: str | None,
+    description_prompt: str | None,
+    max_tokens: int | None,
     overwrite: bool,
 ) -> "Captioner":
     """Construct the component.
@@ -77,10 +79,10 @@ class Captioner(AskingPipe):
         model: LanguageModel,
         name: str = "rivega_captioner",
         *,
-        store: Optional[AnswerStore] = None,
+        store: AnswerStore | None = None,
         fields: Sequence[str] = ("caption", "description"),
-        prompt_files: Optional[Dict[str, Optional[str]]] = None,
-        max_tokens: Optional[int] = None,
+        prompt_files: dict[str, str | None] | None = None,
+        max_tokens: int | None = None,
         overwrite: bool = False,
     ) -> None:
         wrong = [field for field in fields if field not in KINDS]
@@ -93,33 +95,35 @@ class Captioner(AskingPipe):
         self.asker = Asker(model, store, load_reminder())
         self.prompt_files = {field: (prompt_files or {}).get(field) for field in fields}
         self.prompts = {field: load_prompt(field, (), file) for field, file in self.prompt_files.items()}
-        self.cfg: Dict[str, Any] = {"overwrite": overwrite, "max_tokens": max_tokens}
+        self.cfg: dict[str, Any] = {"overwrite": overwrite, "max_tokens": max_tokens}
         self.remember_settings()
 
-    def start(self, docs: Sequence[Doc]) -> Callable[[], Dict[str, List[Any]]]:
+    def start(self, docs: Sequence[Doc]) -> Callable[[], dict[str, list[Any]]]:
         """Begin to ask about the pictures of these posts; no post is changed."""
         images = [self._image(doc) for doc in docs]
-        waiting: Dict[str, Pending] = {}
+        waiting: dict[str, Pending] = {}
         for field in self.prompts:
             requests = [
-                None if image is None or isinstance(image, str) or not self._wanted(doc, field) else self._request(field, doc, image)
+                None
+                if image is None or isinstance(image, str) or not self._wanted(doc, field)
+                else self._request(field, doc, image)
                 for doc, image in zip(docs, images)
             ]
             waiting[field] = self.asker.start(requests, partial(_validate, KINDS[field][1]))
         failures = [image if isinstance(image, str) else None for image in images]
 
-        def wait() -> Dict[str, List[Any]]:
+        def wait() -> dict[str, list[Any]]:
             return {"failures": failures, **{field: pending.results() for field, pending in waiting.items()}}
 
         return wait
 
-    def set_annotations(self, docs: Sequence[Doc], answers: Dict[str, List[Any]]) -> None:
+    def set_annotations(self, docs: Sequence[Doc], answers: dict[str, list[Any]]) -> None:
         """Write captions and descriptions; where there is none, the reason."""
         for doc, failure in zip(docs, answers["failures"]):
             if failure is not None:
                 record_error(doc, self.name, failure)
         for field in self.prompts:
-            results: List[Optional[Result]] = answers[field]
+            results: list[Result | None] = answers[field]
             for doc, result in zip(docs, results):
                 if result is None:
                     continue

@@ -1,10 +1,10 @@
 """The command `rivega`: one file a sub-command, each with NAME, HELP, `add_arguments(parser)` and `run(args) -> int`."""
+
 import argparse
 import importlib
 import os
 import pkgutil
 import sys
-from typing import List, Optional
 
 from ..post.errors import OutputError, RivegaError
 
@@ -14,7 +14,9 @@ DONE, REFUSED, WRONG_CALL, NOT_WRITTEN, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 1
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command, one sub-parser a module of this package."""
-    parser = argparse.ArgumentParser(prog="rivega", description="Named entities in posts with a picture, and the pixels that show them.")
+    parser = argparse.ArgumentParser(
+        prog="rivega", description="Named entities in posts with a picture, and the pixels that show them."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
         module = importlib.import_module(f"{__name__}.{info.name}")
@@ -24,7 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Entry point of the console script.
 
     argv (Optional[List[str]]): Arguments without the program's name; None takes sys.argv.

@@ -1,4 +1,5 @@
 """`rivega annotate posts.jsonl out.jsonl`: entities, boxes and masks for a file of posts."""
+
 import argparse
 import sys
 from pathlib import Path
@@ -9,10 +10,14 @@ HELP = "Find the entities of posts and what of them the pictures show; JSON line
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("posts", type=Path, help="JSONL: text, image; optional id, knowledge, caption, description, ents, expansions")
+    parser.add_argument(
+        "posts", type=Path, help="JSONL: text, image; optional id, knowledge, caption, description, ents, expansions"
+    )
     parser.add_argument("out", type=Path, help="where to write JSON lines (.gz compresses)")
     parser.add_argument("--model", default="rivega_twitter", help="installed pipeline or folder (default: %(default)s)")
-    parser.add_argument("--images", type=Path, default=None, help="folder that relative image paths start from (default: that of POSTS)")
+    parser.add_argument(
+        "--images", type=Path, default=None, help="folder that relative image paths start from (default: that of POSTS)"
+    )
     parser.add_argument("--batch-size", type=int, default=None, help="posts a batch (default: the pipeline's)")
     parser.add_argument("--n-process", type=int, default=1, help="worker processes (default: %(default)s)")
     parser.add_argument("--gpu-id", type=int, default=-1, help="GPU to use; -1 for the CPU (default: %(default)s)")
@@ -27,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from ..post.files import check_output
     from ..pipes.loading import load_pipeline
+    from ..post.files import check_output
     from ..post.posts import annotate, check_batches, check_images, read_posts, write_posts
 
     # What is wrong with the call is told before the pipeline is loaded.

@@ -1,11 +1,13 @@
 """`rivega convert`: annotated posts, as published or from annotation tools, to the .spacy files that `spacy train` reads."""
+
 import argparse
 import itertools
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any
 
 NAME = "convert"
 HELP = "Turn annotated posts (compact JSON lines, CoNLL text, Prodigy exports) with boxes and masks into .spacy files."
@@ -13,20 +15,44 @@ HELP = "Turn annotated posts (compact JSON lines, CoNLL text, Prodigy exports) w
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-command's arguments."""
-    parser.add_argument("input", type=Path, help="posts with tokens and tags, or with text and ents (as `rivega annotate` writes them); .gz is read as it is")
+    parser.add_argument(
+        "input",
+        type=Path,
+        help="posts with tokens and tags, or with text and ents (as `rivega annotate` writes them); .gz is read as it is",
+    )
     parser.add_argument("output", type=Path, help="the .spacy file to write; compact posts where it ends in .jsonl or .jsonl.gz")
-    parser.add_argument("--images", type=Path, help="folder of pictures, called as the posts say or {id}.jpg (.png, .webp and what else is read)")
-    parser.add_argument("--relative", action="store_true", help="refer to the pictures from that folder on; readers are then told --images")
-    parser.add_argument("--image-names", help="references below a root that is given later, for example {id}.jpg; nothing is looked for")
-    parser.add_argument("--knowledge", type=Path, help="JSON lines with id and knowledge, or the published text in the order of the posts")
+    parser.add_argument(
+        "--images", type=Path, help="folder of pictures, called as the posts say or {id}.jpg (.png, .webp and what else is read)"
+    )
+    parser.add_argument(
+        "--relative", action="store_true", help="refer to the pictures from that folder on; readers are then told --images"
+    )
+    parser.add_argument(
+        "--image-names", help="references below a root that is given later, for example {id}.jpg; nothing is looked for"
+    )
+    parser.add_argument(
+        "--knowledge", type=Path, help="JSON lines with id and knowledge, or the published text in the order of the posts"
+    )
     parser.add_argument("--lang", default="rivega", help="language class of the pipeline (default: %(default)s)")
-    parser.add_argument("--format", choices=("auto", "jsonl", "conll", "prodigy", "posts"), default="auto", help="of the posts (default: %(default)s)")
-    parser.add_argument("--tag-column", type=int, metavar="N", help="of CoNLL text with several: the column of the tags, from 1, or from the end as -1")
+    parser.add_argument(
+        "--format",
+        choices=("auto", "jsonl", "conll", "prodigy", "posts"),
+        default="auto",
+        help="of the posts (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tag-column",
+        type=int,
+        metavar="N",
+        help="of CoNLL text with several: the column of the tags, from 1, or from the end as -1",
+    )
     parser.add_argument("--boxes", type=Path, help="folder of VOC XML or labelme JSON, COCO .json, Prodigy .jsonl")
     parser.add_argument("--masks", type=Path, help="the same, where masks come from another source than boxes (Twitter-SMNER)")
     parser.add_argument("--captions", type=Path, help="BLIP-2 captions: ID.jpg :caption a line; a file or a folder of .txt")
     parser.add_argument("--descriptions", type=Path, help="mPLUG-Owl descriptions: imgid:ID###text; the same")
-    parser.add_argument("--repair", action="store_true", help="mend region names that differ from an entity in case, blanks or a cut-off end")
+    parser.add_argument(
+        "--repair", action="store_true", help="mend region names that differ from an entity in case, blanks or a cut-off end"
+    )
     parser.add_argument("--strict", action="store_true", help="fail at the first thing that does not fit")
     parser.add_argument("--shard", type=int, default=0, metavar="N", help="write files of N posts, OUTPUT-000.spacy and so on")
 
@@ -64,8 +90,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def convert(
-    input_path: Path, output_path: Path, *, images: Optional[Path] = None, knowledge: Optional[Path] = None, lang: str = "rivega"
-) -> "tuple[List[str], int]":
+    input_path: Path, output_path: Path, *, images: Path | None = None, knowledge: Path | None = None, lang: str = "rivega"
+) -> "tuple[list[str], int]":
     """Convert a file of compact posts.
 
     input_path (Path): Annotated posts as JSON lines.
@@ -78,21 +104,23 @@ def convert(
     """
     from ..corpus.formats.assemble import Sources
 
-    return convert_sources(Sources(text=Path(input_path), format="jsonl"), output_path, images=images, knowledge=knowledge, lang=lang)
+    return convert_sources(
+        Sources(text=Path(input_path), format="jsonl"), output_path, images=images, knowledge=knowledge, lang=lang
+    )
 
 
 def convert_sources(
     sources: Any,
     output_path: Path,
     *,
-    images: Optional[Path] = None,
+    images: Path | None = None,
     relative: bool = False,
-    image_names: Optional[str] = None,
-    knowledge: Optional[Path] = None,
+    image_names: str | None = None,
+    knowledge: Path | None = None,
     lang: str = "rivega",
     strict: bool = False,
     shard: int = 0,
-) -> Tuple[List[str], int]:
+) -> tuple[list[str], int]:
     """Convert a data set of any of the known forms.
 
     sources (Sources): Its files.
@@ -131,20 +159,20 @@ def convert_sources(
     try:
         vocab = spacy.blank(lang).vocab
     except ImportError as error:
-        raise RivegaError(Errors.E510.format(option="lang", value=lang, known="rivega and the language codes of spaCy (en, de, xx, ...)")) from error
+        raise RivegaError(
+            Errors.E510.format(option="lang", value=lang, known="rivega and the language codes of spaCy (en, de, xx, ...)")
+        ) from error
     report, dirt = ReadReport(), Dirt(strict=strict)
     known = None if knowledge is None else read_knowledge(knowledge, twice=partial(dirt.note, "duplicate_text"))
 
-    kept: List[Dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
 
-    def rows() -> Iterator[Tuple[int, Dict[str, Any]]]:
+    def rows() -> Iterator[tuple[int, dict[str, Any]]]:
         for number, post in enumerate(read_data_set(replace(sources, images=images), dirt), start=1):
             kept[:] = [post if image_names is None else {**post, "image": image_names.format(id=post["id"])}]
             yield number, kept[0]
 
-    docs = make_docs(
-        rows(), vocab, source=str(sources.text), images=images, knowledge=known, report=report, relative=relative
-    )
+    docs = make_docs(rows(), vocab, source=str(sources.text), images=images, knowledge=known, report=report, relative=relative)
     if ".jsonl" in Path(output_path).name:
         write_compact(docs, kept, Path(output_path))
     elif not shard:
@@ -169,7 +197,7 @@ def convert_sources(
     return [f"{sources.text} -> {output_path}", *report.summary(), *dirt.lines()], refused
 
 
-def write_compact(docs: Iterable[Any], current: List[Dict[str, Any]], path: Path) -> None:
+def write_compact(docs: Iterable[Any], current: list[dict[str, Any]], path: Path) -> None:
     """Write posts as compact JSON lines.
 
     docs (Iterable[Doc]): The posts; what was found about them (picture, knowledge of another file) is taken from here.

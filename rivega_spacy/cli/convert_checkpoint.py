@@ -1,4 +1,5 @@
 """`rivega convert-checkpoint IN OUT.safetensors`: a published checkpoint as plain tensors."""
+
 import argparse
 import sys
 from pathlib import Path
@@ -17,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert. RETURNS (int): 0."""
+    from ..backends.checkpoints import CONVERTERS, convert
     from ..post.errors import Errors, RivegaError
     from ..post.files import check_output
-    from ..backends.checkpoints import CONVERTERS, convert
 
     if args.target.suffix != ".safetensors":
         raise RivegaError(Errors.E723.format(path=args.target))

@@ -1,10 +1,12 @@
 """`rivega demo [OUT]`: the posts and photographs that come with the project, through the pipeline, as a page to look at."""
+
 import argparse
 import sys
 import time
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Span
@@ -21,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, nargs="?", default=Path("demo"), help="folder to write (default: %(default)s)")
     parser.add_argument("--model", default="rivega_twitter", help="installed pipeline or folder (default: %(default)s)")
     parser.add_argument("--posts", type=Path, default=None, help="posts of your own (default: those in assets/demo)")
-    parser.add_argument("--expected", type=Path, default=None, help="what the posts should give (default: expected.jsonl beside the posts)")
+    parser.add_argument(
+        "--expected", type=Path, default=None, help="what the posts should give (default: expected.jsonl beside the posts)"
+    )
     parser.add_argument("--gpu-id", type=int, default=-1, help="GPU to use; -1 for the CPU (default: %(default)s)")
 
 
@@ -32,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
-    from ..post.files import check_output, check_output_folder, open_output_folder, write_text
     from ..pipes.loading import load_pipeline
+    from ..post.files import check_output, check_output_folder, open_output_folder, write_text
     from ..post.posts import annotate, read_posts, write_posts
     from ..rendering.expected import check_post, read_expected, summarize
     from ..rendering.html import render_posts
@@ -41,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     path = find_posts(args.posts)
     expectation = args.expected if args.expected is not None else path.with_name("expected.jsonl")
-    expected: Dict[str, List["ExpectedEntity"]] = {}
+    expected: dict[str, list[ExpectedEntity]] = {}
     if args.expected is not None or expectation.is_file():
         expected = read_expected(expectation)
     check_output_folder(args.out)
@@ -54,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         nlp = load_pipeline(args.model, gpu_id=args.gpu_id)
         loaded = time.perf_counter()
         progress.set_description(name)
-        docs: List["Doc"] = []
+        docs: list[Doc] = []
         for doc in write_posts(annotate(nlp, posts, images=path.resolve().parent), args.out / "posts.jsonl"):
             docs.append(doc)
             progress.update()
@@ -79,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def find_posts(given: Optional[Path]) -> Path:
+def find_posts(given: Path | None) -> Path:
     """The file of posts: the one given, else the demo's in the working folder or in the checkout that this package is part of.
 
     RAISES (RivegaError): E501 where there is none.
@@ -93,7 +97,7 @@ def find_posts(given: Optional[Path]) -> Path:
     raise RivegaError(Errors.E501.format(path=tried[-1]))
 
 
-def entity_table(docs: Sequence["Doc"], checks: Dict[str, "PostCheck"]) -> str:
+def entity_table(docs: Sequence["Doc"], checks: dict[str, "PostCheck"]) -> str:
     """What was found, one entity a line.
 
     docs (Sequence[Doc]): Processed posts.
@@ -123,7 +127,7 @@ def entity_table(docs: Sequence["Doc"], checks: Dict[str, "PostCheck"]) -> str:
     return "\n".join(lines)
 
 
-def _score(value: Optional[float]) -> str:
+def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 

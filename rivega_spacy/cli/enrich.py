@@ -1,9 +1,9 @@
 """`rivega enrich`: captions, knowledge and expansions of one or several language models for a file of posts."""
+
 import argparse
 import json
 import sys
 from pathlib import Path
-from typing import List
 
 NAME = "enrich"
 HELP = "Let language models write captions, knowledge and expansions for posts; every answer is kept, none is asked for twice."
@@ -11,14 +11,27 @@ HELP = "Let language models write captions, knowledge and expansions for posts; 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-command's arguments."""
-    parser.add_argument("posts", type=Path, help="JSON lines: text, or tokens and tags; optional id, image, caption, description, ents")
+    parser.add_argument(
+        "posts", type=Path, help="JSON lines: text, or tokens and tags; optional id, image, caption, description, ents"
+    )
     parser.add_argument("out", type=Path, help="where to write the enriched JSON lines (.gz compresses)")
-    parser.add_argument("--config", type=Path, required=True, help="models, store, examples, and what is asked: configs/enrich_openai.cfg")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="overrides a value of the config (JSON)")
-    parser.add_argument("--images", type=Path, default=None, help="folder that relative image paths start from (default: that of POSTS)")
+    parser.add_argument(
+        "--config", type=Path, required=True, help="models, store, examples, and what is asked: configs/enrich_openai.cfg"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="overrides a value of the config (JSON)"
+    )
+    parser.add_argument(
+        "--images", type=Path, default=None, help="folder that relative image paths start from (default: that of POSTS)"
+    )
     parser.add_argument("--model", default=None, help="pipeline that finds the entities of posts without `ents` or `tags`")
     parser.add_argument(
-        "--measured", type=Path, action="append", default=[], metavar="POSTS", help="posts that are measured: never shown as an example"
+        "--measured",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="POSTS",
+        help="posts that are measured: never shown as an example",
     )
 
 
@@ -31,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..jobs.enrich import Enricher, read_settings
+    from ..pipes.loading import load_pipeline
     from ..post.files import check_input, check_output, open_output
     from ..post.jsonl import dump_line
-    from ..pipes.loading import load_pipeline
     from ..post.posts import check_images, read_posts
 
     overrides = dict(read_override(text) for text in args.set)
@@ -57,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _summary(enricher: "object") -> List[str]:
+def _summary(enricher: "object") -> list[str]:
     """What was asked and what was known, a line each."""
     lines = []
     for what, asker in enricher.askers().items():  # type: ignore[attr-defined]

@@ -1,9 +1,11 @@
 """`rivega evaluate MODEL CORPUS.spacy`: run a pipeline over gold posts and score everything they have gold data for."""
+
 import argparse
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional
+from typing import Any
 
 from .enrich import read_override
 from .score import add_options, read_options, write_result
@@ -17,12 +19,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="installed pipeline or folder")
     parser.add_argument("corpus", type=Path, help=".spacy file or folder of them, from `rivega convert`")
     parser.add_argument("--images", type=Path, default=None, help="folder that relative image paths start from")
-    parser.add_argument("--knowledge", choices=("present", "absent"), default="present", help="keep z or take it away (default: %(default)s)")
+    parser.add_argument(
+        "--knowledge", choices=("present", "absent"), default="present", help="keep z or take it away (default: %(default)s)"
+    )
     parser.add_argument("--source", default=None, metavar="NAME", help="take the answers of this language model (`rivega enrich`)")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="change a value of the pipeline's config")
-    parser.add_argument("--own-tokens", action="store_true", help="let the pipeline tokenize; else it gets the tokens of the corpus")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="change a value of the pipeline's config"
+    )
+    parser.add_argument(
+        "--own-tokens", action="store_true", help="let the pipeline tokenize; else it gets the tokens of the corpus"
+    )
     parser.add_argument("--propagation", action="store_true", help="also with gold entities, groundability and boxes fed in")
-    parser.add_argument("--fed", action="append", metavar="ROW", help="of --propagation only this row, for example 'gold entities'; may be repeated")
+    parser.add_argument(
+        "--fed", action="append", metavar="ROW", help="of --propagation only this row, for example 'gold entities'; may be repeated"
+    )
     parser.add_argument("--sweep", action="store_true", help="F1 over IoU thresholds")
     parser.add_argument("--calibration", action="store_true", help="judge the groundability scores")
     parser.add_argument("--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals from N resamples of the posts")
@@ -39,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
     RETURNS (int): 0.
     """
     from ..corpus.docbin import docbin_files
-    from ..post.files import check_output, write_json
     from ..pipes.loading import load_pipeline
+    from ..post.files import check_output, write_json
 
     files = docbin_files(args.corpus)  # says at once where there is nothing to read
     if args.output is not None:
@@ -57,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def evaluate(nlp: Any, args: argparse.Namespace) -> Dict[str, Any]:
+def evaluate(nlp: Any, args: argparse.Namespace) -> dict[str, Any]:
     """Score a pipeline.
 
     nlp (Language): The pipeline.
@@ -86,10 +96,10 @@ def evaluate(nlp: Any, args: argparse.Namespace) -> Dict[str, Any]:
         return docs if args.source is None else (_answers_of(doc, args.source) for doc in docs)
 
     gold = doc_annotations(references(), name=str(args.corpus))
-    predictions: Optional[Any] = None
-    failed: List[Any] = []
+    predictions: Any | None = None
+    failed: list[Any] = []
 
-    def process(variant: str, path: Optional[Path]) -> Any:
+    def process(variant: str, path: Path | None) -> Any:
         docs: Iterable[Any] = run_pipeline(
             nlp, references(), gold=VARIANTS[variant], knowledge=args.knowledge, own_tokens=args.own_tokens
         )
@@ -134,11 +144,11 @@ def _answers_of(doc: Any, name: str) -> Any:
     return take_source(doc, name)
 
 
-def format_propagation(table: Dict[str, Dict[str, float]]) -> List[str]:
+def format_propagation(table: dict[str, dict[str, float]]) -> list[str]:
     """The error propagation as a Markdown table, in percent."""
     if not table:
         return []
-    columns = [column for column in next(iter(table.values()))]
+    columns = list(next(iter(table.values())))
     lines = ["", "| fed in | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     for name, row in table.items():
         values = ("–" if row.get(column) is None else f"{100 * row[column]:.2f}" for column in columns)
@@ -146,8 +156,8 @@ def format_propagation(table: Dict[str, Dict[str, float]]) -> List[str]:
     return lines
 
 
-def _summary(result: Dict[str, Any]) -> Dict[str, Optional[float]]:
-    row: Dict[str, Optional[float]] = {}
+def _summary(result: dict[str, Any]) -> dict[str, float | None]:
+    row: dict[str, float | None] = {}
     for task in ("mner", "eeg", "gmner", "ees", "smner"):
         row[task.upper()] = result[task]["f"] if task in result else None
     for name, step, key in (("VE", "entailment", "accuracy"), ("VG", "grounding", "prec"), ("mIoU", "segmentation", "miou")):
@@ -155,7 +165,7 @@ def _summary(result: Dict[str, Any]) -> Dict[str, Optional[float]]:
     return row
 
 
-def _noting(docs: Iterable[Any], failed: List[Any]) -> Iterator[Any]:
+def _noting(docs: Iterable[Any], failed: list[Any]) -> Iterator[Any]:
     for doc in docs:
         failed += doc._.rivega_errors[:1]
         yield doc

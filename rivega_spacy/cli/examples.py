@@ -1,4 +1,5 @@
 """`rivega examples build`: the features by which in-context examples are chosen, computed once."""
+
 import argparse
 import sys
 from pathlib import Path
@@ -11,11 +12,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-command's arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = actions.add_parser("build", help="annotated examples (JSON lines) to a file of features for rivega.MSEA.v1")
-    build.add_argument("examples", type=Path, help="JSON lines: tokens or text, caption_blip2 or caption, annotation; optional id, image")
+    build.add_argument(
+        "examples", type=Path, help="JSON lines: tokens or text, caption_blip2 or caption, annotation; optional id, image"
+    )
     build.add_argument("out", type=Path, help="the .safetensors file to write")
-    build.add_argument("--config", type=Path, default=None, help="config whose [examples] names the encoders (default: those without weights)")
+    build.add_argument(
+        "--config", type=Path, default=None, help="config whose [examples] names the encoders (default: those without weights)"
+    )
     build.add_argument("--model", default=None, help="pipeline that encodes the texts first, for rivega.DocVectors.v1")
-    build.add_argument("--images", type=Path, default=None, help="folder that relative image paths start from (default: that of EXAMPLES)")
+    build.add_argument(
+        "--images", type=Path, default=None, help="folder that relative image paths start from (default: that of EXAMPLES)"
+    )
     build.add_argument(
         "--exclude", type=Path, action="append", default=[], metavar="POSTS", help="posts that are measured: left out of the file"
     )
@@ -26,11 +33,11 @@ def run(args: argparse.Namespace) -> int:
     from spacy.util import registry
     from thinc.api import Config
 
-    from ..post.files import check_input, check_output
-    from ..pipes.loading import load_pipeline
     from ..knowledge.bank import encode_examples
     from ..knowledge.encoders import ColourEncoder, HashedTextEncoder
     from ..knowledge.examples import Exclusion, read_examples
+    from ..pipes.loading import load_pipeline
+    from ..post.files import check_input, check_output
     from ..post.textfiles import read_text
 
     check_input(args.examples)

@@ -1,8 +1,10 @@
 """`rivega fit-threshold MODEL DEV.spacy`: from which score on the entailment component takes an entity as shown."""
+
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Iterable, List, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 NAME = "fit-threshold"
 HELP = "Choose the threshold of the entailment component on dev posts and save the pipeline with it."
@@ -39,10 +41,10 @@ class Fitted(NamedTuple):
 def run(args: argparse.Namespace) -> int:
     """Fit, show, save. RETURNS (int): 0."""
     from ..corpus.docbin import docbin_files, read_docbin
-    from ..post.errors import Errors, RivegaError
-    from ..post.files import check_output_folder, open_output_folder
     from ..pipes.loading import load_pipeline
     from ..pipes.settings import configure
+    from ..post.errors import Errors, RivegaError
+    from ..post.files import check_output_folder, open_output_folder
 
     docbin_files(args.corpus)  # says at once where there is nothing to read
     if args.output is not None:
@@ -76,13 +78,13 @@ def expanded(nlp: Any, docs: Iterable[Any], component: str) -> Iterable[Any]:
     """
     from ..expansion.component import EntityExpander
 
-    for name, pipe in nlp.pipeline[: nlp.pipe_names.index(component)]:
+    for _name, pipe in nlp.pipeline[: nlp.pipe_names.index(component)]:
         if isinstance(pipe, EntityExpander):
             docs = pipe.pipe(docs, batch_size=32)
     return docs
 
 
-def dev_scores(pipe: Any, docs: Iterable[Any], *, batch_size: int = 32) -> Tuple[List[float], List[bool]]:
+def dev_scores(pipe: Any, docs: Iterable[Any], *, batch_size: int = 32) -> tuple[list[float], list[bool]]:
     """Scores of the gold entities of annotated posts, with what gold says; posts without a readable picture are left out.
 
     pipe (VisualEntailment): The component.
@@ -91,8 +93,8 @@ def dev_scores(pipe: Any, docs: Iterable[Any], *, batch_size: int = 32) -> Tuple
     """
     from spacy.util import minibatch
 
-    scores: List[float] = []
-    shown: List[bool] = []
+    scores: list[float] = []
+    shown: list[bool] = []
     for batch in minibatch(docs, size=batch_size):
         gold = []
         for doc in batch:
@@ -107,7 +109,7 @@ def dev_scores(pipe: Any, docs: Iterable[Any], *, batch_size: int = 32) -> Tuple
     return scores, shown
 
 
-def fit_threshold(scores: List[float], shown: List[bool], *, measure: str = "accuracy", before: float = 0.5) -> Fitted:
+def fit_threshold(scores: list[float], shown: list[bool], *, measure: str = "accuracy", before: float = 0.5) -> Fitted:
     """The threshold with the highest measure: every one that tells two scores apart is tried.
 
     scores (List[float]): 0..1. shown (List[bool]): What gold says.

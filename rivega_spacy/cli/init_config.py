@@ -1,4 +1,5 @@
 """`rivega init-config OUT`: a complete, commented config for a part of the pipeline."""
+
 import argparse
 import sys
 from pathlib import Path
@@ -17,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default=None, help=f"what it is made of ({parts}; default: the first)")
     parser.add_argument("--encoder", default=None, help="folder or hub name of the tagger's encoder (bert and xlmr)")
     parser.add_argument("--optimize", default=None, choices=("efficiency", "accuracy"), help="choose the backend by this instead")
-    parser.add_argument("--gpu", action=argparse.BooleanOptionalAction, default=None, help="settings for a GPU (or, --no-gpu, a CPU)")
+    parser.add_argument(
+        "--gpu", action=argparse.BooleanOptionalAction, default=None, help="settings for a GPU (or, --no-gpu, a CPU)"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
 
 

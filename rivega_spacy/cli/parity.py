@@ -1,4 +1,5 @@
 """`rivega parity FOLDER`: whether our port of a published network computes what the published code computed."""
+
 import argparse
 import sys
 from pathlib import Path

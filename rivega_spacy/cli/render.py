@@ -1,10 +1,12 @@
 """`rivega render annotated.jsonl pages/`: annotated posts as HTML pages and pictures."""
+
 import argparse
 import re
 import sys
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, List, Tuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -17,10 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("annotated", type=Path, help="JSON lines that `rivega annotate` wrote (.gz: gzipped)")
     parser.add_argument("out", type=Path, help="folder for index.html, further pages and overlays/")
-    parser.add_argument("--images", type=Path, default=None, help="folder that relative image paths start from (default: that of ANNOTATED)")
+    parser.add_argument(
+        "--images", type=Path, default=None, help="folder that relative image paths start from (default: that of ANNOTATED)"
+    )
     parser.add_argument("--title", default=None, help="heading of the pages (default: the file's name)")
     parser.add_argument("--page-size", type=int, default=100, help="posts a page (default: %(default)s)")
-    parser.add_argument("--max-side", type=int, default=1280, help="longer side of embedded pictures in pixels (default: %(default)s)")
+    parser.add_argument(
+        "--max-side", type=int, default=1280, help="longer side of embedded pictures in pixels (default: %(default)s)"
+    )
     parser.add_argument("--limit", type=int, default=0, help="posts at most (default: all)")
     parser.add_argument("--no-overlays", action="store_true", help="write pages only, no PNG files")
 
@@ -45,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def render_file(args: argparse.Namespace, out: Path) -> Tuple[str, int]:
+def render_file(args: argparse.Namespace, out: Path) -> tuple[str, int]:
     """Write the pages and pictures.
 
     args (Namespace): The command's arguments.
@@ -62,7 +68,7 @@ def render_file(args: argparse.Namespace, out: Path) -> Tuple[str, int]:
     size = args.page_size
     annotated = islice(read_annotated(args.annotated, images=args.images), args.limit or None)
     docs = iter(tqdm(annotated, unit=" posts", disable=None))
-    page: List["Doc"] = list(islice(docs, size))
+    page: list[Doc] = list(islice(docs, size))
     number, count, pictures, failed = 1, 0, 0, 0
     while page or number == 1:
         following = list(islice(docs, size))
@@ -85,7 +91,7 @@ def page_name(number: int) -> str:
     return "index.html" if number == 1 else f"page-{number}.html"
 
 
-def write_overlays(docs: List["Doc"], folder: Path, *, start: int = 0) -> int:
+def write_overlays(docs: list["Doc"], folder: Path, *, start: int = 0) -> int:
     """Write a PNG for every post with a picture that can be read.
 
     docs (List[Doc]): Processed posts.
@@ -114,7 +120,7 @@ def write_overlays(docs: List["Doc"], folder: Path, *, start: int = 0) -> int:
     return count
 
 
-def overlay_names(docs: List["Doc"], start: int = 0) -> Iterator[str]:
+def overlay_names(docs: list["Doc"], start: int = 0) -> Iterator[str]:
     """File names from the posts' numbers and ids: "0007-astronaut.png"."""
     for number, doc in enumerate(docs, start=start + 1):
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", str(doc.user_data.get("id") or "")).strip("-")[:60]

@@ -1,9 +1,10 @@
 """`rivega report PREDICTIONS --gold CORPUS.spacy --output report.html`: why a number is what it is, on one page."""
+
 import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, Dict, Optional, Set
+from typing import Any
 
 from .score import add_options, read_options
 
@@ -17,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gold", type=Path, required=True, help="what is right: a .spacy file shows pictures too")
     parser.add_argument("--output", type=Path, default=Path("report.html"), help="where to write the page (default: %(default)s)")
     parser.add_argument("--images", type=Path, default=None, help="folder that relative image paths start from")
-    parser.add_argument("--scores", type=Path, default=None, help="JSON of `rivega evaluate --propagation --output`: its propagation table is shown")
+    parser.add_argument(
+        "--scores", type=Path, default=None, help="JSON of `rivega evaluate --propagation --output`: its propagation table is shown"
+    )
     parser.add_argument("--examples", type=int, default=10, help="worst and best posts, each (default: %(default)s)")
     parser.add_argument("--title", default="Evaluation", help="heading of the page")
     add_options(parser)
@@ -44,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         # Predictions of other systems know their post's picture only through the gold data.
         if doc._.image is None and post in gold and gold[post]._.image is not None:
             doc._.image = gold[post]._.image
-    propagation: Optional[Dict[str, Any]] = None
+    propagation: dict[str, Any] | None = None
     if args.scores is not None:
         propagation = read_propagation(args.scores)
     page = render_report(scores, predicted=predicted, gold=gold, examples=args.examples, title=args.title, propagation=propagation)
@@ -55,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if found.refused or right.refused else 0
 
 
-def read_propagation(path: Path) -> Optional[Dict[str, Any]]:
+def read_propagation(path: Path) -> dict[str, Any] | None:
     """The propagation table of `rivega evaluate --propagation --output`; RivegaError E059 where the file is something else."""
     from ..post.errors import Errors, RivegaError
     from ..post.files import check_input
@@ -71,16 +74,16 @@ def read_propagation(path: Path) -> Optional[Dict[str, Any]]:
         raise RivegaError(Errors.E059.format(path=path, reason=error)) from error
 
 
-def _find_docs(path: Path, wanted: Set[str], images: Optional[Path]) -> Dict[str, Any]:
+def _find_docs(path: Path, wanted: set[str], images: Path | None) -> dict[str, Any]:
     """The wanted posts of a file as docs, as far as its form has texts."""
     import spacy
 
     from ..corpus.docbin import read_docbin
+    from ..post.annotated import read_annotated
     from ..post.extensions import ID_KEY
     from ..post.image_sources import locate_image
-    from ..post.annotated import read_annotated
 
-    found: Dict[str, Any] = {}
+    found: dict[str, Any] = {}
     binary = path.is_dir() or path.suffix == ".spacy"
     if not binary and ".jsonl" not in path.name:
         return found

@@ -1,9 +1,10 @@
 """`rivega score --predictions FILE --gold FILE`: any system's predictions by the same rules."""
+
 import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 from ..scoring.matching import COMPARISONS, RULES, TYPES, MatchOptions
 from ..scoring.read import FORMS
@@ -26,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals from N resamples of the posts")
     source = "make masks from the predicted boxes with a pipeline, a SAM checkpoint (.pth) or a folder of a transformers SAM"
     parser.add_argument("--segment-with", default=None, metavar="SEGMENTER", help=source)
-    parser.add_argument("--images", type=Path, default=None, help="folder of the pictures, for --segment-with (default: that of the gold file)")
+    parser.add_argument(
+        "--images", type=Path, default=None, help="folder of the pictures, for --segment-with (default: that of the gold file)"
+    )
     parser.add_argument("--segmented", type=Path, default=None, help="write the predictions with their masks as JSON lines")
     parser.add_argument("--calibration", action="store_true", help="judge the groundability scores")
     add_options(parser)
@@ -35,9 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The matching rules and the output, which other commands share."""
     parser.add_argument("--rule", choices=RULES, default="offset", help="what is the same entity (default: %(default)s)")
-    parser.add_argument("--types", choices=TYPES, default="folded", help="types as written, MISC as OTHER, or none (default: %(default)s)")
+    parser.add_argument(
+        "--types", choices=TYPES, default="folded", help="types as written, MISC as OTHER, or none (default: %(default)s)"
+    )
     parser.add_argument("--iou", type=float, default=0.5, help="IoU that box and mask need (default: %(default)s)")
-    parser.add_argument("--comparison", choices=COMPARISONS, default=">=", help="reach the threshold, or exceed it (default: %(default)s)")
+    parser.add_argument(
+        "--comparison", choices=COMPARISONS, default=">=", help="reach the threshold, or exceed it (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -114,7 +121,7 @@ def _segment(args: argparse.Namespace, predicted: Any, gold: Any) -> Any:
     return predicted
 
 
-def write_result(result: Dict[str, Any], *, as_json: bool) -> None:
+def write_result(result: dict[str, Any], *, as_json: bool) -> None:
     """Print scores.
 
     result (Dict[str, Any]): `Scores.to_dict()` and what was added to it.
@@ -123,9 +130,12 @@ def write_result(result: Dict[str, Any], *, as_json: bool) -> None:
     sys.stdout.write((json.dumps(result, ensure_ascii=False) if as_json else "\n".join(format_result(result))) + "\n")
 
 
-def format_result(result: Dict[str, Any]) -> List[str]:
+def format_result(result: dict[str, Any]) -> list[str]:
     """Scores as lines of text, in percent."""
-    lines = [f"rule {result['rule']}, types {result['types']}, IoU {result['comparison']} {result['iou']}, {result['posts']} posts", ""]
+    lines = [
+        f"rule {result['rule']}, types {result['types']}, IoU {result['comparison']} {result['iou']}, {result['posts']} posts",
+        "",
+    ]
     lines.append(f"{'':14}{'P':>7}{'R':>8}{'F1':>8}{'right':>8}{'pred':>8}{'gold':>8}")
     for task in ("mner", "gmner", "eeg", "ees", "smner"):
         if task not in result:
@@ -145,7 +155,9 @@ def format_result(result: Dict[str, Any]) -> List[str]:
         if name in result:
             values = result[name]
             shown = ((key, values[key]) for key in (keys or values))
-            lines.append(f"{name}: " + ", ".join(f"{key} {100 * v:.2f}" if isinstance(v, float) else f"{key} {v}" for key, v in shown))
+            lines.append(
+                f"{name}: " + ", ".join(f"{key} {100 * v:.2f}" if isinstance(v, float) else f"{key} {v}" for key, v in shown)
+            )
     for task, test in result.get("against", {}).items():
         low, high = test["interval"]
         lines.append(
@@ -166,6 +178,6 @@ def format_result(result: Dict[str, Any]) -> List[str]:
     return lines + [f"note: {note}" for note in result["notes"]]
 
 
-def _row(name: str, counts: Dict[str, Any]) -> str:
+def _row(name: str, counts: dict[str, Any]) -> str:
     values = "".join(f"{100 * counts[key]:8.2f}" for key in ("p", "r", "f"))
     return f"{name:13}{values}{counts['right']:8d}{counts['predicted']:8d}{counts['gold']:8d}"

@@ -1,4 +1,5 @@
 """`rivega store`: what an answer store holds, and its answers as JSON lines, out and in."""
+
 import argparse
 import sys
 from pathlib import Path
@@ -23,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """RETURNS (int): 0, or 1 where lines were refused."""
+    from ..llm.store import AnswerStore
     from ..post.errors import Errors, RivegaError
     from ..post.files import check_input, check_output
-    from ..llm.store import AnswerStore
 
     if args.action != "import" and not args.store.is_file():
         raise RivegaError(Errors.E020.format(path=args.store))
@@ -38,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
         if args.action == "stats":
             rows = store.stats()
             for row in rows:
-                sys.stdout.write("{model}\t{prompt}\t{answers} answers\t{input_tokens} tokens in\t{output_tokens} out\n".format(**row))
+                sys.stdout.write(
+                    "{model}\t{prompt}\t{answers} answers\t{input_tokens} tokens in\t{output_tokens} out\n".format(**row)
+                )
             sys.stdout.write(f"{sum(row['answers'] for row in rows)} answers in {args.store}\n")
             return 0
         if args.action == "export":

@@ -1,8 +1,9 @@
 """`rivega tables`: the paper's tables from one list of experiments."""
+
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 NAME = "tables"
 HELP = "Configs, commands, runs and tables of a list of experiments (configs/variants.yml)."
@@ -23,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--group", default=None, help="one group of the list (default: all)")
     parser.add_argument("--variant", action="append", default=[], metavar="ID", help="only this one; may be repeated")
     parser.add_argument("--plan", type=Path, default=Path("configs/variants.yml"), help="the list (default: %(default)s)")
-    parser.add_argument("--data", type=Path, default=Path("corpus"), help="train.spacy, dev.spacy and the test posts (default: %(default)s)")
+    parser.add_argument(
+        "--data", type=Path, default=Path("corpus"), help="train.spacy, dev.spacy and the test posts (default: %(default)s)"
+    )
     parser.add_argument("--output", type=Path, default=Path("training/tables"), help="where everything goes (default: %(default)s)")
     parser.add_argument("--weights", type=Path, default=None, help="folder of published weights (default: weights within --data)")
     parser.add_argument("--test", default="test.spacy", help="the test posts within --data (default: %(default)s)")
@@ -70,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
     prepared = [prepare(plan, variant, place) for variant in chosen]
     if args.verb == "run":
         records = run_variants(prepared, place, force=args.force, tell=_say)
-        counts = {status: sum(record["status"] == status for record in records) for status in ("run", "not run", "failed", "broken")}
+        counts = {
+            status: sum(record["status"] == status for record in records) for status in ("run", "not run", "failed", "broken")
+        }
         _say("\n".join(map(str, write_tables(plan, place, group=args.group)[-2:])))
         _say(", ".join(f"{count} {status}" for status, count in counts.items()))
         return 1 if counts["failed"] or counts["broken"] else 0
@@ -79,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if args.verb == "configs" and any(each.problem for each in prepared) else 0
 
 
-def _list(prepared: List[Any]) -> List[str]:
+def _list(prepared: list[Any]) -> list[str]:
     lines = []
     remedies = {}
     for each in prepared:
@@ -91,19 +96,19 @@ def _list(prepared: List[Any]) -> List[str]:
     return [*lines, f"{len(prepared)} variants, {ready} of them ready"]
 
 
-def _configs(prepared: List[Any]) -> List[str]:
+def _configs(prepared: list[Any]) -> list[str]:
     from ..post.files import write_text
 
     files = {}
     for each in prepared:
-        files.update({path: text for path, text in each.configs.values()})
+        files.update(dict(each.configs.values()))
     for path, text in files.items():
         write_text(path, text)
     return [*map(str, files), *(f"{each.variant.id}: {each.state()}" for each in prepared if each.problem)]
 
 
-def _commands(prepared: List[Any]) -> List[str]:
-    lines: List[str] = []
+def _commands(prepared: list[Any]) -> list[str]:
+    lines: list[str] = []
     seen = set()
     for each in prepared:
         lines.append(f"# {each.variant.id}: {each.state()}")

@@ -1,7 +1,8 @@
 """Posts in spaCy's binary format, with everything that hangs on them."""
+
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Iterable, Iterator, List, Optional, Union
 
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
@@ -11,7 +12,7 @@ from ..post.files import open_output
 from ..post.image_sources import locate_image
 
 
-def write_docbin(docs: Iterable[Doc], path: Union[str, Path]) -> int:
+def write_docbin(docs: Iterable[Doc], path: str | Path) -> int:
     """Write posts, user data included: knowledge, captions, picture references, boxes.
 
     docs (Iterable[Doc]): The posts.
@@ -26,7 +27,7 @@ def write_docbin(docs: Iterable[Doc], path: Union[str, Path]) -> int:
     return len(store)
 
 
-def docbin_files(path: Union[str, Path]) -> List[Path]:
+def docbin_files(path: str | Path) -> list[Path]:
     """The .spacy files at a path.
 
     path (Union[str, Path]): A file, or a folder that is searched with its subfolders.
@@ -35,7 +36,9 @@ def docbin_files(path: Union[str, Path]) -> List[Path]:
     """
     path = Path(path)
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*.spacy") if not any(part.startswith(".") for part in file.relative_to(path).parts))
+        found = sorted(
+            file for file in path.rglob("*.spacy") if not any(part.startswith(".") for part in file.relative_to(path).parts)
+        )
     else:
         found = [path] if path.is_file() else []
     if not found:
@@ -43,9 +46,7 @@ def docbin_files(path: Union[str, Path]) -> List[Path]:
     return found
 
 
-def read_docbin(
-    path: Union[str, Path], vocab: Vocab, *, images: Optional[Path] = None, limit: int = 0
-) -> Iterator[Doc]:
+def read_docbin(path: str | Path, vocab: Vocab, *, images: Path | None = None, limit: int = 0) -> Iterator[Doc]:
     """Posts of a file or folder.
 
     path (Union[str, Path]): What `write_docbin` wrote, or a folder of such files.

@@ -3,8 +3,9 @@
 The paper trains on the knowledge of all its models together and takes the knowledge of one of them, the same for every post, for
 dev and test (tables V and VIII). `rivega enrich` writes the answers side by side; `rivega convert` keeps them on the posts.
 """
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Union
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -15,8 +16,8 @@ from .sources import EXPANSIONS_FIELD, KNOWLEDGE_FIELD, SOURCES_KEY, keep_source
 
 
 def make_mix_corpus(
-    path: Union[str, Path],
-    sources: Optional[List[str]] = None,
+    path: str | Path,
+    sources: list[str] | None = None,
     knowledge: str = "present",
     limit: int = 0,
     shuffle: bool = False,

@@ -1,8 +1,9 @@
 """The pictures of a folder, found by the names that posts give or by their ids."""
+
 import os
 import unicodedata
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any
 
 from ..post.images import SUFFIXES
 from .formats.names import original_name
@@ -14,14 +15,14 @@ class PictureFolder:
     folder (Union[str, Path]): The folder; it is listed once, with its subfolders, when a name is not found as it is.
     """
 
-    def __init__(self, folder: Union[str, Path]) -> None:
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._by_path: Optional[Dict[str, str]] = None
-        self._by_name: Dict[str, str] = {}
+        self._by_path: dict[str, str] | None = None
+        self._by_name: dict[str, str] = {}
         # None where several pictures have the name.
-        self._by_origin: Dict[str, Optional[str]] = {}
+        self._by_origin: dict[str, str | None] = {}
 
-    def find(self, row: Dict[str, Any]) -> Optional[str]:
+    def find(self, row: dict[str, Any]) -> str | None:
         """The picture of a post.
 
         row (Dict[str, Any]): The post; `image` is looked for before `{id}.jpg` and its kin.
@@ -54,7 +55,7 @@ class PictureFolder:
     def _list(self) -> None:
         """Index all pictures by path and by name, with and without ending; the endings' order decides between several."""
         self._by_path = {}
-        files: List[str] = []
+        files: list[str] = []
         for parent, folders, names in os.walk(self.folder):
             folders.sort()
             inner = os.path.relpath(parent, self.folder)

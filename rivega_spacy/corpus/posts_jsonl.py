@@ -7,19 +7,21 @@ picture shows them). Published files are not clean: an I- with nothing before it
 an entity, a token may be a single no-break space, posts may have no tokens and boxes no entity; all of it is read, and what does
 not fit is counted.
 """
+
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import Any
 
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
+from ..ner.schemes import read_tags
 from ..post.errors import Errors, ImageError, PostError
 from ..post.extensions import MASKS_KEY, record_error
 from ..post.given_ents import set_fields
 from ..post.image_sources import is_data_uri
 from ..post.jsonl import read_lines
-from ..ner.schemes import read_tags
 from ..post.rle import rle_area, rle_to_box
 from .picture_files import PictureFolder
 from .sources import keep_sources
@@ -49,9 +51,9 @@ class ReadReport:
     without_boxes: int = 0
     without_knowledge: int = 0
     without_picture: int = 0
-    unmatched_boxes: List[Tuple[str, str]] = field(default_factory=list)
+    unmatched_boxes: list[tuple[str, str]] = field(default_factory=list)
 
-    def lines(self) -> List[str]:
+    def lines(self) -> list[str]:
         """The report as text."""
         lines = self.summary()
         if self.orphan_tags:
@@ -61,18 +63,22 @@ class ReadReport:
             lines.append(f"{len(self.unmatched_boxes)} boxes name no entity of their post: {shown}")
         return lines
 
-    def summary(self) -> List[str]:
+    def summary(self) -> list[str]:
         """What was read, without what did not fit."""
         return [
             f"{self.posts} posts ({self.without_text} without text, {self.without_entities} without entities, "
             f"{self.without_boxes} without boxes, {self.without_knowledge} without knowledge)",
             f"{self.entities} entities, {self.groundable} of them groundable, {self.boxes} boxes"
             + (f", {self.masks} masks" if self.masks else ""),
-            *([f"{self.without_picture} posts have no picture in the folder of pictures, or an `image` that is none"] if self.without_picture else []),
+            *(
+                [f"{self.without_picture} posts have no picture in the folder of pictures, or an `image` that is none"]
+                if self.without_picture
+                else []
+            ),
         ]
 
 
-def read_json_lines(path: Union[str, Path]) -> Iterator[Tuple[int, Dict[str, Any]]]:
+def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows of a JSON-lines file.
 
     path (Union[str, Path]): The file, gzipped or not.
@@ -85,7 +91,7 @@ def read_json_lines(path: Union[str, Path]) -> Iterator[Tuple[int, Dict[str, Any
         yield number, row
 
 
-def read_knowledge(path: Union[str, Path], *, twice: Optional[Callable[[str], None]] = None) -> Dict[str, str]:
+def read_knowledge(path: str | Path, *, twice: Callable[[str], None] | None = None) -> dict[str, str]:
     """Knowledge that is kept apart from its posts.
 
     path (Union[str, Path]): JSON lines with `id` and `knowledge`.
@@ -107,12 +113,12 @@ def read_knowledge(path: Union[str, Path], *, twice: Optional[Callable[[str], No
 
 
 def read_posts(
-    path: Union[str, Path],
+    path: str | Path,
     vocab: Vocab,
     *,
-    images: Optional[Union[str, Path]] = None,
-    knowledge: Optional[Dict[str, str]] = None,
-    report: Optional[ReadReport] = None,
+    images: str | Path | None = None,
+    knowledge: dict[str, str] | None = None,
+    report: ReadReport | None = None,
 ) -> Iterator[Doc]:
     """Annotated posts as Docs with gold entities, boxes, knowledge and captions.
 
@@ -129,13 +135,13 @@ def read_posts(
 
 
 def make_docs(
-    rows: Iterable[Tuple[int, Dict[str, Any]]],
+    rows: Iterable[tuple[int, dict[str, Any]]],
     vocab: Vocab,
     *,
     source: str,
-    images: Optional[Union[str, Path]] = None,
-    knowledge: Optional[Dict[str, str]] = None,
-    report: Optional[ReadReport] = None,
+    images: str | Path | None = None,
+    knowledge: dict[str, str] | None = None,
+    report: ReadReport | None = None,
     relative: bool = False,
 ) -> Iterator[Doc]:
     """Compact posts, wherever they were read, as Docs; see `read_posts`.
@@ -169,7 +175,7 @@ def make_docs(
         yield doc
 
 
-def check_row(row: Dict[str, Any], path: Union[str, Path], number: int) -> Tuple[List[str], List[str]]:
+def check_row(row: dict[str, Any], path: str | Path, number: int) -> tuple[list[str], list[str]]:
     """Tokens and tags of a compact post.
 
     row (Dict[str, Any]): The post; one without `tags` has no entities.
@@ -188,7 +194,7 @@ def check_row(row: Dict[str, Any], path: Union[str, Path], number: int) -> Tuple
     return tokens, tags
 
 
-def _make_doc(row: Dict[str, Any], vocab: Vocab, path: str, number: int, report: ReadReport) -> Doc:
+def _make_doc(row: dict[str, Any], vocab: Vocab, path: str, number: int, report: ReadReport) -> Doc:
     tokens, tags = check_row(row, path, number)
     name = repr(str(row.get("id", "")))
     doc = Doc(vocab, words=tokens, spaces=token_spaces(row, len(tokens)))
@@ -216,7 +222,7 @@ def _make_doc(row: Dict[str, Any], vocab: Vocab, path: str, number: int, report:
     return doc
 
 
-def token_spaces(row: Dict[str, Any], count: int) -> List[bool]:
+def token_spaces(row: dict[str, Any], count: int) -> list[bool]:
     """Whether a blank follows each token: as the post says, else all but the last."""
     spaces = row.get("spaces")
     if isinstance(spaces, list) and len(spaces) == count:
@@ -224,7 +230,7 @@ def token_spaces(row: Dict[str, Any], count: int) -> List[bool]:
     return [True] * (count - 1) + [False] if count else []
 
 
-def _attach_own(doc: Doc, ents: List[Dict[str, Any]], report: ReadReport) -> None:
+def _attach_own(doc: Doc, ents: list[dict[str, Any]], report: ReadReport) -> None:
     """Give every entity what the post itself says of it (see `formats/annotated.py`)."""
     for span, ent in zip(doc.ents, ents):
         fields = {name: value for name, value in ent.items() if name in ("expansion", "groundable", "boxes", "mask_rle", "masks")}
@@ -235,13 +241,13 @@ def _attach_own(doc: Doc, ents: List[Dict[str, Any]], report: ReadReport) -> Non
     report.without_boxes += not any(ent.get("boxes") for ent in ents)
 
 
-def _attach_regions(doc: Doc, row: Dict[str, Any], name: str, report: ReadReport) -> None:
+def _attach_regions(doc: Doc, row: dict[str, Any], name: str, report: ReadReport) -> None:
     """Give every entity the boxes and masks that carry its text; the same text twice in a post has the same ones twice.
 
     Names are compared to the letter: the published counts come out only so (`rivega convert --repair` mends names before).
     """
-    boxes: Dict[str, List[List[float]]] = {}
-    masks: Dict[str, List[Dict[str, Any]]] = {}
+    boxes: dict[str, list[list[float]]] = {}
+    masks: dict[str, list[dict[str, Any]]] = {}
     for region in [*(row.get("boxes") or ()), *(row.get("masks") or ())]:
         if region.get("xyxy") is not None:
             boxes.setdefault(region["name"], []).append([float(value) for value in region["xyxy"]])

@@ -9,17 +9,18 @@ corpus out of memory. `shuffle` alone holds all posts, for an order in which any
 in random order, and a window of so many posts is drawn from as it moves over them. `spacy train` itself lists and shuffles a whole
 pass unless `[training] max_epochs = -1`, which is what streaming needs.
 """
+
 import random
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Tuple, Union
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from ..post.errors import Errors, RivegaError
 from ..expansion.component import EntityExpander, Expander
+from ..post.errors import Errors, RivegaError
 from ..post.extensions import ID_KEY, IMAGE_KEY
 from .docbin import docbin_files, read_docbin
 from .sources import per_source
@@ -30,16 +31,16 @@ ENTAILS, CONTRADICTS = "e", "c"
 
 
 def make_corpus(
-    path: Union[str, Path],
+    path: str | Path,
     knowledge: str = "present",
     limit: int = 0,
     shuffle: bool = False,
     max_length: int = 0,
-    sources: Optional[List[str]] = None,
+    sources: list[str] | None = None,
     filter: str = "none",
-    images: Optional[Union[str, Path]] = None,
+    images: str | Path | None = None,
     buffer: int = 0,
-    expander: Optional[Expander] = None,
+    expander: Expander | None = None,
 ) -> Callable[[Language], Iterator[Example]]:
     """Reader for `[corpora.train]` and `[corpora.dev]`.
 
@@ -64,7 +65,15 @@ def make_corpus(
     RAISES (RivegaError): E113, E150, E151 or E416 for values that are none of these.
     """
     return PostCorpus(
-        path, knowledge=knowledge, limit=limit, shuffle=shuffle, max_length=max_length, sources=sources, filter=filter, images=images, buffer=buffer,
+        path,
+        knowledge=knowledge,
+        limit=limit,
+        shuffle=shuffle,
+        max_length=max_length,
+        sources=sources,
+        filter=filter,
+        images=images,
+        buffer=buffer,
         expander=expander,
     )
 
@@ -74,17 +83,17 @@ class PostCorpus:
 
     def __init__(
         self,
-        path: Union[str, Path],
+        path: str | Path,
         *,
         knowledge: str = "present",
         limit: int = 0,
         shuffle: bool = False,
         max_length: int = 0,
-        sources: Optional[List[str]] = None,
+        sources: list[str] | None = None,
         filter: str = "none",
-        images: Optional[Union[str, Path]] = None,
+        images: str | Path | None = None,
         buffer: int = 0,
-        expander: Optional[Expander] = None,
+        expander: Expander | None = None,
     ) -> None:
         if knowledge not in KNOWLEDGE:
             raise RivegaError(Errors.E113.format(known=", ".join(KNOWLEDGE), value=knowledge))
@@ -130,7 +139,7 @@ class PostCorpus:
                     give_entities(predicted, reference, given)
                 yield Example(predicted, reference)
         if count and not known and self.knowledge != "absent":
-            warnings.warn(Errors.W115.format(path=self.path, count=count))
+            warnings.warn(Errors.W115.format(path=self.path, count=count), stacklevel=2)
 
     def versions(self, doc: Doc) -> Iterator[Doc]:
         """The post as it is, or once for each source that is asked for."""
@@ -149,7 +158,9 @@ class PostCorpus:
         else:
             files = docbin_files(self.path)
             random.shuffle(files)
-            yield from window_shuffle((doc for file in files for doc in read_docbin(file, nlp.vocab, images=self.images)), self.buffer)
+            yield from window_shuffle(
+                (doc for file in files for doc in read_docbin(file, nlp.vocab, images=self.images)), self.buffer
+            )
 
 
 def window_shuffle(docs: Iterator[Doc], size: int) -> Iterator[Doc]:
@@ -159,7 +170,7 @@ def window_shuffle(docs: Iterator[Doc], size: int) -> Iterator[Doc]:
     size (int): At least 1; a post comes earlier by less than this.
     YIELDS (Doc): Each once.
     """
-    held: List[Doc] = []
+    held: list[Doc] = []
     for doc in docs:
         if len(held) < size:
             held.append(doc)
@@ -171,7 +182,7 @@ def window_shuffle(docs: Iterator[Doc], size: int) -> Iterator[Doc]:
     yield from held
 
 
-def entailment_pairs(doc: Doc) -> Iterator[Tuple[Span, str]]:
+def entailment_pairs(doc: Doc) -> Iterator[tuple[Span, str]]:
     """What an entailment model learns from a post.
 
     doc (Doc): A gold post.
@@ -182,7 +193,7 @@ def entailment_pairs(doc: Doc) -> Iterator[Tuple[Span, str]]:
             yield ent, ENTAILS if ent._.groundable else CONTRADICTS
 
 
-def keep_entities(doc: Doc, wanted: Callable[[Doc], List[Span]]) -> bool:
+def keep_entities(doc: Doc, wanted: Callable[[Doc], list[Span]]) -> bool:
     """Leave a gold post only the entities that are learnt from.
 
     doc (Doc): The post; it is changed.
@@ -195,7 +206,7 @@ def keep_entities(doc: Doc, wanted: Callable[[Doc], List[Span]]) -> bool:
     return bool(kept)
 
 
-def give_entities(predicted: Doc, reference: Doc, given: Tuple[str, ...]) -> None:
+def give_entities(predicted: Doc, reference: Doc, given: tuple[str, ...]) -> None:
     """Put the gold entities on the predicted side, with what a component is given of them.
 
     predicted (Doc): A bare copy of the reference; it is changed.
@@ -208,20 +219,20 @@ def give_entities(predicted: Doc, reference: Doc, given: Tuple[str, ...]) -> Non
             ours._.set(name, gold._.get(name))
 
 
-def _judged(doc: Doc) -> List[Span]:
+def _judged(doc: Doc) -> list[Span]:
     return [ent for ent, _ in entailment_pairs(doc)]
 
 
-def _boxed(doc: Doc) -> List[Span]:
+def _boxed(doc: Doc) -> list[Span]:
     return [ent for ent in doc.ents if ent._.groundable is not False and ent._.boxes]
 
 
-def _masked(doc: Doc) -> List[Span]:
+def _masked(doc: Doc) -> list[Span]:
     return [ent for ent in _boxed(doc) if ent._.mask_rle is not None]
 
 
 # name -> which entities are kept, and what of them the predicted side is given.
-FILTERS: Dict[str, Tuple[Optional[Callable[[Doc], List[Span]]], Optional[Tuple[str, ...]]]] = {
+FILTERS: dict[str, tuple[Callable[[Doc], list[Span]] | None, tuple[str, ...] | None]] = {
     "none": (None, None),
     "entailment": (_judged, ("expansion",)),
     "grounding": (_boxed, ("expansion", "groundable")),

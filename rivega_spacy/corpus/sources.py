@@ -1,5 +1,7 @@
 """What several language models wrote about one post, kept on it side by side."""
-from typing import Any, Dict, Iterator, List, Optional
+
+from collections.abc import Iterator
+from typing import Any
 
 from spacy.tokens import Doc
 
@@ -8,13 +10,13 @@ SOURCES_KEY = "rivega_sources"
 KNOWLEDGE_FIELD, EXPANSIONS_FIELD = "knowledge_by_model", "expansions_by_model"
 
 
-def keep_sources(doc: Doc, row: Dict[str, Any]) -> None:
+def keep_sources(doc: Doc, row: dict[str, Any]) -> None:
     """Take over the answers of several models from a post in JSON; what is not of the form is left out.
 
     doc (Doc): The post.
     row (Dict[str, Any]): May have `knowledge_by_model` {name: text} and `expansions_by_model` {name: [text or null, ...]}.
     """
-    kept: Dict[str, Dict[str, Any]] = {}
+    kept: dict[str, dict[str, Any]] = {}
     texts = row.get(KNOWLEDGE_FIELD)
     if isinstance(texts, dict):
         kept["knowledge"] = {str(name): text for name, text in texts.items() if isinstance(text, str)}
@@ -29,13 +31,13 @@ def keep_sources(doc: Doc, row: Dict[str, Any]) -> None:
         doc.user_data[SOURCES_KEY] = kept
 
 
-def source_names(doc: Doc) -> List[str]:
+def source_names(doc: Doc) -> list[str]:
     """The models that wrote something about a post, sorted."""
     kept = doc.user_data.get(SOURCES_KEY, {})
     return sorted({name for field in kept.values() for name in field})
 
 
-def per_source(doc: Doc, sources: Optional[List[str]] = None) -> Iterator[Doc]:
+def per_source(doc: Doc, sources: list[str] | None = None) -> Iterator[Doc]:
     """A post once for each source, with that source's knowledge and expansions.
 
     doc (Doc): With annotation; it is not changed.

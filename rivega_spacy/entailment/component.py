@@ -1,6 +1,7 @@
 """`rivega_entailment`: writes `span._.groundable` for every entity of a post that has a readable picture."""
 
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
@@ -10,9 +11,9 @@ from thinc.types import Floats1d
 
 from ..pipes.asking import Asked, answers_by_post, ask_in_parts
 from ..pipes.batched import AskingVisionPipe
+from ..pipes.queries import ImageQueries
 from ..post.extensions import check_expression
 from ..post.labels import check_labels
-from ..pipes.queries import ImageQueries
 
 default_entailment_config = """
 [model]
@@ -50,12 +51,12 @@ class Judgement(NamedTuple):
 def make_entailment(
     nlp: Language,
     name: str,
-    model: Model[List[ImageQueries], List[Floats1d]],
+    model: Model[list[ImageQueries], list[Floats1d]],
     threshold: float,
     overwrite: bool,
     expression: str,
-    labels: Optional[Dict[str, str]],
-    scorer: Optional[Callable],
+    labels: dict[str, str] | None,
+    scorer: Callable | None,
 ) -> "VisualEntailment":
     """Construct the component.
 
@@ -81,24 +82,24 @@ class VisualEntailment(AskingVisionPipe):
     def __init__(
         self,
         vocab: Vocab,
-        model: Model[List[ImageQueries], List[Floats1d]],
+        model: Model[list[ImageQueries], list[Floats1d]],
         name: str = "rivega_entailment",
         *,
         threshold: float = 0.5,
         overwrite: bool = True,
         expression: str = "both",
-        labels: Optional[Dict[str, str]] = None,
-        scorer: Optional[Callable] = None,
+        labels: dict[str, str] | None = None,
+        scorer: Callable | None = None,
     ) -> None:
         self.vocab = vocab
         self.model = model
         self.name = name
         self.scorer = scorer
         self.expression = check_expression(expression)
-        self.cfg: Dict[str, Any] = {"threshold": threshold, "overwrite": overwrite, "labels": check_labels(labels)}
+        self.cfg: dict[str, Any] = {"threshold": threshold, "overwrite": overwrite, "labels": check_labels(labels)}
         self.remember_settings()
 
-    def predict(self, docs: Iterable[Doc]) -> List[List[Optional[Judgement]]]:
+    def predict(self, docs: Iterable[Doc]) -> list[list[Judgement | None]]:
         """Judge every entity of every post with a readable picture; the posts stay as they are.
 
         docs (Iterable[Doc]): The posts.
@@ -106,7 +107,7 @@ class VisualEntailment(AskingVisionPipe):
             can be said.
         """
         docs = list(docs)
-        results: List[List[Optional[Judgement]]] = [[None] * len(doc.ents) for doc in docs]
+        results: list[list[Judgement | None]] = [[None] * len(doc.ents) for doc in docs]
 
         def judge(asked: Asked) -> None:
             found = answers_by_post(self.model, docs, asked, self.fail)
@@ -117,7 +118,7 @@ class VisualEntailment(AskingVisionPipe):
         ask_in_parts(docs, self.name, self._wanted, judge, expression=self.expression, labels=self.cfg["labels"])
         return results
 
-    def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[Judgement]]]) -> None:
+    def set_annotations(self, docs: Iterable[Doc], results: list[list[Judgement | None]]) -> None:
         """Write `groundable` and `groundable_score`; entities that were not judged keep what they have."""
         for doc, judgements in zip(docs, results):
             for ent, judgement in zip(doc.ents, judgements):

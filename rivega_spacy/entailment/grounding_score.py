@@ -1,6 +1,8 @@
 """`rivega.GroundingScore.v1`: a detector's score as entailment: what is found with confidence is shown."""
+
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Callable, List, Tuple
+from typing import Any
 
 import numpy as np
 from thinc.api import Model
@@ -10,7 +12,7 @@ from ..backends.backend import no_gradient
 from ..pipes.queries import ImageQueries
 
 
-def grounding_score(grounder: Model[List[ImageQueries], List[Floats2d]]) -> Model[List[ImageQueries], List[Floats1d]]:
+def grounding_score(grounder: Model[list[ImageQueries], list[Floats2d]]) -> Model[list[ImageQueries], list[Floats1d]]:
     """`rivega.GroundingScore.v1`.
 
     Detectors' scores are no probabilities of being shown: fit the component's threshold on dev posts with `rivega fit-threshold`.
@@ -23,7 +25,7 @@ def grounding_score(grounder: Model[List[ImageQueries], List[Floats2d]]) -> Mode
     return Model("grounding_score", _forward, init=_init, layers=[grounder], attrs=attrs)
 
 
-def _forward(model: Model, batch: List[ImageQueries], is_train: bool) -> Tuple[List[np.ndarray], Callable]:
+def _forward(model: Model, batch: list[ImageQueries], is_train: bool) -> tuple[list[np.ndarray], Callable]:
     rows = model.layers[0].predict(batch)
     found = [model.ops.asarray(np.asarray(row).reshape(-1, 5)[:, 4], dtype="f") for row in rows]
     return found, no_gradient

@@ -1,15 +1,17 @@
 """`rivega_expander`: writes `span._.expansion` for every entity."""
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Union
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.api import Config
 
+from ..pipes.in_flight import InFlightPipe
+from ..pipes.settings import Configured
 from ..post.errors import Errors
 from ..post.extensions import ID_KEY, post_name, record_error
-from ..pipes.in_flight import InFlightPipe
 from ..post.labels import check_labels, entity_type, keep_labels, labels_of
-from ..pipes.settings import Configured
 
 default_expander_config = """
 [model]
@@ -49,10 +51,10 @@ class ExpansionFailure(NamedTuple):
     unusable: bool = False
 
 
-Expansion = Union[str, ExpansionFailure, None]
+Expansion = str | ExpansionFailure | None
 # One expansion (None where there is none to give) for each request. An expander may also have `start(requests)`, which begins to
 # work and returns a callable that waits for the expansions: the next batch is then begun before this one is done.
-Expander = Callable[[Sequence[ExpansionRequest]], List[Expansion]]
+Expander = Callable[[Sequence[ExpansionRequest]], list[Expansion]]
 
 
 @Language.factory(
@@ -61,9 +63,7 @@ Expander = Callable[[Sequence[ExpansionRequest]], List[Expansion]]
     requires=["doc.ents"],
     default_config={"model": DEFAULT_EXPANDER_MODEL, "overwrite": False, "labels": {}},
 )
-def make_expander(
-    nlp: Language, name: str, model: Expander, overwrite: bool, labels: Optional[Dict[str, str]]
-) -> "EntityExpander":
+def make_expander(nlp: Language, name: str, model: Expander, overwrite: bool, labels: dict[str, str] | None) -> "EntityExpander":
     """Construct the component.
 
     model (Expander): What writes the expansions; `rivega.NounPhraseExpander.v1` needs no language model.
@@ -80,15 +80,21 @@ class EntityExpander(Configured, InFlightPipe):
     settings = ("overwrite", "labels")
 
     def __init__(
-        self, vocab: Any, model: Expander, name: str = "rivega_expander", *, overwrite: bool = False, labels: Optional[Dict[str, str]] = None
+        self,
+        vocab: Any,
+        model: Expander,
+        name: str = "rivega_expander",
+        *,
+        overwrite: bool = False,
+        labels: dict[str, str] | None = None,
     ) -> None:
         self.vocab = vocab
         self.model = model
         self.name = name
-        self.cfg: Dict[str, Any] = {"overwrite": overwrite, "labels": check_labels(labels)}
+        self.cfg: dict[str, Any] = {"overwrite": overwrite, "labels": check_labels(labels)}
         self.remember_settings()
 
-    def start(self, docs: Sequence[Doc]) -> Callable[[], List[List[Expansion]]]:
+    def start(self, docs: Sequence[Doc]) -> Callable[[], list[list[Expansion]]]:
         """Begin to expand; calling what it returns waits. Entities that came with an expansion are not asked about."""
         wanted = [[self.cfg["overwrite"] or not ent._.expansion for ent in doc.ents] for doc in docs]
         texts = [doc.text for doc in docs]  # put together of its tokens each time that it is asked for
@@ -108,13 +114,13 @@ class EntityExpander(Configured, InFlightPipe):
         begin = getattr(self.model, "start", None)
         answers = begin(requests) if begin is not None and requests else None
 
-        def wait() -> List[List[Expansion]]:
+        def wait() -> list[list[Expansion]]:
             found = iter(answers() if answers is not None else self.model(requests) if requests else [])
             return [[next(found) if flag else None for flag in flags] for flags in wanted]
 
         return wait
 
-    def set_annotations(self, docs: Sequence[Doc], expansions: List[List[Expansion]]) -> None:
+    def set_annotations(self, docs: Sequence[Doc], expansions: list[list[Expansion]]) -> None:
         """Write the expansions, keeping those that came with the post unless `overwrite` is set; note what failed."""
         for doc, answers in zip(docs, expansions):
             keep_labels(doc, self.cfg["labels"])

@@ -1,14 +1,16 @@
 """`rivega.LLMExpander.v1`: expansions by a language model, one call an entity, all entities of a batch in flight together."""
-from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
-from ..post.errors import Errors, RivegaError
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
 from ..llm.asking import Asker, Result
 from ..llm.base import Answer, ChatRequest, LanguageModel
 from ..llm.prompting import load_prompt, load_reminder
-from ..post.jsonl import read_lines
 from ..llm.safety import clean_answer
 from ..llm.store import AnswerStore
+from ..post.errors import Errors, RivegaError
+from ..post.jsonl import read_lines
 from .component import Expansion, ExpansionFailure, ExpansionRequest
 
 SHIPPED = Path(__file__).with_name("examples.jsonl")
@@ -19,9 +21,9 @@ MOST_WORDS = 60
 
 def make_llm_expander(
     model: LanguageModel,
-    store: Optional[AnswerStore] = None,
-    prompt: Optional[str] = None,
-    examples: Optional[str] = None,
+    store: AnswerStore | None = None,
+    prompt: str | None = None,
+    examples: str | None = None,
     max_tokens: int = 80,
 ) -> "LLMExpander":
     """`rivega.LLMExpander.v1`.
@@ -42,9 +44,9 @@ class LLMExpander:
         self,
         model: LanguageModel,
         *,
-        store: Optional[AnswerStore] = None,
-        prompt_file: Optional[str] = None,
-        examples_file: Optional[str] = None,
+        store: AnswerStore | None = None,
+        prompt_file: str | None = None,
+        examples_file: str | None = None,
         max_tokens: int = 80,
     ) -> None:
         if max_tokens < 1:
@@ -54,20 +56,20 @@ class LLMExpander:
         self.examples = _read_examples(examples_file if examples_file is not None else SHIPPED)
         self.max_tokens = max_tokens
 
-    def __call__(self, requests: Sequence[ExpansionRequest]) -> List[Expansion]:
+    def __call__(self, requests: Sequence[ExpansionRequest]) -> list[Expansion]:
         """One expansion for each request; where there is none, why."""
         return self.start(requests)()
 
-    def start(self, requests: Sequence[ExpansionRequest]) -> Callable[[], List[Expansion]]:
+    def start(self, requests: Sequence[ExpansionRequest]) -> Callable[[], list[Expansion]]:
         """Begin to ask; calling what it returns waits for the answers."""
         pending = self.asker.start([self._request(request) for request in requests], _validate)
 
-        def wait() -> List[Expansion]:
+        def wait() -> list[Expansion]:
             return [self._read(result) for result in pending.results()]
 
         return wait
 
-    def _read(self, result: Optional[Result]) -> Expansion:
+    def _read(self, result: Result | None) -> Expansion:
         if result is None or result.text is not None:
             return None if result is None else result.text
         return ExpansionFailure(self.asker.model.name, result.reason, result.unusable)
@@ -83,9 +85,7 @@ class LLMExpander:
         # An example of the very post would give its answer away.
         examples = [example for example in self.examples if example["text"] != request.text]
         messages = self.prompt.render(values, examples=examples)
-        return ChatRequest(
-            messages, self.max_tokens, "expansion", self.prompt.version, post=request.post, entity=name
-        )
+        return ChatRequest(messages, self.max_tokens, "expansion", self.prompt.version, post=request.post, entity=name)
 
 
 def _validate(answer: Answer) -> str:
@@ -100,8 +100,8 @@ def _around(request: ExpansionRequest, *, reach: int = 900) -> str:
     return request.text[max(0, start - reach) : end + reach]
 
 
-def _read_examples(path: Union[str, Path]) -> List[Dict[str, str]]:
-    examples: List[Dict[str, Any]] = []
+def _read_examples(path: str | Path) -> list[dict[str, str]]:
+    examples: list[dict[str, Any]] = []
     for number, row in read_lines(path):
         wanted = (*FIELDS, "answer")
         if isinstance(row, str) or not all(isinstance(row.get(name), str) for name in wanted):

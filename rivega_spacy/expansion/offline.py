@@ -10,10 +10,11 @@ What it is, plainly: a lexicon of visible things and four rules. It knows nothin
 4. the entity's type: PER -> "a person", LOC -> "a place", ORG -> "an organisation", OTHER -> "a thing"; types of OntoNotes and of the
    W-NUT tasks ("GPE", "facility", "sportsteam") are read as what they mean.
 """
+
 import re
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from .component import ExpansionRequest
 
@@ -47,8 +48,8 @@ class Lexicon:
     """
 
     def __init__(self, path: Path) -> None:
-        self.nouns: Dict[str, Tuple[str, str]] = {}
-        self.makers: Dict[str, str] = {}
+        self.nouns: dict[str, tuple[str, str]] = {}
+        self.makers: dict[str, str] = {}
         for line in path.read_text(encoding="utf8").splitlines():
             if not line.strip() or line.startswith("#"):
                 continue
@@ -60,7 +61,7 @@ class Lexicon:
                 else:
                     self.nouns[word.lower()] = (kind, phrase)
 
-    def find(self, word: str) -> Optional[Tuple[str, str]]:
+    def find(self, word: str) -> tuple[str, str] | None:
         """The entry of a noun, in singular or plural, or None."""
         word = word.lower()
         for form in (word, word[:-1] if word.endswith("s") else word, word[:-2] if word.endswith("es") else word):
@@ -75,12 +76,12 @@ def load_lexicon() -> Lexicon:
     return Lexicon(LEXICON)
 
 
-def make_noun_phrase_expander() -> Callable[[Sequence[ExpansionRequest]], List[Optional[str]]]:
+def make_noun_phrase_expander() -> Callable[[Sequence[ExpansionRequest]], list[str | None]]:
     """`rivega.NounPhraseExpander.v1`: the expander described above; it has no settings and no weights."""
     return expand_all
 
 
-def expand_all(requests: Sequence[ExpansionRequest]) -> List[Optional[str]]:
+def expand_all(requests: Sequence[ExpansionRequest]) -> list[str | None]:
     """A noun phrase for each request."""
     return [expand(request) for request in requests]
 
@@ -121,7 +122,7 @@ def expand(request: ExpansionRequest) -> str:
     return BY_TYPE.get(label, "a thing")
 
 
-def _beside(lexicon: Lexicon, request: ExpansionRequest) -> Optional[Tuple[str, str]]:
+def _beside(lexicon: Lexicon, request: ExpansionRequest) -> tuple[str, str] | None:
     """The noun that the post puts directly before or after the name."""
     before = _SENTENCE_END.split(request.text[max(0, request.start - WINDOW) : request.start])[-1]
     words = _WORD.findall(before)

@@ -57,7 +57,9 @@ def read_brush_rle(data: list[int], *, width: int, height: int) -> RLE:
     count, size = reader.take(32), reader.take(5) + 1
     widths = [reader.take(4) + 1 for _ in range(4)]
     if count != wanted or size != 8:
-        raise RivegaError(Errors.E621.format(reason=f"they hold {count} values of {size} bits, a picture of {width} x {height} has {wanted} of 8"))
+        raise RivegaError(
+            Errors.E621.format(reason=f"they hold {count} values of {size} bits, a picture of {width} x {height} has {wanted} of 8")
+        )
     values = np.zeros(count, dtype=np.uint8)
     place = 0
     while place < count:

@@ -27,7 +27,14 @@ def to_coco(docs: Iterable[Doc]) -> dict[str, Any]:
             continue
         number = len(images) + 1
         images.append(
-            {"id": number, "file_name": sheet.image, "width": sheet.width, "height": sheet.height, "post_id": sheet.id, "text": sheet.text}
+            {
+                "id": number,
+                "file_name": sheet.image,
+                "width": sheet.width,
+                "height": sheet.height,
+                "post_id": sheet.id,
+                "text": sheet.text,
+            }
         )
         for item in sheet.items:
             category = categories.setdefault(item.label, len(categories) + 1)
@@ -57,5 +64,3 @@ def _region(item: Item, region: Region) -> dict[str, Any]:
         "end": item.end,
         "attributes": attributes,
     }
-
-

@@ -99,6 +99,7 @@ def _region(sheet: Sheet, item: Item, region: Region, key: str) -> list[dict[str
         value = {"format": "rle", "rle": brush_rle(region.mask), "brushlabels": [item.label]}
         found.append({**shared, "id": f"{key}m", "from_name": "mask", "type": "brushlabels", "value": value})
     links = [
-        {"type": "relation", "from_id": f"e{item.number}", "to_id": part["id"], "direction": "right", "labels": [RELATION]} for part in found
+        {"type": "relation", "from_id": f"e{item.number}", "to_id": part["id"], "direction": "right", "labels": [RELATION]}
+        for part in found
     ]
     return found + links

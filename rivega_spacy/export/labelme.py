@@ -27,15 +27,18 @@ def to_labelme(docs: Iterable[Doc]) -> Iterator[tuple[str, dict[str, Any]]]:
     for sheet in sheets(docs):
         if sheet.image is None or sheet.width is None or sheet.height is None:
             continue
-        yield sheet.id, {
-            "version": VERSION,
-            "flags": {},
-            "shapes": [_shape(item, region) for item in sheet.items for region in item.regions],
-            "imagePath": sheet.image,
-            "imageData": None,
-            "imageHeight": sheet.height,
-            "imageWidth": sheet.width,
-        }
+        yield (
+            sheet.id,
+            {
+                "version": VERSION,
+                "flags": {},
+                "shapes": [_shape(item, region) for item in sheet.items for region in item.regions],
+                "imagePath": sheet.image,
+                "imageData": None,
+                "imageHeight": sheet.height,
+                "imageWidth": sheet.width,
+            },
+        )
 
 
 def _shape(item: Item, region: Region) -> dict[str, Any]:

@@ -152,5 +152,3 @@ def _regions(ent: Span) -> list[Region]:
         own = int(likeness.argmax()) if len(likeness) and likeness.max() >= SAME_REGION else None
         regions.append(Region(around if own is None else boxes.pop(own), mask))
     return regions + [Region(box) for box in boxes]
-
-

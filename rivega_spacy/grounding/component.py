@@ -1,6 +1,7 @@
 """`rivega_grounder`: writes `span._.boxes` for every entity that the picture shows."""
 
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 from spacy.language import Language
@@ -11,10 +12,10 @@ from thinc.types import Floats2d
 
 from ..pipes.asking import Asked, answers_by_post, ask_in_parts
 from ..pipes.batched import AskingVisionPipe
+from ..pipes.queries import ImageQueries
 from ..post.boxes import clip_boxes
 from ..post.extensions import check_expression
 from ..post.labels import check_labels
-from ..pipes.queries import ImageQueries
 
 default_grounder_config = """
 [model]
@@ -31,8 +32,8 @@ class Located(NamedTuple):
     score (Optional[float]): Probability that the box is right.
     """
 
-    boxes: List[List[float]]
-    score: Optional[float]
+    boxes: list[list[float]]
+    score: float | None
 
 
 @Language.factory(
@@ -53,13 +54,13 @@ class Located(NamedTuple):
 def make_grounder(
     nlp: Language,
     name: str,
-    model: Model[List[ImageQueries], List[Floats2d]],
+    model: Model[list[ImageQueries], list[Floats2d]],
     ground_unjudged: bool,
     min_score: float,
     overwrite: bool,
     expression: str,
-    labels: Optional[Dict[str, str]],
-    scorer: Optional[Callable],
+    labels: dict[str, str] | None,
+    scorer: Callable | None,
 ) -> "VisualGrounder":
     """Construct the component.
 
@@ -74,7 +75,13 @@ def make_grounder(
         {"ATHLETE": "PER"}.
     scorer (Optional[Callable]): The scoring method.
     """
-    options = {"ground_unjudged": ground_unjudged, "min_score": min_score, "overwrite": overwrite, "expression": expression, "labels": labels}
+    options = {
+        "ground_unjudged": ground_unjudged,
+        "min_score": min_score,
+        "overwrite": overwrite,
+        "expression": expression,
+        "labels": labels,
+    }
     return VisualGrounder(nlp.vocab, model, name, scorer=scorer, **options)
 
 
@@ -87,22 +94,22 @@ class VisualGrounder(AskingVisionPipe):
     def __init__(
         self,
         vocab: Vocab,
-        model: Model[List[ImageQueries], List[Floats2d]],
+        model: Model[list[ImageQueries], list[Floats2d]],
         name: str = "rivega_grounder",
         *,
         ground_unjudged: bool = True,
         min_score: float = 0.0,
         overwrite: bool = True,
         expression: str = "both",
-        labels: Optional[Dict[str, str]] = None,
-        scorer: Optional[Callable] = None,
+        labels: dict[str, str] | None = None,
+        scorer: Callable | None = None,
     ) -> None:
         self.vocab = vocab
         self.model = model
         self.name = name
         self.scorer = scorer
         self.expression = check_expression(expression)
-        self.cfg: Dict[str, Any] = {
+        self.cfg: dict[str, Any] = {
             "ground_unjudged": ground_unjudged,
             "min_score": min_score,
             "overwrite": overwrite,
@@ -110,7 +117,7 @@ class VisualGrounder(AskingVisionPipe):
         }
         self.remember_settings()
 
-    def predict(self, docs: Iterable[Doc]) -> List[List[Optional[Located]]]:
+    def predict(self, docs: Iterable[Doc]) -> list[list[Located | None]]:
         """Look for the groundable entities of every post with a readable picture; the posts stay as they are.
 
         docs (Iterable[Doc]): The posts.
@@ -118,7 +125,7 @@ class VisualGrounder(AskingVisionPipe):
             were not looked for. Boxes are within the picture and not empty.
         """
         docs = list(docs)
-        results: List[List[Optional[Located]]] = [[None] * len(doc.ents) for doc in docs]
+        results: list[list[Located | None]] = [[None] * len(doc.ents) for doc in docs]
 
         def locate(asked: Asked) -> None:
             found = answers_by_post(self.model, docs, asked, self.fail)
@@ -134,7 +141,7 @@ class VisualGrounder(AskingVisionPipe):
         ask_in_parts(docs, self.name, self._wanted, locate, expression=self.expression, labels=self.cfg["labels"])
         return results
 
-    def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[Located]]]) -> None:
+    def set_annotations(self, docs: Iterable[Doc], results: list[list[Located | None]]) -> None:
         """Write `boxes` and `box_score`; entities judged not groundable lose boxes that they had."""
         for doc, found in zip(docs, results):
             for ent, located in zip(doc.ents, found):

@@ -1,8 +1,10 @@
 """Captions, knowledge and expansions for files of posts, of several models side by side."""
+
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
@@ -11,18 +13,18 @@ from thinc.api import Config, ConfigValidationError
 
 from ..captioning.component import Captioner
 from ..corpus.mix import EXPANSIONS_FIELD, KNOWLEDGE_FIELD
-from ..post.errors import Errors, PostError, RivegaError
 from ..expansion.component import EntityExpander
 from ..expansion.llm import LLMExpander
-from ..post.extensions import post_name, record_error
-from ..post.failures import note_failure
-from ..post.given_ents import entity_place
 from ..knowledge.component import KnowledgeRefiner
 from ..knowledge.selection import no_examples
 from ..llm.asking import Asker
 from ..llm.base import LanguageModel
 from ..llm.store import AnswerStore
 from ..ner.schemes import parse_tag, read_tags
+from ..post.errors import Errors, PostError, RivegaError
+from ..post.extensions import post_name, record_error
+from ..post.failures import note_failure
+from ..post.given_ents import entity_place
 from ..post.posts import Post, post_to_doc, tidy_post
 from ..post.textfiles import read_text
 
@@ -43,20 +45,20 @@ class EnrichSettings:
     max_tokens (Optional[int]): Length limit of every answer, for reasoning models, whose thoughts count; None takes each stage's own.
     """
 
-    models: Dict[str, LanguageModel]
-    knowledge: List[str] = field(default_factory=list)
-    expansions: List[str] = field(default_factory=list)
-    captions: Optional[str] = None
-    descriptions: Optional[str] = None
-    main: Optional[str] = None
-    store: Optional[AnswerStore] = None
+    models: dict[str, LanguageModel]
+    knowledge: list[str] = field(default_factory=list)
+    expansions: list[str] = field(default_factory=list)
+    captions: str | None = None
+    descriptions: str | None = None
+    main: str | None = None
+    store: AnswerStore | None = None
     examples: Callable[[Sequence[Doc]], Any] = no_examples
-    prompts: Dict[str, str] = field(default_factory=dict)
+    prompts: dict[str, str] = field(default_factory=dict)
     batch_size: int = 64
-    max_tokens: Optional[int] = None
+    max_tokens: int | None = None
 
 
-def read_settings(path: Union[str, Path], *, measured: Sequence[Path] = (), overrides: Optional[Dict[str, Any]] = None) -> EnrichSettings:
+def read_settings(path: str | Path, *, measured: Sequence[Path] = (), overrides: dict[str, Any] | None = None) -> EnrichSettings:
     """The settings of a config file.
 
     path (Union[str, Path]): See configs/enrich_openai.cfg.
@@ -89,7 +91,11 @@ def read_settings(path: Union[str, Path], *, measured: Sequence[Path] = (), over
         # One name each, in the store as in the enriched file.
         model.name = name
     settings = EnrichSettings(
-        models, store=resolved.get("store"), examples=resolved.get("examples") or no_examples, prompts=resolved.get("prompts") or {}, **section
+        models,
+        store=resolved.get("store"),
+        examples=resolved.get("examples") or no_examples,
+        prompts=resolved.get("prompts") or {},
+        **section,
     )
     named = [*settings.knowledge, *settings.expansions, settings.captions, settings.descriptions, settings.main]
     for name in named:
@@ -110,7 +116,7 @@ class Enricher:
         self.settings = settings
         prompts, models, store = settings.prompts, settings.models, settings.store
         limit = {} if settings.max_tokens is None else {"max_tokens": settings.max_tokens}
-        self.describers: List[Captioner] = []
+        self.describers: list[Captioner] = []
         for kind, name in (("caption", settings.captions), ("description", settings.descriptions)):
             if name is not None:
                 component = Captioner(
@@ -119,7 +125,13 @@ class Enricher:
                 self.describers.append(component)
         self.refiners = {
             name: KnowledgeRefiner(
-                nlp.vocab, models[name], settings.examples, store=store, prompt_file=prompts.get("knowledge"), overwrite=True, **limit
+                nlp.vocab,
+                models[name],
+                settings.examples,
+                store=store,
+                prompt_file=prompts.get("knowledge"),
+                overwrite=True,
+                **limit,
             )
             for name in settings.knowledge
         }
@@ -130,14 +142,14 @@ class Enricher:
             for name in settings.expansions
         }
 
-    def askers(self) -> Dict[str, Asker]:
+    def askers(self) -> dict[str, Asker]:
         """Who asked, by what for: their counts say what a run did."""
         found = {f"{next(iter(component.prompts))}s": component.asker for component in self.describers}
         found.update({f"knowledge of {name}": component.asker for name, component in self.refiners.items()})
         found.update({f"expansions of {name}": component.model.asker for name, component in self.expanders.items()})
         return found
 
-    def run(self, posts: Iterable[Union[Post, PostError]], *, images: Optional[Path] = None) -> Iterator[Post]:
+    def run(self, posts: Iterable[Post | PostError], *, images: Path | None = None) -> Iterator[Post]:
         """Enrich a stream.
 
         posts (Iterable[Union[Post, PostError]]): With `text`, or with `tokens` and `tags`.
@@ -145,7 +157,7 @@ class Enricher:
         YIELDS (Post): Each post as it was, with what was written for it: `caption`, `description`, `knowledge_by_model`,
             `expansions_by_model` (one entry for each of `ents`), and those of the main model as `knowledge` and `expansions`.
         """
-        waiting: Deque[Tuple[List[Tuple[Any, Doc]], Dict[str, Any]]] = deque()
+        waiting: deque[tuple[list[tuple[Any, Doc]], dict[str, Any]]] = deque()
         for batch in minibatch(posts, size=self.settings.batch_size):
             pairs = [self._pair(post, images) for post in batch]
             docs = [doc for _, doc in pairs]
@@ -165,7 +177,7 @@ class Enricher:
         if self.settings.store is not None:
             self.settings.store.close()
 
-    def _pair(self, post: Union[Post, PostError], images: Optional[Path]) -> Tuple[Any, Doc]:
+    def _pair(self, post: Post | PostError, images: Path | None) -> tuple[Any, Doc]:
         """A post, as it can be written, with its doc."""
         if isinstance(post, PostError):
             return post, post_to_doc(self.nlp, post)
@@ -175,7 +187,7 @@ class Enricher:
             record_error(doc, "post", note)
         return post, doc
 
-    def _doc(self, post: Post, images: Optional[Path]) -> Doc:
+    def _doc(self, post: Post, images: Path | None) -> Doc:
         if not isinstance(post.get("text"), str) and isinstance(post.get("tokens"), list):
             return self._tagged_doc(post, images)
         doc = post_to_doc(self.nlp, post, images=images)
@@ -186,7 +198,7 @@ class Enricher:
                 note_failure("pipeline", self.nlp, [doc], error)
         return doc
 
-    def _tagged_doc(self, post: Post, images: Optional[Path]) -> Doc:
+    def _tagged_doc(self, post: Post, images: Path | None) -> Doc:
         """A post in the form of annotated corpora: the tokens are its words, the tags its entities."""
         tokens, tags = post["tokens"], post.get("tags")
         words = [token for token in tokens if isinstance(token, str) and token]
@@ -205,14 +217,14 @@ class Enricher:
             record_error(doc, "post", Errors.E428.format(post=post_name(doc)))
         return doc
 
-    def _start(self, docs: List[Doc]) -> Dict[str, Any]:
-        kinds: Dict[str, Dict[str, Any]] = {"knowledge": self.refiners, "expansions": self.expanders}
+    def _start(self, docs: list[Doc]) -> dict[str, Any]:
+        kinds: dict[str, dict[str, Any]] = {"knowledge": self.refiners, "expansions": self.expanders}
         return {kind: {name: component.begin(docs) for name, component in found.items()} for kind, found in kinds.items()}
 
-    def _finish(self, pairs: List[Tuple[Any, Doc]], waits: Dict[str, Any]) -> Iterator[Post]:
+    def _finish(self, pairs: list[tuple[Any, Doc]], waits: dict[str, Any]) -> Iterator[Post]:
         docs = [doc for _, doc in pairs]
-        knowledge: List[Dict[str, str]] = [{} for _ in docs]
-        expansions: List[Dict[str, List[Optional[str]]]] = [{} for _ in docs]
+        knowledge: list[dict[str, str]] = [{} for _ in docs]
+        expansions: list[dict[str, list[str | None]]] = [{} for _ in docs]
         for name, component in self.refiners.items():
             for doc in docs:
                 doc._.knowledge = None
@@ -231,7 +243,7 @@ class Enricher:
         for (post, doc), texts, lists in zip(pairs, knowledge, expansions):
             yield self._enriched(post, doc, texts, lists)
 
-    def _enriched(self, post: Any, doc: Doc, texts: Dict[str, str], lists: Dict[str, List[Optional[str]]]) -> Post:
+    def _enriched(self, post: Any, doc: Doc, texts: dict[str, str], lists: dict[str, list[str | None]]) -> Post:
         row: Post = {} if isinstance(post, PostError) else dict(post)
         for name in ("caption", "description"):
             if doc._.get(name):

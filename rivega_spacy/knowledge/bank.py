@@ -1,8 +1,10 @@
 """Annotated examples with their features, computed once and kept in one safetensors file."""
+
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Protocol, Sequence, Tuple, Union, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from spacy.tokens import Doc
@@ -49,11 +51,11 @@ class ExampleBank:
     encoders (Dict[str, str]): Names of the two encoders.
     """
 
-    examples: List[Example]
+    examples: list[Example]
     text: np.ndarray
     image: np.ndarray
     has_image: np.ndarray
-    encoders: Dict[str, str]
+    encoders: dict[str, str]
 
     def check(self, text_encoder: TextEncoder, image_encoder: ImageEncoder, *, path: str = "") -> None:
         """Refuse encoders that these features were not made with (E422); pictures matter only where there are some."""
@@ -69,7 +71,7 @@ class ExampleBank:
         examples = [self.examples[index] for index in rows]
         return ExampleBank(examples, self.text[rows], self.image[rows], self.has_image[rows], self.encoders)
 
-    def save(self, path: Union[str, Path]) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the file: three arrays, and the examples as JSON among the metadata."""
         from safetensors.numpy import save
 
@@ -83,7 +85,7 @@ class ExampleBank:
             out.write(data)
 
 
-def load_bank(path: Union[str, Path]) -> ExampleBank:
+def load_bank(path: str | Path) -> ExampleBank:
     """The file that `rivega examples build` wrote.
 
     RAISES (RivegaError): E020 missing, E423 unreadable.
@@ -111,9 +113,9 @@ def encode_examples(
     text_encoder: TextEncoder,
     image_encoder: ImageEncoder,
     *,
-    nlp: Optional[Any] = None,
+    nlp: Any | None = None,
     batch_size: int = 64,
-    wrong: Optional[List[str]] = None,
+    wrong: list[str] | None = None,
 ) -> ExampleBank:
     """Compute the features of annotated examples.
 
@@ -141,7 +143,7 @@ def encode_examples(
 
 def encode_docs(
     docs: Sequence[Doc], text_encoder: TextEncoder, image_encoder: ImageEncoder
-) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features of posts: text n x d, picture n x e, has_image n bool. A picture that cannot be read counts as none."""
     image, has_image = _encode_images((doc_image(doc, "examples") for doc in docs), image_encoder)
     return unit_rows(text_encoder(docs)), image, has_image
@@ -159,7 +161,7 @@ def _split(vocab: Vocab, text: str) -> Doc:
     return Doc(vocab, words=words, spaces=[True] * (len(words) - 1) + [False] if words else [])
 
 
-def _read(example: Example, wrong: Optional[List[str]]) -> Optional[np.ndarray]:
+def _read(example: Example, wrong: list[str] | None) -> np.ndarray | None:
     try:
         return None if example.image is None else read_image(example.image)
     except ImageError as error:
@@ -168,10 +170,10 @@ def _read(example: Example, wrong: Optional[List[str]]) -> Optional[np.ndarray]:
         return None
 
 
-def _encode_images(pictures: Iterable[Optional[np.ndarray]], encoder: ImageEncoder) -> Tuple[np.ndarray, np.ndarray]:
-    flags: List[bool] = []
-    vectors: List[np.ndarray] = []
-    waiting: List[np.ndarray] = []
+def _encode_images(pictures: Iterable[np.ndarray | None], encoder: ImageEncoder) -> tuple[np.ndarray, np.ndarray]:
+    flags: list[bool] = []
+    vectors: list[np.ndarray] = []
+    waiting: list[np.ndarray] = []
     for picture in pictures:
         flags.append(picture is not None)
         if picture is None:

@@ -1,18 +1,20 @@
 """`rivega_knowledge`: writes `doc._.knowledge`, the paper's auxiliary refined knowledge z."""
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.api import Config
 
-from ..post.errors import Errors, RivegaError, SetupError
-from ..post.extensions import post_name, record_error
 from ..llm.asking import Asker, Result
 from ..llm.base import Answer, ChatRequest, LanguageModel
-from ..pipes.model_asking import AskingPipe, doc_id, note_failure
 from ..llm.prompting import load_prompt, load_reminder
 from ..llm.safety import clean_answer
 from ..llm.store import AnswerStore
+from ..pipes.model_asking import AskingPipe, doc_id, note_failure
+from ..post.errors import Errors, RivegaError, SetupError
+from ..post.extensions import post_name, record_error
 from .examples import Example
 from .selection import Selector
 
@@ -51,8 +53,8 @@ def make_knowledge(
     name: str,
     model: LanguageModel,
     examples: Selector,
-    store: Optional[AnswerStore],
-    prompt: Optional[str],
+    store: AnswerStore | None,
+    prompt: str | None,
     max_tokens: int,
     overwrite: bool,
 ) -> "KnowledgeRefiner":
@@ -82,8 +84,8 @@ class KnowledgeRefiner(AskingPipe):
         examples: Selector,
         name: str = "rivega_knowledge",
         *,
-        store: Optional[AnswerStore] = None,
-        prompt_file: Optional[str] = None,
+        store: AnswerStore | None = None,
+        prompt_file: str | None = None,
         max_tokens: int = 512,
         overwrite: bool = False,
     ) -> None:
@@ -95,10 +97,10 @@ class KnowledgeRefiner(AskingPipe):
         self.asker = Asker(model, store, load_reminder())
         self.prompt_files = {"knowledge": prompt_file}
         self.prompts = {"knowledge": load_prompt("knowledge", FIELDS, prompt_file)}
-        self.cfg: Dict[str, Any] = {"overwrite": overwrite, "max_tokens": max_tokens}
+        self.cfg: dict[str, Any] = {"overwrite": overwrite, "max_tokens": max_tokens}
         self.remember_settings()
 
-    def start(self, docs: Sequence[Doc]) -> Callable[[], Tuple[List[Optional[Result]], List[str]]]:
+    def start(self, docs: Sequence[Doc]) -> Callable[[], tuple[list[Result | None], list[str]]]:
         """Begin to ask about these posts; no post is changed."""
         asked = [doc for doc in docs if self._wanted(doc)]
         chosen, problem = self._choose(asked)
@@ -107,12 +109,12 @@ class KnowledgeRefiner(AskingPipe):
         pending = self.asker.start(requests, _validate)
         problems = [problem if id(doc) in by_doc else "" for doc in docs]
 
-        def wait() -> Tuple[List[Optional[Result]], List[str]]:
+        def wait() -> tuple[list[Result | None], list[str]]:
             return pending.results(), problems
 
         return wait
 
-    def set_annotations(self, docs: Sequence[Doc], answers: Tuple[List[Optional[Result]], List[str]]) -> None:
+    def set_annotations(self, docs: Sequence[Doc], answers: tuple[list[Result | None], list[str]]) -> None:
         """Write the knowledge; where there is none, the reason."""
         for doc, result, problem in zip(docs, *answers):
             if problem:
@@ -127,7 +129,7 @@ class KnowledgeRefiner(AskingPipe):
     def _wanted(self, doc: Doc) -> bool:
         return bool(doc.text.strip()) and (self.cfg["overwrite"] or not doc._.knowledge)
 
-    def _choose(self, docs: Sequence[Doc]) -> Tuple[List[List[Example]], str]:
+    def _choose(self, docs: Sequence[Doc]) -> tuple[list[list[Example]], str]:
         """In-context examples for each post; none, with the reason, where they cannot be selected."""
         try:
             return self.examples(docs), ""

@@ -1,15 +1,17 @@
 """Vectors for choosing examples: of texts and of pictures, with weights and without."""
+
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, List, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 from spacy.tokens import Doc
 
+from ..llm.local import fingerprint_folder, load_class
 from ..post.errors import Errors, RivegaError
 from ..post.failures import setting_up
-from ..llm.local import fingerprint_folder, load_class
 from .examples import _URL
 
 _WORD = re.compile(r"[^\W_]+")
@@ -37,7 +39,7 @@ class HashedTextEncoder:
 
 
 @lru_cache(maxsize=20_000)
-def _pieces(word: str, width: int) -> Tuple[Tuple[int, float], ...]:
+def _pieces(word: str, width: int) -> tuple[tuple[int, float], ...]:
     """Buckets and weights of a word and of its character triples."""
     marked = f"^{word[:60]}$"
     weights = [(word[:60], 1.0), *((marked[start : start + 3], 0.3) for start in range(len(marked) - 2))]
@@ -99,10 +101,12 @@ class TransformersTextEncoder:
             with setting_up(self.name):
                 self._loaded = (load_class("AutoTokenizer", self.path), load_class("AutoModel", self.path).to(self.device).eval())
         tokenizer, model = self._loaded
-        rows: List[np.ndarray] = []
+        rows: list[np.ndarray] = []
         for start in range(0, len(docs), self.batch_size):
             texts = [doc.text for doc in docs[start : start + self.batch_size]]
-            inputs = tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt").to(self.device)
+            inputs = tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt").to(
+                self.device
+            )
             with torch.inference_mode():
                 hidden = model(**inputs).last_hidden_state
             mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
@@ -158,7 +162,7 @@ class TransformersImageEncoder:
                 model = load_class("AutoModel", self.path).to(self.device).eval()
                 self._loaded = (load_class("AutoImageProcessor", self.path, use_fast=False), model)
         processor, model = self._loaded
-        rows: List[np.ndarray] = []
+        rows: list[np.ndarray] = []
         for start in range(0, len(images), self.batch_size):
             batch = [np.ascontiguousarray(image) for image in images[start : start + self.batch_size]]
             inputs = processor(images=batch, return_tensors="pt").to(self.device)

@@ -1,8 +1,10 @@
 """Annotated in-context examples: the format of the published ones, and which of them may be shown for which post."""
+
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Any
 
 from ..post.errors import Errors, RivegaError
 from ..post.image_sources import locate_image
@@ -29,13 +31,13 @@ class Example:
     caption: str
     answer: str
     id: str = ""
-    image: Optional[str] = None
+    image: str | None = None
     print: str = field(init=False, compare=False, repr=False, default="")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "print", fingerprint(self.text))
 
-    def to_json(self) -> Dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As `read_examples` reads it."""
         return {"id": self.id, "text": self.text, "caption": self.caption, "annotation": self.answer, "image": self.image}
 
@@ -50,7 +52,7 @@ def fingerprint(text: str) -> str:
     return "".join(words) if len(words) >= _LEAST_WORDS else ""
 
 
-def read_examples(path: Union[str, Path], *, images: Optional[Path] = None) -> Tuple[List[Example], List[str]]:
+def read_examples(path: str | Path, *, images: Path | None = None) -> tuple[list[Example], list[str]]:
     """Annotated examples of a JSON lines file.
 
     path (Union[str, Path]): Each line with `tokens` or `text`, `caption_blip2` or `caption`, `annotation`; optional `id`, `image`.
@@ -59,8 +61,8 @@ def read_examples(path: Union[str, Path], *, images: Optional[Path] = None) -> T
     RAISES (RivegaError): E020 where there is no such file, E420 where none of its lines is one.
     """
     root = Path(path).resolve().parent if images is None else Path(images)
-    examples: Dict[Tuple[str, str], Example] = {}
-    wrong: List[str] = []
+    examples: dict[tuple[str, str], Example] = {}
+    wrong: list[str] = []
     for number, row in read_lines(path):
         example = row if isinstance(row, str) else _example(row, root)
         if isinstance(example, str):
@@ -72,7 +74,7 @@ def read_examples(path: Union[str, Path], *, images: Optional[Path] = None) -> T
     return list(examples.values()), wrong
 
 
-def _example(row: Dict[str, Any], root: Path) -> Union[Example, str]:
+def _example(row: dict[str, Any], root: Path) -> Example | str:
     text = row.get("text")
     if text is None:
         tokens = row.get("tokens")
@@ -99,7 +101,7 @@ class Exclusion:
     paths (Iterable[Union[str, Path]]): Files of posts, JSON lines with `id` and `text` or `tokens`.
     """
 
-    def __init__(self, paths: Iterable[Union[str, Path]] = ()) -> None:
+    def __init__(self, paths: Iterable[str | Path] = ()) -> None:
         ids, prints = set(), set()
         for path in paths:
             for _, row in read_lines(path):
@@ -108,10 +110,10 @@ class Exclusion:
                 if row.get("id") is not None:
                     ids.add(str(row["id"]))
                 prints.add(fingerprint(_text(row)))
-        self.ids: FrozenSet[str] = frozenset(ids)
-        self.prints: FrozenSet[str] = frozenset(prints - {""})
+        self.ids: frozenset[str] = frozenset(ids)
+        self.prints: frozenset[str] = frozenset(prints - {""})
 
-    def keep(self, examples: Sequence[Example]) -> List[Example]:
+    def keep(self, examples: Sequence[Example]) -> list[Example]:
         """The examples that may be shown."""
         return [example for example in examples if not (example.id and example.id in self.ids) and example.print not in self.prints]
 
@@ -125,7 +127,7 @@ def same_post(example: Example, post: str, text_print: str) -> bool:
     return bool(post and example.id == post) or bool(text_print and example.print == text_print)
 
 
-def _text(row: Dict[str, Any]) -> str:
+def _text(row: dict[str, Any]) -> str:
     if isinstance(row.get("text"), str):
         return row["text"]
     tokens = row.get("tokens")

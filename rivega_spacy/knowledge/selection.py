@@ -1,27 +1,28 @@
 """Which annotated examples a prompt shows (paper, section IV-B b, and Table VI): the most alike, fixed ones, or none."""
+
 import random
-from typing import Callable, List, Optional, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from spacy.tokens import Doc
 
-from ..post.errors import Errors, RivegaError
 from ..pipes.model_asking import doc_id
+from ..post.errors import Errors, RivegaError
 from .bank import ExampleBank, ImageEncoder, TextEncoder, encode_docs, encode_examples, load_bank
 from .encoders import ColourEncoder, HashedTextEncoder
 from .examples import SHIPPED, Example, Exclusion, fingerprint, read_examples, same_post
 
 # The examples for each post, in the order they are shown.
-Selector = Callable[[Sequence[Doc]], List[List[Example]]]
+Selector = Callable[[Sequence[Doc]], list[list[Example]]]
 
 
 def make_msea(
-    bank: Optional[str] = None,
+    bank: str | None = None,
     n: int = 5,
-    text_encoder: Optional[TextEncoder] = None,
-    image_encoder: Optional[ImageEncoder] = None,
+    text_encoder: TextEncoder | None = None,
+    image_encoder: ImageEncoder | None = None,
     text_weight: float = 0.5,
-    exclude: Optional[List[str]] = None,
+    exclude: list[str] | None = None,
 ) -> "SimilarExamples":
     """`rivega.MSEA.v1`: Multimodal Similar Example Awareness.
 
@@ -44,7 +45,7 @@ def make_msea(
 
 
 def make_fixed_examples(
-    path: Optional[str] = None, n: int = 5, seed: Optional[int] = None, exclude: Optional[List[str]] = None
+    path: str | None = None, n: int = 5, seed: int | None = None, exclude: list[str] | None = None
 ) -> "FixedExamples":
     """`rivega.FixedExamples.v1`: the same examples for every post (Table VI).
 
@@ -64,7 +65,7 @@ def make_no_examples() -> Selector:
     return no_examples
 
 
-def no_examples(docs: Sequence[Doc]) -> List[List[Example]]:
+def no_examples(docs: Sequence[Doc]) -> list[list[Example]]:
     """None for any post."""
     return [[] for _ in docs]
 
@@ -77,7 +78,7 @@ class FixedExamples:
         self.examples = list(examples)
         self.n = n
 
-    def __call__(self, docs: Sequence[Doc]) -> List[List[Example]]:
+    def __call__(self, docs: Sequence[Doc]) -> list[list[Example]]:
         chosen = []
         for doc in docs:
             post, text_print = doc_id(doc), fingerprint(doc.text)
@@ -95,13 +96,13 @@ class SimilarExamples:
 
     def __init__(
         self,
-        bank: Optional[ExampleBank],
+        bank: ExampleBank | None,
         *,
         n: int = 5,
         text_encoder: TextEncoder,
         image_encoder: ImageEncoder,
         text_weight: float = 0.5,
-        exclusion: Optional[Exclusion] = None,
+        exclusion: Exclusion | None = None,
     ) -> None:
         _check_number(n)
         if not 0.0 <= text_weight <= 1.0:
@@ -123,7 +124,7 @@ class SimilarExamples:
             self._bank = encode_examples(examples, self.text_encoder, self.image_encoder)
         return self._bank
 
-    def __call__(self, docs: Sequence[Doc]) -> List[List[Example]]:
+    def __call__(self, docs: Sequence[Doc]) -> list[list[Example]]:
         if not docs or self.n == 0 or not self.bank.examples:
             return [[] for _ in docs]
         scores = self.similarities(docs)

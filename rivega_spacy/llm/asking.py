@@ -1,10 +1,12 @@
 """Asking: the store first, then the model; every answer kept as it comes, an unusable one asked again once."""
+
 import json
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 from .base import Answer, ChatRequest, LanguageModel, answer_key, prompt_key
 from .choices import dump_choices
@@ -25,7 +27,7 @@ class Result(NamedTuple):
     unusable (bool): The model did answer, and no answer could be used: neither of two, or one that was final.
     """
 
-    text: Optional[str]
+    text: str | None
     reason: str = ""
     unusable: bool = False
 
@@ -58,20 +60,20 @@ class Asker:
     reminder (str): Said after an answer that could not be used.
     """
 
-    def __init__(self, model: LanguageModel, store: Optional[AnswerStore], reminder: str) -> None:
+    def __init__(self, model: LanguageModel, store: AnswerStore | None, reminder: str) -> None:
         self.model = model
         self.store = None if model.recorded else store
         self.reminder = reminder
         self.counts = Counts()
 
-    def __getstate__(self) -> Dict[str, object]:
+    def __getstate__(self) -> dict[str, object]:
         return {"model": self.model, "store": self.store, "reminder": self.reminder}
 
-    def __setstate__(self, state: Dict[str, object]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self.counts = Counts()
 
-    def start(self, requests: Sequence[Optional[ChatRequest]], validate: Validator) -> "Pending":
+    def start(self, requests: Sequence[ChatRequest | None], validate: Validator) -> "Pending":
         """Begin to answer; what the store knows is not asked.
 
         requests (Sequence[Optional[ChatRequest]]): Questions; None where there is nothing to ask.
@@ -84,20 +86,20 @@ class Asker:
 class Pending:
     """Questions under way."""
 
-    def __init__(self, asker: Asker, requests: List[Optional[ChatRequest]], validate: Validator) -> None:
+    def __init__(self, asker: Asker, requests: list[ChatRequest | None], validate: Validator) -> None:
         self.asker = asker
         self.requests = requests
         self.validate = validate
         self.round = _Round(asker, [request for request in requests if request is not None])
 
-    def results(self) -> List[Optional[Result]]:
+    def results(self) -> list[Result | None]:
         """Wait for all answers.
 
         RETURNS (List[Optional[Result]]): In the order of the requests; None where there was none.
         """
         first = self.round.answers()
-        results: Dict[str, Result] = {}
-        again: Dict[str, ChatRequest] = {}
+        results: dict[str, Result] = {}
+        again: dict[str, ChatRequest] = {}
         for key, answer in first.items():
             result, worth_a_reminder = self._judge(answer)
             if worth_a_reminder:
@@ -120,7 +122,7 @@ class Pending:
         """Drop the questions that nobody has begun to answer."""
         self.round.cancel()
 
-    def _judge(self, answer: Answer) -> Tuple[Result, bool]:
+    def _judge(self, answer: Answer) -> tuple[Result, bool]:
         """What an answer comes to, and whether the question is worth asking once more with a reminder."""
         if answer.text is None:
             return Result(None, shorten(answer.error), unusable=answer.final), False
@@ -133,13 +135,13 @@ class Pending:
 class _Round:
     """One question each: looked up, claimed, asked, kept."""
 
-    def __init__(self, asker: Asker, requests: List[ChatRequest]) -> None:
+    def __init__(self, asker: Asker, requests: list[ChatRequest]) -> None:
         self.asker = asker
         self.identity = asker.model.identity()
-        self.keys: Dict[int, str] = {}
+        self.keys: dict[int, str] = {}
         # The same question of several posts is one question.
-        self.requests: Dict[str, ChatRequest] = {}
-        self.questions: Dict[str, str] = {}
+        self.requests: dict[str, ChatRequest] = {}
+        self.questions: dict[str, str] = {}
         for request in requests:
             question = prompt_key(request)
             key = answer_key(self.identity, question)
@@ -147,9 +149,9 @@ class _Round:
             self.requests.setdefault(key, request)
             self.questions[key] = question
         asker.counts.add(questions=len(self.requests))
-        self.found: Dict[str, Answer] = {}
-        self.futures: Dict[str, "Future[Answer]"] = {}
-        self.elsewhere: List[str] = []
+        self.found: dict[str, Answer] = {}
+        self.futures: dict[str, Future[Answer]] = {}
+        self.elsewhere: list[str] = []
         missing = list(self.requests)
         if asker.store is not None and missing:
             self.found = asker.store.get_many(missing)
@@ -164,7 +166,7 @@ class _Round:
         """The key of one of the requests given."""
         return self.keys[id(request)]
 
-    def answers(self) -> Dict[str, Answer]:
+    def answers(self) -> dict[str, Answer]:
         """Wait for all of them."""
         answers = dict(self.found)
         for key in list(self.futures):
@@ -196,7 +198,7 @@ class _Round:
         except CancelledError:
             return Answer(None, error="it was cancelled")
 
-    def _submit(self, keys: List[str]) -> None:
+    def _submit(self, keys: list[str]) -> None:
         if not keys:
             return
         try:

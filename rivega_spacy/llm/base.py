@@ -1,9 +1,11 @@
 """The small interface that all language models share: a request in, the future of an answer out."""
+
 import hashlib
 import json
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple, Union, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from ..post.errors import Errors
 from ..post.image_sources import read_source
@@ -19,7 +21,7 @@ class ImageRef:
     digest (str): SHA-256 of the encoded picture: equal on every machine, whatever the file is called.
     """
 
-    source: Union[str, bytes]
+    source: str | bytes
     digest: str
 
 
@@ -34,7 +36,7 @@ class Message:
 
     role: str
     text: str
-    images: Tuple[ImageRef, ...] = ()
+    images: tuple[ImageRef, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class ChatRequest:
     alternatives (int): So many alternatives of every token of the answer are asked for, with their probabilities; 0 for none.
     """
 
-    messages: Tuple[Message, ...]
+    messages: tuple[Message, ...]
     max_tokens: int
     prompt: str
     version: str
@@ -88,7 +90,7 @@ class Answer:
     final (bool): The model did answer, there is no text in it, and the same question would come to the same: it is kept like an answer.
     """
 
-    text: Optional[str]
+    text: str | None
     error: str = ""
     finish: str = "stop"
     input_tokens: int = 0
@@ -130,10 +132,10 @@ class LanguageModel(Protocol):
     name: str
     recorded: bool
 
-    def identity(self) -> Dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Everything but the prompt that shapes its answers, as JSON values; part of the store's key."""
 
-    def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+    def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
         """Begin to answer. A future never raises: what goes wrong is an Answer with `error`."""
 
     def close(self) -> None:
@@ -159,7 +161,7 @@ def prompt_key(request: ChatRequest) -> str:
     return _digest([messages, request.max_tokens, request.prompt, request.version, request.attempt, *wanted])
 
 
-def answer_key(identity: Dict[str, Any], question: str) -> str:
+def answer_key(identity: dict[str, Any], question: str) -> str:
     """Hash of everything that shapes an answer: 64 hexadecimal digits.
 
     identity (Dict[str, Any]): Of the model.
@@ -175,6 +177,6 @@ def _digest(value: Any) -> str:
 
 def finished(answer: Answer) -> "Future[Answer]":
     """A future that is done."""
-    future: "Future[Answer]" = Future()
+    future: Future[Answer] = Future()
     future.set_result(answer)
     return future

@@ -1,8 +1,10 @@
 """What a model could have said instead: each token of an answer with its likeliest alternatives and their log-probabilities."""
+
 import json
 import math
 import re
-from typing import Any, Dict, Iterable, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 
@@ -15,10 +17,10 @@ class TokenChoice(NamedTuple):
     """
 
     token: str
-    options: Dict[str, float]
+    options: dict[str, float]
 
 
-Choices = Tuple[TokenChoice, ...]
+Choices = tuple[TokenChoice, ...]
 
 
 def read_choices(logprobs: Any) -> Choices:
@@ -51,7 +53,7 @@ def load_choices(text: str) -> Choices:
         return ()
 
 
-def odds_at(choices: Choices, text: str, start: int, first: Sequence[str], second: Sequence[str]) -> Optional[float]:
+def odds_at(choices: Choices, text: str, start: int, first: Sequence[str], second: Sequence[str]) -> float | None:
     """How likely one group of words was against another at a place of an answer.
 
     choices (Choices): Of the answer's tokens.
@@ -83,8 +85,8 @@ def odds_at(choices: Choices, text: str, start: int, first: Sequence[str], secon
     return shares[0] / sum(shares) if sum(shares) > 0 else None
 
 
-def _options(items: Iterable[Any]) -> Dict[str, float]:
-    options: Dict[str, float] = {}
+def _options(items: Iterable[Any]) -> dict[str, float]:
+    options: dict[str, float] = {}
     for item in items:
         token, value = (item.get("token"), item.get("logprob")) if isinstance(item, dict) else (None, None)
         if isinstance(token, str) and isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value):

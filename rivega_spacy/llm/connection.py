@@ -1,9 +1,11 @@
 """A connection to a server that is not trusted: its replies have a limit in size and time, and it cannot send anybody elsewhere."""
+
 import socket
 import sys
 import threading
 import zlib
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from collections.abc import Iterable
+from typing import Any
 
 from ..post.errors import Errors
 from .base import ChatRequest
@@ -17,7 +19,16 @@ _ENCODINGS = {"gzip", "x-gzip", "deflate"}
 # 301 to 303 turn a question into a GET.
 _KEEPS_METHOD = {307, 308}
 _MOST_REDIRECTS = 3
-_BARE_HEADERS = {"host", "accept", "connection", "content-type", "content-length", "transfer-encoding", "user-agent", "authorization"}
+_BARE_HEADERS = {
+    "host",
+    "accept",
+    "connection",
+    "content-type",
+    "content-length",
+    "transfer-encoding",
+    "user-agent",
+    "authorization",
+}
 
 
 class Connection:
@@ -31,26 +42,28 @@ class Connection:
     """
 
     def __init__(
-        self, openai: Any, *, key: str, address: Optional[str], timeout: float, total_timeout: float, bare: bool = False
+        self, openai: Any, *, key: str, address: str | None, timeout: float, total_timeout: float, bare: bool = False
     ) -> None:
         self.openai = openai
         hooks = {"request": [self._before], "response": [self._received]}
         http = openai.DefaultHttpxClient(event_hooks=hooks, max_redirects=_MOST_REDIRECTS)
         # The package stands on httpx or, from version 3, on httpx2: the same names in another module.
-        self.httpx = next(sys.modules[kind.__module__.partition(".")[0]] for kind in type(http).__mro__ if kind.__module__.startswith("httpx"))
+        self.httpx = next(
+            sys.modules[kind.__module__.partition(".")[0]] for kind in type(http).__mro__ if kind.__module__.startswith("httpx")
+        )
         # Retries are ours: those of the package wait in each thread alone and ignore a Retry-After of more than a minute.
         self.client = openai.OpenAI(api_key=key, base_url=address, timeout=timeout, max_retries=0, http_client=http)
         self.key = key
         self.bare = bare
         self.total_timeout = total_timeout
-        self.pause: Optional[float] = None
+        self.pause: float | None = None
         self._limit = BASE_BYTES
         self._tokens = 0
         self._stream: Any = None
         self._expired = False
         self._lock = threading.Lock()
 
-    def post(self, body: Dict[str, Any], request: ChatRequest) -> Any:
+    def post(self, body: dict[str, Any], request: ChatRequest) -> Any:
         """Ask.
 
         body (Dict[str, Any]): Of the request.
@@ -106,7 +119,7 @@ class Connection:
         request.headers["accept-encoding"] = "gzip, deflate"
         request.extensions["trace"] = self._trace
 
-    def _trace(self, event: str, info: Dict[str, Any]) -> None:
+    def _trace(self, event: str, info: dict[str, Any]) -> None:
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._stream = info["return_value"]
 
@@ -130,7 +143,7 @@ class Connection:
     def _read(self, stream: Iterable[bytes], compressed: bool) -> bytes:
         # 32 more than the largest window: zlib finds out whether it is gzip or zlib.
         inflate = zlib.decompressobj(zlib.MAX_WBITS | 32) if compressed else None
-        parts: List[bytes] = []
+        parts: list[bytes] = []
         sent = size = 0
         for chunk in stream:
             sent += len(chunk)
@@ -163,5 +176,5 @@ class Connection:
             raise CallFailed(Errors.E773.format(target=named), again=False)
 
 
-def _place(url: Any) -> Tuple[str, Optional[int]]:
+def _place(url: Any) -> tuple[str, int | None]:
     return url.scheme, url.port or {"http": 80, "https": 443}.get(url.scheme)

@@ -1,10 +1,10 @@
 """Limits: requests and tokens a minute, a pause that the server asked for, and a budget that stops cleanly."""
+
 import threading
 import time
-from typing import Callable, Dict, Optional
+from collections.abc import Callable
 
 from ..post.errors import Errors, RivegaError
-
 
 # Shorter waits than this are none: a clock's rounding must not make anybody wait for ever.
 _CLOCK = 1e-6
@@ -20,17 +20,19 @@ class Pace:
 
     def __init__(
         self,
-        requests_per_minute: Optional[float] = None,
-        tokens_per_minute: Optional[float] = None,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.rates: Dict[str, float] = {}
+        self.rates: dict[str, float] = {}
         for name, value in (("requests", requests_per_minute), ("tokens", tokens_per_minute)):
             if value is not None:
                 if not value > 0:
-                    raise RivegaError(Errors.E416.format(field=f"{name}_per_minute", value=value, wanted="a positive number or null"))
+                    raise RivegaError(
+                        Errors.E416.format(field=f"{name}_per_minute", value=value, wanted="a positive number or null")
+                    )
                 self.rates[name] = float(value)
         self.tops = {name: max(1.0, rate / 20) for name, rate in self.rates.items()}
         self.levels = dict(self.tops)
@@ -91,9 +93,9 @@ class Budget:
 
     def __init__(
         self,
-        requests: Optional[int] = None,
-        tokens: Optional[int] = None,
-        cost: Optional[float] = None,
+        requests: int | None = None,
+        tokens: int | None = None,
+        cost: float | None = None,
         price_in: float = 0.0,
         price_out: float = 0.0,
     ) -> None:
@@ -105,18 +107,18 @@ class Budget:
             raise RivegaError(Errors.E416.format(field="budget.price_in", value=price_in, wanted="given where `cost` is limited"))
         self.price_in = price_in
         self.price_out = price_out
-        self.spent: Dict[str, float] = {"requests": 0, "tokens": 0, "cost": 0.0}
+        self.spent: dict[str, float] = {"requests": 0, "tokens": 0, "cost": 0.0}
         self.reserved = dict(self.spent)
         self.input_tokens = 0
         self.output_tokens = 0
         self.lock = threading.Condition()
 
-    def __getstate__(self) -> Dict[str, object]:
+    def __getstate__(self) -> dict[str, object]:
         state = dict(self.__dict__)
         del state["lock"]
         return state
 
-    def __setstate__(self, state: Dict[str, object]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self.reserved = dict.fromkeys(self.spent, 0)
         self.lock = threading.Condition()
@@ -161,15 +163,15 @@ class Budget:
             parts.append(f"{value} {name}" if limit is None else f"{value} of {limit} {name}")
         return ", ".join(parts)
 
-    def _use(self, input_tokens: int, output_tokens: int) -> Dict[str, float]:
+    def _use(self, input_tokens: int, output_tokens: int) -> dict[str, float]:
         cost = (input_tokens * self.price_in + output_tokens * self.price_out) / 1e6
         return {"requests": 1, "tokens": input_tokens + output_tokens, "cost": cost}
 
 
 def make_budget(
-    requests: Optional[int] = None,
-    tokens: Optional[int] = None,
-    cost: Optional[float] = None,
+    requests: int | None = None,
+    tokens: int | None = None,
+    cost: float | None = None,
     price_in: float = 0.0,
     price_out: float = 0.0,
 ) -> Budget:

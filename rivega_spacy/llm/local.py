@@ -1,11 +1,13 @@
 """Local weights: what is in a folder, and loading it without running anybody's code or unpickling anything."""
+
 import hashlib
 import os
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 from ..post.errors import Errors, RivegaError
 from ..post.failures import setting_up
@@ -66,17 +68,17 @@ class BatchWorker:
     batch_size (int): Requests a batch.
     """
 
-    def __init__(self, answer: Callable[[List[ChatRequest]], List[Answer]], batch_size: int) -> None:
+    def __init__(self, answer: Callable[[list[ChatRequest]], list[Answer]], batch_size: int) -> None:
         self.answer = answer
         self.batch_size = batch_size
         self.pid = os.getpid()
-        self.queue: "SimpleQueue[Optional[List[Tuple[ChatRequest, Future[Answer]]]]]" = SimpleQueue()
+        self.queue: SimpleQueue[list[tuple[ChatRequest, Future[Answer]]] | None] = SimpleQueue()
         self.thread = threading.Thread(target=self._run, name="rivega-local-model", daemon=True)
         self.thread.start()
 
-    def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+    def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
         """Begin to answer."""
-        futures: List["Future[Answer]"] = [Future() for _ in requests]
+        futures: list[Future[Answer]] = [Future() for _ in requests]
         # Alike lengths share a batch: less padding.
         order = sorted(range(len(requests)), key=lambda index: requests[index].prompt_tokens())
         for start in range(0, len(order), self.batch_size):
@@ -98,7 +100,7 @@ class BatchWorker:
                 for (_, future), answer in zip(live, self._answers([request for request, _ in live])):
                     future.set_result(answer)
 
-    def _answers(self, requests: List[ChatRequest]) -> List[Answer]:
+    def _answers(self, requests: list[ChatRequest]) -> list[Answer]:
         try:
             answers = self.answer(requests)
             if len(answers) == len(requests):
@@ -124,7 +126,7 @@ class LocalModel:
 
     recorded = False
 
-    def __init__(self, path: str, *, name: Optional[str], batch_size: int, device: str, dtype: str) -> None:
+    def __init__(self, path: str, *, name: str | None, batch_size: int, device: str, dtype: str) -> None:
         if batch_size < 1:
             raise RivegaError(Errors.E416.format(field="batch_size", value=batch_size, wanted="1 or more"))
         self.path = str(path)
@@ -133,14 +135,14 @@ class LocalModel:
         self.device = device
         self.dtype = dtype
         self.weights = fingerprint_folder(self.path)
-        self._worker: Optional[BatchWorker] = None
+        self._worker: BatchWorker | None = None
         self._loaded: Any = None
 
-    def __getstate__(self) -> Dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         # Threads and weights belong to the process that made them.
         return {**self.__dict__, "_worker": None, "_loaded": None}
 
-    def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+    def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
         """Begin to answer, in batches of alike lengths. RAISES (SetupError): Where the weights cannot be loaded."""
         if self._loaded is None:
             # Here, not in the thread: what is wrong with the weights is no question's fault.
@@ -160,5 +162,5 @@ class LocalModel:
     def _load(self) -> Any:
         raise NotImplementedError
 
-    def _answer(self, requests: List[ChatRequest]) -> List[Answer]:
+    def _answer(self, requests: list[ChatRequest]) -> list[Answer]:
         raise NotImplementedError

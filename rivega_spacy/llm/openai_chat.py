@@ -1,13 +1,15 @@
 """`rivega.OpenAIChat.v1`: any server that speaks OpenAI's chat completions: vLLM, llama.cpp, Ollama, TGI, OpenAI itself."""
+
 import base64
 import io
 import logging
 import os
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 from ..post.errors import Errors, ImageError, RivegaError, SetupError
 from ..post.images import read_thumbnail
@@ -25,22 +27,22 @@ logger = logging.getLogger("rivega_spacy")
 
 def make_openai_chat(
     model: str,
-    name: Optional[str] = None,
-    base_url: Optional[str] = None,
+    name: str | None = None,
+    base_url: str | None = None,
     api_key_env: str = "OPENAI_API_KEY",
-    temperature: Optional[float] = 0.0,
-    top_p: Optional[float] = None,
-    seed: Optional[int] = None,
+    temperature: float | None = 0.0,
+    top_p: float | None = None,
+    seed: int | None = None,
     token_parameter: str = "max_tokens",
-    extra: Optional[Dict[str, Any]] = None,
+    extra: dict[str, Any] | None = None,
     max_image_side: int = 1024,
     concurrency: int = 8,
     timeout: float = 60.0,
-    total_timeout: Optional[float] = None,
+    total_timeout: float | None = None,
     max_retries: int = 5,
-    requests_per_minute: Optional[float] = None,
-    tokens_per_minute: Optional[float] = None,
-    budget: Optional[Budget] = None,
+    requests_per_minute: float | None = None,
+    tokens_per_minute: float | None = None,
+    budget: Budget | None = None,
 ) -> "OpenAIChat":
     """`rivega.OpenAIChat.v1`.
 
@@ -96,20 +98,20 @@ class OpenAIChat:
         self,
         model: str,
         *,
-        name: Optional[str] = None,
-        base_url: Optional[str] = None,
+        name: str | None = None,
+        base_url: str | None = None,
         api_key_env: str = "OPENAI_API_KEY",
-        parameters: Optional[Dict[str, Any]] = None,
+        parameters: dict[str, Any] | None = None,
         token_parameter: str = "max_tokens",
-        extra: Optional[Dict[str, Any]] = None,
+        extra: dict[str, Any] | None = None,
         max_image_side: int = 1024,
         concurrency: int = 8,
         timeout: float = 60.0,
-        total_timeout: Optional[float] = None,
+        total_timeout: float | None = None,
         max_retries: int = 5,
-        requests_per_minute: Optional[float] = None,
-        tokens_per_minute: Optional[float] = None,
-        budget: Optional[Budget] = None,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        budget: Budget | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         from_config: bool = False,
@@ -120,7 +122,12 @@ class OpenAIChat:
             wanted = "'max_tokens' or 'max_completion_tokens'"
             raise RivegaError(Errors.E416.format(field="token_parameter", value=token_parameter, wanted=wanted))
         total_timeout = TOTAL_FACTOR * timeout if total_timeout is None else total_timeout
-        positive = {"concurrency": concurrency, "max_image_side": max_image_side, "timeout": timeout, "total_timeout": total_timeout}
+        positive = {
+            "concurrency": concurrency,
+            "max_image_side": max_image_side,
+            "timeout": timeout,
+            "total_timeout": total_timeout,
+        }
         for field, value in positive.items():
             if not value > 0:
                 raise RivegaError(Errors.E416.format(field=field, value=value, wanted="a positive number"))
@@ -145,13 +152,13 @@ class OpenAIChat:
         self.budget = budget if budget is not None else Budget()
         self.clock = clock
         self.sleep = sleep
-        self._running: Optional[_Running] = None
+        self._running: _Running | None = None
 
-    def __getstate__(self) -> Dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         # Threads, connections and the key belong to the process that made them.
         return {**self.__dict__, "_running": None}
 
-    def identity(self) -> Dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What shapes the answers: model, sampling, size of pictures; not the address, so that a server may move."""
         return {
             "client": "openai-chat",
@@ -162,7 +169,7 @@ class OpenAIChat:
             "max_image_side": self.max_image_side,
         }
 
-    def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+    def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
         """Begin to ask; each request runs in one of `concurrency` threads."""
         try:
             running = self._start()
@@ -198,7 +205,7 @@ class OpenAIChat:
                 return _no_answer(running.refused, spent)
             if not self.budget.reserve(reserved_input, reserved_output):
                 return _no_answer(Errors.E402.format(spent=self.budget.describe()), spent)
-            used: Optional[Tuple[int, int]] = None
+            used: tuple[int, int] | None = None
             try:
                 running.pace.wait(request.tokens())
                 answer = self._once(running, messages, request)
@@ -229,10 +236,16 @@ class OpenAIChat:
                 running.pace.settle(request.tokens(), sum(tokens))
         return _no_answer(Errors.E408.format(tries=tries, reason=reason), spent)
 
-    def _once(self, running: "_Running", messages: List[Dict[str, Any]], request: ChatRequest) -> Answer:
+    def _once(self, running: "_Running", messages: list[dict[str, Any]], request: ChatRequest) -> Answer:
         """One try."""
         openai = running.openai
-        body = {"model": self.model, "messages": messages, **self.parameters, self.token_parameter: request.max_tokens, **self.extra}
+        body = {
+            "model": self.model,
+            "messages": messages,
+            **self.parameters,
+            self.token_parameter: request.max_tokens,
+            **self.extra,
+        }
         with_choices = request.alternatives > 0 and running.gives_choices
         if with_choices:
             body.update(logprobs=True, top_logprobs=request.alternatives)
@@ -245,7 +258,9 @@ class OpenAIChat:
                 running.gives_choices = False
                 return self._once(running, messages, request)
             usage = stated_usage(*_bodies(error))
-            raise read_error(error.body or str(error), status=error.status_code, key=running.key, usage=usage, pause=connection.pause) from None
+            raise read_error(
+                error.body or str(error), status=error.status_code, key=running.key, usage=usage, pause=connection.pause
+            ) from None
         except openai.APITimeoutError:
             raise CallFailed(f"no answer within {self.timeout:g} seconds", again=True) from None
         except openai.APIConnectionError as error:
@@ -256,10 +271,12 @@ class OpenAIChat:
             reason = f"the answer is not what the protocol says: {_first_line(error, running.key)}"
             raise CallFailed(reason, again=True) from None
 
-    def _message(self, message: Message) -> Dict[str, Any]:
+    def _message(self, message: Message) -> dict[str, Any]:
         if not message.images:
             return {"role": message.role, "content": message.text}
-        parts: List[Dict[str, Any]] = [{"type": "image_url", "image_url": {"url": self._data_url(image)}} for image in message.images]
+        parts: list[dict[str, Any]] = [
+            {"type": "image_url", "image_url": {"url": self._data_url(image)}} for image in message.images
+        ]
         return {"role": message.role, "content": [*parts, {"type": "text", "text": message.text}]}
 
     def _data_url(self, image: ImageRef) -> str:
@@ -300,7 +317,7 @@ class _Running:
         self.pace = Pace(chat.requests_per_minute, chat.tokens_per_minute, clock=chat.clock, sleep=chat.sleep)
         self.refused = ""
         self.gives_choices = True
-        self.connections: List[Connection] = []
+        self.connections: list[Connection] = []
         self._mine = threading.local()
 
     def connection(self) -> Connection:
@@ -317,15 +334,15 @@ class _Running:
             connection.close()
 
 
-def _no_answer(reason: str, spent: Tuple[int, int]) -> Answer:
+def _no_answer(reason: str, spent: tuple[int, int]) -> Answer:
     return Answer(None, error=reason, input_tokens=spent[0], output_tokens=spent[1])
 
 
-def _sum(spent: Tuple[int, int], used: Optional[Tuple[int, int]]) -> Tuple[int, int]:
+def _sum(spent: tuple[int, int], used: tuple[int, int] | None) -> tuple[int, int]:
     return spent if used is None else (spent[0] + used[0], spent[1] + used[1])
 
 
-def _bodies(error: Any) -> List[Any]:
+def _bodies(error: Any) -> list[Any]:
     """The places of an error's reply where `usage` may stand."""
     try:
         body = error.response.json()
@@ -334,5 +351,5 @@ def _bodies(error: Any) -> List[Any]:
     return [body, body.get("error") if isinstance(body, dict) else None]
 
 
-def _first_line(error: Exception, key: Optional[str]) -> str:
+def _first_line(error: Exception, key: str | None) -> str:
     return " ".join(redact(str(error), key).split())[:300]

@@ -1,6 +1,8 @@
 """Questions about pictures to a vision-language model: asked together, kept, and read strictly."""
+
 import json
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..post.errors import Errors, RivegaError
 from .asking import Asker, Result
@@ -21,12 +23,12 @@ class PictureAsker:
     read (Callable[[Answer], Any]): From an answer to what is meant, as JSON values; raises InvalidAnswer.
     """
 
-    def __init__(self, client: LanguageModel, store: Optional[AnswerStore], read: Callable[[Answer], Any]) -> None:
+    def __init__(self, client: LanguageModel, store: AnswerStore | None, read: Callable[[Answer], Any]) -> None:
         self.asker = Asker(client, store, REMINDER)
         self.read = read
-        self._kept: Dict[str, Result] = {}
+        self._kept: dict[str, Result] = {}
 
-    def ask(self, requests: Sequence[ChatRequest]) -> List[Any]:
+    def ask(self, requests: Sequence[ChatRequest]) -> list[Any]:
         """requests (Sequence[ChatRequest]): The questions. RETURNS (List[Any]): What `read` made of each answer.
 
         RAISES (RivegaError): E741 where a question has no usable answer, after all were asked.

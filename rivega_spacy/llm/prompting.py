@@ -1,9 +1,10 @@
 """Prompts: one readable file each, filled in a way that what is filled in cannot change their structure."""
+
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..post.errors import Errors, RivegaError
 from ..post.textfiles import read_text
@@ -40,7 +41,9 @@ class Prompt:
             known = set(fields) | (PLAIN if section == "example" else set())
             unknown = set(_FIELD.findall(text)) - known
             if unknown:
-                self._fail(f"uses {{{sorted(unknown)[0]}}} in [[{section}]], which is not among {', '.join(sorted(known)) or 'nothing'}")
+                self._fail(
+                    f"uses {{{sorted(unknown)[0]}}} in [[{section}]], which is not among {', '.join(sorted(known)) or 'nothing'}"
+                )
             if section != "system" and (OPEN in text or CLOSE in text):
                 self._fail(f"writes {OPEN} or {CLOSE} in [[{section}]]; they are put around each field by themselves")
         if "user" not in self.sections:
@@ -53,8 +56,8 @@ class Prompt:
         values: Mapping[str, str],
         *,
         examples: Sequence[Mapping[str, str]] = (),
-        image: Optional[ImageRef] = None,
-    ) -> Tuple[Message, ...]:
+        image: ImageRef | None = None,
+    ) -> tuple[Message, ...]:
         """The messages.
 
         values (Mapping[str, str]): Field -> text from outside; all of it is cleaned, and delimited, here.
@@ -62,7 +65,7 @@ class Prompt:
         image (Optional[ImageRef]): Shown where the prompt has [[user image]].
         RETURNS (Tuple[Message, ...]): System and user message; examples open the user message, as in the paper.
         """
-        messages: List[Message] = []
+        messages: list[Message] = []
         if "system" in self.sections:
             messages.append(Message("system", _fill(self.sections["system"], values)))
         block = self.sections.get("example", "")
@@ -74,7 +77,7 @@ class Prompt:
         raise RivegaError(Errors.E415.format(path=self.path, reason=reason))
 
 
-def load_prompt(name: str, fields: Sequence[str], override: Optional[str] = None) -> Prompt:
+def load_prompt(name: str, fields: Sequence[str], override: str | None = None) -> Prompt:
     """A prompt of the package, or the user's in its place.
 
     name (str): Of the package's file, without ".txt".
@@ -93,10 +96,10 @@ def load_reminder() -> str:
     return load_prompt("again", ()).render({})[-1].text
 
 
-def _parse(source: str, path: str) -> Tuple[Dict[str, str], bool]:
-    sections: Dict[str, List[str]] = {}
-    seen: Set[str] = set()
-    current: Optional[str] = None
+def _parse(source: str, path: str) -> tuple[dict[str, str], bool]:
+    sections: dict[str, list[str]] = {}
+    seen: set[str] = set()
+    current: str | None = None
     with_image = False
     for line in source.splitlines():
         match = _SECTION.match(line)
@@ -117,7 +120,7 @@ def _parse(source: str, path: str) -> Tuple[Dict[str, str], bool]:
 
 
 @lru_cache(maxsize=1024)
-def _example(block: str, values: Tuple[Tuple[str, str], ...]) -> str:
+def _example(block: str, values: tuple[tuple[str, str], ...]) -> str:
     """An [[example]] section; the same examples stand in many prompts."""
     return _fill(block, dict(values))
 

@@ -1,7 +1,9 @@
 """Recorded answers in files: what `rivega store export` writes."""
+
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, Union
+from typing import Any
 
 from ..post.errors import Errors
 from ..post.jsonl import read_lines
@@ -12,7 +14,7 @@ _COUNTS = ("attempt", "input_tokens", "output_tokens")
 _HEX = set("0123456789abcdef")
 
 
-def read_records(path: Union[str, Path]) -> Iterator[Union[Record, str]]:
+def read_records(path: str | Path) -> Iterator[Record | str]:
     """Rows of an exported store.
 
     path (Union[str, Path]): JSON lines.
@@ -24,11 +26,16 @@ def read_records(path: Union[str, Path]) -> Iterator[Union[Record, str]]:
             yield Errors.E413.format(path=path, line=number, reason=reason)
         else:
             assert isinstance(row, dict)
-            values = {"choices": "", **row, "identity": json.dumps(row["identity"], sort_keys=True), "created": float(row["created"])}
+            values = {
+                "choices": "",
+                **row,
+                "identity": json.dumps(row["identity"], sort_keys=True),
+                "created": float(row["created"]),
+            }
             yield Record(**{name: values[name] for name in Record._fields})
 
 
-def _reason(row: Dict[str, Any]) -> str:
+def _reason(row: dict[str, Any]) -> str:
     """Why a line is no row; "" where it is one."""
     for name in ("key", "question"):
         value = row.get(name)

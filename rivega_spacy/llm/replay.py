@@ -1,20 +1,26 @@
 """`rivega.Replay.v1`: answers that were recorded earlier, from an answer store or from JSON lines."""
+
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 from ..post.errors import Errors, RivegaError
+from ..post.jsonl import read_lines
 from .base import Answer, ChatRequest, finished, kept_answer, prompt_key
 from .choices import Choices, load_choices
-from ..post.jsonl import read_lines
 from .store import AnswerStore
 
 # Prompt -> the fields of a post that hold its recorded answer, the first one that is there.
-POST_FIELDS = {"knowledge": ("knowledge",), "caption": ("caption", "caption_blip2"), "description": ("description", "description_owl")}
+POST_FIELDS = {
+    "knowledge": ("knowledge",),
+    "caption": ("caption", "caption_blip2"),
+    "description": ("description", "description_owl"),
+}
 _SQLITE = b"SQLite format 3\x00"
 
 
-def make_replay(path: str, name: str = "replay", source: Optional[str] = None) -> "Replay":
+def make_replay(path: str, name: str = "replay", source: str | None = None) -> "Replay":
     """`rivega.Replay.v1`.
 
     path (str): An answer store, or JSON lines (gzipped where the name ends in .gz): what `rivega store export` wrote; or posts with
@@ -30,7 +36,7 @@ class Replay:
 
     recorded = True
 
-    def __init__(self, path: str, *, name: str = "replay", source: Optional[str] = None) -> None:
+    def __init__(self, path: str, *, name: str = "replay", source: str | None = None) -> None:
         self.path = str(path)
         self.name = name
         self.source = source
@@ -39,16 +45,16 @@ class Replay:
         with open(path, "rb") as file:
             is_store = file.read(len(_SQLITE)) == _SQLITE
         self.store = AnswerStore(path) if is_store else None
-        self._lines: Optional[_Lines] = None
+        self._lines: _Lines | None = None
 
-    def __getstate__(self) -> Dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_lines": None}
 
-    def identity(self) -> Dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Only for people: recorded answers are not stored again."""
         return {"client": "replay", "name": self.name}
 
-    def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+    def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
         """The recorded answers; where there is none, an Answer that says so."""
         questions = [prompt_key(request) for request in requests]
         missing = Answer(None, error=Errors.E414)
@@ -68,10 +74,10 @@ class Replay:
 class _Lines:
     """Recorded answers of a JSON lines file."""
 
-    def __init__(self, path: str, source: Optional[str]) -> None:
-        self.by_question: Dict[str, Tuple[str, str]] = {}
-        self.choices: Dict[str, Choices] = {}
-        self.by_post: Dict[Tuple[str, str, str], str] = {}
+    def __init__(self, path: str, source: str | None) -> None:
+        self.by_question: dict[str, tuple[str, str]] = {}
+        self.choices: dict[str, Choices] = {}
+        self.by_post: dict[tuple[str, str, str], str] = {}
         for _, row in read_lines(path):
             if isinstance(row, str):
                 continue
@@ -84,14 +90,14 @@ class _Lines:
             elif row.get("id") is not None:
                 self._add_post(str(row["id"]), row, source)
 
-    def find(self, question: str, request: ChatRequest) -> Optional[Answer]:
+    def find(self, question: str, request: ChatRequest) -> Answer | None:
         """The answer to a question, or to its prompt about that post."""
         if question in self.by_question:
             return kept_answer(*self.by_question[question], cached=True, choices=self.choices.get(question, ()))
         text = self.by_post.get((request.post, request.prompt, request.entity)) if request.post else None
         return None if text is None else Answer(text, cached=True)
 
-    def _add_post(self, post: str, row: Dict[str, Any], source: Optional[str]) -> None:
+    def _add_post(self, post: str, row: dict[str, Any], source: str | None) -> None:
         named = row.get("knowledge_by_model")
         if source is not None and isinstance(named, dict):
             if isinstance(named.get(source), str):

@@ -1,7 +1,9 @@
 """Replies in OpenAI's protocol as servers really send them: the answer, what it cost, or the error that stands in its place."""
+
 import json
 import re
-from typing import Any, Dict, Iterable, Optional, Tuple
+from collections.abc import Iterable
+from typing import Any
 
 from ..post.errors import Errors
 from .base import NO_ANSWER, Answer, ChatRequest
@@ -15,17 +17,19 @@ _LENGTH = {"max_tokens", "max_output_tokens", "model_length", "max_length", "tok
 _FILTERED = {"content_filter", "safety", "sensitive", "refusal", "blocked", "blocklist", "prohibited_content", "recitation", "spii"}
 _BROKEN = {"error", "abort", "network_error", "insufficient_system_resource"}
 # Errors without a status say what they are in their code, their type or their words.
-_PASSING = re.compile(r"(?i)rate.?limit|too.?many|overload|unavailable|time.?d?.?out|server.?error|internal|busy|capacity|try.?again|later")
+_PASSING = re.compile(
+    r"(?i)rate.?limit|too.?many|overload|unavailable|time.?d?.?out|server.?error|internal|busy|capacity|try.?again|later"
+)
 _LASTING = re.compile(
     r"(?i)invalid|not.?found|unsupported|not.?supported|quota|billing|credit|payment|denied|forbidden|unauthori[sz]ed|authenticat|permission|"
     r"context.?length|too.?long|bad.?request|moderat|policy|filter|no.?auth"
 )
 _KEY_REFUSED = re.compile(r"(?i)invalid.?api.?key|authenticat|unauthori[sz]ed")
 _LONGEST_REASON = 300
-Usage = Tuple[int, int]
+Usage = tuple[int, int]
 
 
-def read_reply(reply: Any, request: ChatRequest, key: Optional[str], *, pause: Optional[float] = None) -> Answer:
+def read_reply(reply: Any, request: ChatRequest, key: str | None, *, pause: float | None = None) -> Answer:
     """The answer in a reply.
 
     reply (Any): The reply's JSON; text where the server did not say that it is JSON.
@@ -52,7 +56,9 @@ def read_reply(reply: Any, request: ChatRequest, key: Optional[str], *, pause: O
     text, refusal = _text(message.get("content")), _refusal(message)
     kind = _without_text(text, finish, message, refusal)
     if kind is None and text is None:
-        raise CallFailed(f"the reply holds no text (finish_reason {finish!r})", again=True, usage=usage or _estimate(request, "", finish))
+        raise CallFailed(
+            f"the reply holds no text (finish_reason {finish!r})", again=True, usage=usage or _estimate(request, "", finish)
+        )
     thought = "".join(str(message[name]) for name in named_thought(message))
     used = usage or _estimate(request, (text or "") + thought, finish)
     if kind is not None:
@@ -64,7 +70,7 @@ def read_reply(reply: Any, request: ChatRequest, key: Optional[str], *, pause: O
 
 
 def read_error(
-    error: Any, *, status: Optional[int] = None, key: Optional[str] = None, usage: Optional[Usage] = None, pause: Optional[float] = None
+    error: Any, *, status: int | None = None, key: str | None = None, usage: Usage | None = None, pause: float | None = None
 ) -> CallFailed:
     """What an error of a server means for the question.
 
@@ -72,7 +78,7 @@ def read_error(
     status (Optional[int]): Of HTTP, where it says more than 200.
     key, usage, pause: See `read_reply` and `CallFailed`.
     """
-    fields: Dict[str, Any] = error if isinstance(error, dict) else {}
+    fields: dict[str, Any] = error if isinstance(error, dict) else {}
     code = next((fields[name] for name in ("code", "status", "type") if fields.get(name) not in (None, "")), None)
     if status is None:
         status = next(filter(None, (_status(fields.get(name)) for name in ("code", "status", "status_code", "http_status"))), None)
@@ -83,14 +89,18 @@ def read_error(
     else:
         passing, lasting = (bool(rule.search(told) or rule.search(words)) for rule in (_PASSING, _LASTING))
         again = passing or not lasting
-    moderated = isinstance(fields.get("metadata"), dict) and ("flagged_input" in fields["metadata"] or "reasons" in fields["metadata"])
-    refused = status == 401 or (status == 403 and not moderated) or (status is None and not again and bool(_KEY_REFUSED.search(told)))
+    moderated = isinstance(fields.get("metadata"), dict) and (
+        "flagged_input" in fields["metadata"] or "reasons" in fields["metadata"]
+    )
+    refused = (
+        status == 401 or (status == 403 and not moderated) or (status is None and not again and bool(_KEY_REFUSED.search(told)))
+    )
     said = status if status is not None else (str(code) if code is not None else "that it failed")
     reason = Errors.E407.format(status=_short(str(said), key), reason=_short(words, key))
     return CallFailed(reason, again=again, pause=pause if again else None, refused=refused, usage=usage)
 
 
-def stated_usage(*places: Any) -> Optional[Usage]:
+def stated_usage(*places: Any) -> Usage | None:
     """Tokens of prompt and answer as a server counted them; None where it counted none.
 
     places (Any): Where `usage` may stand: the reply, its error, its first choice.
@@ -119,16 +129,24 @@ def _parsed(reply: Any) -> Any:
     return reply
 
 
-def _error_within(reply: Any, choice: Dict[str, Any]) -> Any:
+def _error_within(reply: Any, choice: dict[str, Any]) -> Any:
     """An error in a reply whose status says that there is none."""
     if not isinstance(reply, dict):
         return None
     error = reply.get("error") or choice.get("error")
-    if not error and not choice and (reply.get("object") == "error" or any(reply.get(name) for name in ("detail", "message", "msg", "errors"))):
+    if (
+        not error
+        and not choice
+        and (reply.get("object") == "error" or any(reply.get(name) for name in ("detail", "message", "msg", "errors")))
+    ):
         error = reply
     if isinstance(error, dict) and error is not reply:
         # A code beside the error says what one within it does.
-        beside = {name: reply[name] for name in ("code", "status", "status_code") if not isinstance(reply.get(name), (dict, list, type(None)))}
+        beside = {
+            name: reply[name]
+            for name in ("code", "status", "status_code")
+            if not isinstance(reply.get(name), (dict, list, type(None)))
+        }
         return {**beside, **{name: value for name, value in error.items() if value is not None}}
     return error or None
 
@@ -146,17 +164,17 @@ def _words(error: Any) -> str:
     return words
 
 
-def _short(words: str, key: Optional[str]) -> str:
+def _short(words: str, key: str | None) -> str:
     """One line of bounded length; keys go first, so that none is cut and its half left."""
     return " ".join(redact(words[:20_000], key).split())[:_LONGEST_REASON]
 
 
-def _status(value: Any) -> Optional[int]:
+def _status(value: Any) -> int | None:
     text = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
     return int(text) if re.fullmatch(r"[1-5]\d\d", text) else None
 
 
-def _text(content: Any) -> Optional[str]:
+def _text(content: Any) -> str | None:
     """Content as a text: itself, or the texts of its parts; parts of other kinds (thinking, reasoning) are none."""
     if not isinstance(content, list):
         return content if isinstance(content, str) else None
@@ -164,21 +182,24 @@ def _text(content: Any) -> Optional[str]:
     return "".join(found) if found else None
 
 
-def _part(part: Any) -> Optional[str]:
+def _part(part: Any) -> str | None:
     if isinstance(part, dict) and part.get("type", "text") in ("text", "output_text"):
         text = part.get("text", part.get("content"))
         part = text.get("value") if isinstance(text, dict) else text
     return part if isinstance(part, str) else None
 
 
-def _refusal(message: Dict[str, Any]) -> str:
+def _refusal(message: dict[str, Any]) -> str:
     content = message.get("content")
     parts: Iterable[Any] = content if isinstance(content, list) else ()
-    said = [message.get("refusal"), *(part.get("refusal") for part in parts if isinstance(part, dict) and part.get("type") == "refusal")]
+    said = [
+        message.get("refusal"),
+        *(part.get("refusal") for part in parts if isinstance(part, dict) and part.get("type") == "refusal"),
+    ]
     return next((words for words in said if isinstance(words, str) and words.strip()), "")
 
 
-def _without_text(text: Optional[str], finish: str, message: Dict[str, Any], refusal: str) -> Optional[str]:
+def _without_text(text: str | None, finish: str, message: dict[str, Any], refusal: str) -> str | None:
     """Which final answer without text it is (`NO_ANSWER`); None where there is text, or may be at the next try."""
     if refusal:
         return "refusal"
@@ -196,7 +217,7 @@ def _without_text(text: Optional[str], finish: str, message: Dict[str, Any], ref
     return "reasoning" if thinks or named_thought(message) else None
 
 
-def _count(usage: Dict[str, Any], *names: str) -> Optional[int]:
+def _count(usage: dict[str, Any], *names: str) -> int | None:
     for name in names:
         value = usage.get(name)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 2**53:

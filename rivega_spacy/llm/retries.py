@@ -1,8 +1,9 @@
 """Which failures are worth another try, and how long to wait before it."""
+
 import email.utils
 import random
 import time
-from typing import Mapping, Optional, Tuple
+from collections.abc import Mapping
 
 # No question waits longer than this for a server that asks for pauses: it fails with the reason, and the next run asks again.
 LONGEST_PAUSE = 600.0
@@ -24,9 +25,9 @@ class CallFailed(Exception):
         reason: str,
         *,
         again: bool,
-        pause: Optional[float] = None,
+        pause: float | None = None,
         refused: bool = False,
-        usage: Optional[Tuple[int, int]] = None,
+        usage: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -36,7 +37,7 @@ class CallFailed(Exception):
         self.usage = usage
 
 
-def worth_another_try(status: int, code: Optional[str]) -> bool:
+def worth_another_try(status: int, code: str | None) -> bool:
     """Whether a status may pass.
 
     status (int): Of HTTP.
@@ -47,7 +48,7 @@ def worth_another_try(status: int, code: Optional[str]) -> bool:
     return status in _TRY_AGAIN or status >= 500
 
 
-def retry_after(headers: Mapping[str, str], *, now: Optional[float] = None) -> Optional[float]:
+def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
     """The pause that a server asks for.
 
     headers (Mapping[str, str]): Of the response: `retry-after-ms`, or `Retry-After` in seconds or as an HTTP date.

@@ -4,9 +4,9 @@ A post and the caption of its picture are data, whatever they say. They enter a 
 occur within them: neither can a line break, so a forged "Answer:" or "Question:" never begins a line, nor can the angle brackets
 that special tokens and markup are made of.
 """
+
 import re
 import unicodedata
-from typing import Optional
 
 from ..post.errors import Errors
 from .thoughts import InvalidAnswer, answer_of, holds_mark
@@ -104,7 +104,9 @@ _URL = re.compile(r"(?i)\bhttps?://\S+")
 _TAG = re.compile(r"<[/!?A-Za-z|]|\|>|<<|>>|\[/?INST\]")
 _ENTITY_TAG = re.compile(r"(?i)&(?:lt|gt|#0*6[02]|#x0*3[ce]);")
 _SENTENCE_END = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s+[\"'“‘(]*[A-Z0-9]|\s*$)")
-_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Prof|Sen|Gov|Rep|Gen|Lt|Col|Sgt|Jr|Sr|vs|No|Inc|Ltd|Co|Corp|e\.g|i\.e)|\b[A-Z])\.$")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Prof|Sen|Gov|Rep|Gen|Lt|Col|Sgt|Jr|Sr|vs|No|Inc|Ltd|Co|Corp|e\.g|i\.e)|\b[A-Z])\.$"
+)
 
 
 def clean_answer(text: str, *, most_words: int, one_sentence: bool = False, cut: bool = False) -> str:
@@ -187,6 +189,6 @@ def _unquote(text: str) -> str:
     return text
 
 
-def shorten(reason: Optional[str]) -> str:
+def shorten(reason: str | None) -> str:
     """A reason short enough for a note on a post."""
     return clean_untrusted(reason or "", 300)

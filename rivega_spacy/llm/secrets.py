@@ -1,4 +1,5 @@
 """Keys: read from the environment when a client is made, sent where they belong, and blanked wherever a message might carry them."""
+
 import base64
 import html
 import ipaddress
@@ -7,7 +8,7 @@ import logging
 import os
 import re
 from functools import lru_cache
-from typing import Any, Optional, Set
+from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
 from ..post.errors import Errors, RivegaError
@@ -61,7 +62,7 @@ def check_key_name(name: Any) -> str:
     return name
 
 
-def check_no_credentials(name: str, *, base_url: Optional[str], extra: Any) -> None:
+def check_no_credentials(name: str, *, base_url: str | None, extra: Any) -> None:
     """Refuse credentials that stand in a config.
 
     name (str): The environment variable where the key belongs.
@@ -76,14 +77,18 @@ def check_no_credentials(name: str, *, base_url: Optional[str], extra: Any) -> N
         except ValueError:
             fit = False
         if not fit:
-            raise RivegaError(Errors.E416.format(field="base_url", value=redact(str(base_url)), wanted="an address such as http://localhost:8000/v1"))
+            raise RivegaError(
+                Errors.E416.format(
+                    field="base_url", value=redact(str(base_url)), wanted="an address such as http://localhost:8000/v1"
+                )
+            )
         if parts.username or parts.password or _SECRET_FIELDS.search(parts.query) or _LOOKS_LIKE_KEY.search(base_url):
             raise RivegaError(Errors.E405.format(field="base_url", name=name))
     if _has_secret(extra):
         raise RivegaError(Errors.E405.format(field="extra", name=name))
 
 
-def check_key_server(name: str, base_url: Optional[str]) -> None:
+def check_key_server(name: str, base_url: str | None) -> None:
     """Refuse a config that names a variable of the environment as key for a server of its own.
 
     A pipeline that somebody else made could so have any secret of the environment sent to them.
@@ -95,7 +100,7 @@ def check_key_server(name: str, base_url: Optional[str]) -> None:
         raise RivegaError(Errors.E775.format(name=name, host=_host(base_url)))
 
 
-def withheld(name: str, base_url: Optional[str]) -> str:
+def withheld(name: str, base_url: str | None) -> str:
     """Why a key is not sent to the server of a config; "" where it may be.
 
     A well-known key goes to the server that it belongs to, to this machine, and to where the user said.
@@ -113,12 +118,12 @@ def is_owner(name: str, base_url: str) -> bool:
     return any(host == owner or host.endswith("." + owner) for owner in KEYS_OF.get(name, ()))
 
 
-def read_key(name: str) -> Optional[str]:
+def read_key(name: str) -> str | None:
     """The key, from the environment; None where the variable is not set or empty."""
     return os.environ.get(name, "").strip() or None
 
 
-def redact(message: str, key: Optional[str] = None) -> str:
+def redact(message: str, key: str | None = None) -> str:
     """An error message without keys.
 
     message (str): What the server or a library said.
@@ -127,7 +132,7 @@ def redact(message: str, key: Optional[str] = None) -> str:
     return _LOOKS_LIKE_KEY.sub(BLANK, blank_key(message, key))
 
 
-def blank_key(answer: str, key: Optional[str]) -> str:
+def blank_key(answer: str, key: str | None) -> str:
     """An answer without the key in use, should a server echo it: as it is, quoted for URLs, HTML or JSON, in base64 or hexadecimal; the
     rest stays as it is."""
     return _spellings(key).sub(BLANK, answer) if key and len(key) >= 6 else answer
@@ -144,9 +149,9 @@ class KeyFilter(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.keys: Set[str] = set()
+        self.keys: set[str] = set()
 
-    def guard(self, key: Optional[str]) -> None:
+    def guard(self, key: str | None) -> None:
         """Take this key out from now on."""
         if key:
             self.keys.add(key)
@@ -168,7 +173,16 @@ key_filter = KeyFilter()
 @lru_cache(maxsize=16)
 def _spellings(key: str) -> "re.Pattern[str]":
     data = key.encode("utf8", "surrogateescape")
-    found = {key, quote(data, safe=""), quote(data), quote_plus(data), html.escape(key), json.dumps(key)[1:-1], data.hex(), key[::-1]}
+    found = {
+        key,
+        quote(data, safe=""),
+        quote(data),
+        quote_plus(data),
+        html.escape(key),
+        json.dumps(key)[1:-1],
+        data.hex(),
+        key[::-1],
+    }
     for before in range(3):
         # Base64 of a longer text that holds the key, "Bearer ..." or "user:key": those characters that are the key's alone.
         code = base64.b64encode(b"\0" * before + data).decode("ascii").rstrip("=")

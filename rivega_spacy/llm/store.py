@@ -4,15 +4,17 @@ An answer is committed the moment it arrives (write-ahead log, so a killed proce
 question is asked it is claimed; another process that wants the same answer waits for it instead of paying twice. A claim of a
 process that died counts for nothing.
 """
+
 import json
 import os
 import socket
 import sqlite3
 import threading
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, NamedTuple
 
 from ..post.errors import Errors, RivegaError
 from ..post.files import open_output
@@ -88,26 +90,26 @@ class AnswerStore:
     patience (float): Seconds to wait for another process that is writing.
     """
 
-    def __init__(self, path: Union[str, Path], *, patience: float = 60.0) -> None:
+    def __init__(self, path: str | Path, *, patience: float = 60.0) -> None:
         self.path = str(path)
         self.patience = patience
-        self._connection: Optional[sqlite3.Connection] = None
+        self._connection: sqlite3.Connection | None = None
         self._pid = 0
         self._lock = threading.RLock()
 
-    def __getstate__(self) -> Dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "patience": self.patience}
 
-    def __setstate__(self, state: Dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"], patience=state["patience"])  # type: ignore[misc]
 
-    def get_many(self, keys: Sequence[str]) -> Dict[str, Answer]:
+    def get_many(self, keys: Sequence[str]) -> dict[str, Answer]:
         """The answers that are there.
 
         keys (Sequence[str]): From `answer_key`.
         RETURNS (Dict[str, Answer]): Only of those that have one.
         """
-        found: Dict[str, Answer] = {}
+        found: dict[str, Answer] = {}
         with self._open() as connection:
             for start in range(0, len(keys), _CHUNK):
                 chunk = list(keys[start : start + _CHUNK])
@@ -117,7 +119,7 @@ class AnswerStore:
                     found[record.key] = record.answer()
         return found
 
-    def claim(self, keys: Iterable[str]) -> List[str]:
+    def claim(self, keys: Iterable[str]) -> list[str]:
         """Say that this process asks these questions.
 
         keys (Iterable[str]): Questions without an answer.
@@ -147,13 +149,13 @@ class AnswerStore:
         with self._write() as connection:
             connection.executemany("DELETE FROM claims WHERE key = ? AND owner = ?", [(key, me) for key in keys])
 
-    def find(self, questions: Sequence[str], model: Optional[str]) -> Dict[str, Answer]:
+    def find(self, questions: Sequence[str], model: str | None) -> dict[str, Answer]:
         """Recorded answers by the question alone, whatever the parameters were.
 
         questions (Sequence[str]): From `prompt_key`.
         model (Optional[str]): Name of the source; None takes any, the latest first.
         """
-        found: Dict[str, Answer] = {}
+        found: dict[str, Answer] = {}
         with self._open() as connection:
             for question in questions:
                 rows = connection.execute(
@@ -164,7 +166,7 @@ class AnswerStore:
                     found[question] = Record(*row).answer()
         return found
 
-    def stats(self) -> List[Dict[str, Any]]:
+    def stats(self) -> list[dict[str, Any]]:
         """Answers and tokens, one row a model and prompt."""
         with self._open() as connection:
             rows = connection.execute(
@@ -173,7 +175,7 @@ class AnswerStore:
         names = ("model", "prompt", "answers", "input_tokens", "output_tokens")
         return [dict(zip(names, row)) for row in rows]
 
-    def export(self, path: Union[str, Path], *, model: Optional[str] = None) -> int:
+    def export(self, path: str | Path, *, model: str | None = None) -> int:
         """Write the answers as JSON lines, so that they can travel with a data set.
 
         path (Union[str, Path]): The file; it appears whole or not at all.
@@ -189,7 +191,7 @@ class AnswerStore:
                 count += 1
         return count
 
-    def records(self, *, model: Optional[str] = None) -> Iterator[Record]:
+    def records(self, *, model: str | None = None) -> Iterator[Record]:
         """All rows in the order they came, a few hundred at a time."""
         last = -1
         while True:
@@ -204,7 +206,7 @@ class AnswerStore:
             for row in rows:
                 yield Record(*row[1:])
 
-    def import_file(self, path: Union[str, Path]) -> Tuple[int, int, List[str]]:
+    def import_file(self, path: str | Path) -> tuple[int, int, list[str]]:
         """Take over answers that `export` wrote.
 
         path (Union[str, Path]): JSON lines.
@@ -215,8 +217,8 @@ class AnswerStore:
         from .records import read_records
 
         new = known = 0
-        wrong: List[str] = []
-        batch: List[Record] = []
+        wrong: list[str] = []
+        batch: list[Record] = []
 
         def flush() -> None:
             nonlocal new, known
@@ -325,7 +327,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection, patience: float) -> Non
     connection.execute("PRAGMA journal_mode = WAL")
 
 
-def _clean(record: Record) -> Tuple[Any, ...]:
+def _clean(record: Record) -> tuple[Any, ...]:
     """Values that SQLite takes: lone surrogates, which it refuses, become U+FFFD."""
     return tuple(value.encode("utf8", "replace").decode("utf8") if isinstance(value, str) else value for value in record)
 

@@ -4,8 +4,8 @@ Reasoning models think before they answer. Whether a server's reasoning parser t
 them in the prompt (so that only the closing mark is in the reply) and whether special tokens are shown differs from server to server
 and from start to start; the answer must be the same. What cannot be told apart for certain is refused: thought is never an answer.
 """
+
 import re
-from typing import List, Tuple
 
 from ..post.errors import Errors
 
@@ -113,7 +113,13 @@ def answer_of(text: str, *, cut: bool = False, boxed: bool = False) -> str:
 
 def is_mark(token: str) -> bool:
     """Whether a special token marks thoughts or an answer: a tokenizer that skips it would run thought and answer together."""
-    marks = (_MARK, _ANSWER_OPEN, _ANSWER_CLOSE, _BOX_MARK, re.compile(r"<\|(?:channel|message|constrain|start|end|return|call)\|>"))
+    marks = (
+        _MARK,
+        _ANSWER_OPEN,
+        _ANSWER_CLOSE,
+        _BOX_MARK,
+        re.compile(r"<\|(?:channel|message|constrain|start|end|return|call)\|>"),
+    )
     return any(mark.fullmatch(token) for mark in marks) or token == "<|channel>"
 
 
@@ -121,7 +127,7 @@ def open_mark(prompt: str) -> str:
     """The mark of thought that a prompt ends with, "" where it ends with none: the chat template began the model's thought."""
     prompt = prompt.rstrip()
     last = None
-    for last in _MARK.finditer(prompt, max(0, len(prompt) - 100)):
+    for last in _MARK.finditer(prompt, max(0, len(prompt) - 100)):  # noqa: B007  the last one is what counts
         pass
     return last[0] if last is not None and last["open"] and last.end() == len(prompt) else ""
 
@@ -160,7 +166,7 @@ def _bare_harmony(text: str, cut: bool) -> str:
 
 
 def _without_thoughts(text: str, cut: bool) -> str:
-    kept: List[str] = []
+    kept: list[str] = []
     start, opened, prose = 0, None, False
     for mark in _MARK.finditer(text):
         if _is_quoted(text, mark):
@@ -210,7 +216,7 @@ def holds_mark(text: str) -> bool:
     return _MARK.search(text) is not None or _HARMONY.search(text) is not None
 
 
-def named_thought(value: object) -> Tuple[str, ...]:
+def named_thought(value: object) -> tuple[str, ...]:
     """The fields of a reply's message in which servers put thoughts, as far as they hold some.
 
     value (object): `choices[0].message`: `reasoning_content` (vLLM, llama.cpp, SGLang, DeepSeek), `reasoning` (vLLM, Ollama, LM Studio,

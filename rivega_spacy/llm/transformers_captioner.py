@@ -1,5 +1,6 @@
 """`rivega.TransformersCaptioner.v1`: BLIP-2, BLIP, GIT and other image-to-text models from a local folder."""
-from typing import Any, Dict, List, Optional, Tuple
+
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,8 @@ DEFAULT_PREFIXES = {"caption": "", "description": "a detailed description of the
 
 def make_transformers_captioner(
     path: str,
-    name: Optional[str] = None,
-    prefixes: Optional[Dict[str, str]] = None,
+    name: str | None = None,
+    prefixes: dict[str, str] | None = None,
     num_beams: int = 1,
     batch_size: int = 8,
     device: str = "cpu",
@@ -42,8 +43,8 @@ class TransformersCaptioner(LocalModel):
         self,
         path: str,
         *,
-        name: Optional[str] = None,
-        prefixes: Optional[Dict[str, str]] = None,
+        name: str | None = None,
+        prefixes: dict[str, str] | None = None,
         num_beams: int = 1,
         batch_size: int = 8,
         device: str = "cpu",
@@ -55,7 +56,7 @@ class TransformersCaptioner(LocalModel):
         self.prefixes = {**DEFAULT_PREFIXES, **(prefixes or {})}
         self.num_beams = num_beams
 
-    def identity(self) -> Dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What shapes the answers."""
         return {
             "client": "transformers-captioner",
@@ -66,15 +67,15 @@ class TransformersCaptioner(LocalModel):
             "dtype": self.dtype,
         }
 
-    def _load(self) -> Tuple[Any, Any]:
+    def _load(self) -> tuple[Any, Any]:
         processor = load_class("AutoProcessor", self.path)
         model = load_class("AutoModelForImageTextToText", self.path, torch_dtype=self.dtype).to(self.device).eval()
         processor.tokenizer.padding_side = "left"
         return processor, model
 
-    def _answer(self, requests: List[ChatRequest]) -> List[Answer]:
-        answers: Dict[int, Answer] = {}
-        groups: Dict[tuple, List[Tuple[int, Any]]] = {}
+    def _answer(self, requests: list[ChatRequest]) -> list[Answer]:
+        answers: dict[int, Answer] = {}
+        groups: dict[tuple, list[tuple[int, Any]]] = {}
         for index, request in enumerate(requests):
             images = [image for message in request.messages for image in message.images]
             if not images:
@@ -83,7 +84,7 @@ class TransformersCaptioner(LocalModel):
             key = (self.prefixes.get(request.prompt, ""), request.max_tokens)
             groups.setdefault(key, []).append((index, images[0].source))
         for (prefix, max_tokens), asked in groups.items():
-            waiting: Dict[int, np.ndarray] = {}
+            waiting: dict[int, np.ndarray] = {}
             for index, source in asked:
                 try:
                     picture = read_image(source)
@@ -98,7 +99,7 @@ class TransformersCaptioner(LocalModel):
                 answers.update(zip(waiting, self._generate(list(waiting.values()), prefix, max_tokens)))
         return [answers[index] for index in range(len(requests))]
 
-    def _generate(self, pictures: List[np.ndarray], prefix: str, max_tokens: int) -> List[Answer]:
+    def _generate(self, pictures: list[np.ndarray], prefix: str, max_tokens: int) -> list[Answer]:
         import torch
         from PIL import Image
 

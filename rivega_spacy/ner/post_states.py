@@ -3,7 +3,8 @@
 Nobody reads what the last layer would make of the knowledge z; its keys and values are all that s needs of it. With 48 pieces of
 knowledge behind a post of 25 that saves a tenth of MiniLM's work, the more the longer z is.
 """
-from typing import Any, Dict
+
+from typing import Any
 
 import torch
 
@@ -14,10 +15,14 @@ _LIKE_BERT = ("bert", "roberta", "xlm-roberta", "camembert")
 def is_like_bert(encoder: torch.nn.Module) -> bool:
     """Whether `post_states` knows how this encoder is built."""
     config = encoder.config
-    return config.model_type in _LIKE_BERT and not config.is_decoder and getattr(config, "position_embedding_type", "absolute") == "absolute"
+    return (
+        config.model_type in _LIKE_BERT
+        and not config.is_decoder
+        and getattr(config, "position_embedding_type", "absolute") == "absolute"
+    )
 
 
-def post_states(encoder: torch.nn.Module, inputs: Dict[str, Any], n_post: int) -> torch.Tensor:
+def post_states(encoder: torch.nn.Module, inputs: dict[str, Any], n_post: int) -> torch.Tensor:
     """What `encoder(**inputs).last_hidden_state[:, :n_post]` is, without computing the rest of its last layer.
 
     encoder (Module): Of which `is_like_bert` holds.

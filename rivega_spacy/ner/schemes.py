@@ -1,6 +1,8 @@
 """Tag schemes: entities as one tag a token (BIO or BIOES), what may follow what, and the way back to entities."""
+
 import re
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,7 +54,7 @@ class TagScheme:
     def __len__(self) -> int:
         return len(self.tags)
 
-    def constraints(self) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def constraints(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What the scheme allows.
 
         RETURNS (Tuple[ndarray, ndarray, ndarray]): n_tags bool: may begin a post; n_tags bool: may end one;
@@ -69,7 +71,7 @@ class TagScheme:
         follows = np.where(opened[:, None], continues[None, :] & same, ~continues[None, :])
         return ~continues, ~opened, follows
 
-    def encode(self, biluo: Sequence[Optional[str]]) -> Optional[np.ndarray]:
+    def encode(self, biluo: Sequence[str | None]) -> np.ndarray | None:
         """Tag ids of one post.
 
         biluo (Sequence[Optional[str]]): spaCy's BILUO tags; None or "-" where the annotation is missing or misaligned.
@@ -89,7 +91,7 @@ class TagScheme:
             ids[position] = self._ids[(prefix, known[tag[2:]])]
         return ids
 
-    def spans(self, tags: np.ndarray, lengths: Sequence[int]) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def spans(self, tags: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Entities of a batch of posts, without a loop over its tokens.
 
         tags (ndarray): Tag ids of all posts, one after the other.
@@ -125,7 +127,7 @@ class WrittenTag(NamedTuple):
     label: str
 
 
-def parse_tag(tag: str) -> Optional[WrittenTag]:
+def parse_tag(tag: str) -> WrittenTag | None:
     """What a written tag says, in any of the common schemes: BIO, IOB1, BIOES, BILOU, BMES, BMEWO.
 
     tag (str): "B-PER", "b-per", "B_PER", "PER-B", "M-PER", "L-PER", "U-PER", "O" and so on. A tag that is written small from
@@ -142,14 +144,14 @@ def parse_tag(tag: str) -> Optional[WrittenTag]:
     return WrittenTag(_WRITTEN[letter.upper()], label.upper() if letter.islower() and label.islower() else label)
 
 
-def read_tags(tags: Sequence[str]) -> List[TaggedSpan]:
+def read_tags(tags: Sequence[str]) -> list[TaggedSpan]:
     """Entities of written tags of any scheme that `parse_tag` knows; a tag of none is O.
 
     tags (Sequence[str]): For example ["B-PER", "I-PER", "O"]. One that continues or ends an entity where there is none of its type
         begins one.
     RETURNS (List[TaggedSpan]): In order of their first token.
     """
-    spans: List[TaggedSpan] = []
+    spans: list[TaggedSpan] = []
     start, current = 0, ""
     for position, tag in enumerate([*tags, "O"]):
         prefix, label = parse_tag(tag) or ("O", "")
@@ -164,7 +166,7 @@ def read_tags(tags: Sequence[str]) -> List[TaggedSpan]:
     return spans
 
 
-def bio_tags(spans: Sequence[TaggedSpan], length: int) -> List[str]:
+def bio_tags(spans: Sequence[TaggedSpan], length: int) -> list[str]:
     """Entities as BIO tags.
 
     spans (Sequence[TaggedSpan]): Not overlapping.

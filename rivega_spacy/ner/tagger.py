@@ -1,6 +1,8 @@
 """The tagger's model: token vectors, a linear layer, and the scores of a linear-chain CRF over the tokens of the post."""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 from spacy.tokens import Doc
@@ -20,7 +22,7 @@ class TaggerScores:
     """
 
     chains: ChainScores
-    lengths: List[int]
+    lengths: list[int]
 
 
 class CRFHead(torch.nn.Module):
@@ -62,16 +64,16 @@ class _RateScale:
 
 
 def build_crf_tagger(
-    tok2vec: Model[List[Doc], List[Floats2d]],
+    tok2vec: Model[list[Doc], list[Floats2d]],
     *,
-    nO: Optional[int] = None,
+    nO: int | None = None,
     hidden_width: int = 0,
     dropout: float = 0.1,
     learn_rate: float = 1.0,
     crf_learn_rate: float = 1.0,
     half_on_disk: bool = True,
     ema_decay: float = 0.0,
-) -> Model[List[Doc], TaggerScores]:
+) -> Model[list[Doc], TaggerScores]:
     """`rivega.CRFTagger.v1`: a linear-chain CRF over any tok2vec layer (the paper's section IV-B d).
 
     tok2vec (Model): Token vectors, usually a listener to `transformer`.
@@ -85,7 +87,12 @@ def build_crf_tagger(
     RETURNS (Model): From posts to TaggerScores; its way back takes a ChainGradient.
     """
     shim = TorchShim(
-        None, name="rivega_ner", build=_build_head, half_on_disk=half_on_disk, lr_scale=_RateScale(learn_rate, crf_learn_rate), ema_decay=ema_decay
+        None,
+        name="rivega_ner",
+        build=_build_head,
+        half_on_disk=half_on_disk,
+        lr_scale=_RateScale(learn_rate, crf_learn_rate),
+        ema_decay=ema_decay,
     )
     settings = _HeadSettings(hidden_width=hidden_width, dropout=dropout)
     return Model(
@@ -106,11 +113,11 @@ class _HeadSettings:
     dropout: float
 
 
-def _build_head(config: Dict[str, Any]) -> CRFHead:
+def _build_head(config: dict[str, Any]) -> CRFHead:
     return CRFHead(config["width"], config["n_tags"], config["hidden_width"])
 
 
-def init(model: Model, X: Optional[List[Doc]] = None, Y: Any = None) -> None:
+def init(model: Model, X: list[Doc] | None = None, Y: Any = None) -> None:
     """Make the head for the width of the token vectors and the number of tags."""
     tok2vec = model.get_ref("tok2vec")
     tok2vec.initialize(X=X)
@@ -125,7 +132,7 @@ def init(model: Model, X: Optional[List[Doc]] = None, Y: Any = None) -> None:
     shim.set_module(_build_head(config), config)
 
 
-def forward(model: Model, docs: List[Doc], is_train: bool) -> Tuple[TaggerScores, Callable[[ChainGradient], List[Doc]]]:
+def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[TaggerScores, Callable[[ChainGradient], list[Doc]]]:
     """Tag scores of posts, at least one of which has a token."""
     shim = model.shims[0]
     vectors, backprop_vectors = model.get_ref("tok2vec")(docs, is_train)
@@ -148,7 +155,7 @@ def forward(model: Model, docs: List[Doc], is_train: bool) -> Tuple[TaggerScores
         head.transitions.detach(),
     )
 
-    def backprop(gradient: ChainGradient) -> List[Doc]:
+    def backprop(gradient: ChainGradient) -> list[Doc]:
         mask = torch.arange(gradient.emissions.shape[1], device=sizes.device)[None, :] < sizes[:, None]
         torch.autograd.backward([emissions], [gradient.emissions[mask]])
         for parameter, grad in (

@@ -4,11 +4,13 @@ The paper's section IV-B d: the post s and the auxiliary refined knowledge z go 
 every token of s attends to z; only the tokens of s are seen by what listens. Without z the output is that of
 the plain encoder.
 """
+
 import copy
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,9 +26,9 @@ from transformers.file_utils import ModelOutput
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.auto import CONFIG_MAPPING
 
-from ..post.errors import Errors, RivegaError
 from ..backends.dropout import share_dropout
 from ..backends.shim import TorchShim
+from ..post.errors import Errors, RivegaError
 from .encoding import N_SHAPES, EncodedPost, PairEncoder, Window
 from .post_states import is_like_bert, post_states
 
@@ -44,7 +46,7 @@ class EncoderSettings:
 
     name: Any
     max_length: int
-    max_knowledge: Optional[int]
+    max_knowledge: int | None
     knowledge_dropout: float
     word_dropout: float
     case_features: bool
@@ -59,9 +61,9 @@ class EncoderSettings:
 class KnowledgeTransformerBatch(FullTransformerBatch):
     """What the `transformer` component passes on; the data of each post are in `doc_data`."""
 
-    gradients: Optional[List[Any]] = None
+    gradients: list[Any] | None = None
 
-    def unsplit_by_doc(self, arrays: List[List[Any]]) -> "KnowledgeTransformerBatch":
+    def unsplit_by_doc(self, arrays: list[list[Any]]) -> "KnowledgeTransformerBatch":
         """Collect the gradients of the posts that have tokens, in their order, for the way back."""
         return KnowledgeTransformerBatch(
             spans=self.spans,
@@ -86,17 +88,17 @@ class CasedEncoder(torch.nn.Module):
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None
         self.encoder = encoder
-        self.shape_embedding: Optional[torch.nn.Embedding] = None
+        self.shape_embedding: torch.nn.Embedding | None = None
         if shapes:
             width = encoder.get_input_embeddings().embedding_dim
             self.shape_embedding = torch.nn.Embedding(N_SHAPES, width)
             torch.nn.init.zeros_(self.shape_embedding.weight)
 
     def forward(
-        self, ids: torch.Tensor, mask: torch.Tensor, types: Optional[torch.Tensor], shapes: Optional[torch.Tensor], n_post: int
+        self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor | None, shapes: torch.Tensor | None, n_post: int
     ) -> torch.Tensor:
         """B x L piece ids, attention mask, segment ids and shape classes to B x n_post x width, the states of the first pieces."""
-        inputs: Dict[str, Any] = {"attention_mask": mask}
+        inputs: dict[str, Any] = {"attention_mask": mask}
         if types is not None:
             inputs["token_type_ids"] = types
         if self.shape_embedding is None:
@@ -112,7 +114,7 @@ def build_knowledge_transformer(
     name: Any,
     *,
     max_length: int = 256,
-    max_knowledge: Optional[int] = None,
+    max_knowledge: int | None = None,
     knowledge_dropout: float = 0.0,
     word_dropout: float = 0.0,
     case_features: bool = False,
@@ -126,7 +128,7 @@ def build_knowledge_transformer(
     half_on_disk: bool = True,
     byte_embeddings: bool = False,
     ema_decay: float = 0.0,
-) -> Model[List[Doc], FullTransformerBatch]:
+) -> Model[list[Doc], FullTransformerBatch]:
     """`rivega.KnowledgeTransformerModel.v1`: an encoder of (s, z) for the factory `transformer`.
 
     name (Union[str, Path, Callable[[], str]]): Folder or hub name of a pretrained encoder, or what finds it; used by `initialize`
@@ -171,13 +173,18 @@ def build_knowledge_transformer(
         ema_decay=ema_decay,
         lr_scale=_RateScale(layer_decay, case_learn_rate),
     )
-    attrs = {"settings": settings, "cache": _Cache(), "replace_listener": replace_listener, "replace_listener_cfg": _standalone_config}
+    attrs = {
+        "settings": settings,
+        "cache": _Cache(),
+        "replace_listener": replace_listener,
+        "replace_listener_cfg": _standalone_config,
+    }
     return Model("knowledge-transformer", forward, init=init, dims={"nO": None}, attrs=attrs, shims=[shim])
 
 
 def build_knowledge_tok2vec(
-    transformer: Model[List[Doc], FullTransformerBatch], pooling: Model[Ragged, Floats2d], grad_factor: float = 1.0
-) -> Model[List[Doc], List[Floats2d]]:
+    transformer: Model[list[Doc], FullTransformerBatch], pooling: Model[Ragged, Floats2d], grad_factor: float = 1.0
+) -> Model[list[Doc], list[Floats2d]]:
     """`rivega.KnowledgeTok2Vec.v1`: an encoder of (s, z) of one component's own, as `nlp.replace_listeners` makes it of a shared one.
 
     transformer (Model): `rivega.KnowledgeTransformerModel.v1`.
@@ -189,7 +196,7 @@ def build_knowledge_tok2vec(
     return chain(replace_listener(transformer), trfs2arrays(pooling, grad_factor))
 
 
-def _standalone_config(transformer: Dict[str, Any], listener: Dict[str, Any]) -> Dict[str, Any]:
+def _standalone_config(transformer: dict[str, Any], listener: dict[str, Any]) -> dict[str, Any]:
     own = {key: listener[key] for key in ("pooling", "grad_factor") if key in listener}
     return {"@architectures": "rivega.KnowledgeTok2Vec.v1", "transformer": copy.deepcopy(transformer), **copy.deepcopy(own)}
 
@@ -199,9 +206,9 @@ class _Cache:
 
     def __init__(self) -> None:
         self.source: Any = None
-        self.encoder: Optional[PairEncoder] = None
+        self.encoder: PairEncoder | None = None
 
-    def __deepcopy__(self, memo: Dict[int, Any]) -> "_Cache":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Cache":
         return _Cache()
 
 
@@ -223,14 +230,14 @@ class _RateScale:
         return self.decay ** max(0, self.n_layers - depth)
 
 
-def _build_encoder(config: Dict[str, Any]) -> CasedEncoder:
+def _build_encoder(config: dict[str, Any]) -> CasedEncoder:
     """The network of a saved config, with random weights."""
     saved = dict(config["encoder"])
     hf_config = CONFIG_MAPPING[saved["model_type"]].from_dict(saved)
     return CasedEncoder(AutoModel.from_config(hf_config), bool(config["case_features"]))
 
 
-def init(model: Model, X: Optional[List[Doc]] = None, Y: Any = None) -> None:
+def init(model: Model, X: list[Doc] | None = None, Y: Any = None) -> None:
     """Read the pretrained encoder, unless the model already has one (a loaded pipeline trained further)."""
     shim, settings = model.shims[0], model.attrs["settings"]
     if shim._model is None:
@@ -239,7 +246,7 @@ def init(model: Model, X: Optional[List[Doc]] = None, Y: Any = None) -> None:
     model.set_dim("nO", shim.cfg["encoder"]["hidden_size"])
 
 
-def read_pretrained(name: Any, *, case_features: bool) -> Tuple[torch.nn.Module, Dict[str, Any]]:
+def read_pretrained(name: Any, *, case_features: bool) -> tuple[torch.nn.Module, dict[str, Any]]:
     """A pretrained encoder with what has to be saved beside its weights.
 
     name (Union[str, Path, Callable[[], str]]): Folder, name on the model hub, or a function that returns one.
@@ -271,7 +278,7 @@ def read_pretrained(name: Any, *, case_features: bool) -> Tuple[torch.nn.Module,
 
 def _pair_encoder(model: Model) -> PairEncoder:
     shim, settings, cache = model.shims[0], model.attrs["settings"], model.attrs["cache"]
-    shim.module  # raises where there is no network yet
+    shim.module  # noqa: B018  raises where there is no network yet
     if cache.encoder is None or cache.source is not shim.cfg["tokenizer"]:
         limit = shim.cfg["encoder"].get("max_position_embeddings", settings.max_length)
         # RoBERTa's positions begin behind the padding id.
@@ -286,7 +293,7 @@ def _pair_encoder(model: Model) -> PairEncoder:
     return cache.encoder
 
 
-def forward(model: Model, docs: List[Doc], is_train: bool) -> Tuple[KnowledgeTransformerBatch, Callable]:
+def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[KnowledgeTransformerBatch, Callable]:
     """Encode posts with their knowledge; the way back ends here, texts have no gradient."""
     settings, shim = model.attrs["settings"], model.shims[0]
     knowledge = [doc._.knowledge or "" for doc in docs]
@@ -298,7 +305,7 @@ def forward(model: Model, docs: List[Doc], is_train: bool) -> Tuple[KnowledgeTra
     if is_train and settings.word_dropout and shim.cfg["mask_id"] is not None:
         windows = [_drop_words(window, settings.word_dropout, shim.cfg["mask_id"]) for window in windows]
     buckets = make_buckets([len(window.ids) for window in windows], settings.bucket_pieces)
-    vectors: List[Any] = [None] * len(windows)
+    vectors: list[Any] = [None] * len(windows)
     graphs = []
     if is_train:
         _prepare_training(shim, settings)
@@ -316,7 +323,7 @@ def forward(model: Model, docs: List[Doc], is_train: bool) -> Tuple[KnowledgeTra
             vectors[row] = array[place, : windows[row].n_post]
     batch = _assemble(model, docs, posts, windows, vectors)
 
-    def backprop(d_batch: KnowledgeTransformerBatch) -> List[Doc]:
+    def backprop(d_batch: KnowledgeTransformerBatch) -> list[Doc]:
         rows = [row for gradient in d_batch.gradients or [] for row in gradient]
         grads = []
         for bucket, hidden in zip(buckets, graphs):
@@ -332,15 +339,15 @@ def forward(model: Model, docs: List[Doc], is_train: bool) -> Tuple[KnowledgeTra
     return batch, backprop
 
 
-def make_buckets(lengths: Sequence[int], most: int) -> List[List[int]]:
+def make_buckets(lengths: Sequence[int], most: int) -> list[list[int]]:
     """Group rows of similar length, so that little is spent on padding.
 
     lengths (Sequence[int]): Pieces of each row.
     most (int): Padded pieces of a bucket; a single longer row makes a bucket of its own.
     RETURNS (List[List[int]]): Every row once.
     """
-    buckets: List[List[int]] = []
-    bucket: List[int] = []
+    buckets: list[list[int]] = []
+    bucket: list[int] = []
     padded = 0
     for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
         too_short = padded >= _LEAST_PIECES and lengths[row] < (1 - _PADDING_SHARE) * lengths[bucket[0]]
@@ -381,7 +388,7 @@ def _drop_words(window: Window, share: float, mask_id: int) -> Window:
     return window._replace(ids=ids)
 
 
-def _pad(windows: List[Window], shim: TorchShim) -> Tuple[Any, ...]:
+def _pad(windows: list[Window], shim: TorchShim) -> tuple[Any, ...]:
     width = max(len(window.ids) for window in windows)
     ids = np.full((len(windows), width), shim.cfg["pad_id"], dtype="int64")
     mask = np.zeros_like(ids)
@@ -399,7 +406,7 @@ def _pad(windows: List[Window], shim: TorchShim) -> Tuple[Any, ...]:
 
 
 def _assemble(
-    model: Model, docs: List[Doc], posts: List[EncodedPost], windows: List[Window], vectors: List[Any]
+    model: Model, docs: list[Doc], posts: list[EncodedPost], windows: list[Window], vectors: list[Any]
 ) -> KnowledgeTransformerBatch:
     """One TransformerData a post: the pieces of s with their vectors; those of z have done their work."""
     xp = model.ops.xp
@@ -432,7 +439,7 @@ def _assemble(
     )
 
 
-def _wordpieces(windows: List[Window], width: int) -> WordpieceBatch:
+def _wordpieces(windows: list[Window], width: int) -> WordpieceBatch:
     lengths = [window.n_post for window in windows]
     ids = np.zeros((len(windows), width), dtype="int64")
     for place, window in enumerate(windows):

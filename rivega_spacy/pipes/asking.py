@@ -1,7 +1,8 @@
 """From posts to what entailment and grounding networks are asked, and from gold posts to what they should answer."""
 
 import warnings
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from spacy.tokens import Doc, Span
@@ -22,8 +23,8 @@ class Asked(NamedTuple):
     owners (List[Tuple[int, List[int]]]): For each of them the post, and which of its `doc.ents` are asked about.
     """
 
-    queries: List[ImageQueries]
-    owners: List[Tuple[int, List[int]]]
+    queries: list[ImageQueries]
+    owners: list[tuple[int, list[int]]]
 
 
 def ask(
@@ -32,7 +33,7 @@ def ask(
     wanted: Callable[[Span], bool],
     *,
     expression: str = "both",
-    labels: Optional[Mapping[str, str]] = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Asked:
     """Collect the questions of a batch.
 
@@ -42,8 +43,8 @@ def ask(
     expression (str), labels (Optional[Mapping[str, str]]): In which words: see `extensions.referring_expression`.
     RETURNS (Asked): The questions. Posts with equal pictures have equal `image_key`s.
     """
-    queries: List[ImageQueries] = []
-    owners: List[Tuple[int, List[int]]] = []
+    queries: list[ImageQueries] = []
+    owners: list[tuple[int, list[int]]] = []
     for number, doc in enumerate(docs):
         spans = [(place, ent) for place, ent in enumerate(doc.ents) if wanted(ent)]
         image = doc_image(doc, component) if spans else None
@@ -62,7 +63,7 @@ def ask_in_parts(
     use: Callable[[Asked], None],
     *,
     expression: str = "both",
-    labels: Optional[Mapping[str, str]] = None,
+    labels: Mapping[str, str] | None = None,
     masks: bool = False,
 ) -> None:
     """Collect the questions of a batch, a part at a time, so that never more than `images.PART_BYTES` of decoded pictures are held.
@@ -71,8 +72,8 @@ def ask_in_parts(
     use (Callable[[Asked], None]): Is given each part; of pictures of ordinary size a batch is one part.
     masks (bool): Every answer is a mask of the picture's size, which counts too.
     """
-    queries: List[ImageQueries] = []
-    owners: List[Tuple[int, List[int]]] = []
+    queries: list[ImageQueries] = []
+    owners: list[tuple[int, list[int]]] = []
     held = 0
     for number, doc in enumerate(docs):
         asked = ask([doc], component, wanted, expression=expression, labels=labels)
@@ -91,7 +92,7 @@ def ask_in_parts(
 
 def answers_by_post(
     model: Model, docs: Sequence[Doc], asked: Asked, fail: Callable[[Sequence[Doc], Exception], None]
-) -> List[Optional[np.ndarray]]:
+) -> list[np.ndarray | None]:
     """Put a batch of questions to a model; where that fails, put them one post at a time, so that one post's trouble stays its own.
 
     model (Model): From List[ImageQueries] to one array a picture.
@@ -109,7 +110,7 @@ def answers_by_post(
         raise
     except Exception as batch_error:  # whatever a network raises on a picture stays with its post below
         failure = batch_error
-    results: List[Optional[np.ndarray]] = []
+    results: list[np.ndarray | None] = []
     for query, (number, _) in zip(asked.queries, asked.owners):
         try:
             results.append(model.predict([query])[0] if len(asked.queries) > 1 else _raise(failure))
@@ -129,11 +130,11 @@ def learn(
     component: str,
     *,
     drop: float,
-    losses: Dict[str, float],
-    sgd: Optional[Optimizer],
+    losses: dict[str, float],
+    sgd: Optimizer | None,
     expression: str = "both",
-    labels: Optional[Mapping[str, str]] = None,
-) -> Dict[str, float]:
+    labels: Mapping[str, str] | None = None,
+) -> dict[str, float]:
     """One training step of an entailment or grounding network on gold entities.
 
     model (Model): With `attrs["train_step"]` (see queries.py).
@@ -169,8 +170,8 @@ def learn(
 
 
 def training_batch(
-    examples: Iterable[Example], component: str, *, expression: str = "both", labels: Optional[Mapping[str, str]] = None
-) -> Tuple[List[ImageQueries], List[List[QueryTarget]]]:
+    examples: Iterable[Example], component: str, *, expression: str = "both", labels: Mapping[str, str] | None = None
+) -> tuple[list[ImageQueries], list[list[QueryTarget]]]:
     """Gold entities of examples as questions with their answers.
 
     examples (Iterable[Example]): See `learn`.
@@ -186,8 +187,8 @@ def training_batch(
         _EXPANDED.update([component] if expanded else [])
         if not expanded and component not in _EXPANDED:
             _TOLD.add(component)
-            warnings.warn(Errors.W091.format(component=component))
-    targets: List[List[QueryTarget]] = []
+            warnings.warn(Errors.W091.format(component=component), stacklevel=2)
+    targets: list[list[QueryTarget]] = []
     for number, places in asked.owners:
         ents = references[number].ents
         targets.append([_target(ents[place]) for place in places])
@@ -195,8 +196,8 @@ def training_batch(
 
 
 # Components of this process whose training posts have expansions, and those that were told that theirs have none.
-_EXPANDED: Set[str] = set()
-_TOLD: Set[str] = set()
+_EXPANDED: set[str] = set()
+_TOLD: set[str] = set()
 
 
 def _any(ent: Span) -> bool:
@@ -210,9 +211,7 @@ def _target(ent: Span) -> QueryTarget:
     return QueryTarget(groundable, boxes if groundable is not False else boxes[:0])
 
 
-def start_model(
-    model: Model, component: str, *, weights: Optional[str], word_vectors: Optional[str], wordnet: Optional[str] = None
-) -> None:
+def start_model(model: Model, component: str, *, weights: str | None, word_vectors: str | None, wordnet: str | None = None) -> None:
     """Give a network its first weights.
 
     model (Model): Entailment or grounding model.

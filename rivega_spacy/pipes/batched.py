@@ -1,5 +1,6 @@
 """What the vision components share: batches over a stream, in which one post's trouble stays its own."""
-from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
@@ -8,9 +9,9 @@ from spacy.training import Example, validate_examples
 from spacy.util import minibatch
 from thinc.api import Optimizer
 
-from .asking import learn, start_model
 from ..post.errors import Errors, SetupError
 from ..post.failures import Failing
+from .asking import learn, start_model
 from .settings import ConfiguredWeights
 
 
@@ -62,9 +63,9 @@ class AskingVisionPipe(BatchedPipe):
         examples: Iterable[Example],
         *,
         drop: float = 0.0,
-        sgd: Optional[Optimizer] = None,
-        losses: Optional[Dict[str, float]] = None,
-    ) -> Dict[str, float]:
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
         """Learn from the gold entities of the references (see `rivega_spacy.pipes.asking.learn`).
 
         examples (Iterable[Example]): References carry picture, entities, `groundable` and `boxes`.
@@ -76,16 +77,25 @@ class AskingVisionPipe(BatchedPipe):
         examples = list(examples)
         validate_examples(examples, f"{type(self).__name__}.update")
         losses = {} if losses is None else losses
-        return learn(self.model, examples, self.name, drop=drop, losses=losses, sgd=sgd, expression=self.expression, labels=self.cfg["labels"])
+        return learn(
+            self.model,
+            examples,
+            self.name,
+            drop=drop,
+            losses=losses,
+            sgd=sgd,
+            expression=self.expression,
+            labels=self.cfg["labels"],
+        )
 
     def initialize(
         self,
         get_examples: Callable[[], Iterable[Example]],
         *,
-        nlp: Optional[Language] = None,
-        weights: Optional[str] = None,
-        word_vectors: Optional[str] = None,
-        wordnet: Optional[str] = None,
+        nlp: Language | None = None,
+        weights: str | None = None,
+        word_vectors: str | None = None,
+        wordnet: str | None = None,
     ) -> None:
         """Give the network its first weights.
 

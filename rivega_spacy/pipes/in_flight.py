@@ -1,6 +1,8 @@
 """What the components that may ask a language model share: two batches under way, and nothing that stops the stream."""
+
 from collections import deque
-from typing import Any, Callable, Deque, Iterable, Iterator, List, Optional, Sequence, Tuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from spacy.pipeline import Pipe
 from spacy.tokens import Doc
@@ -46,7 +48,7 @@ class InFlightPipe(Failing, Pipe):
         batch_size (int): Posts a batch; for language models best several times the model's concurrency.
         YIELDS (Doc): The same posts in the same order.
         """
-        waiting: Deque[Tuple[List[Doc], Optional[Callable[[], Any]]]] = deque()
+        waiting: deque[tuple[list[Doc], Callable[[], Any] | None]] = deque()
         for docs in minibatch(stream, size=batch_size):
             waiting.append((docs, self.begin(docs)))
             if len(waiting) > 1:
@@ -58,7 +60,7 @@ class InFlightPipe(Failing, Pipe):
             self.finish(docs, wait)
             yield from self.left(docs)
 
-    def begin(self, docs: Sequence[Doc]) -> Optional[Callable[[], Any]]:
+    def begin(self, docs: Sequence[Doc]) -> Callable[[], Any] | None:
         """`start`; what goes wrong is the error handler's. RAISES (SetupError): Where the component cannot work at all."""
         try:
             return self.start(docs)
@@ -68,7 +70,7 @@ class InFlightPipe(Failing, Pipe):
             self.fail(docs, error)
             return None
 
-    def finish(self, docs: Sequence[Doc], wait: Optional[Callable[[], Any]]) -> None:
+    def finish(self, docs: Sequence[Doc], wait: Callable[[], Any] | None) -> None:
         """Wait for what `begin` returned and write it on the posts."""
         if wait is None:
             return

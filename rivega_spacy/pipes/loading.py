@@ -1,12 +1,13 @@
 """Pipelines as commands load them: what is wrong with one is told in one line."""
-from typing import Any, Dict, Optional
+
+from typing import Any
 
 from spacy.language import Language
 
 from ..post.errors import Errors, RivegaError
 
 
-def load_pipeline(model: str, *, gpu_id: int = -1, config: Optional[Dict[str, Any]] = None) -> Language:
+def load_pipeline(model: str, *, gpu_id: int = -1, config: dict[str, Any] | None = None) -> Language:
     """`spacy.load`, with errors that say what to do.
 
     model (str): Installed pipeline or folder.

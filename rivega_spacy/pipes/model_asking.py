@@ -1,17 +1,19 @@
 """What captioner and knowledge have in common: prompts that travel with the pipeline, and notes on what failed."""
-from typing import Any, Dict, Iterable, Optional
+
+from collections.abc import Iterable
+from typing import Any
 
 import srsly
 from spacy.tokens import Doc
 from spacy.util import ensure_path
 
-from ..post.errors import Errors
-from ..post.extensions import ID_KEY, post_name, record_error
-from .in_flight import InFlightPipe
-from .settings import Configured
-from ..post.textfiles import read_text
 from ..llm.asking import Asker, Result
 from ..llm.prompting import Prompt
+from ..post.errors import Errors
+from ..post.extensions import ID_KEY, post_name, record_error
+from ..post.textfiles import read_text
+from .in_flight import InFlightPipe
+from .settings import Configured
 
 # Where the names of the user's prompt files are kept beside the saved prompts.
 _FILES = "prompt_files"
@@ -25,8 +27,8 @@ class AskingPipe(Configured, InFlightPipe):
     prompt_files (Dict[str, Optional[str]]): The files that the config names in place of the package's prompts.
     """
 
-    prompts: Dict[str, Prompt]
-    prompt_files: Dict[str, Optional[str]]
+    prompts: dict[str, Prompt]
+    prompt_files: dict[str, str | None]
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         self.tell_unsaved_settings()
@@ -55,7 +57,7 @@ class AskingPipe(Configured, InFlightPipe):
         self._set_prompts(sources, srsly.read_json(files) if files.is_file() else None)
         return self
 
-    def _set_prompts(self, sources: Dict[str, str], files: Optional[Dict[str, Optional[str]]]) -> None:
+    def _set_prompts(self, sources: dict[str, str], files: dict[str, str | None] | None) -> None:
         """Take the saved prompts, but where the config names another file than it did when they were saved."""
         for name, source in sources.items():
             former = self.prompts[name]

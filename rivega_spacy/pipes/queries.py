@@ -1,6 +1,6 @@
 """What is asked about one picture: the unit that entailment and grounding networks work on."""
+
 from dataclasses import dataclass
-from typing import List, Optional
 
 import numpy as np
 
@@ -16,7 +16,7 @@ class ImageQueries:
     """
 
     image: np.ndarray
-    expressions: List[str]
+    expressions: list[str]
     caption: str = ""
     image_key: str = ""
 
@@ -29,7 +29,7 @@ class QueryTarget:
     boxes (ndarray): n x 4 XYXY pixels of the picture, every gold box; n = 0 where it is not shown.
     """
 
-    groundable: Optional[bool]
+    groundable: bool | None
     boxes: np.ndarray
 
 

@@ -4,8 +4,10 @@
 it would silently win over both. So components save what the weights depend on and nothing else, and `configure` changes a setting in
 the component and in the config at once.
 """
+
 import warnings
-from typing import Any, Dict, Iterable, List, Tuple
+from collections.abc import Iterable
+from typing import Any
 
 from spacy.language import Language
 
@@ -19,8 +21,8 @@ class Configured:
     fractions (Tuple[str, ...]): Those of them that must lie between 0 and 1.
     """
 
-    settings: Tuple[str, ...] = ()
-    fractions: Tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    fractions: tuple[str, ...] = ()
 
     def setting(self, name: str) -> Any:
         """The value of a setting."""
@@ -41,14 +43,14 @@ class Configured:
         """The settings are now those of the config: at the end of `__init__`, and in `configure`."""
         for name in self.fractions:
             self.set_setting(name, self.setting(name))
-        self._configured: Dict[str, Any] = {name: self.setting(name) for name in self.settings}
+        self._configured: dict[str, Any] = {name: self.setting(name) for name in self.settings}
 
     def tell_unsaved_settings(self) -> None:
         """Warn of settings that were changed in the component and not in the config, which alone is saved."""
         changed = [name for name, value in self._configured.items() if self.setting(name) != value]
         if changed:
             options = ", ".join(f"{name}={self.setting(name)!r}" for name in changed)
-            warnings.warn(Errors.W083.format(name=self.name, options=options))
+            warnings.warn(Errors.W083.format(name=self.name, options=options), stacklevel=2)
 
 
 class ConfiguredWeights(Configured):
@@ -77,7 +79,7 @@ class ConfiguredWeights(Configured):
         """As spaCy's own; settings of older pipelines are passed over."""
         return super().from_disk(path, exclude=self._left_out(exclude))
 
-    def _left_out(self, exclude: Iterable[str]) -> List[str]:
+    def _left_out(self, exclude: Iterable[str]) -> list[str]:
         return [*exclude] if self.saves_cfg else [*exclude, "cfg"]
 
 

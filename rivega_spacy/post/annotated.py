@@ -1,9 +1,11 @@
 """Annotated posts (the JSON lines that `rivega annotate` writes) back as docs, without the pipeline that made them."""
+
 import os
 import re
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any
 
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
@@ -15,7 +17,8 @@ from .image_sources import locate_image
 from .posts import Post, read_posts, tidy_post
 from .text import brief
 
-def read_annotated(path: Union[str, Path], *, images: Optional[Path] = None, vocab: Optional[Vocab] = None) -> Iterator[Doc]:
+
+def read_annotated(path: str | Path, *, images: Path | None = None, vocab: Vocab | None = None) -> Iterator[Doc]:
     """Docs of a file of annotated posts.
 
     path (Union[str, Path]): JSON lines as `rivega_spacy.post.posts.doc_to_post` makes them (.gz: gzipped).
@@ -30,9 +33,7 @@ def read_annotated(path: Union[str, Path], *, images: Optional[Path] = None, voc
         yield annotated_to_doc(post, vocab, images=images, beside=beside)
 
 
-def annotated_to_doc(
-    post: Union[Post, PostError], vocab: Vocab, *, images: Optional[Path] = None, beside: Optional[Path] = None
-) -> Doc:
+def annotated_to_doc(post: Post | PostError, vocab: Vocab, *, images: Path | None = None, beside: Path | None = None) -> Doc:
     """The doc of one annotated post.
 
     post (Union[Post, PostError]): What `doc_to_post` made, or what `read_posts` gives for a bad line.
@@ -71,9 +72,9 @@ def annotated_to_doc(
     return doc
 
 
-def _set_ents(doc: Doc, found: List[Tuple[Any, Optional[Place]]]) -> None:
+def _set_ents(doc: Doc, found: list[tuple[Any, Place | None]]) -> None:
     name = post_name(doc)
-    kept: List[Span] = []
+    kept: list[Span] = []
     taken = bytearray(len(doc))
     for value, place in found:
         if place is None:
@@ -89,19 +90,19 @@ def _set_ents(doc: Doc, found: List[Tuple[Any, Optional[Place]]]) -> None:
     doc.ents = kept
 
 
-def _note_field(span: Span, value: Dict[str, Any], key: str, wanted: str) -> None:
+def _note_field(span: Span, value: dict[str, Any], key: str, wanted: str) -> None:
     message = Errors.E603.format(post=post_name(span.doc), what=f"`{key}`", kind=wanted, value=brief(value[key]))
     record_error(span.doc, "post", message)
 
 
-def _cut(text: str, borders: List[int]) -> List[str]:
+def _cut(text: str, borders: list[int]) -> list[str]:
     """The text in pieces that end at every border and wherever words and spaces meet."""
     cuts = {0, len(text), *borders, *(found.start() for found in re.finditer(r"(?<=\s)\S|(?<=\S)\s", text))}
     places = sorted(cuts)
     return [text[a:b] for a, b in zip(places, places[1:])]
 
 
-def _find_image(image: str, images: Optional[Path], beside: Optional[Path]) -> str:
+def _find_image(image: str, images: Path | None, beside: Path | None) -> str:
     if images is not None:
         return locate_image(image, images)
     # `os.path.exists` says no, where `Path.exists` raises, to what can be no path at all.
@@ -109,5 +110,5 @@ def _find_image(image: str, images: Optional[Path], beside: Optional[Path]) -> s
     return near if near != image and not os.path.exists(image) and os.path.exists(near) else image
 
 
-def _list(value: Any) -> List[Any]:
+def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []

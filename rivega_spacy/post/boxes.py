@@ -1,6 +1,8 @@
 """Boxes: [x1, y1, x2, y2] in pixels, half-open, no +1 in areas (the paper's own scoring script)."""
+
 import math
-from typing import Any, List, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +10,7 @@ from .errors import Errors, RivegaError
 from .text import brief
 
 
-def check_box(value: Any) -> List[float]:
+def check_box(value: Any) -> list[float]:
     """A box in the form that is stored.
 
     value (Sequence[float]): x1, y1, x2, y2 in pixels.
@@ -29,7 +31,7 @@ def box_area(box: Sequence[float]) -> float:
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
 
 
-def mask_box(mask: np.ndarray) -> Optional[List[float]]:
+def mask_box(mask: np.ndarray) -> list[float] | None:
     """The box around a mask.
 
     mask (ndarray): HxW bool.

@@ -38,9 +38,7 @@ class Errors:
     E007 = "A mask must be an RLE dict {{'size': [height, width], 'counts': ...}}, not {value!r}."
     E010 = "Post {post}: `text` is missing or not a string. Every post needs `text`; use an empty string where there is none."
     E011 = "Post {post}: not a JSON object ({reason}). The file must hold one JSON object a line."
-    E012 = (
-        "Post {post}: the entity {value} is not [start_char, end_char, label] within a text of {length} characters."
-    )
+    E012 = "Post {post}: the entity {value} is not [start_char, end_char, label] within a text of {length} characters."
     E013 = "Post {post}: the entity {value} does not begin and end at token boundaries; the nearest are [{start}, {end}]."
     E014 = "Post {post}: the entity {value!r} overlaps another one; entities of a post may not overlap."
     E015 = "Post {post}: `expansions` must be a list of {count} strings (or null), one for each of `ents`, not {value}."
@@ -62,7 +60,9 @@ class Errors:
         "The picture {source} has {size}, more than the limit of {limit} bytes. Scale it down, or raise the limit with the environment "
         "variable RIVEGA_MAX_BYTES."
     )
-    E033 = "The picture {source} is an address ({scheme}:), and nothing is fetched. Download it first and give the path of the file."
+    E033 = (
+        "The picture {source} is an address ({scheme}:), and nothing is fetched. Download it first and give the path of the file."
+    )
     E034 = "The data: URI ({head!r}, {length} characters) cannot be read ({reason}). Encode the picture again, or give its path."
     E035 = (
         "The PIL image is an opened {format} file whose pixels were not read, and this format is not read here, only {formats}. Call "
@@ -115,7 +115,7 @@ class Errors:
     E087 = "`labels` gives {wrong}. The types are {known}."
     W088 = (
         "The entity label {label!r} is not known and counts as OTHER. Give its type in the config of the component, for example "
-        "`[components.rivega_expander.labels]` with `{label} = \"PER\"`."
+        '`[components.rivega_expander.labels]` with `{label} = "PER"`.'
     )
     E089 = "{what} cannot be set up ({reason}). Nothing can be said about any post before that is mended."
     W090 = (
@@ -123,8 +123,8 @@ class Errors:
         "text alone. Use `rivega evaluate`, `rivega annotate` and the reader `rivega.Corpus.v1`."
     )
     W091 = (
-        "{component}: no entity of the training posts has an expansion, so it learns from \"Name (TYPE)\" alone, while an expander in the "
-        "pipeline would write more. Give the reader one (`[corpora.train.expander]`), or set `expression = \"name\"`."
+        '{component}: no entity of the training posts has an expansion, so it learns from "Name (TYPE)" alone, while an expander in the '
+        'pipeline would write more. Give the reader one (`[corpora.train.expander]`), or set `expression = "name"`.'
     )
     W081 = "{name}: the gradient of step {step} is not finite, so the step is left out. Lower the learning rate, or look at the posts of that batch."
 
@@ -154,7 +154,7 @@ class Errors:
     E112 = "There are no posts to read at {path}. Convert them first: `rivega convert POSTS.jsonl.gz POSTS.spacy`."
     E114 = "{path}, line {line}: every line needs `id` and `knowledge` (a string)."
     W115 = (
-        "None of the {count} posts in {path} has knowledge. If that is meant, read them with `knowledge = \"absent\"`; if not, convert "
+        'None of the {count} posts in {path} has knowledge. If that is meant, read them with `knowledge = "absent"`; if not, convert '
         "them again with `rivega convert`."
     )
     E113 = "`knowledge` must be one of {known}, not {value!r}."
@@ -205,7 +205,7 @@ class Errors:
     E322 = "The SAM checkpoint {path} does not exist. Download it from the segment-anything project and give its path."
     E323 = "There is no SAM model type {model_type!r}. Take one of {known}."
     E324 = "{path} is not a SAM checkpoint ({reason}). It must be a PyTorch file that holds a table of weights and nothing else."
-    E325 = "{path} holds the weights of {found}, the config says {model_type}. Set `model_type = \"{found}\"`."
+    E325 = '{path} holds the weights of {found}, the config says {model_type}. Set `model_type = "{found}"`.'
     E326 = "The SAM model {name} cannot be read ({reason}). Give a folder in transformers' format, or a name on the model hub."
     E327 = "{name} is a model of kind {kind!r}, not one of {known}."
     E328 = "OpenCV is not installed. Run `pip install rivega_spacy[cv]`, or use `rivega.SmallSegmenter.v1`, which needs none."
@@ -218,7 +218,9 @@ class Errors:
     E352 = "{folder} holds views of other photographs, or made with other settings. Give another folder, or empty it."
     E353 = "There is no backbone {backbone!r}. Take {known}."
     E340 = "{component}: its model gave {found} masks for {asked} expressions. A text segmenter gives one for each."
-    E341 = "{component}: its model gave a mask of (height, width) {mask} for a picture of {image}. Masks must have the picture's size."
+    E341 = (
+        "{component}: its model gave a mask of (height, width) {mask} for a picture of {image}. Masks must have the picture's size."
+    )
 
     # Language models, captions, knowledge (E400-E499)
     E400 = "Post {post}: {model} gave no {what} ({reason}). Run again to ask once more; its other results stand."
@@ -304,7 +306,9 @@ class Errors:
     )
     E734 = "{path}: weights of {name} are not finite numbers: {tensors}. The file is damaged: download or train it again."
     E735 = "{name} computed values that are not finite numbers. Its weights are damaged: load or train it again."
-    E736 = "{name} has neither weights nor a `path` to load them from. Give `path`, or the sizes of a network to train from nothing."
+    E736 = (
+        "{name} has neither weights nor a `path` to load them from. Give `path`, or the sizes of a network to train from nothing."
+    )
     E737 = "{path}: the file holds Python objects other than weights ({reason}). It is not opened, because that could run its code."
     E738 = "`{option}` must be {allowed}, not {value!r}."
     E739 = "The answer is not a JSON list of boxes ({reason}): {answer!r}."
@@ -339,7 +343,9 @@ class Errors:
     E769 = "the server's content filter withheld the answer"
     E770 = "it called a tool instead of answering. Take the tools out of `extra`, or turn them off at the server"
     E771 = "its reply has more than {limit} bytes, which no answer of {tokens} tokens needs; the rest of it was not read"
-    E772 = "its reply was not complete after {seconds:g} seconds, though bytes kept coming. Raise `total_timeout` if it is only slow"
+    E772 = (
+        "its reply was not complete after {seconds:g} seconds, though bytes kept coming. Raise `total_timeout` if it is only slow"
+    )
     E773 = (
         "it redirects to {target}, which is not followed: posts and key would go where the config does not say. If that is the right "
         "server, name it in `base_url`"
@@ -366,7 +372,9 @@ class Errors:
     E514 = "{path} holds nothing to score. Is it the right file?"
     E515 = "None of the {count} posts of the predictions {predicted} is in the gold data {gold}. Do both use the same post ids?"
     E516 = "The two runs were not scored on the same posts ({first} and {second}); a paired test needs the same ones."
-    E517 = "No component of the pipeline assigns {assigned}, so there is nowhere to put {option}. Leave it out, or add the component."
+    E517 = (
+        "No component of the pipeline assigns {assigned}, so there is nowhere to put {option}. Leave it out, or add the component."
+    )
 
     # Tables of experiments (E530-E549)
     E530 = "{path} is no list of experiments ({reason}). See docs/tables.md for its form."
@@ -378,7 +386,9 @@ class Errors:
     E536 = "{step} ended with status {status}: {reason} (all of it: {log})."
     E537 = "The metrics {path} cannot be read ({reason}). Run the variant again with --force."
     E538 = "`--set` takes SECTION.NAME=VALUE, not {value!r}."
-    E539 = "Post {post} has no answers of {name!r}, only {known}. Enrich the posts with that model, or name another with `--source`."
+    E539 = (
+        "Post {post} has no answers of {name!r}, only {known}. Enrich the posts with that model, or name another with `--source`."
+    )
     E540 = "There is no recipe {name!r}. There are: {known}."
     E541 = "`--{option}` cannot be {value!r}. It can be: {known}."
     E542 = "`--{option}` has no effect on the part {part!r} with the backend {backend!r}. Leave it out, or choose another part or backend."
@@ -417,7 +427,9 @@ class Errors:
     E447 = "Post {post}: `{key}` of {entity!r} must be {wanted}, not {value}; it is left out."
 
     # Rendering (E600-E699)
-    E600 = "Post {post} has no picture that can be read, so there is nothing to draw on. Look at `doc._.rivega_errors` for the reason."
+    E600 = (
+        "Post {post} has no picture that can be read, so there is nothing to draw on. Look at `doc._.rivega_errors` for the reason."
+    )
     E601 = "Post {post}: a box of {ent!r} lies outside the picture ({width}x{height}). Boxes are in pixels of the original picture."
     E602 = "Post {post}: the mask of {ent!r} cannot be drawn ({reason}). Masks have the size of the original picture."
     E603 = "Post {post}: {what} of an entity must be {kind}, not {value}; it is left out."

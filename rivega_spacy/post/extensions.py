@@ -4,11 +4,13 @@ Facts that shape it: spaCy keys span extensions by (name, start_char, end_char);
 `user_data` with msgpack, which turns tuples into lists and knows neither arrays nor PIL images. Hence pictures are kept as a
 path or as encoded bytes, boxes as lists of floats, masks as COCO run lengths, and whatever can be computed is computed.
 """
+
 import base64
 import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any
 
 import numpy as np
 from spacy.tokens import Doc, Span
@@ -43,8 +45,8 @@ class Grounding:
 
     entity: Span
     type: str
-    box: Optional[List[float]]
-    mask: Optional[np.ndarray]
+    box: list[float] | None
+    mask: np.ndarray | None
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.entity, self.type, self.box, self.mask))
@@ -69,10 +71,18 @@ class EncodedPicture(bytes):
         return json.dumps(f"data:image/{kind};base64,{base64.b64encode(self).decode('ascii')}")
 
 
-_SIGNATURES = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"RIFF", "webp"), (b"GIF8", "gif"), (b"BM", "bmp"), (b"II*", "tiff"), (b"MM", "tiff"))
+_SIGNATURES = (
+    (b"\x89PNG", "png"),
+    (b"\xff\xd8", "jpeg"),
+    (b"RIFF", "webp"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+    (b"II*", "tiff"),
+    (b"MM", "tiff"),
+)
 
 
-def _doc_key(name: str) -> Tuple[str, str, None, None]:
+def _doc_key(name: str) -> tuple[str, str, None, None]:
     """Where spaCy itself keeps what is set on a Doc extension; `Doc.from_docs` knows this shape."""
     return ("._.", name, None, None)
 
@@ -96,18 +106,18 @@ def _get_image(doc: Doc) -> Any:
     return stored
 
 
-def _get_text(doc: Doc, *, name: str) -> Optional[str]:
+def _get_text(doc: Doc, *, name: str) -> str | None:
     adopt_context(doc)
     return doc.user_data.get(_doc_key(name))
 
 
-def _set_text(doc: Doc, value: Optional[str], *, name: str) -> None:
+def _set_text(doc: Doc, value: str | None, *, name: str) -> None:
     if value is not None and not isinstance(value, str):
         raise RivegaError(Errors.E016.format(post=post_name(doc), field=name, kind=type(value).__name__))
     doc.user_data[_doc_key(name)] = None if value is None else replace_surrogates(value)
 
 
-def _text_field(name: str) -> Dict[str, Any]:
+def _text_field(name: str) -> dict[str, Any]:
     """Getter and setter of a text field, kept as a string in `user_data`; spaCy pickles them for worker processes."""
     return {"getter": partial(_get_text, name=name), "setter": partial(_set_text, name=name)}
 
@@ -136,15 +146,15 @@ def _forget_picture(doc: Doc) -> None:
         doc.user_data[ERRORS_KEY] = kept
 
 
-def _get_errors(doc: Doc) -> List[Dict[str, str]]:
+def _get_errors(doc: Doc) -> list[dict[str, str]]:
     return list(doc.user_data.get(ERRORS_KEY, []))
 
 
-def _get_groundings(doc: Doc) -> List[Grounding]:
+def _get_groundings(doc: Doc) -> list[Grounding]:
     return [Grounding(ent, ent.label_, ent._.box, ent._.mask) for ent in doc.ents]
 
 
-def referring_expression(span: Span, form: str = "both", labels: Optional[Mapping[str, str]] = None) -> str:
+def referring_expression(span: Span, form: str = "both", labels: Mapping[str, str] | None = None) -> str:
     """The paper's "Named Entity (Entity Type) — Expansion Expression" (section IV-B 2), or a part of it (Table IX).
 
     span (Span): An entity.
@@ -171,7 +181,7 @@ def check_expression(form: str) -> str:
 # getters.
 
 
-def _get_boxes(span: Span) -> List[List[float]]:
+def _get_boxes(span: Span) -> list[list[float]]:
     stored = span.doc.user_data.get(("._.", "boxes", span.start_char, span.end_char), [])
     return [list(box) for box in stored]
 
@@ -181,7 +191,7 @@ def _set_boxes(span: Span, value: Any) -> None:
     span.doc.user_data[("._.", "boxes", span.start_char, span.end_char)] = [check_box(box) for box in boxes]
 
 
-def _get_mask_rle(span: Span) -> Optional[Dict[str, Any]]:
+def _get_mask_rle(span: Span) -> dict[str, Any] | None:
     stored = span.doc.user_data.get(("._.", "mask_rle", span.start_char, span.end_char))
     return None if stored is None else {"size": list(stored["size"]), "counts": stored["counts"]}
 
@@ -214,17 +224,17 @@ def _refuse(_: Any, value: Any, *, name: str, instead: str) -> None:
     raise RivegaError(Errors.E086.format(name=name, instead=instead))
 
 
-def _computed(name: str, getter: Callable[..., Any], instead: str) -> Dict[str, Any]:
+def _computed(name: str, getter: Callable[..., Any], instead: str) -> dict[str, Any]:
     """An extension that follows from others; setting it is an error instead of nothing."""
     return {"getter": getter, "setter": partial(_refuse, name=name, instead=instead)}
 
 
-def _get_box(span: Span) -> Optional[List[float]]:
+def _get_box(span: Span) -> list[float] | None:
     boxes = span._.boxes
     return max(boxes, key=box_area) if boxes else None
 
 
-def _get_mask(span: Span) -> Optional[np.ndarray]:
+def _get_mask(span: Span) -> np.ndarray | None:
     from .rle import decode_mask
 
     rle = span._.mask_rle
@@ -232,7 +242,7 @@ def _get_mask(span: Span) -> Optional[np.ndarray]:
 
 
 # name -> arguments of Doc.set_extension
-DOC_EXTENSIONS: Dict[str, Dict[str, Any]] = {
+DOC_EXTENSIONS: dict[str, dict[str, Any]] = {
     "image": {"getter": _get_image, "setter": _set_image},
     **{name: _text_field(name) for name in TEXT_FIELDS},
     "groundings": _computed("groundings", _get_groundings, "`doc.ents` and their `boxes` and `mask`"),
@@ -240,7 +250,7 @@ DOC_EXTENSIONS: Dict[str, Dict[str, Any]] = {
 }
 
 # name -> arguments of Span.set_extension
-SPAN_EXTENSIONS: Dict[str, Dict[str, Any]] = {
+SPAN_EXTENSIONS: dict[str, dict[str, Any]] = {
     "expansion": {"default": None},
     "referring_expression": _computed("referring_expression", referring_expression, "`expansion`"),
     "ner_score": {"default": None},

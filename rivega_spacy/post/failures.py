@@ -1,7 +1,9 @@
 """What failed, and who hears of it: a post's trouble goes to spaCy's error handler, a pipeline's trouble is raised at once."""
+
 import contextlib
 import logging
-from typing import Any, Iterator, List, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from spacy.tokens import Doc
 
@@ -13,7 +15,7 @@ LOGGER = logging.getLogger(__name__)
 _HANDED_OVER = "rivega_handed_over"
 
 
-def note_failure(name: str, proc: Any, docs: List[Doc], error: Exception) -> None:
+def note_failure(name: str, proc: Any, docs: list[Doc], error: Exception) -> None:
     """The default error handler of the components, in the shape of `nlp.set_error_handler`: a note on each post, the traceback in the log.
 
     name (str): Name of the component that failed.
@@ -50,7 +52,7 @@ class Failing:
             for doc in docs:
                 doc.user_data[_HANDED_OVER] = True
 
-    def left(self, docs: Sequence[Doc]) -> List[Doc]:
+    def left(self, docs: Sequence[Doc]) -> list[Doc]:
         """Without the posts that a handler of the user's was given: as everywhere in spaCy, the stream goes on without them."""
         return [doc for doc in docs if not doc.user_data.pop(_HANDED_OVER, False)]
 

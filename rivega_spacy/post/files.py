@@ -1,4 +1,5 @@
 """Files that are written appear whole or not at all: a part file beside them takes their name once everything is in it."""
+
 import errno
 import gzip
 import io
@@ -7,19 +8,20 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Iterable, Iterator, Optional, Union
+from typing import IO, Any
 
 from .errors import Errors, OutputError, RivegaError
 from .text import replace_surrogates
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 # What a file system answers where a file that is open cannot be written on; such errors do not say which file it was.
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
-def check_output(path: PathLike, *, inputs: Iterable[Optional[PathLike]] = ()) -> None:
+def check_output(path: PathLike, *, inputs: Iterable[PathLike | None] = ()) -> None:
     """Tell before anything is loaded or computed that a file cannot be written. Nothing is left behind, and nothing is changed.
 
     path (Union[str, Path]): The file.

@@ -1,5 +1,7 @@
 """Entities that come with a post in JSON: [start_char, end_char, label], or the objects that `rivega annotate` writes."""
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from spacy.tokens import Span
 
@@ -28,7 +30,7 @@ class Place(NamedTuple):
     moved: bool = False
 
 
-def entity_place(value: Any, text: str) -> Optional[Place]:
+def entity_place(value: Any, text: str) -> Place | None:
     """Where an entity of a post's `ents` stands.
 
     value (Any): [start_char, end_char, label], or an object with `start`, `end`, `label` and perhaps its `text`. Where that is not what
@@ -43,7 +45,11 @@ def entity_place(value: Any, text: str) -> Optional[Place]:
     if not isinstance(value, (list, tuple)) or len(value) != 3:
         return None
     start, end, label = value
-    if not all(isinstance(side, int) and not isinstance(side, bool) for side in (start, end)) or not isinstance(label, str) or not label.strip():
+    if (
+        not all(isinstance(side, int) and not isinstance(side, bool) for side in (start, end))
+        or not isinstance(label, str)
+        or not label.strip()
+    ):
         return None
     if isinstance(own, str) and own.strip() and text[max(0, start) : max(0, end)] != own:
         if text.count(own) != 1:
@@ -53,14 +59,14 @@ def entity_place(value: Any, text: str) -> Optional[Place]:
     return Place(start, end, label) if 0 <= start < end <= len(text) and text[start:end].strip() else None
 
 
-def entity_fields(value: Any, bad: Callable[[str, str], None]) -> Dict[str, Any]:
+def entity_fields(value: Any, bad: Callable[[str, str], None]) -> dict[str, Any]:
     """What else an entity's object says, under the names that the span has for it.
 
     value (Any): As for `entity_place`; a list says nothing else.
     bad (Callable[[str, str], None]): Told of a value that is left out: its key, and what it should be.
     RETURNS (Dict[str, Any]): As far as given: `expansion`, `groundable`, `boxes`, `mask_rle`, `masks` (all of several) and the scores.
     """
-    fields: Dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if not isinstance(value, dict):
         return fields
     for key, name in SCORES.items():
@@ -86,7 +92,7 @@ def entity_fields(value: Any, bad: Callable[[str, str], None]) -> Dict[str, Any]
     return fields
 
 
-def set_fields(span: Span, fields: Dict[str, Any]) -> None:
+def set_fields(span: Span, fields: dict[str, Any]) -> None:
     """Put what `entity_fields` read onto a span."""
     for name, value in fields.items():
         if name == "masks":
@@ -96,7 +102,7 @@ def set_fields(span: Span, fields: Dict[str, Any]) -> None:
             span._.set(name, value)
 
 
-def unused_fields(row: Dict[str, Any], used: str) -> List[str]:
+def unused_fields(row: dict[str, Any], used: str) -> list[str]:
     """Fields of a post that hold entities, besides the one that is read.
 
     row (Dict[str, Any]): The post.
@@ -115,7 +121,7 @@ def _holds_entities(name: str, value: Any) -> bool:
     return isinstance(value, (list, dict)) and bool(value)
 
 
-def _boxes(value: Dict[str, Any], bad: Callable[[str, str], None]) -> List[List[float]]:
+def _boxes(value: dict[str, Any], bad: Callable[[str, str], None]) -> list[list[float]]:
     given = value.get("boxes")
     if given is not None and not isinstance(given, (list, tuple)):
         bad("boxes", "a list of [x1, y1, x2, y2]")
@@ -137,7 +143,7 @@ def _boxes(value: Dict[str, Any], bad: Callable[[str, str], None]) -> List[List[
     return boxes
 
 
-def _masks(value: Dict[str, Any], bad: Callable[[str, str], None]) -> List[Dict[str, Any]]:
+def _masks(value: dict[str, Any], bad: Callable[[str, str], None]) -> list[dict[str, Any]]:
     key = "masks" if value.get("masks") else "mask_rle"
     given = value.get(key)
     given = [] if given is None else given if key == "masks" and isinstance(given, list) else [given]

@@ -1,4 +1,5 @@
 """What a picture may be given as: a file, bytes or a data: URI. Sockets, devices and addresses are refused before anything is read."""
+
 import base64
 import binascii
 import errno
@@ -6,7 +7,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from .errors import Errors, ImageError
@@ -38,7 +39,7 @@ def max_bytes() -> int:
     return _limit("RIVEGA_MAX_BYTES", DEFAULT_MAX_BYTES)
 
 
-def describe_source(stored: Union[str, bytes]) -> str:
+def describe_source(stored: str | bytes) -> str:
     """How messages name a picture: its path, or how many bytes it has. What is long is shortened."""
     if not isinstance(stored, str):
         return f"({len(stored)} bytes)"
@@ -47,7 +48,7 @@ def describe_source(stored: Union[str, bytes]) -> str:
     return f"{stored[: _SHOWN // 2]!r}...{stored[-20:]!r} ({len(stored)} characters)"
 
 
-def url_scheme(text: str) -> Optional[str]:
+def url_scheme(text: str) -> str | None:
     """The scheme of an address such as "https://..." or "file:...", in lower case; None for a path and for a data: URI."""
     found = None if is_data_uri(text) else _URL.match(text)
     return found.group(1).lower() if found else None
@@ -58,7 +59,7 @@ def is_data_uri(text: str) -> bool:
     return _DATA.match(text) is not None
 
 
-def locate_image(image: str, root: Optional[Union[str, Path]]) -> str:
+def locate_image(image: str, root: str | Path | None) -> str:
     """The picture of a post, looked for where the pictures are.
 
     image (str): As the post has it.
@@ -97,7 +98,7 @@ def read_data_uri(uri: str) -> bytes:
     return data
 
 
-def read_source(stored: Union[str, bytes]) -> bytes:
+def read_source(stored: str | bytes) -> bytes:
     """The encoded picture, from wherever it is.
 
     stored (Union[str, bytes]): What `doc._.image` returns: a path or an encoded picture.

@@ -3,14 +3,16 @@
 Nothing else in the package opens a picture. Pillow knows some fifty formats, of which one starts another program (EPS: Ghostscript)
 and many are read by code that few use; here it may try those of FORMATS, which are what posts and photographs come in.
 """
+
 import hashlib
 import io
 import os
 import threading
 import warnings
 from collections import OrderedDict
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Iterator, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,7 +38,7 @@ _STRIP = 4_000_000
 _ORIENTATION = 0x0112
 
 
-def image_for_storage(value: Any) -> Union[str, bytes]:
+def image_for_storage(value: Any) -> str | bytes:
     """Turn a picture into a form that survives `to_bytes`, DocBin and worker processes.
 
     value (Union[str, Path, bytes, PIL.Image.Image, ndarray]): The picture. Paths stay paths and bytes stay bytes (neither
@@ -94,12 +96,12 @@ def read_thumbnail(source: Any, side: int) -> "Image.Image":
         return picture
 
 
-def image_size(source: Any) -> Tuple[int, int]:
+def image_size(source: Any) -> tuple[int, int]:
     """Width and height of a picture as a person sees it (EXIF orientation applied), in pixels: the first two of `image_frame`."""
     return image_frame(source)[:2]
 
 
-def image_frame(source: Any) -> Tuple[int, int, int]:
+def image_frame(source: Any) -> tuple[int, int, int]:
     """How large a picture is and how it is stored. Pixels are decoded for PNG and TIFF alone, which may say it behind them.
 
     source (Union[str, Path, bytes]): The picture.
@@ -271,7 +273,7 @@ def _short(text: str) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def image_digest(stored: Union[str, bytes]) -> str:
+def image_digest(stored: str | bytes) -> str:
     """A key that is equal for equal pictures: of bytes their hash, of a path also the file's size and time of change.
 
     stored (Union[str, bytes]): What `doc._.image` returns.
@@ -290,7 +292,7 @@ def image_digest(stored: Union[str, bytes]) -> str:
     return hasher.hexdigest()
 
 
-def doc_image(doc: "Doc", component: str) -> Optional[np.ndarray]:
+def doc_image(doc: "Doc", component: str) -> np.ndarray | None:
     """The post's picture, decoded once for all stages.
 
     doc (Doc): The post.
@@ -324,7 +326,7 @@ def clear_cache() -> None:
     _CACHE.clear()
 
 
-def _check_size(size: Tuple[int, int], name: str, limit: int) -> None:
+def _check_size(size: tuple[int, int], name: str, limit: int) -> None:
     width, height = size
     if width * height > limit:
         values = {"width": width, "height": height, "pixels": width * height, "limit": limit}
@@ -337,17 +339,17 @@ class _DecodedCache:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.size = 0
-        self.items: "OrderedDict[str, Union[np.ndarray, str]]" = OrderedDict()
+        self.items: OrderedDict[str, np.ndarray | str] = OrderedDict()
         self.lock = threading.Lock()
 
-    def get(self, key: str) -> Optional[Union[np.ndarray, str]]:
+    def get(self, key: str) -> np.ndarray | str | None:
         with self.lock:
             if key in self.items:
                 self.items.move_to_end(key)
                 return self.items[key]
         return None
 
-    def put(self, key: str, value: Union[np.ndarray, str]) -> None:
+    def put(self, key: str, value: np.ndarray | str) -> None:
         with self.lock:
             if key in self.items:
                 return
@@ -363,7 +365,7 @@ class _DecodedCache:
             self.size = 0
 
     @staticmethod
-    def _bytes(value: Union[np.ndarray, str]) -> int:
+    def _bytes(value: np.ndarray | str) -> int:
         return value.nbytes if isinstance(value, np.ndarray) else len(value)
 
 

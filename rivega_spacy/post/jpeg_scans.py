@@ -1,4 +1,5 @@
 """How many passes over the picture a JPEG asks for: a progressive one may hold thousands of scans of a few bytes each."""
+
 import re
 
 # The scripts of encoders have some ten; libjpeg-turbo's own advice on files from strangers is to stop somewhere (its LJT-01-005).

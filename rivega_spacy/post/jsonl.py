@@ -1,12 +1,14 @@
 """JSON lines, read and written one at a time; a line that is none does not end the file."""
+
 import gzip
 import io
 import json
 import math
 import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple, Union
+from typing import Any
 
 from .errors import Errors, RivegaError
 from .files import check_input
@@ -20,7 +22,7 @@ MAX_DEPTH = 100
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
-def read_lines(path: Union[str, Path], *, mend: bool = True) -> Iterator[Tuple[int, Union[Dict[str, Any], str]]]:
+def read_lines(path: str | Path, *, mend: bool = True) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Objects of a JSON lines file.
 
     path (Union[str, Path]): UTF-8, with or without a byte order mark (UTF-16 with one), gzipped or not, whatever its name ends in;
@@ -37,7 +39,7 @@ def read_lines(path: Union[str, Path], *, mend: bool = True) -> Iterator[Tuple[i
             yield number, parse_object(line, mend=mend)
 
 
-def read_text_lines(path: Union[str, Path], *, newline: Optional[str] = None) -> Iterator[Tuple[int, Union[str, RivegaError]]]:
+def read_text_lines(path: str | Path, *, newline: str | None = None) -> Iterator[tuple[int, str | RivegaError]]:
     """Lines of a text file, read as `read_lines` does.
 
     path (Union[str, Path]): The file.
@@ -73,7 +75,7 @@ def read_text_lines(path: Union[str, Path], *, newline: Optional[str] = None) ->
             yield number + 1, RivegaError(Errors.E054.format(reason=source.damage))
 
 
-def parse_object(line: str, *, mend: bool = True) -> Union[Dict[str, Any], str]:
+def parse_object(line: str, *, mend: bool = True) -> dict[str, Any] | str:
     """The JSON object of a line, or what is wrong with it; `mend` as in `read_lines`."""
     try:
         # Files that were put together of several hold their byte order marks too.
@@ -95,7 +97,7 @@ def parse_object(line: str, *, mend: bool = True) -> Union[Dict[str, Any], str]:
 
 def nested_deeper(value: Any, limit: int) -> bool:
     """Whether lists and dicts are nested in each other more than so many levels deep; one that holds itself is."""
-    level: Dict[int, Any] = {id(value): value}
+    level: dict[int, Any] = {id(value): value}
     for _ in range(limit + 1):
         items = (item for held in level.values() for item in (held.values() if isinstance(held, dict) else held))
         level = {id(item): item for item in items if isinstance(item, (dict, list, tuple))}
@@ -132,7 +134,7 @@ class _Source(io.RawIOBase):
 
     def __init__(self, file: Any) -> None:
         self.head: bytes = file.peek(4)[:4]
-        self.damage: Optional[str] = None
+        self.damage: str | None = None
         self._file: Any = file
         if self.head.startswith(GZIP):
             self._file = gzip.GzipFile(fileobj=file, mode="rb")

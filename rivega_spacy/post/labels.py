@@ -5,9 +5,11 @@ PER, LOC, ORG and OTHER are the types of the multimodal Twitter data sets. Tagge
 Few-NERD (person-actor, building-hospital, ...), ACE, MultiNERD, FMNERG. `doc.ents` keep the tagger's labels; only what is said about an
 entity uses the type.
 """
+
 import re
 import warnings
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from .errors import Errors, RivegaError
 
@@ -27,14 +29,14 @@ _NAMES = {
     "QUANTITY ORDINAL CARDINAL MOVIE TVSHOW FILM SONG ALBUM BOOK GAME MEDIA SOFTWARE WEA WEAPON VEH VEHI VEHICLE ANIM ANIMAL BIO CEL DIS "
     "DISEASE FOOD INST INSTRUMENT MYTH PLANT",
 }
-_TYPES: Dict[str, str] = {name: kind for kind, names in _NAMES.items() for name in names.split()}
+_TYPES: dict[str, str] = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 # Tags of BIO, BIOES, BILOU and BMES.
 _TAG = re.compile(r"^[BIOESLUM][-_](?=.)", re.IGNORECASE)
 _NO_LETTER = re.compile(r"[\W_\d]+")
 _told: set = set()
 
 
-def known_type(label: str, labels: Optional[Mapping[str, str]] = None) -> Optional[str]:
+def known_type(label: str, labels: Mapping[str, str] | None = None) -> str | None:
     """The type of a label: exactly as `labels` has it, else by its name in any case, with or without the prefix of a tag or a finer type.
 
     label (str): For example "PERSON", "B-GPE", "work_of_art" or "person-actor".
@@ -52,7 +54,7 @@ def known_type(label: str, labels: Optional[Mapping[str, str]] = None) -> Option
     return None
 
 
-def entity_type(label: str, labels: Optional[Mapping[str, str]] = None) -> str:
+def entity_type(label: str, labels: Mapping[str, str] | None = None) -> str:
     """As `known_type`; a label that is not known counts as OTHER, which is told once.
 
     label (str): Of an entity.
@@ -65,12 +67,12 @@ def entity_type(label: str, labels: Optional[Mapping[str, str]] = None) -> str:
     if found is None:
         if label not in _told:
             _told.add(label)
-            warnings.warn(Errors.W088.format(label=label))
+            warnings.warn(Errors.W088.format(label=label), stacklevel=2)
         return "OTHER"
     return found
 
 
-def check_labels(labels: Optional[Mapping[str, Any]]) -> Dict[str, str]:
+def check_labels(labels: Mapping[str, Any] | None) -> dict[str, str]:
     """A component's setting `labels`. RAISES (RivegaError): E087 for a type that is none of ENTITY_TYPES."""
     wrong = [f"{label} = {kind!r}" for label, kind in (labels or {}).items() if kind not in ENTITY_TYPES]
     if wrong:
@@ -78,7 +80,7 @@ def check_labels(labels: Optional[Mapping[str, Any]]) -> Dict[str, str]:
     return dict(labels or {})
 
 
-def labels_of(doc: "Doc", labels: Optional[Mapping[str, str]] = None) -> Optional[Mapping[str, str]]:
+def labels_of(doc: "Doc", labels: Mapping[str, str] | None = None) -> Mapping[str, str] | None:
     """The mapping for a post: a component's own, else that of the component that wrote its expansions, else None."""
     return labels or doc.user_data.get(LABELS_KEY) or None
 

@@ -4,7 +4,8 @@ Registered as a language so that a package of it is called `rivega_<name>` and l
 The published Twitter data sets split "@" and "#" from the name after them and keep the rest of a handle, a hashtag, a URL
 or an emoji in one piece; the tokenizer does the same, so that what was learned there carries over to raw text.
 """
-from typing import Any, List, Union
+
+from typing import Any
 
 from spacy.lang.char_classes import ALPHA_LOWER, ALPHA_UPPER
 from spacy.lang.en import English
@@ -16,28 +17,26 @@ from .long_words import tokenize
 from .text import replace_surrogates
 
 # Zero-width and direction marks, soft hyphens: at the rim of a word, where nobody sees them, they are no part of it.
-_INVISIBLE = "[\u00AD\u061C\u180E\u200B-\u200F\u202A-\u202E\u2060-\u2064\u2066-\u206F\uFEFF]"
+_INVISIBLE = "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
 # One emoji as a reader counts them: a base with its variation selector, skin tone and zero-width joiners, or two regional
 # indicators (a flag).
-_PICTOGRAPH = "[\u2190-\u21FF\u2300-\u27BF\u2B00-\u2BFF\U0001F300-\U0001FAFF]"
-_MODIFIER = "[\uFE0E\uFE0F\u20E3\U0001F3FB-\U0001F3FF]*"
-EMOJI = (
-    rf"(?:[\U0001F1E6-\U0001F1FF]{{2}}|{_PICTOGRAPH}{_MODIFIER}(?:\u200D{_PICTOGRAPH}{_MODIFIER})*)"
-)
+_PICTOGRAPH = "[\u2190-\u21ff\u2300-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff]"
+_MODIFIER = "[\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff]*"
+EMOJI = rf"(?:[\U0001F1E6-\U0001F1FF]{{2}}|{_PICTOGRAPH}{_MODIFIER}(?:\u200D{_PICTOGRAPH}{_MODIFIER})*)"
 
 
-def _prefixes() -> List[str]:
+def _prefixes() -> list[str]:
     # "_" begins handles ("@_user"), so it may not be cut off.
     kept = [p for p in English.Defaults.prefixes if p != "_"]
     return [EMOJI, "@(?=\\w)", "#(?=\\w)", _INVISIBLE, *kept]
 
 
-def _suffixes() -> List[str]:
+def _suffixes() -> list[str]:
     kept = [s for s in English.Defaults.suffixes if s != "_"]
     return [EMOJI, _INVISIBLE, *kept]
 
 
-def _infixes() -> List[str]:
+def _infixes() -> list[str]:
     # A name glued to an emoji, a hashtag or a mention ("Rome#travel", "Go🇺🇸Team") is three things, not one.
     glued = [EMOJI, "(?<=\\w)[#@](?=\\w)", "\u200b"]
     glued += [rf"(?<=[{ALPHA_LOWER}{ALPHA_UPPER}])[…/:](?=[{ALPHA_UPPER}@#])"]
@@ -71,11 +70,11 @@ class Rivega(English):
             record_error(doc, "post", Errors.E061.format(post=post_name(doc), fields="`text`"))
         return doc
 
-    def _ensure_doc_with_context(self, doc_like: Union[str, Doc, bytes], context: Any) -> Doc:
+    def _ensure_doc_with_context(self, doc_like: str | Doc | bytes, context: Any) -> Doc:
         # Called by `nlp.pipe(as_tuples=True)`; the context is taken over here because spaCy drops it from the doc afterwards.
         doc = super()._ensure_doc_with_context(doc_like, context)
         adopt_context(doc)
         return doc
 
 
-__all__ = ["Rivega", "EMOJI"]
+__all__ = ["EMOJI", "Rivega"]

@@ -4,11 +4,13 @@ A thousand emoji, brackets or zero-width characters without a blank are a word w
 whole rest is searched for a suffix. Here the affixes of such a word come off in one pass from either side, by the tokenizer's own
 patterns, and the tokenizer gets what is left of it; everything else it gets as it was.
 """
-import re
-from typing import Callable, List, Optional, Tuple
 
-from spacy.tokens import Doc
+import re
+from collections.abc import Callable
+from typing import Optional
+
 from spacy.tokenizer import Tokenizer
+from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 # The longest word that is always left to spaCy, and how many affixes a longer one must have to be taken apart here.
@@ -35,8 +37,8 @@ def tokenize(tokenizer: Tokenizer, vocab: Vocab, text: str) -> Doc:
     prefix, suffix = getattr(tokenizer, "prefix_search", None), getattr(tokenizer, "suffix_search", None)
     if prefix is None or suffix is None or _LONG_WORD.search(text) is None:
         return tokenizer(text)
-    words: List[str] = []
-    spaces: List[bool] = []
+    words: list[str] = []
+    spaces: list[bool] = []
 
     def add(part: str) -> None:
         doc = tokenizer(part)
@@ -65,21 +67,21 @@ def tokenize(tokenizer: Tokenizer, vocab: Vocab, text: str) -> Doc:
     return Doc(vocab, words=words, spaces=spaces)
 
 
-def split_affixes(word: str, prefix: Search, suffix: Search) -> Tuple[List[str], str, List[str]]:
+def split_affixes(word: str, prefix: Search, suffix: Search) -> tuple[list[str], str, list[str]]:
     """Prefixes, core and suffixes of a word, as spaCy's tokenizer takes them off; the core keeps at least `WORD` characters.
 
     word (str): Without blanks.
     prefix (Callable), suffix (Callable): The tokenizer's searches.
     """
     start, end = 0, len(word)
-    before: List[str] = []
+    before: list[str] = []
     while end - start > WORD:
         length = _first(word, start, end, prefix)
         if not length or end - start - length < WORD:
             break
         before.append(word[start : start + length])
         start += length
-    after: List[str] = []
+    after: list[str] = []
     while end - start > WORD:
         length = _last(word, start, end, suffix)
         if not length or end - start - length < WORD:

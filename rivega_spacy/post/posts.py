@@ -1,9 +1,11 @@
 """Posts in and out: JSON objects to docs, docs to JSON objects, in a stream that no bad post can stop."""
+
 import json
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
@@ -31,10 +33,10 @@ _PICTURE_KEYS = frozenset(
     for last in ("", "s", "path", "paths", "file", "files", "filename", "name", "url", "urls", "uri", "link", "src")
 )
 
-Post = Dict[str, Any]
+Post = dict[str, Any]
 
 
-def read_posts(path: Union[str, Path]) -> Iterator[Union[Post, PostError]]:
+def read_posts(path: str | Path) -> Iterator[Post | PostError]:
     """Posts of a JSONL file, one at a time.
 
     path (Union[str, Path]): UTF-8 JSON lines, gzipped where the name ends in .gz; empty lines are skipped.
@@ -48,7 +50,7 @@ def read_posts(path: Union[str, Path]) -> Iterator[Union[Post, PostError]]:
             yield PostError(Errors.E011.format(post=f"on line {number}", reason=post))
 
 
-def post_to_doc(nlp: Language, post: Union[Post, PostError], *, images: Optional[Path] = None) -> Doc:
+def post_to_doc(nlp: Language, post: Post | PostError, *, images: Path | None = None) -> Doc:
     """The doc of a post. What is wrong with the post is noted on the doc, and the rest of it is taken.
 
     nlp (Language): Its tokenizer makes the tokens.
@@ -101,7 +103,7 @@ def post_to_doc(nlp: Language, post: Union[Post, PostError], *, images: Optional
     return doc
 
 
-def tidy_post(post: Post) -> Tuple[Post, List[str]]:
+def tidy_post(post: Post) -> tuple[Post, list[str]]:
     """A post that can be processed and written: halves of characters replaced, what is nested without end left out.
 
     post (Dict[str, Any]): As it came, from a file or from a program; it is not changed.
@@ -127,10 +129,10 @@ def describe_post(post: Post) -> str:
 
 def annotate(
     nlp: Language,
-    posts: Iterable[Union[Post, PostError]],
+    posts: Iterable[Post | PostError],
     *,
-    images: Optional[Path] = None,
-    batch_size: Optional[int] = None,
+    images: Path | None = None,
+    batch_size: int | None = None,
     n_process: int = 1,
 ) -> Iterator[Doc]:
     """Run a stream of posts through a pipeline.
@@ -150,7 +152,7 @@ def annotate(
     yield from nlp.pipe(docs, batch_size=batch_size, n_process=n_process)
 
 
-def check_batches(batch_size: Optional[int], n_process: int = 1) -> None:
+def check_batches(batch_size: int | None, n_process: int = 1) -> None:
     """RAISES (RivegaError): E209 for batches without posts, of which spaCy would make an empty stream, and for no process."""
     if batch_size is not None and batch_size < 1:
         raise RivegaError(Errors.E209.format(option="batch_size", least=1, value=batch_size))
@@ -158,7 +160,7 @@ def check_batches(batch_size: Optional[int], n_process: int = 1) -> None:
         raise RivegaError(Errors.E209.format(option="n_process", least=1, value=n_process))
 
 
-def check_images(images: Optional[Union[str, Path]]) -> None:
+def check_images(images: str | Path | None) -> None:
     """RAISES (RivegaError): E018 where the folder of pictures does not exist."""
     if images is not None and not Path(images).is_dir():
         raise RivegaError(Errors.E018.format(root=images))
@@ -184,7 +186,7 @@ def doc_to_post(doc: Doc) -> Post:
     return {**row, **json.loads(doc.user_data.get(OWN_FIELDS_KEY, "{}"))}
 
 
-def write_posts(docs: Iterable[Doc], path: Union[str, Path]) -> Iterator[Doc]:
+def write_posts(docs: Iterable[Doc], path: str | Path) -> Iterator[Doc]:
     """Write docs as JSON lines while they stream through.
 
     docs (Iterable[Doc]): Processed posts.
@@ -217,7 +219,7 @@ def _keep_own_fields(doc: Doc, post: Post) -> None:
         doc.user_data[OWN_FIELDS_KEY] = "{" + ", ".join(fields) + "}"
 
 
-def _image_as_given(doc: Doc) -> Optional[str]:
+def _image_as_given(doc: Doc) -> str | None:
     image = doc._.image
     given, path = doc.user_data.get(GIVEN_IMAGE_KEY, (None, None))
     if given is not None and (not isinstance(image, str) or image == path):
@@ -233,7 +235,7 @@ def _means_image(key: Any) -> bool:
     return word in _PICTURE_KEYS or (len(word) <= 6 and bool(get_close_matches(word, ["image"], cutoff=0.8)))
 
 
-def _ent_to_json(ent: Span) -> Dict[str, Any]:
+def _ent_to_json(ent: Span) -> dict[str, Any]:
     return {
         "start": ent.start_char,
         "end": ent.end_char,
@@ -260,12 +262,14 @@ def _set_given_ents(doc: Doc, post: Post) -> None:
     expansions = post.get("expansions")
     if expansions is None:
         expansions = [None] * len(given)
-    elif not isinstance(expansions, list) or len(expansions) != len(given) or not all(
-        value is None or isinstance(value, str) for value in expansions
+    elif (
+        not isinstance(expansions, list)
+        or len(expansions) != len(given)
+        or not all(value is None or isinstance(value, str) for value in expansions)
     ):
         record_error(doc, "post", Errors.E015.format(post=name, count=len(given), value=brief(expansions)))
         expansions = [None] * len(given)
-    spans: List[Span] = []
+    spans: list[Span] = []
     for value, expansion in zip(given, expansions):
         place = entity_place(value, text)
         span = _given_span(doc, text, value if place is None else list(place[:3]), name)
@@ -286,12 +290,12 @@ def _set_given_ents(doc: Doc, post: Post) -> None:
     doc.user_data[GIVEN_ENTS_KEY] = True
 
 
-def _note_field(span: Span, value: Dict[str, Any], key: str, wanted: str) -> None:
+def _note_field(span: Span, value: dict[str, Any], key: str, wanted: str) -> None:
     message = Errors.E447.format(post=post_name(span.doc), entity=span.text, key=key, wanted=wanted, value=brief(value[key]))
     record_error(span.doc, "post", message)
 
 
-def _given_span(doc: Doc, text: str, value: Any, name: str) -> Optional[Span]:
+def _given_span(doc: Doc, text: str, value: Any, name: str) -> Span | None:
     fits = (
         isinstance(value, list)
         and len(value) == 3

@@ -7,14 +7,16 @@ the difference to the run two before it). A 720p mask of 922 KB becomes about 2 
 survives JSON, msgpack and DocBin. Area, overlap and union are computed on the runs themselves: they
 cost as much as the outline is long, not as the picture is large.
 """
-from typing import Any, Dict, List, Sequence, Tuple, Union
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from .errors import Errors, RivegaError
 from .images import max_pixels
 
-RLE = Dict[str, Any]
+RLE = dict[str, Any]
 # The text form keeps five bits a character, shifted into printable ASCII by 48.
 _BITS = 5
 _OFFSET = 48
@@ -98,7 +100,7 @@ def rle_union(rles: Sequence[RLE]) -> RLE:
     return {"size": [height, width], "counts": compress_counts(counts)}
 
 
-def rle_to_box(rle: RLE) -> List[float]:
+def rle_to_box(rle: RLE) -> list[float]:
     """The tight box around a mask.
 
     RETURNS (List[float]): [x1, y1, x2, y2] in pixels, half-open; four zeros for an empty mask.
@@ -125,7 +127,7 @@ def mask_to_counts(mask: np.ndarray) -> np.ndarray:
     return np.diff(np.concatenate([start, changes, [len(flat)]])).astype(np.int64)
 
 
-def compress_counts(counts: Union[Sequence[int], np.ndarray]) -> str:
+def compress_counts(counts: Sequence[int] | np.ndarray) -> str:
     """Write run lengths in COCO's text form.
 
     counts (Sequence[int]): run lengths, background first.
@@ -148,7 +150,7 @@ def compress_counts(counts: Union[Sequence[int], np.ndarray]) -> str:
     return text.astype(np.uint8).tobytes().decode("ascii")
 
 
-def decompress_counts(text: Union[str, bytes, bytearray, memoryview]) -> np.ndarray:
+def decompress_counts(text: str | bytes | bytearray | memoryview) -> np.ndarray:
     """Read run lengths from COCO's text form.
 
     text (Union[str, bytes, bytearray, memoryview]): what `compress_counts` or pycocotools wrote.
@@ -176,7 +178,7 @@ def decompress_counts(text: Union[str, bytes, bytearray, memoryview]) -> np.ndar
     return values
 
 
-def parse_rle(rle: RLE) -> Tuple[int, int, np.ndarray]:
+def parse_rle(rle: RLE) -> tuple[int, int, np.ndarray]:
     """Check an RLE and read its runs.
 
     rle (Dict[str, Any]): compressed or uncompressed COCO RLE.
@@ -212,7 +214,7 @@ def _whole(counts: Any) -> np.ndarray:
     return whole
 
 
-def _same_size(rles: Sequence[RLE]) -> List[RLE]:
+def _same_size(rles: Sequence[RLE]) -> list[RLE]:
     sizes = sorted({tuple(int(side) for side in rle["size"]) for rle in rles})
     if len(sizes) != 1:
         raise RivegaError(Errors.E304.format(sizes=sizes))
@@ -228,7 +230,7 @@ def _edges(rle: RLE) -> np.ndarray:
     return np.stack([starts[full], ends[full]], axis=1).ravel()
 
 
-def _depths(edges: Sequence[np.ndarray]) -> Tuple[np.ndarray, np.ndarray]:
+def _depths(edges: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """How many of the masks cover the stretch after each edge (edges sorted, each once)."""
     steps = [np.where(np.arange(len(e)) % 2 == 0, 1, -1) for e in edges]
     points, where = np.unique(np.concatenate(edges), return_inverse=True)

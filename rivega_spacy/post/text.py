@@ -1,7 +1,8 @@
 """Characters that are none: halves of surrogate pairs, and what nobody sees."""
+
 import re
 import unicodedata
-from typing import Any, List, Optional, Tuple
+from typing import Any
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Characters that draw nothing and stand in none of the general categories that say so.
@@ -18,7 +19,7 @@ def replace_surrogates(text: str) -> str:
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
-def replace_surrogates_in(value: Any) -> Tuple[Any, List[str]]:
+def replace_surrogates_in(value: Any) -> tuple[Any, list[str]]:
     """The same for everything within a JSON value, keys included.
 
     value (Any): Nested no deeper than `jsonl.MAX_DEPTH`.
@@ -69,7 +70,7 @@ def has_visible(text: str) -> bool:
     return any(sign != "\ufffd" and not is_invisible(sign) for sign in text)
 
 
-def trim_invisible(words: List[str]) -> Optional[Tuple[int, int]]:
+def trim_invisible(words: list[str]) -> tuple[int, int] | None:
     """What remains of the words of an entity without those at its rims that nobody sees.
 
     words (List[str]): The texts of its tokens.

@@ -1,9 +1,10 @@
 """Text files as they come: plain or gzipped, and with or without the byte order mark that Windows programs begin them with."""
+
 import codecs
 import gzip
 import io
 from pathlib import Path
-from typing import Any, Optional, TextIO, Union
+from typing import Any, TextIO
 
 # The mark of UTF-32 begins with that of UTF-16, so it is looked for first.
 _MARKS = (
@@ -17,7 +18,7 @@ GZIP = b"\x1f\x8b"
 BYTE_ORDER_MARK = "\ufeff"
 
 
-def open_text(path: Union[str, Path], *, errors: str = "strict", newline: Optional[str] = None) -> TextIO:
+def open_text(path: str | Path, *, errors: str = "strict", newline: str | None = None) -> TextIO:
     """Open a text file for reading. A byte order mark says how it is encoded and is no content; without one it is UTF-8.
 
     path (Union[str, Path]): The file, gzipped or not, whatever its name ends in.
@@ -41,7 +42,7 @@ def encoding_of(head: bytes) -> str:
     return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
 
 
-def read_text(path: Union[str, Path], *, errors: str = "strict") -> str:
+def read_text(path: str | Path, *, errors: str = "strict") -> str:
     """All of a text file, as `open_text` reads it; line ends become "\\n".
 
     path (Union[str, Path]): The file.

@@ -22,7 +22,14 @@ PARTS: dict[str, dict[str, str]] = {
 EFFICIENT = {"tagger": "minilm", "entailment": "itm", "grounder": "owlv2", "pipeline": "twitter"}
 ACCURATE = {"tagger": "xlmr", "entailment": "ofa", "grounder": "ofa", "pipeline": "paper"}
 # Recipe -> what changes on the other kind of machine. Recipes of published networks are for a GPU, those of small ones for a CPU.
-ON_GPU = {"ner_minilm": "gpu_tagger", "vision_small": "gpu_vision", "vision_scratch": "gpu_vision_scratch", "segmenter_small": "gpu_segmenter", "segmenter_small_student": "gpu_segmenter", "segmenter_small_more": "gpu_segmenter"}
+ON_GPU = {
+    "ner_minilm": "gpu_tagger",
+    "vision_small": "gpu_vision",
+    "vision_scratch": "gpu_vision_scratch",
+    "segmenter_small": "gpu_segmenter",
+    "segmenter_small_student": "gpu_segmenter",
+    "segmenter_small_more": "gpu_segmenter",
+}
 ON_CPU = {"ner_bert": "cpu_tagger", "ner_xlmr": "cpu_tagger"}
 TRAINED = ("tagger", "entailment", "grounder", "vision", "segmenter")
 

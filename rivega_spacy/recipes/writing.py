@@ -7,7 +7,20 @@ from thinc.api import Config
 from .fragment import Recipe
 
 # As spaCy orders the sections of a config.
-_ORDER = ["paths", "system", "store", "models", "examples", "enrich", "nlp", "components", "corpora", "training", "pretraining", "initialize"]
+_ORDER = [
+    "paths",
+    "system",
+    "store",
+    "models",
+    "examples",
+    "enrich",
+    "nlp",
+    "components",
+    "corpora",
+    "training",
+    "pretraining",
+    "initialize",
+]
 
 
 def config_text(recipe: Recipe) -> str:

@@ -1,7 +1,8 @@
 """What a person expects of posts, and how it compares with what a pipeline found: right or wrong, entity by entity."""
+
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any
 
 from spacy.tokens import Doc, Span
 
@@ -18,9 +19,9 @@ class ExpectedEntity:
     start: int
     end: int
     text: str
-    labels: List[str]
-    shown: Optional[bool]
-    boxes: List[List[float]]
+    labels: list[str]
+    shown: bool | None
+    boxes: list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Verdict:
     found: bool
     typed: bool = False
     judged: bool = False
-    placed: Optional[bool] = None
+    placed: bool | None = None
 
 
 @dataclass
@@ -46,20 +47,20 @@ class PostCheck:
     right (int), total (int): Expected entities that are right in every part, and how many are expected.
     """
 
-    verdicts: Dict[Tuple[int, int], Verdict] = field(default_factory=dict)
-    missed: List[str] = field(default_factory=list)
-    gold_boxes: List[List[float]] = field(default_factory=list)
+    verdicts: dict[tuple[int, int], Verdict] = field(default_factory=dict)
+    missed: list[str] = field(default_factory=list)
+    gold_boxes: list[list[float]] = field(default_factory=list)
     right: int = 0
     total: int = 0
 
 
-def read_expected(path: Union[str, Path]) -> Dict[str, List[ExpectedEntity]]:
+def read_expected(path: str | Path) -> dict[str, list[ExpectedEntity]]:
     """Read what is expected, by post id.
 
     path (Union[str, Path]): JSON lines with `id` and `ents`, each with start, end, text, labels, shown, boxes.
     RAISES (RivegaError): E020 where there is no such file, E502 for a line of another form.
     """
-    expected: Dict[str, List[ExpectedEntity]] = {}
+    expected: dict[str, list[ExpectedEntity]] = {}
     for number, post in read_lines(path):
         try:
             if isinstance(post, str):
@@ -72,7 +73,7 @@ def read_expected(path: Union[str, Path]) -> Dict[str, List[ExpectedEntity]]:
     return expected
 
 
-def check_post(doc: Doc, expected: List[ExpectedEntity], *, iou: float = 0.5) -> PostCheck:
+def check_post(doc: Doc, expected: list[ExpectedEntity], *, iou: float = 0.5) -> PostCheck:
     """Compare what was found in a post with what is expected.
 
     doc (Doc): A processed post.
@@ -96,7 +97,7 @@ def check_post(doc: Doc, expected: List[ExpectedEntity], *, iou: float = 0.5) ->
     return check
 
 
-def summarize(checks: List[PostCheck]) -> str:
+def summarize(checks: list[PostCheck]) -> str:
     """One line with the counts over all posts."""
     total = sum(check.total for check in checks)
     verdicts = [verdict for check in checks for verdict in check.verdicts.values()]
@@ -110,7 +111,7 @@ def summarize(checks: List[PostCheck]) -> str:
     )
 
 
-def _entity(value: Dict[str, Any]) -> ExpectedEntity:
+def _entity(value: dict[str, Any]) -> ExpectedEntity:
     shown = value["shown"]
     if shown is not None and not isinstance(shown, bool):
         raise ValueError(f"`shown` is {shown!r}")
@@ -124,14 +125,16 @@ def _judge(ent: Span, want: ExpectedEntity, iou: float) -> Verdict:
     # Without a box nothing was found in the picture, whatever the entailment said.
     said = None if ent._.groundable is None and not ent._.boxes else bool(ent._.boxes or ent._.groundable)
     judged = said == want.shown
-    placed: Optional[bool] = None
+    placed: bool | None = None
     if want.shown and want.boxes:
         placed = ent._.box is not None and float(box_iou([ent._.box], want.boxes).max()) >= iou
     reasons = []
     if not typed:
         reasons.append(f"expected type {' or '.join(want.labels)}")
     if not judged:
-        reasons.append({True: "the picture shows it", False: "the picture does not show it", None: "there is no picture"}[want.shown])
+        reasons.append(
+            {True: "the picture shows it", False: "the picture does not show it", None: "there is no picture"}[want.shown]
+        )
     elif placed is False:
         reasons.append("the box is elsewhere" if ent._.box is not None else "it has no box")
     return Verdict(not reasons, "; ".join(reasons), True, typed, judged, placed)

@@ -1,9 +1,10 @@
 """Posts as one HTML page that needs nothing else: pictures are embedded, text is escaped, no script, nothing from the network."""
+
 import base64
 import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 from PIL import Image
@@ -28,7 +29,9 @@ _MASK_SIDE = 1024
 _STATES = {SHOWN: "in the picture", ABSENT: "not in the picture"}
 
 
-def make_html_page(*, title: str = "Posts", max_side: int = 1280, quality: int = 86, context: bool = True) -> Callable[[Iterable[Doc]], str]:
+def make_html_page(
+    *, title: str = "Posts", max_side: int = 1280, quality: int = 86, context: bool = True
+) -> Callable[[Iterable[Doc]], str]:
     """`rivega.HTMLPage.v1`: `render_posts` with its settings; they are explained there."""
 
     def render(docs: Iterable[Doc]) -> str:
@@ -44,8 +47,8 @@ def render_posts(
     max_side: int = 1280,
     quality: int = 86,
     context: bool = True,
-    checks: Optional[Mapping[str, PostCheck]] = None,
-    links: Optional[Mapping[str, str]] = None,
+    checks: Mapping[str, PostCheck] | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> str:
     """A page with every post: its text with the entities marked, beside its picture with their masks and boxes.
 
@@ -116,7 +119,7 @@ def _colour_rules() -> str:
 
 
 def _article(
-    doc: Doc, shapes: Sequence[Shape], check: Optional[PostCheck], max_side: int, quality: int, context: bool
+    doc: Doc, shapes: Sequence[Shape], check: PostCheck | None, max_side: int, quality: int, context: bool
 ) -> Iterator[str]:
     name = doc.user_data.get(ID_KEY)
     number = sum(shape.state == SHOWN for shape in shapes)
@@ -172,7 +175,7 @@ def _marked_text(doc: Doc, shapes: Sequence[Shape]) -> str:
     return f"<p class=text dir=auto>{''.join(parts)}</p>"
 
 
-def _row(shape: Shape, check: Optional[PostCheck]) -> str:
+def _row(shape: Shape, check: PostCheck | None) -> str:
     ent = shape.ent
     score = ent._.groundable_score
     facts = []
@@ -219,9 +222,7 @@ def _context(doc: Doc) -> str:
     return "".join(f"<details><summary>{name}</summary><p dir=auto>{_text(value)}</p></details>" for name, value in fields)
 
 
-def _photo(
-    doc: Doc, shapes: Sequence[Shape], check: Optional[PostCheck], max_side: int, quality: int
-) -> Iterator[str]:
+def _photo(doc: Doc, shapes: Sequence[Shape], check: PostCheck | None, max_side: int, quality: int) -> Iterator[str]:
     image = doc_image(doc, "rendering")
     if image is None:
         yield f"<div class=nophoto>{'no picture' if doc._.image is None else 'the picture cannot be read'}</div>"
@@ -243,10 +244,10 @@ def _photo(
     yield f"</div><figcaption>{_text(caption)}{width} × {height}</figcaption></figure>"
 
 
-def _rects(shapes: Sequence[Shape], check: Optional[PostCheck]) -> Iterator[str]:
+def _rects(shapes: Sequence[Shape], check: PostCheck | None) -> Iterator[str]:
     for box in check.gold_boxes if check else []:
         yield f"<rect class=gold {_place(box)}/>"
-    drawn: List[np.ndarray] = []
+    drawn: list[np.ndarray] = []
     for shape in shapes:
         for box in shape.boxes:
             # Entities with the same box: each further frame goes inside the one before.
@@ -303,11 +304,11 @@ def _place(box: Sequence[float]) -> str:
     return f'x="{x1:.2f}" y="{y1:.2f}" width="{max(0.0, x2 - x1):.2f}" height="{max(0.0, y2 - y1):.2f}"'
 
 
-def _number(value: Optional[float]) -> str:
+def _number(value: float | None) -> str:
     return "" if value is None else f" {float(value):.2f}"
 
 
-_PLURALS: Dict[str, str] = {"post": "posts", "entity": "entities"}
+_PLURALS: dict[str, str] = {"post": "posts", "entity": "entities"}
 
 
 def _plural(count: int, noun: str) -> str:
@@ -316,5 +317,5 @@ def _plural(count: int, noun: str) -> str:
 
 def _text(text: str) -> str:
     """Escaped, with the control characters that HTML does not allow made visible."""
-    clean = "".join(sign if sign in "\n\t\r" or ord(sign) >= 32 and ord(sign) != 127 else "\ufffd" for sign in text)
+    clean = "".join(sign if sign in "\n\t\r" or (ord(sign) >= 32 and ord(sign) != 127) else "\ufffd" for sign in text)
     return escape(clean)

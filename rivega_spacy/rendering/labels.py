@@ -1,12 +1,13 @@
 """Where labels go so that they lie by their box, within the picture, and not on each other."""
-from typing import Iterator, List, Sequence, Tuple
 
-Rect = Tuple[float, float, float, float]
+from collections.abc import Iterator, Sequence
+
+Rect = tuple[float, float, float, float]
 
 
 def place_labels(
-    anchors: Sequence[Sequence[float]], sizes: Sequence[Tuple[float, float]], width: float, height: float
-) -> List[Tuple[float, float]]:
+    anchors: Sequence[Sequence[float]], sizes: Sequence[tuple[float, float]], width: float, height: float
+) -> list[tuple[float, float]]:
     """Find a place for every label.
 
     anchors (Sequence[Sequence[float]]): The box that each label belongs to, XYXY.
@@ -15,8 +16,8 @@ def place_labels(
     RETURNS (List[Tuple[float, float]]): Left and top of each label. A label larger than the picture starts at its left or top
         edge; where no place is free the one that covers least of the other labels is taken.
     """
-    taken: List[Rect] = []
-    places: List[Tuple[float, float]] = []
+    taken: list[Rect] = []
+    places: list[tuple[float, float]] = []
     for anchor, size in zip(anchors, sizes):
         best, least = None, float("inf")
         for left, top in _candidates(anchor, size, height):
@@ -33,7 +34,7 @@ def place_labels(
     return places
 
 
-def _candidates(anchor: Sequence[float], size: Tuple[float, float], height: float) -> Iterator[Tuple[float, float]]:
+def _candidates(anchor: Sequence[float], size: tuple[float, float], height: float) -> Iterator[tuple[float, float]]:
     """Places in the order of how well they read: on the box, in it, under it, then down and up the picture in steps."""
     x1, y1, x2, y2 = anchor
     wide, high = size

@@ -1,8 +1,9 @@
 """Pictures with the masks, boxes and names of their entities drawn on them, by Pillow alone."""
+
 import math
 import unicodedata
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Callable, List, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -81,7 +82,7 @@ def fit_picture(image: np.ndarray, min_side: int, max_side: int) -> Image.Image:
     return picture.resize(size, resample, reducing_gap=3.0 if target < longer else None)
 
 
-def mask_layer(mask: np.ndarray, size: Tuple[int, int], colour: Tuple[int, int, int], opacity: float) -> Image.Image:
+def mask_layer(mask: np.ndarray, size: tuple[int, int], colour: tuple[int, int, int], opacity: float) -> Image.Image:
     """A mask as a translucent sheet of colour with an opaque outline.
 
     mask (ndarray): HxW bool.
@@ -109,13 +110,13 @@ def mask_layer(mask: np.ndarray, size: Tuple[int, int], colour: Tuple[int, int, 
     return Image.fromarray(sheet)
 
 
-def stroke_width(size: Tuple[int, int]) -> int:
+def stroke_width(size: tuple[int, int]) -> int:
     """Width of lines in pixels for a picture of this size."""
     return max(2, round(max(size) / 320))
 
 
-def _draw_boxes(draw: ImageDraw.ImageDraw, shapes: Sequence[Shape], scale: Tuple[float, float], line: int) -> None:
-    drawn: List[Tuple[float, ...]] = []
+def _draw_boxes(draw: ImageDraw.ImageDraw, shapes: Sequence[Shape], scale: tuple[float, float], line: int) -> None:
+    drawn: list[tuple[float, ...]] = []
     for shape in shapes:
         for box in shape.boxes:
             x1, y1, x2, y2 = box[0] * scale[0], box[1] * scale[1], box[2] * scale[0] - 1, box[3] * scale[1] - 1
@@ -128,7 +129,7 @@ def _draw_boxes(draw: ImageDraw.ImageDraw, shapes: Sequence[Shape], scale: Tuple
             draw.rectangle(frame, outline=rgb(shape.colour), width=line)
 
 
-def _draw_labels(draw: ImageDraw.ImageDraw, shapes: Sequence[Shape], scale: Tuple[float, float], size: Tuple[int, int]) -> None:
+def _draw_labels(draw: ImageDraw.ImageDraw, shapes: Sequence[Shape], scale: tuple[float, float], size: tuple[int, int]) -> None:
     placed = [(shape, anchor_box(shape)) for shape in shapes]
     placed = [(shape, box) for shape, box in placed if box is not None]
     if not placed:

@@ -1,9 +1,11 @@
 """An evaluation as one HTML page that needs nothing else: tables, curves, and the posts that went worst and best."""
+
 import base64
 import io
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Optional
 
 from ..post.errors import ImageError
 
@@ -30,11 +32,11 @@ _TASKS = ("mner", "gmner", "eeg", "ees", "smner")
 def render_report(
     scores: "Scores",
     *,
-    predicted: Optional[Mapping[str, "Doc"]] = None,
-    gold: Optional[Mapping[str, "Doc"]] = None,
+    predicted: Mapping[str, "Doc"] | None = None,
+    gold: Mapping[str, "Doc"] | None = None,
     examples: int = 10,
     title: str = "Evaluation",
-    propagation: Optional[Mapping[str, Mapping[str, Optional[float]]]] = None,
+    propagation: Mapping[str, Mapping[str, float | None]] | None = None,
     max_side: int = 480,
 ) -> str:
     """The page.
@@ -70,11 +72,19 @@ def render_report(
         body += ["<h2>Types: gold in rows, predicted in columns</h2>", _confusion(confuse_types(scores.groups, options))]
     found = calibrate(scores.groups)
     if found is not None:
-        lines = {name: [row[key] for row in found.curve] for name, key in (("accuracy", "accuracy"), ("precision", "p"), ("recall", "r"))}
-        body += ["<h2>Groundability over its threshold</h2>", line_plot(lines, [row["threshold"] for row in found.curve], "threshold", "%")]
+        lines = {
+            name: [row[key] for row in found.curve] for name, key in (("accuracy", "accuracy"), ("precision", "p"), ("recall", "r"))
+        }
+        body += [
+            "<h2>Groundability over its threshold</h2>",
+            line_plot(lines, [row["threshold"] for row in found.curve], "threshold", "%"),
+        ]
         numbers = f"Brier score {found.brier:.4f}, calibration error {100 * found.ece:.2f}, average precision {100 * found.average_precision:.2f}"
         body.append(f"<p class='note'>{numbers}; {found.count} entities.</p>")
-        rows = [[f"{row['low']:.1f}–{row['high']:.1f}", row["count"], _percent(row["score"]), _percent(row["shown"])] for row in found.bins]
+        rows = [
+            [f"{row['low']:.1f}–{row['high']:.1f}", row["count"], _percent(row["score"]), _percent(row["shown"])]
+            for row in found.bins
+        ]
         body.append(_table(["score", "entities", "mean score", "in the picture"], rows))
     for name, heading in (("worst", "Posts with the most errors"), ("best", "Posts where all is right")):
         posts = example_posts(scores, examples)[name]
@@ -87,7 +97,7 @@ def render_report(
     return f"<!doctype html><html lang='en'><head>{head}</head><body><main class='sheet'>{''.join(body)}</main></body></html>\n"
 
 
-def example_posts(scores: "Scores", count: int) -> Dict[str, List[str]]:
+def example_posts(scores: "Scores", count: int) -> dict[str, list[str]]:
     """Which posts are shown.
 
     scores (Scores): From `score`.
@@ -102,24 +112,34 @@ def example_posts(scores: "Scores", count: int) -> Dict[str, List[str]]:
     return {"worst": worst, "best": best}
 
 
-def _score_rows(scores: "Scores") -> Iterable[List[Any]]:
+def _score_rows(scores: "Scores") -> Iterable[list[Any]]:
     for name in _TASKS:
         if name in scores.tasks:
             task = scores.tasks[name]
             for label, counts in [(name.upper(), task.total), *((f"· {label}", counts) for label, counts in task.types.items())]:
-                yield [label, _percent(counts.p), _percent(counts.r), _percent(counts.f), counts.right, counts.predicted, counts.gold]
+                yield [
+                    label,
+                    _percent(counts.p),
+                    _percent(counts.r),
+                    _percent(counts.f),
+                    counts.right,
+                    counts.predicted,
+                    counts.gold,
+                ]
 
 
-def _steps(scores: "Scores") -> List[str]:
+def _steps(scores: "Scores") -> list[str]:
     lines = []
     for name, values in (("Entailment", scores.entailment), ("Grounding", scores.grounding), ("Segmentation", scores.segmentation)):
         if values:
-            parts = (f"{key.replace('_', ' ')} {_percent(value) if isinstance(value, float) else value}" for key, value in values.items())
+            parts = (
+                f"{key.replace('_', ' ')} {_percent(value) if isinstance(value, float) else value}" for key, value in values.items()
+            )
             lines.append(f"<p><b>{name}</b>: {escape(', '.join(parts))}</p>")
     return lines
 
 
-def _confusion(table: Mapping[Tuple[str, str], int]) -> str:
+def _confusion(table: Mapping[tuple[str, str], int]) -> str:
     golds, ours = sorted({gold for gold, _ in table}), sorted({own for _, own in table})
     head = "".join(f"<th>{escape(name)}</th>" for name in ours)
     rows = ""
@@ -165,5 +185,5 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return f"<table><tr>{top}</tr>{lines}</table>"
 
 
-def _percent(value: Optional[float]) -> str:
+def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.2f}"

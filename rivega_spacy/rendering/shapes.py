@@ -1,6 +1,6 @@
 """What there is to see of a post: its entities, told apart by colour, with the boxes and masks that lie within the picture."""
+
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
 
 import numpy as np
 from spacy.tokens import Doc, Span
@@ -46,21 +46,21 @@ class Shape:
 
     ent: Span
     state: str
-    number: Optional[int]
-    colour: Optional[str]
-    boxes: List[List[float]]
-    mask: Optional[np.ndarray]
-    problem: Optional[str]
+    number: int | None
+    colour: str | None
+    boxes: list[list[float]]
+    mask: np.ndarray | None
+    problem: str | None
 
 
-def doc_shapes(doc: Doc) -> List[Shape]:
+def doc_shapes(doc: Doc) -> list[Shape]:
     """The entities of a post as they are drawn, in the order of `doc.ents`.
 
     doc (Doc): A processed post; it is not changed, but for a note on `doc._.rivega_errors` where its picture cannot be read.
     RETURNS (List[Shape]): One for each entity; without a picture none of them has boxes or a mask.
     """
     image = doc_image(doc, "rendering")
-    shapes: List[Shape] = []
+    shapes: list[Shape] = []
     count = 0
     for ent in doc.ents:
         boxes, mask, problem = [], None, None
@@ -80,15 +80,15 @@ def doc_shapes(doc: Doc) -> List[Shape]:
     return shapes
 
 
-def anchor_box(shape: Shape) -> Optional[List[float]]:
+def anchor_box(shape: Shape) -> list[float] | None:
     """Where a shape's label belongs: its largest box, else the box around its mask, else None."""
     if shape.boxes:
         return max(shape.boxes, key=box_area)
     return None if shape.mask is None else mask_box(shape.mask)
 
 
-def rgb(colour: str) -> Tuple[int, int, int]:
-    """"#rrggbb" as three numbers of 0..255."""
+def rgb(colour: str) -> tuple[int, int, int]:
+    """ "#rrggbb" as three numbers of 0..255."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
@@ -98,7 +98,7 @@ def _state(ent: Span, has_place: bool) -> str:
     return UNJUDGED if ent._.groundable is None else ABSENT
 
 
-def _boxes_within(boxes: List[List[float]], height: int, width: int) -> Tuple[List[List[float]], bool]:
+def _boxes_within(boxes: list[list[float]], height: int, width: int) -> tuple[list[list[float]], bool]:
     """The boxes cut to the picture, and whether any lies wholly outside it."""
     kept = []
     for box in boxes:
@@ -109,7 +109,7 @@ def _boxes_within(boxes: List[List[float]], height: int, width: int) -> Tuple[Li
     return kept, len(kept) < len(boxes)
 
 
-def _mask_that_fits(ent: Span, height: int, width: int) -> Tuple[Optional[np.ndarray], Optional[str]]:
+def _mask_that_fits(ent: Span, height: int, width: int) -> tuple[np.ndarray | None, str | None]:
     name, rle = post_name(ent.doc), ent._.mask_rle
     if rle is None:
         return None, None

@@ -1,6 +1,8 @@
 """What `groundable_score` is worth: reliability, and the scores over the threshold of "shown"."""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -24,11 +26,11 @@ class Calibration:
     count: int
     brier: float
     ece: float
-    bins: List[Dict[str, float]]
-    curve: List[Dict[str, float]]
+    bins: list[dict[str, float]]
+    curve: list[dict[str, float]]
     average_precision: float
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return dict(vars(self))
 
@@ -37,7 +39,7 @@ class Calibration:
         return max(self.curve, key=lambda row: row[measure])["threshold"]
 
 
-def judged_scores(groups: Sequence[Group]) -> Tuple[np.ndarray, np.ndarray]:
+def judged_scores(groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarray]:
     """Scores of all predicted entities that gold has too, with what gold says.
 
     groups (Sequence[Group]): From `make_groups`.
@@ -52,9 +54,7 @@ def judged_scores(groups: Sequence[Group]) -> Tuple[np.ndarray, np.ndarray]:
     return np.asarray(scores, dtype="float64"), np.asarray(shown, dtype=bool)
 
 
-def calibrate(
-    groups: Sequence[Group], *, bins: int = 10, thresholds: Sequence[float] = DEFAULT_THRESHOLDS
-) -> Optional[Calibration]:
+def calibrate(groups: Sequence[Group], *, bins: int = 10, thresholds: Sequence[float] = DEFAULT_THRESHOLDS) -> Calibration | None:
     """Judge the groundability scores of a run.
 
     groups (Sequence[Group]): `Scores.groups`.
@@ -77,7 +77,7 @@ def calibrate(
     )
 
 
-def reliability(scores: np.ndarray, shown: np.ndarray, *, bins: int = 10) -> List[Dict[str, float]]:
+def reliability(scores: np.ndarray, shown: np.ndarray, *, bins: int = 10) -> list[dict[str, float]]:
     """How often what got a score was the case, by score.
 
     scores (ndarray): n, probabilities 0..1.
@@ -101,12 +101,12 @@ def reliability(scores: np.ndarray, shown: np.ndarray, *, bins: int = 10) -> Lis
     return table
 
 
-def calibration_error(table: Sequence[Dict[str, float]]) -> float:
+def calibration_error(table: Sequence[dict[str, float]]) -> float:
     """Expected calibration error (Guo et al. 2017): mean distance of score and frequency over the bins of `reliability`, by their size."""
     return float(sum(row["count"] * abs(row["score"] - row["shown"]) for row in table) / max(1, sum(row["count"] for row in table)))
 
 
-def _at_threshold(scores: np.ndarray, shown: np.ndarray, threshold: float) -> Dict[str, float]:
+def _at_threshold(scores: np.ndarray, shown: np.ndarray, threshold: float) -> dict[str, float]:
     said = scores >= threshold
     right = float((said & shown).sum())
     p = right / said.sum() if said.any() else 0.0

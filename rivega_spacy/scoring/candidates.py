@@ -1,6 +1,7 @@
 """How good a detector's candidate boxes are: TopN-Prec@0.5 (the paper's Table I)."""
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence, Union
 
 import numpy as np
 
@@ -11,10 +12,10 @@ from .matching import MatchOptions
 from .mentions import Annotations
 
 # Boxes of one post, best first.
-Candidates = Dict[str, np.ndarray]
+Candidates = dict[str, np.ndarray]
 
 
-def read_candidates(path: Union[str, Path]) -> Candidates:
+def read_candidates(path: str | Path) -> Candidates:
     """Candidate boxes of any detector.
 
     path (Union[str, Path]): JSON lines (.gz or not): id, boxes (XYXY pixels), optional scores (the order of the boxes where
@@ -22,7 +23,7 @@ def read_candidates(path: Union[str, Path]) -> Candidates:
     RETURNS (Dict[str, ndarray]): n x 4 by post id, best first; a post may stand on several lines.
     RAISES (RivegaError): E020, E513, E514 as `read_annotations`.
     """
-    found: Dict[str, List[List[float]]] = {}
+    found: dict[str, list[list[float]]] = {}
     for number, row in read_lines(path):
         try:
             if isinstance(row, str):
@@ -47,7 +48,7 @@ def read_candidates(path: Union[str, Path]) -> Candidates:
 
 def top_n_precision(
     candidates: Candidates, gold: Annotations, *, tops: Sequence[int] = (10, 15, 20), options: MatchOptions = MatchOptions()
-) -> Dict[int, float]:
+) -> dict[int, float]:
     """Share of the grounded gold entities that one of a post's first N candidate boxes covers.
 
     candidates (Candidates): From `read_candidates`.
@@ -56,7 +57,7 @@ def top_n_precision(
     options (MatchOptions): Threshold and comparison.
     RETURNS (Dict[int, float]): 0..1 by N. A post without candidates is not covered.
     """
-    best: List[np.ndarray] = []
+    best: list[np.ndarray] = []
     for mention in gold.mentions:
         if mention.boxes:
             boxes = candidates.get(mention.post, np.zeros((0, 4)))

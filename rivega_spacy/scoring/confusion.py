@@ -1,6 +1,7 @@
 """What was taken for what: types against types, and which posts went worst and best."""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple
 
 from .matching import Group, MatchOptions, Pair
 from .tasks import Scores
@@ -11,7 +12,7 @@ SPURIOUS = "not in gold"
 _RANKED_BY = ("smner", "gmner", "mner")
 
 
-def confuse_types(groups: Sequence[Group], options: MatchOptions) -> Dict[Tuple[str, str], int]:
+def confuse_types(groups: Sequence[Group], options: MatchOptions) -> dict[tuple[str, str], int]:
     """Gold types against predicted types.
 
     groups (Sequence[Group]): `Scores.groups`.
@@ -19,7 +20,7 @@ def confuse_types(groups: Sequence[Group], options: MatchOptions) -> Dict[Tuple[
     RETURNS (Dict[Tuple[str, str], int]): Count by (gold, predicted); `MISSED` stands for no prediction, `SPURIOUS` for no gold.
         Within a group (one place, or one text) equal types are paired first.
     """
-    table: Dict[Tuple[str, str], int] = {}
+    table: dict[tuple[str, str], int] = {}
     for group in groups:
         pairs = group.count(_same_type)
         pairs += _leftover_pairs(group, pairs)
@@ -36,7 +37,7 @@ def _same_type(pair: Pair) -> bool:
     return pair.same_type
 
 
-def _leftover_pairs(group: Group, pairs: List[Tuple[int, int]]) -> List[Tuple[int, int]]:
+def _leftover_pairs(group: Group, pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     ours = [place for place in range(len(group.predicted)) if place not in {left for left, _ in pairs}]
     gold = [place for place in range(len(group.gold)) if place not in {right for _, right in pairs}]
     return list(zip(ours, gold))
@@ -61,7 +62,7 @@ class RankedPost:
         return self.predicted + self.gold - 2 * self.right
 
 
-def rank_posts(scores: Scores) -> Tuple[Optional[str], List[RankedPost]]:
+def rank_posts(scores: Scores) -> tuple[str | None, list[RankedPost]]:
     """Posts from worst to best.
 
     scores (Scores): From `score`.

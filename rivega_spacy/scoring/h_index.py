@@ -3,9 +3,10 @@
 Its file has a block a post, in the order of the test posts: the words, a line `Pred: (Name , [3] , <<person>> ) (...)`, one of gold, a
 blank line. The numbers are places among the candidate boxes it was given (VinVL's first 16); the number after the last means none.
 """
+
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Optional, Sequence, Union
 
 from ..post.errors import Errors, RivegaError
 from ..post.textfiles import open_text, read_text
@@ -17,7 +18,7 @@ _ENTRY = re.compile(r"\((?P<text>.*?) , \[(?P<regions>[\d, ]*)\] , <<(?P<type>\w
 _TYPES = {"location": "LOC", "person": "PER", "others": "OTHER", "organization": "ORG"}
 
 
-def is_h_index(path: Union[str, Path]) -> bool:
+def is_h_index(path: str | Path) -> bool:
     """Whether a file has the form: its second line begins with "Pred: "."""
     path = Path(path)
     if not path.is_file() or path.suffix != ".txt":
@@ -27,9 +28,7 @@ def is_h_index(path: Union[str, Path]) -> bool:
         return next(lines, "").startswith(_PRED)
 
 
-def read_h_index(
-    path: Union[str, Path], posts: Sequence[str], *, candidates: Optional[Candidates] = None, boxes: int = 16
-) -> Annotations:
+def read_h_index(path: str | Path, posts: Sequence[str], *, candidates: Candidates | None = None, boxes: int = 16) -> Annotations:
     """Its predictions.
 
     path (Union[str, Path]): The file.
@@ -63,6 +62,6 @@ def read_h_index(
     return result
 
 
-def _chosen(places: List[int], post: str, candidates: Optional[Candidates]) -> List[List[float]]:
+def _chosen(places: list[int], post: str, candidates: Candidates | None) -> list[list[float]]:
     known = candidates.get(post, ()) if candidates is not None else ()
     return [[float(side) for side in known[place]] for place in places if place < len(known)]

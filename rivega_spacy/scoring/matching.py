@@ -1,7 +1,9 @@
 """Which prediction is held against which gold entity: the two matching rules, and one-to-one matching."""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Callable, Dict, Hashable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 from ..post.boxes import box_iou
 from ..post.errors import Errors, RivegaError
@@ -45,7 +47,7 @@ class MatchOptions:
             return ""
         return FOLDED_TYPES.get(mention.type, mention.type) if self.types == "folded" else mention.type
 
-    def reaches(self, iou: float, threshold: Optional[float] = None) -> bool:
+    def reaches(self, iou: float, threshold: float | None = None) -> bool:
         """Whether an IoU is enough.
 
         iou (float): 0..1.
@@ -67,8 +69,8 @@ class Pair(NamedTuple):
     predicted: int
     gold: int
     same_type: bool
-    box_iou: Optional[float]
-    mask_iou: Optional[float]
+    box_iou: float | None
+    mask_iou: float | None
 
 
 @dataclass
@@ -81,11 +83,11 @@ class Group:
     """
 
     post: str
-    predicted: List[Mention]
-    gold: List[Mention]
-    pairs: List[Pair]
+    predicted: list[Mention]
+    gold: list[Mention]
+    pairs: list[Pair]
 
-    def count(self, accept: Callable[[Pair], bool]) -> List[Tuple[int, int]]:
+    def count(self, accept: Callable[[Pair], bool]) -> list[tuple[int, int]]:
         """The most pairs that are acceptable with each prediction and each gold entity used once.
 
         accept (Callable[[Pair], bool]): Whether a pair is right.
@@ -93,13 +95,13 @@ class Group:
         """
         if len(self.pairs) == 1:
             return [(0, 0)] if accept(self.pairs[0]) else []
-        edges: Dict[int, List[int]] = {}
+        edges: dict[int, list[int]] = {}
         for pair in self.pairs:
             if accept(pair):
                 edges.setdefault(pair.predicted, []).append(pair.gold)
         return largest_matching(edges)
 
-    def alignment(self) -> Iterator[Tuple[int, Mention, Mention]]:
+    def alignment(self) -> Iterator[tuple[int, Mention, Mention]]:
         """Each prediction with the gold entity that has the same place in the group.
 
         Where there are more predictions than gold entities the last one stands for the rest: judging a prediction's own
@@ -112,13 +114,13 @@ class Group:
                 yield place * len(self.gold) + gold, mention, self.gold[gold]
 
 
-def largest_matching(edges: Dict[int, List[int]]) -> List[Tuple[int, int]]:
+def largest_matching(edges: dict[int, list[int]]) -> list[tuple[int, int]]:
     """A largest one-to-one matching, by augmenting paths.
 
     edges (Dict[int, List[int]]): For each left node the right nodes it may be matched with.
     RETURNS (List[Tuple[int, int]]): Matched (left, right) pairs.
     """
-    owner: Dict[int, int] = {}
+    owner: dict[int, int] = {}
 
     def place(left: int, tried: set) -> bool:
         for right in edges[left]:
@@ -134,7 +136,7 @@ def largest_matching(edges: Dict[int, List[int]]) -> List[Tuple[int, int]]:
     return sorted((left, right) for right, left in owner.items())
 
 
-def make_groups(predicted: Annotations, gold: Annotations, options: MatchOptions) -> List[Group]:
+def make_groups(predicted: Annotations, gold: Annotations, options: MatchOptions) -> list[Group]:
     """Lay predictions and gold entities side by side.
 
     predicted (Annotations), gold (Annotations): Two annotations of the same posts.
@@ -144,9 +146,9 @@ def make_groups(predicted: Annotations, gold: Annotations, options: MatchOptions
     """
     key = _make_key(predicted, gold, options.rule)
     places = aligned_places(predicted, gold) if key is _by_chars else {}
-    groups: List[Group] = []
+    groups: list[Group] = []
     for post in [*gold.posts, *(post for post in predicted.posts if post not in gold.posts)]:
-        sides: Dict[Hashable, Tuple[List[Mention], List[Mention]]] = {}
+        sides: dict[Hashable, tuple[list[Mention], list[Mention]]] = {}
         for side, source in enumerate((predicted, gold)):
             for place, mention in enumerate(source.posts.get(post, ())):
                 # Without a place in the text nothing can be the same: such an entity stands alone.
@@ -160,7 +162,7 @@ def make_groups(predicted: Annotations, gold: Annotations, options: MatchOptions
     return groups
 
 
-def aligned_places(predicted: Annotations, gold: Annotations) -> Dict[str, Tuple[Callable[[Offsets], Offsets], ...]]:
+def aligned_places(predicted: Annotations, gold: Annotations) -> dict[str, tuple[Callable[[Offsets], Offsets], ...]]:
     """Places in texts that differ in nothing but blanks: how many other characters stand before them.
 
     predicted (Annotations), gold (Annotations): Two annotations of the same posts.
@@ -190,7 +192,7 @@ def _without_blanks(text: str) -> Callable[[Offsets], Offsets]:
     return move
 
 
-def _make_key(predicted: Annotations, gold: Annotations, rule: str) -> Callable[[Mention], Optional[Hashable]]:
+def _make_key(predicted: Annotations, gold: Annotations, rule: str) -> Callable[[Mention], Hashable | None]:
     if rule == "text":
         return _by_text
     units = [unit for unit in predicted.units() if unit in gold.units()]
@@ -205,25 +207,27 @@ def _by_text(mention: Mention) -> Hashable:
     return mention.text
 
 
-def _by_tokens(mention: Mention) -> Optional[Hashable]:
+def _by_tokens(mention: Mention) -> Hashable | None:
     return mention.tokens
 
 
-def _by_chars(mention: Mention) -> Optional[Hashable]:
+def _by_chars(mention: Mention) -> Hashable | None:
     return mention.chars
 
 
-def _make_pairs(predicted: Sequence[Mention], gold: Sequence[Mention], options: MatchOptions) -> List[Pair]:
+def _make_pairs(predicted: Sequence[Mention], gold: Sequence[Mention], options: MatchOptions) -> list[Pair]:
     pairs = []
     for i, ours in enumerate(predicted):
         for j, theirs in enumerate(gold):
             pairs.append(
-                Pair(i, j, options.type_of(ours) == options.type_of(theirs), best_box_iou(ours, theirs), best_mask_iou(ours, theirs))
+                Pair(
+                    i, j, options.type_of(ours) == options.type_of(theirs), best_box_iou(ours, theirs), best_mask_iou(ours, theirs)
+                )
             )
     return pairs
 
 
-def best_box_iou(predicted: Mention, gold: Mention) -> Optional[float]:
+def best_box_iou(predicted: Mention, gold: Mention) -> float | None:
     """Best IoU of the prediction's box with any gold one; None where either side has no box."""
     if not predicted.boxes or not gold.boxes:
         return None
@@ -232,7 +236,7 @@ def best_box_iou(predicted: Mention, gold: Mention) -> Optional[float]:
     return float(box_iou([predicted.box], gold.boxes).max())
 
 
-def best_mask_iou(predicted: Mention, gold: Mention) -> Optional[float]:
+def best_mask_iou(predicted: Mention, gold: Mention) -> float | None:
     """Best IoU of the prediction's mask with any gold one, on the run lengths; None where either side has no mask.
 
     A mask of another size than the gold one belongs to another picture (or another scale of it) and overlaps nothing.
@@ -249,7 +253,5 @@ def _iou(a: Sequence[float], b: Sequence[float]) -> float:
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     inter = max(0.0, width) * max(0.0, height)
-    union = (
-        max(0.0, a[2] - a[0]) * max(0.0, a[3] - a[1]) + max(0.0, b[2] - b[0]) * max(0.0, b[3] - b[1]) - inter
-    )
+    union = max(0.0, a[2] - a[0]) * max(0.0, a[3] - a[1]) + max(0.0, b[2] - b[0]) * max(0.0, b[3] - b[1]) - inter
     return inter / union if union > 0 else 0.0

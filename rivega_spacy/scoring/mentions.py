@@ -1,6 +1,8 @@
 """What is compared: the entities of posts with what of the picture each one claims, wherever they came from."""
+
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any
 
 from spacy.tokens import Doc, Span
 
@@ -8,9 +10,9 @@ from ..post.boxes import box_area
 from ..post.extensions import ID_KEY, MASKS_KEY
 from ..post.rle import rle_area
 
-Box = List[float]
-RLE = Dict[str, Any]
-Offsets = Tuple[int, int]
+Box = list[float]
+RLE = dict[str, Any]
+Offsets = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -31,20 +33,20 @@ class Mention:
     post: str
     text: str
     type: str
-    tokens: Optional[Offsets] = None
-    chars: Optional[Offsets] = None
-    groundable: Optional[bool] = None
-    groundable_score: Optional[float] = None
-    boxes: Tuple[Box, ...] = ()
-    masks: Tuple[RLE, ...] = ()
+    tokens: Offsets | None = None
+    chars: Offsets | None = None
+    groundable: bool | None = None
+    groundable_score: float | None = None
+    boxes: tuple[Box, ...] = ()
+    masks: tuple[RLE, ...] = ()
 
     @property
-    def box(self) -> Optional[Box]:
+    def box(self) -> Box | None:
         """The largest box, as `Span._.box`: what a prediction with several is judged by."""
         return max(self.boxes, key=box_area) if self.boxes else None
 
     @property
-    def mask(self) -> Optional[RLE]:
+    def mask(self) -> RLE | None:
         """The largest mask: what a prediction with several is judged by."""
         if len(self.masks) < 2:
             return self.masks[0] if self.masks else None
@@ -66,16 +68,16 @@ class Annotations:
     texts (Dict[str, str]): What the offsets in characters are places in, by post id, where the source has it.
     """
 
-    posts: Dict[str, List[Mention]] = field(default_factory=dict)
+    posts: dict[str, list[Mention]] = field(default_factory=dict)
     groundability: bool = False
     boxes: bool = False
     masks: bool = False
     name: str = ""
-    notes: List[str] = field(default_factory=list)
-    refused: List[str] = field(default_factory=list)
-    images: Dict[str, str] = field(default_factory=dict)
-    twice: List[str] = field(default_factory=list)
-    texts: Dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    images: dict[str, str] = field(default_factory=dict)
+    twice: list[str] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
 
     def add_post(self, post: str) -> None:
         """Note that the post exists, with or without entities."""
@@ -110,11 +112,11 @@ class Annotations:
         self.texts.update(other.texts)
 
     @property
-    def mentions(self) -> List[Mention]:
+    def mentions(self) -> list[Mention]:
         """All entities, post by post."""
         return [mention for mentions in self.posts.values() for mention in mentions]
 
-    def units(self) -> List[str]:
+    def units(self) -> list[str]:
         """Which offsets every located entity has: "tokens", "chars", both or none."""
         mentions = self.mentions
         units = []

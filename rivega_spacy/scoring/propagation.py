@@ -1,17 +1,18 @@
 """A pipeline over gold posts, and where its errors come from: gold answers fed in, one stage after the other."""
-from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional
+
+from collections.abc import Callable, Iterable, Iterator
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from ..post.boxes import box_area
 from ..corpus.reader import bare_copy
+from ..post.boxes import box_area
 from ..post.errors import Errors, RivegaError
 from ..post.posts import GIVEN_ENTS_KEY
 from .mentions import Annotations, doc_annotations
 
 # What of gold is fed in, by the name of the row in the table. The first four add up; the last two replace one stage alone.
-VARIANTS: Dict[str, FrozenSet[str]] = {
+VARIANTS: dict[str, frozenset[str]] = {
     "pipeline": frozenset(),
     "gold entities": frozenset({"entities"}),
     "gold entities + groundability": frozenset({"entities", "groundability"}),
@@ -27,10 +28,10 @@ def run_pipeline(
     nlp: Language,
     references: Iterable[Doc],
     *,
-    gold: FrozenSet[str] = frozenset(),
+    gold: frozenset[str] = frozenset(),
     knowledge: str = "present",
     own_tokens: bool = False,
-    batch_size: Optional[int] = None,
+    batch_size: int | None = None,
 ) -> Iterator[Doc]:
     """Process gold posts as if they were new, with picture, caption and knowledge.
 
@@ -46,7 +47,7 @@ def run_pipeline(
     RAISES (RivegaError): E517 where the pipeline lacks the stage before which gold is to be put in.
     """
     places = _injections(nlp, gold)
-    originals: Dict[int, Doc] = {}
+    originals: dict[int, Doc] = {}
 
     def start() -> Iterator[Doc]:
         for reference in references:
@@ -67,8 +68,8 @@ def run_pipeline(
 
 
 def propagate(
-    nlp: Language, references: List[Doc], *, variants: Iterable[str] = tuple(VARIANTS), knowledge: str = "present"
-) -> Dict[str, Annotations]:
+    nlp: Language, references: list[Doc], *, variants: Iterable[str] = tuple(VARIANTS), knowledge: str = "present"
+) -> dict[str, Annotations]:
     """What the pipeline finds under each way of feeding gold in.
 
     nlp (Language): The pipeline.
@@ -78,7 +79,8 @@ def propagate(
     RETURNS (Dict[str, Annotations]): Predictions by variant, to be scored.
     """
     return {
-        name: doc_annotations(run_pipeline(nlp, references, gold=VARIANTS[name], knowledge=knowledge), name=name) for name in variants
+        name: doc_annotations(run_pipeline(nlp, references, gold=VARIANTS[name], knowledge=knowledge), name=name)
+        for name in variants
     }
 
 
@@ -105,7 +107,7 @@ def _give_entities(doc: Doc, reference: Doc) -> None:
     doc.user_data[GIVEN_ENTS_KEY] = True
 
 
-def _apply(docs: Iterator[Doc], inject: Callable[[Span, Span], None], originals: Dict[int, Doc]) -> Iterator[Doc]:
+def _apply(docs: Iterator[Doc], inject: Callable[[Span, Span], None], originals: dict[int, Doc]) -> Iterator[Doc]:
     for doc in docs:
         known = {(ent.start_char, ent.end_char): ent for ent in originals[id(doc)].ents}
         for ent in doc.ents:
@@ -127,9 +129,9 @@ def _give_boxes(ent: Span, match: Span) -> None:
         ent._.boxes = [max(match._.boxes, key=box_area)]
 
 
-def _injections(nlp: Language, gold: FrozenSet[str]) -> Dict[str, List[Callable[[Span, Span], None]]]:
+def _injections(nlp: Language, gold: frozenset[str]) -> dict[str, list[Callable[[Span, Span], None]]]:
     """Before which component what is put in."""
-    result: Dict[str, List[Callable[[Span, Span], None]]] = {}
+    result: dict[str, list[Callable[[Span, Span], None]]] = {}
     for what, assigned, inject in (("groundability", _BOXES, _give_groundability), ("boxes", _MASKS, _give_boxes)):
         if what in gold:
             names = [name for name in nlp.pipe_names if assigned in nlp.get_pipe_meta(name).assigns]

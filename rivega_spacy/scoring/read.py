@@ -1,8 +1,9 @@
 """Predictions and gold data from files: JSON lines of four shapes, RiVEG's `###` text, DocBin."""
+
 import re
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any
 
 from ..post.boxes import check_box
 from ..post.errors import Errors, RivegaError
@@ -24,10 +25,10 @@ FORMS = """Forms that are read, told apart by what a line holds:
 _NAME = re.compile(r"^(?P<text>.*)\((?P<type>[^()]*)\)$", re.DOTALL)
 _BOX = re.compile(r"\[([^\[\]]*)\]")
 
-Row = Dict[str, Any]
+Row = dict[str, Any]
 
 
-def read_annotations(path: Union[str, Path], *, skip: bool = False) -> Annotations:
+def read_annotations(path: str | Path, *, skip: bool = False) -> Annotations:
     """Entities of a file in any of the forms of `FORMS`.
 
     path (Union[str, Path]): The file (.jsonl, .txt, either with .gz; .spacy) or a folder of .spacy shards.
@@ -42,7 +43,7 @@ def read_annotations(path: Union[str, Path], *, skip: bool = False) -> Annotatio
     if path.is_dir() or path.suffix == ".spacy":
         return _read_docbin(path)
     result = Annotations(name=str(path))
-    first_error: Optional[RivegaError] = None
+    first_error: RivegaError | None = None
     for number, line in read_text_lines(path, newline="\n"):
         try:
             result.take(_read_line(line, number))
@@ -62,7 +63,7 @@ def read_annotations(path: Union[str, Path], *, skip: bool = False) -> Annotatio
     return result
 
 
-def _read_line(line: Union[str, RivegaError], number: int) -> Annotations:
+def _read_line(line: str | RivegaError, number: int) -> Annotations:
     """What one line says: nothing where it is empty. RAISES (ValueError and others): Where it is none of the forms."""
     result = Annotations()
     if isinstance(line, RivegaError):
@@ -99,7 +100,7 @@ def _check_mention(mention: Mention) -> None:
         parse_rle(mask)
 
 
-def parse_riveg_line(line: str) -> Tuple[Mention, bool]:
+def parse_riveg_line(line: str) -> tuple[Mention, bool]:
     """One line of RiVEG's text form.
 
     line (str): `Imageid:71044.jpg#8465###Garfield Park(LOC)###Garfield Park(LOC)-A garden.###0`, or with boxes at its end.
@@ -115,7 +116,7 @@ def parse_riveg_line(line: str) -> Tuple[Mention, bool]:
     if name is None:
         raise ValueError(f"{fields[1]!r} is not Name(TYPE)")
     groundable = int(fields[3]) != 0
-    boxes: List[List[float]] = []
+    boxes: list[list[float]] = []
     if len(fields) > 4 and groundable:
         boxes = [check_box(float(x) for x in box.split(",")) for box in _BOX.findall(fields[4])]
     mention = Mention(post, name["text"].strip(), name["type"], groundable=groundable, boxes=tuple(boxes))
@@ -205,7 +206,7 @@ def _add_compact(result: Annotations, row: Row) -> None:
     if _seen(result, post):
         return
     result.add_post(post)
-    named: Dict[str, List[Row]] = {}
+    named: dict[str, list[Row]] = {}
     for box in row.get("boxes") or ():
         named.setdefault(box["name"].strip(), []).append(box)
     result.groundability |= "boxes" in row
@@ -233,7 +234,7 @@ def _seen(result: Annotations, post: str) -> bool:
     return post in result.posts
 
 
-def _regions(row: Row, plural: str, singular: str) -> Tuple[bool, List[Any]]:
+def _regions(row: Row, plural: str, singular: str) -> tuple[bool, list[Any]]:
     if row.get(plural) is not None:
         return True, list(row[plural])
     if singular in row:
@@ -241,7 +242,7 @@ def _regions(row: Row, plural: str, singular: str) -> Tuple[bool, List[Any]]:
     return plural in row, []
 
 
-def _offsets(row: Row, start: str, end: str) -> Optional[Tuple[int, int]]:
+def _offsets(row: Row, start: str, end: str) -> tuple[int, int] | None:
     if row.get(start) is None or row.get(end) is None:
         return None
     return (int(row[start]), int(row[end]))

@@ -1,7 +1,9 @@
 """The scores as spaCy scorers, for `[nlp]` components and `[training.score_weights]`."""
+
 import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
+from typing import Any
 
 from spacy.training import Example
 
@@ -11,7 +13,7 @@ from .matching import MatchOptions
 from .mentions import Annotations
 from .tasks import Scores, score
 
-Scorer = Callable[..., Dict[str, Any]]
+Scorer = Callable[..., dict[str, Any]]
 
 
 def make_post_scorer(rule: str = "offset", types: str = "folded", iou: float = 0.5, comparison: str = ">=") -> Scorer:
@@ -39,9 +41,9 @@ class _TaskScorer:
     """A scorer as spaCy calls it; a class, because worker processes get their components pickled."""
 
     options: MatchOptions
-    tasks: Tuple[str, ...]
+    tasks: tuple[str, ...]
 
-    def __call__(self, examples: Iterable[Example], **_: Any) -> Dict[str, Any]:
+    def __call__(self, examples: Iterable[Example], **_: Any) -> dict[str, Any]:
         examples = list(examples)
         # One name, one meaning: `mask_miou` is what the segmenter's own scorer calls so.
         masks = score_masks(examples)["mask_miou"]
@@ -70,14 +72,14 @@ def tell_lost_pictures(examples: Sequence[Example]) -> None:
     lost = [example for example in examples if example.reference._.image is not None and example.predicted._.image is None]
     if lost and not _TOLD:
         _TOLD.append(True)
-        warnings.warn(Errors.W090.format(count=len(lost), posts=len(examples)))
+        warnings.warn(Errors.W090.format(count=len(lost), posts=len(examples)), stacklevel=2)
 
 
-_TOLD: List[bool] = []
+_TOLD: list[bool] = []
 
 
-def _flatten(scores: Scores, tasks: Tuple[str, ...]) -> Dict[str, Any]:
-    result: Dict[str, Any] = {}
+def _flatten(scores: Scores, tasks: tuple[str, ...]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
     for task in tasks:
         found = scores.tasks.get(task)
         for measure in ("p", "r", "f"):
@@ -92,7 +94,7 @@ def _flatten(scores: Scores, tasks: Tuple[str, ...]) -> Dict[str, Any]:
     return result
 
 
-def _single_steps(scores: Scores) -> List[Tuple[str, Any, Tuple[str, ...]]]:
+def _single_steps(scores: Scores) -> list[tuple[str, Any, tuple[str, ...]]]:
     return [
         ("ve", scores.entailment, ("accuracy", "p", "r", "f")),
         ("vg", scores.grounding, ("prec",)),

@@ -1,7 +1,8 @@
 """Any GMNER system becomes an SMNER system: masks for the boxes it predicted, from a box-prompted segmenter."""
+
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 import numpy as np
 
@@ -13,11 +14,11 @@ from ..post.jsonl import dump_line
 from ..post.rle import encode_mask
 from .mentions import Annotations, Mention
 
-Prompt = Tuple[np.ndarray, np.ndarray]
-Segmenter = Callable[[List[Prompt]], List[List[Tuple[np.ndarray, float]]]]
+Prompt = tuple[np.ndarray, np.ndarray]
+Segmenter = Callable[[list[Prompt]], list[list[tuple[np.ndarray, float]]]]
 
 
-def add_masks(predicted: Annotations, segmenter: Segmenter, pictures: Callable[[str], Optional[str]]) -> Annotations:
+def add_masks(predicted: Annotations, segmenter: Segmenter, pictures: Callable[[str], str | None]) -> Annotations:
     """The same predictions with a mask for every box that a prediction is judged by.
 
     predicted (Annotations): With boxes.
@@ -32,7 +33,7 @@ def add_masks(predicted: Annotations, segmenter: Segmenter, pictures: Callable[[
     for post, mentions in predicted.posts.items():
         result.add_post(post)
         boxed = [place for place, mention in enumerate(mentions) if mention.box is not None and box_area(mention.box) > 0]
-        masks: Dict[int, Mention] = {}
+        masks: dict[int, Mention] = {}
         if boxed:
             image = _read(pictures(post))
             if image is None:
@@ -49,7 +50,7 @@ def add_masks(predicted: Annotations, segmenter: Segmenter, pictures: Callable[[
     return result
 
 
-def load_segmenter(source: Union[str, Path]) -> Segmenter:
+def load_segmenter(source: str | Path) -> Segmenter:
     """A segmenter by name.
 
     source (Union[str, Path]): A SAM checkpoint (.pth, its name holding vit_h, vit_l or vit_b), a folder of a transformers SAM, or
@@ -89,15 +90,15 @@ def write_mentions(annotations: Annotations, path: Path) -> None:
             out.write(dump_line({**row, "boxes": mention.boxes, "masks": mention.masks}))
 
 
-def _offsets(mention: Mention) -> Dict[str, Optional[int]]:
-    row: Dict[str, Optional[int]] = {}
+def _offsets(mention: Mention) -> dict[str, int | None]:
+    row: dict[str, int | None] = {}
     for keys, offsets in ((("start", "end"), mention.tokens), (("start_char", "end_char"), mention.chars)):
         if offsets is not None:
             row.update(zip(keys, offsets))
     return row
 
 
-def _read(path: Optional[str]) -> Optional[np.ndarray]:
+def _read(path: str | None) -> np.ndarray | None:
     if path is None:
         return None
     try:
@@ -106,7 +107,7 @@ def _read(path: Optional[str]) -> Optional[np.ndarray]:
         return None
 
 
-def find_picture(folder: Path, known: Optional[Dict[str, str]] = None) -> Callable[[str], Optional[str]]:
+def find_picture(folder: Path, known: dict[str, str] | None = None) -> Callable[[str], str | None]:
     """Where the pictures of posts are.
 
     folder (Path): With ID.jpg, .jpeg or .png, or what the references in `known` are relative to.
@@ -114,7 +115,7 @@ def find_picture(folder: Path, known: Optional[Dict[str, str]] = None) -> Callab
     RETURNS (Callable): From a post's id to the path, or None.
     """
 
-    def find(post: str) -> Optional[str]:
+    def find(post: str) -> str | None:
         names: Iterable[str] = [f"{post}{end}" for end in (".jpg", ".jpeg", ".png")]
         if known is not None and post in known:
             names = [known[post], *names]

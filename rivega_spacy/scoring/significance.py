@@ -1,5 +1,6 @@
 """How far a score can be trusted: bootstrap intervals, and a paired test between two runs."""
-from typing import Dict, NamedTuple, Tuple
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def f_of_counts(counts: np.ndarray) -> np.ndarray:
     return np.divide(2 * counts[..., 0], total, out=np.zeros_like(total), where=total > 0)
 
 
-def bootstrap(task: TaskScore, *, samples: int = 1000, level: float = 0.95, seed: int = 0) -> Dict[str, Interval]:
+def bootstrap(task: TaskScore, *, samples: int = 1000, level: float = 0.95, seed: int = 0) -> dict[str, Interval]:
     """Intervals of precision, recall and F1 by resampling whole posts (the entities of one post depend on each other).
 
     task (TaskScore): The task.
@@ -89,7 +90,7 @@ def compare(first: Scores, second: Scores, task: str, *, samples: int = 5000, le
     return PairedTest(observed, interval, (extreme + 1) / (samples + 1))
 
 
-def _aligned(first: Scores, second: Scores, task: str) -> Tuple[np.ndarray, np.ndarray]:
+def _aligned(first: Scores, second: Scores, task: str) -> tuple[np.ndarray, np.ndarray]:
     """Counts of both runs with one row a post, in one order; a post that one run alone predicts for has no gold."""
     sides = []
     for scores in (first, second):

@@ -1,6 +1,7 @@
 """The scores over IoU thresholds (the paper's Figure 8), as numbers, as a table and as a picture."""
+
+from collections.abc import Sequence
 from html import escape
-from typing import Dict, List, Sequence
 
 from .tasks import TASKS, Scores, score_task
 
@@ -8,7 +9,7 @@ THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
-Sweep = Dict[str, List[float]]
+Sweep = dict[str, list[float]]
 
 
 def sweep_iou(scores: Scores, thresholds: Sequence[float] = THRESHOLDS) -> Sweep:
@@ -47,7 +48,7 @@ def sweep_plot(sweep: Sweep, thresholds: Sequence[float] = THRESHOLDS, *, width:
 
 
 def line_plot(
-    lines: Dict[str, Sequence[float]], xs: Sequence[float], x_name: str, y_name: str, width: int = 560, height: int = 320
+    lines: dict[str, Sequence[float]], xs: Sequence[float], x_name: str, y_name: str, width: int = 560, height: int = 320
 ) -> str:
     """Lines over a common axis, values 0..1, as an <svg> element.
 
@@ -77,7 +78,9 @@ def line_plot(
         parts.append(f'<text x="{x(tick):.1f}" y="{height - bottom + 16}" text-anchor="middle">{tick:.2f}</text>')
     parts.append(f'<text x="{(left + width - right) / 2:.0f}" y="{height - 6}" text-anchor="middle">{escape(x_name)}</text>')
     middle = (top + height - bottom) / 2
-    parts.append(f'<text x="12" y="{middle:.0f}" transform="rotate(-90 12 {middle:.0f})" text-anchor="middle">{escape(y_name)}</text>')
+    parts.append(
+        f'<text x="12" y="{middle:.0f}" transform="rotate(-90 12 {middle:.0f})" text-anchor="middle">{escape(y_name)}</text>'
+    )
     for number, (name, values) in enumerate(lines.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         points = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in zip(xs, values))

@@ -1,6 +1,8 @@
 """The scores: MNER, GMNER, EEG, EES, SMNER, and of the single steps VE, VG and segmentation."""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +11,7 @@ from .matching import Group, MatchOptions, Pair, make_groups, same_but_blanks
 from .mentions import Annotations
 
 # task -> (must the type be right, what has to be right in the picture)
-TASKS: Dict[str, Tuple[bool, str]] = {
+TASKS: dict[str, tuple[bool, str]] = {
     "mner": (True, ""),
     "eeg": (False, "boxes"),
     "gmner": (True, "boxes"),
@@ -41,7 +43,7 @@ class Counts:
         """F1, 0..1."""
         return 2 * self.right / (self.predicted + self.gold) if self.predicted + self.gold else 0.0
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {"right": self.right, "predicted": self.predicted, "gold": self.gold, "p": self.p, "r": self.r, "f": self.f}
 
@@ -56,7 +58,7 @@ class TaskScore:
     """
 
     total: Counts
-    types: Dict[str, Counts]
+    types: dict[str, Counts]
     per_post: np.ndarray
 
 
@@ -75,18 +77,18 @@ class Scores:
     """
 
     options: MatchOptions
-    posts: List[str]
-    tasks: Dict[str, TaskScore] = field(default_factory=dict)
-    entailment: Optional[Dict[str, float]] = None
-    grounding: Optional[Dict[str, float]] = None
-    segmentation: Optional[Dict[str, float]] = None
-    notes: List[str] = field(default_factory=list)
-    groups: List[Group] = field(default_factory=list, repr=False)
+    posts: list[str]
+    tasks: dict[str, TaskScore] = field(default_factory=dict)
+    entailment: dict[str, float] | None = None
+    grounding: dict[str, float] | None = None
+    segmentation: dict[str, float] | None = None
+    notes: list[str] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list, repr=False)
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON: numbers in 0..1."""
         options = self.options
-        result: Dict[str, Any] = {
+        result: dict[str, Any] = {
             "rule": options.rule,
             "types": options.types,
             "iou": options.iou,
@@ -104,7 +106,7 @@ class Scores:
         return result
 
 
-def score(predicted: Annotations, gold: Annotations, options: Optional[MatchOptions] = None) -> Scores:
+def score(predicted: Annotations, gold: Annotations, options: MatchOptions | None = None) -> Scores:
     """Score predictions against gold data in everything both sides say something about.
 
     predicted (Annotations): Any system's output.
@@ -136,9 +138,7 @@ def score(predicted: Annotations, gold: Annotations, options: Optional[MatchOpti
     return scores
 
 
-def score_task(
-    groups: List[Group], posts: List[str], task: str, options: MatchOptions, *, iou: Optional[float] = None
-) -> TaskScore:
+def score_task(groups: list[Group], posts: list[str], task: str, options: MatchOptions, *, iou: float | None = None) -> TaskScore:
     """One of the five tasks.
 
     groups (List[Group]): From `make_groups`.
@@ -151,7 +151,7 @@ def score_task(
     typed, region = TASKS[task]
     rows = {post: row for row, post in enumerate(posts)}
     per_post = np.zeros((len(posts), 3), dtype="int64")
-    types: Dict[str, Counts] = {}
+    types: dict[str, Counts] = {}
     for group in groups:
         row = per_post[rows[group.post]]
         row[1] += len(group.predicted)
@@ -169,7 +169,7 @@ def score_task(
     return TaskScore(total, dict(sorted(types.items())), per_post)
 
 
-def _acceptor(group: Group, typed: bool, region: str, options: MatchOptions, iou: Optional[float]) -> Callable[[Pair], bool]:
+def _acceptor(group: Group, typed: bool, region: str, options: MatchOptions, iou: float | None) -> Callable[[Pair], bool]:
     def accept(pair: Pair) -> bool:
         if typed and not pair.same_type:
             return False
@@ -184,7 +184,7 @@ def _acceptor(group: Group, typed: bool, region: str, options: MatchOptions, iou
     return accept
 
 
-def score_entailment(groups: List[Group]) -> Dict[str, float]:
+def score_entailment(groups: list[Group]) -> dict[str, float]:
     """VE: of the predicted entities that gold has too (types aside), how often is "shown" or "not shown" right.
 
     groups (List[Group]): From `make_groups`.
@@ -213,7 +213,7 @@ def score_entailment(groups: List[Group]) -> Dict[str, float]:
     }
 
 
-def score_grounding(groups: List[Group], options: MatchOptions) -> Dict[str, float]:
+def score_grounding(groups: list[Group], options: MatchOptions) -> dict[str, float]:
     """VG: of the predicted entities that gold has too and grounds, how often is the box right.
 
     groups (List[Group]): From `make_groups`.
@@ -232,7 +232,7 @@ def score_grounding(groups: List[Group], options: MatchOptions) -> Dict[str, flo
     }
 
 
-def score_segmentation(groups: List[Group]) -> Dict[str, float]:
+def score_segmentation(groups: list[Group]) -> dict[str, float]:
     """Masks: of the predicted entities that gold has too and has masks for, the mean IoU.
 
     groups (List[Group]): From `make_groups`.
@@ -248,8 +248,8 @@ def score_segmentation(groups: List[Group]) -> Dict[str, float]:
     }
 
 
-def _region_ious(groups: List[Group], region: str) -> Tuple[List[float], int]:
-    ious: List[float] = []
+def _region_ious(groups: list[Group], region: str) -> tuple[list[float], int]:
+    ious: list[float] = []
     grounded = 0
     for group in groups:
         for number, ours, theirs in group.alignment():
@@ -271,7 +271,7 @@ def _claims(predicted: Annotations, region: str) -> bool:
     return _says(predicted, region) or nothing_shown
 
 
-def _text_notes(predicted: Annotations, gold: Annotations) -> List[str]:
+def _text_notes(predicted: Annotations, gold: Annotations) -> list[str]:
     """Offsets mean the same place only in the same text; blanks are seen to."""
     both = ((post, text, gold.texts[post]) for post, text in predicted.texts.items() if post in gold.texts)
     differ = [post for post, ours, theirs in both if ours != theirs and not same_but_blanks(ours, theirs)]
@@ -281,7 +281,7 @@ def _text_notes(predicted: Annotations, gold: Annotations) -> List[str]:
     return [Errors.E066.format(count=len(differ), names=names)]
 
 
-def _notes(predicted: Annotations, gold: Annotations) -> List[str]:
+def _notes(predicted: Annotations, gold: Annotations) -> list[str]:
     notes = [*predicted.notes, *gold.notes]
     for source in (predicted, gold):
         notes += source.refused[:5]
@@ -298,5 +298,3 @@ def _notes(predicted: Annotations, gold: Annotations) -> List[str]:
         if unmasked:
             notes.append(f"{unmasked} gold entities have boxes but no mask; for EES and SMNER they count as not in the picture")
     return notes
-
-

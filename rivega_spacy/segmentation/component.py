@@ -1,8 +1,10 @@
 """`rivega_segmenter`: writes `span._.mask_rle` for every entity that has boxes."""
+
 import math
 import warnings
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, NamedTuple
 
 import numpy as np
 from spacy.language import Language
@@ -11,8 +13,8 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
-from ..post import images
 from ..pipes.batched import BatchedPipe
+from ..post import images
 from ..post.errors import Errors, RivegaError
 from ..post.extensions import MASKS_KEY, post_name, record_error
 from ..post.images import doc_image
@@ -30,9 +32,9 @@ flip = true
 DEFAULT_SEGMENTER_MODEL = Config().from_str(default_segmenter_config)["model"]
 
 # A picture HxWx3 uint8 with its boxes n x 4 (XYXY pixels) -> for each box its mask, HxW bool, and a score 0..1.
-Prompt = Tuple[np.ndarray, np.ndarray]
-ScoredMasks = List[Tuple[np.ndarray, float]]
-Segmenter = Callable[[List[Prompt]], List[ScoredMasks]]
+Prompt = tuple[np.ndarray, np.ndarray]
+ScoredMasks = list[tuple[np.ndarray, float]]
+Segmenter = Callable[[list[Prompt]], list[ScoredMasks]]
 
 
 class MaskResult(NamedTuple):
@@ -43,9 +45,9 @@ class MaskResult(NamedTuple):
     unusable (List[List[float]]): Boxes that are empty or lie beside the picture.
     """
 
-    rle: Optional[Dict[str, Any]]
-    score: Optional[float]
-    unusable: List[List[float]]
+    rle: dict[str, Any] | None
+    score: float | None
+    unusable: list[list[float]]
 
 
 @Language.factory(
@@ -55,9 +57,7 @@ class MaskResult(NamedTuple):
     default_config={"model": DEFAULT_SEGMENTER_MODEL, "scorer": {"@scorers": "rivega.mask_scorer.v1"}},
     default_score_weights={"mask_miou": 1.0},
 )
-def make_segmenter(
-    nlp: Language, name: str, model: Union[Model, Segmenter], scorer: Optional[Callable]
-) -> "BoxSegmenter":
+def make_segmenter(nlp: Language, name: str, model: Model | Segmenter, scorer: Callable | None) -> "BoxSegmenter":
     """Construct the component.
 
     model (Union[Model, Segmenter]): What turns boxes into masks: a Thinc model that can be trained, such as
@@ -74,17 +74,17 @@ class BoxSegmenter(BatchedPipe):
     def __init__(
         self,
         vocab: Vocab,
-        model: Union[Model, Segmenter],
+        model: Model | Segmenter,
         name: str = "rivega_segmenter",
         *,
-        scorer: Optional[Callable] = None,
+        scorer: Callable | None = None,
     ) -> None:
         self.vocab = vocab
         self.trainable = isinstance(model, Model)
         self.model = model if isinstance(model, Model) else _as_model(model)
         self.name = name
         self.scorer = scorer
-        self.cfg: Dict[str, Any] = {}
+        self.cfg: dict[str, Any] = {}
         self._misfits = 0
         self.remember_settings()
 
@@ -93,7 +93,7 @@ class BoxSegmenter(BatchedPipe):
         """True where the model learns: SAM and GrabCut do not."""
         return self.trainable
 
-    def predict(self, docs: Iterable[Doc]) -> List[List[Optional[MaskResult]]]:
+    def predict(self, docs: Iterable[Doc]) -> list[list[MaskResult | None]]:
         """Masks for every entity of every post that has boxes; the posts stay as they are.
 
         docs (Iterable[Doc]): The posts.
@@ -101,7 +101,7 @@ class BoxSegmenter(BatchedPipe):
             without boxes, for those judged not groundable, and in posts whose picture cannot be read.
         """
         docs = list(docs)
-        results: List[List[Optional[MaskResult]]] = [[None] * len(doc.ents) for doc in docs]
+        results: list[list[MaskResult | None]] = [[None] * len(doc.ents) for doc in docs]
         part = _Part(self.model, results)
         for number, doc in enumerate(docs):
             spans = _boxed_entities(doc)
@@ -117,7 +117,7 @@ class BoxSegmenter(BatchedPipe):
         part.finish()
         return results
 
-    def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[MaskResult]]]) -> None:
+    def set_annotations(self, docs: Iterable[Doc], results: list[list[MaskResult | None]]) -> None:
         """Write `mask_rle` and `mask_score`; entities that have no mask lose one they had before."""
         for doc, found in zip(docs, results):
             for ent, result in zip(doc.ents, found):
@@ -132,9 +132,9 @@ class BoxSegmenter(BatchedPipe):
         examples: Iterable[Example],
         *,
         drop: float = 0.0,
-        sgd: Optional[Optimizer] = None,
-        losses: Optional[Dict[str, float]] = None,
-    ) -> Dict[str, float]:
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
         """Learn from the boxes and masks of the reference posts.
 
         examples (Iterable[Example]): Reference posts whose entities have `boxes` and `mask_rle`. Of an entity with
@@ -163,7 +163,7 @@ class BoxSegmenter(BatchedPipe):
         losses[self.name] += loss
         return losses
 
-    def get_loss(self, examples: Iterable[Example], scores: np.ndarray) -> Tuple[float, np.ndarray]:
+    def get_loss(self, examples: Iterable[Example], scores: np.ndarray) -> tuple[float, np.ndarray]:
         """Cross-entropy plus Dice of what `model.begin_update` gave for the examples, and its gradient."""
         return mask_loss(scores[:, 0], scores[:, 1], scores[:, 2])
 
@@ -171,10 +171,10 @@ class BoxSegmenter(BatchedPipe):
         self,
         get_examples: Callable[[], Iterable[Example]],
         *,
-        nlp: Optional[Language] = None,
-        labels: Optional[Any] = None,
-        encoder: Optional[Path] = None,
-        weights: Optional[Path] = None,
+        nlp: Language | None = None,
+        labels: Any | None = None,
+        encoder: Path | None = None,
+        weights: Path | None = None,
     ) -> None:
         """Check that there are masks to learn from.
 
@@ -200,15 +200,18 @@ class BoxSegmenter(BatchedPipe):
                 raise RivegaError(Errors.E332.format(name=self.name))
             self.model.attrs["load_encoder"](self.model, Path(encoder))
 
-    def _note_misfit(self, reference: Doc, ent: Span, size: Tuple[int, ...], image: np.ndarray) -> None:
+    def _note_misfit(self, reference: Doc, ent: Span, size: tuple[int, ...], image: np.ndarray) -> None:
         """One mask that is not its picture's ends no training; the first is told, and how many there were at every power of ten."""
         self._misfits += 1
         if math.log10(self._misfits).is_integer():
             warnings.warn(
-                Errors.W461.format(count=self._misfits, post=post_name(reference), entity=ent.text, mask=size, image=image.shape[:2])
+                Errors.W461.format(
+                    count=self._misfits, post=post_name(reference), entity=ent.text, mask=size, image=image.shape[:2]
+                ),
+                stacklevel=2,
             )
 
-    def _gold_prompts(self, reference: Doc) -> List[Tuple[np.ndarray, np.ndarray, List[np.ndarray]]]:
+    def _gold_prompts(self, reference: Doc) -> list[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
         gold = [ent for _, ent in _boxed_entities(reference) if ent._.mask_rle is not None]
         image = doc_image(reference, self.name) if gold else None
         if image is None:
@@ -234,7 +237,7 @@ class _Part:
     results (List[List[Optional[MaskResult]]]): Where they go.
     """
 
-    def __init__(self, model: Model, results: List[List[Optional[MaskResult]]]) -> None:
+    def __init__(self, model: Model, results: list[list[MaskResult | None]]) -> None:
         self.model = model
         self.results = results
         self._empty()
@@ -242,9 +245,9 @@ class _Part:
     def _empty(self) -> None:
         self.held = 0
         # Number of the post -> its picture, its boxes, and which of them belong to the entity at which place.
-        self.waiting: Dict[int, Tuple[np.ndarray, List[List[float]], List[Tuple[int, range]]]] = {}
+        self.waiting: dict[int, tuple[np.ndarray, list[list[float]], list[tuple[int, range]]]] = {}
 
-    def add(self, number: int, place: int, image: np.ndarray, boxes: List[List[float]]) -> None:
+    def add(self, number: int, place: int, image: np.ndarray, boxes: list[list[float]]) -> None:
         """An entity of a post. Where it does not fit any more, what waits is done first."""
         masks = image.shape[0] * image.shape[1] * len(boxes)
         if self.waiting and self.held + masks + (0 if number in self.waiting else image.nbytes) > images.PART_BYTES:
@@ -268,14 +271,14 @@ class _Part:
         self._empty()
 
 
-def score_masks(examples: Iterable[Example], **kwargs: Any) -> Dict[str, Any]:
+def score_masks(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
     """Mean intersection over union of the masks of all entities that have one in the reference.
 
     examples (Iterable[Example]): Reference and predicted posts.
     RETURNS (Dict[str, Any]): `mask_miou`, 0..1 (an entity that was not found, has no predicted mask or one of another size counts 0, of
         several gold masks the best counts; None without any gold mask), and `mask_miou_per_type`.
     """
-    by_type: Dict[str, List[float]] = {}
+    by_type: dict[str, list[float]] = {}
     for example in examples:
         predicted = {(ent.start_char, ent.end_char): ent for ent in example.predicted.ents}
         for gold in example.reference.ents:
@@ -295,12 +298,12 @@ def score_masks(examples: Iterable[Example], **kwargs: Any) -> Dict[str, Any]:
     }
 
 
-def make_mask_scorer() -> Callable[..., Dict[str, Any]]:
+def make_mask_scorer() -> Callable[..., dict[str, Any]]:
     """`rivega.mask_scorer.v1`: see `score_masks`."""
     return score_masks
 
 
-def _boxed_entities(doc: Doc) -> List[Tuple[int, Span]]:
+def _boxed_entities(doc: Doc) -> list[tuple[int, Span]]:
     """Entities to be segmented, with their place in `doc.ents`. Boxes from elsewhere come without a verdict (None)."""
     return [(place, ent) for place, ent in enumerate(doc.ents) if ent._.groundable is not False and ent._.boxes]
 
@@ -318,7 +321,7 @@ def _within(mask: np.ndarray, box: Sequence[float]) -> np.ndarray:
     return part
 
 
-def _join(masks: ScoredMasks, unusable: List[List[float]]) -> MaskResult:
+def _join(masks: ScoredMasks, unusable: list[list[float]]) -> MaskResult:
     union = masks[0][0]
     for mask, _ in masks[1:]:
         union = union | mask
@@ -327,15 +330,15 @@ def _join(masks: ScoredMasks, unusable: List[List[float]]) -> MaskResult:
     return MaskResult(encode_mask(union), score, unusable)
 
 
-def _as_model(segmenter: Segmenter) -> Model[List[Prompt], List[ScoredMasks]]:
+def _as_model(segmenter: Segmenter) -> Model[list[Prompt], list[ScoredMasks]]:
     return Model("segmenter", _call_segmenter, attrs={"segmenter": _Unsaved(segmenter)})
 
 
-def _call_segmenter(model: Model, prompts: List[Prompt], is_train: bool) -> Tuple[List[ScoredMasks], Callable]:
+def _call_segmenter(model: Model, prompts: list[Prompt], is_train: bool) -> tuple[list[ScoredMasks], Callable]:
     return model.attrs["segmenter"].call(prompts), _no_gradient
 
 
-def _no_gradient(gradient: Any) -> List[Any]:
+def _no_gradient(gradient: Any) -> list[Any]:
     return []
 
 

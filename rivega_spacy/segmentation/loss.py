@@ -1,10 +1,9 @@
 """The training loss of masks: cross-entropy for every pixel, Dice for the shape as a whole."""
-from typing import Tuple
 
 import numpy as np
 
 
-def mask_loss(logits: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Tuple[float, np.ndarray]:
+def mask_loss(logits: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
     """Binary cross-entropy plus soft Dice (Milletari et al., V-Net, 2016), and their gradient.
 
     logits (ndarray): NxSxS float32, before the sigmoid.

@@ -1,6 +1,8 @@
 """`rivega_text_segmenter`: writes `span._.mask_rle` from the referring expression alone, without boxes (paper, Table X)."""
+
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from spacy.language import Language
@@ -9,13 +11,13 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
+from ..backends.backend import no_gradient
 from ..pipes.asking import Asked, answers_by_post, ask_in_parts
 from ..pipes.batched import BatchedPipe
+from ..pipes.queries import ImageQueries
 from ..post.errors import Errors, RivegaError
 from ..post.extensions import check_expression
 from ..post.labels import check_labels
-from ..backends.backend import no_gradient
-from ..pipes.queries import ImageQueries
 from ..post.rle import encode_mask, rle_to_box
 
 default_text_segmenter_config = """
@@ -26,7 +28,7 @@ path = "CIDAS/clipseg-rd64-refined"
 DEFAULT_TEXT_SEGMENTER_MODEL = Config().from_str(default_text_segmenter_config)["model"]
 
 # Pictures with expressions -> for each expression its mask, HxW bool, and a score 0..1.
-TextSegmenterModel = Callable[[List[ImageQueries]], List[List[Tuple[np.ndarray, float]]]]
+TextSegmenterModel = Callable[[list[ImageQueries]], list[list[tuple[np.ndarray, float]]]]
 
 
 class TextMask(NamedTuple):
@@ -37,9 +39,9 @@ class TextMask(NamedTuple):
     box (Optional[List[float]]): The smallest box around the mask, XYXY pixels.
     """
 
-    rle: Optional[Dict[str, Any]]
+    rle: dict[str, Any] | None
     score: float
-    box: Optional[List[float]]
+    box: list[float] | None
 
 
 @Language.factory(
@@ -63,8 +65,8 @@ def make_text_segmenter(
     segment_unjudged: bool,
     boxes: bool,
     expression: str,
-    labels: Optional[Dict[str, str]],
-    scorer: Optional[Callable],
+    labels: dict[str, str] | None,
+    scorer: Callable | None,
 ) -> "TextSegmenter":
     """Construct the component.
 
@@ -95,8 +97,8 @@ class TextSegmenter(BatchedPipe):
         segment_unjudged: bool = True,
         boxes: bool = True,
         expression: str = "both",
-        labels: Optional[Dict[str, str]] = None,
-        scorer: Optional[Callable] = None,
+        labels: dict[str, str] | None = None,
+        scorer: Callable | None = None,
     ) -> None:
         self.vocab = vocab
         self.segmenter = model
@@ -105,7 +107,7 @@ class TextSegmenter(BatchedPipe):
         self.name = name
         self.scorer = scorer
         self.expression = check_expression(expression)
-        self.cfg: Dict[str, Any] = {"segment_unjudged": segment_unjudged, "boxes": boxes, "labels": check_labels(labels)}
+        self.cfg: dict[str, Any] = {"segment_unjudged": segment_unjudged, "boxes": boxes, "labels": check_labels(labels)}
         self.remember_settings()
 
     @property
@@ -113,7 +115,7 @@ class TextSegmenter(BatchedPipe):
         """False: the model is used as it comes."""
         return False
 
-    def predict(self, docs: Iterable[Doc]) -> List[List[Optional[TextMask]]]:
+    def predict(self, docs: Iterable[Doc]) -> list[list[TextMask | None]]:
         """Masks for the groundable entities of every post with a readable picture; the posts stay as they are.
 
         docs (Iterable[Doc]): The posts.
@@ -122,7 +124,7 @@ class TextSegmenter(BatchedPipe):
         RAISES (RivegaError): E340, E341 where the model answers in another form.
         """
         docs = list(docs)
-        results: List[List[Optional[TextMask]]] = [[None] * len(doc.ents) for doc in docs]
+        results: list[list[TextMask | None]] = [[None] * len(doc.ents) for doc in docs]
 
         def segment(asked: Asked) -> None:
             found = answers_by_post(self.model, docs, asked, self.fail)
@@ -140,7 +142,7 @@ class TextSegmenter(BatchedPipe):
         ask_in_parts(docs, self.name, self._wanted, segment, expression=self.expression, labels=self.cfg["labels"], masks=True)
         return results
 
-    def set_annotations(self, docs: Iterable[Doc], results: List[List[Optional[TextMask]]]) -> None:
+    def set_annotations(self, docs: Iterable[Doc], results: list[list[TextMask | None]]) -> None:
         """Write `mask_rle` and `mask_score`, and `boxes` where there are none; entities that have no mask lose one they had before."""
         for doc, found in zip(docs, results):
             for ent, result in zip(doc.ents, found):
@@ -150,12 +152,12 @@ class TextSegmenter(BatchedPipe):
                     ent._.boxes = [result.box]
                     ent._.box_score = result.score
 
-    def update(self, examples: Iterable[Example], **options: Any) -> Dict[str, float]:
+    def update(self, examples: Iterable[Example], **options: Any) -> dict[str, float]:
         """RAISES (RivegaError): E306; freeze the component in a pipeline that is trained."""
         raise RivegaError(Errors.E306.format(name=self.name))
 
     def initialize(
-        self, get_examples: Callable[[], Iterable[Example]], *, nlp: Optional[Language] = None, labels: Optional[Any] = None
+        self, get_examples: Callable[[], Iterable[Example]], *, nlp: Language | None = None, labels: Any | None = None
     ) -> None:
         """Nothing is learnt, so there is nothing to do."""
 
@@ -164,5 +166,5 @@ class TextSegmenter(BatchedPipe):
         return bool(judged) or (judged is None and self.cfg["segment_unjudged"])
 
 
-def _forward(model: Model, batch: List[ImageQueries], is_train: bool, *, segmenter: TextSegmenterModel) -> Tuple[Any, Callable]:
+def _forward(model: Model, batch: list[ImageQueries], is_train: bool, *, segmenter: TextSegmenterModel) -> tuple[Any, Callable]:
     return segmenter(batch), no_gradient

@@ -1,8 +1,9 @@
 """The configs of a variant: a base config of the project with what the variant's choices change in it, validated."""
+
 import copy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 from thinc.api import Config, ConfigValidationError
 
@@ -13,7 +14,7 @@ from .place import Place
 from .plan import COMPONENTS, Plan, Variant
 
 
-def part_name(plan: Plan, variant: Variant, axis: str) -> Optional[str]:
+def part_name(plan: Plan, variant: Variant, axis: str) -> str | None:
     """The name of the part that is trained for an axis, equal for variants that can share it; None where nothing is trained."""
     choice = plan.choice(variant, axis)
     if choice is None or "train" not in choice:
@@ -50,7 +51,7 @@ def training_config(plan: Plan, variant: Variant, axis: str, place: Place, *, co
     choice = plan.choice(variant, axis) or {}
     base = plan.base(choice["train"])
     config = read_base(base)
-    changes: Dict[str, Any] = {"paths.train": str(corpus / "train.spacy"), "paths.dev": str(corpus / "dev.spacy")}
+    changes: dict[str, Any] = {"paths.train": str(corpus / "train.spacy"), "paths.dev": str(corpus / "dev.spacy")}
     for key, name in choice.get("weights", {}).items():
         changes[key] = find_weights(plan.weights[name], place)[0]
     changes.update(choice.get("set", {}))
@@ -76,7 +77,7 @@ def training_config(plan: Plan, variant: Variant, axis: str, place: Place, *, co
     return config
 
 
-def pipeline_config(plan: Plan, variant: Variant, place: Place) -> Optional[Config]:
+def pipeline_config(plan: Plan, variant: Variant, place: Place) -> Config | None:
     """What `spacy assemble` gets.
 
     RETURNS (Optional[Config]): None where the variant is a pipeline that is there already, or a tagger alone.
@@ -106,7 +107,7 @@ def pipeline_config(plan: Plan, variant: Variant, place: Place) -> Optional[Conf
     return config
 
 
-def ready_pipeline(plan: Plan, variant: Variant, place: Place) -> Optional[str]:
+def ready_pipeline(plan: Plan, variant: Variant, place: Place) -> str | None:
     """The pipeline that needs no assembling: one installed package for everything, or one trained part alone."""
     axes = [axis for axis in COMPONENTS if axis in variant.choices]
     choices = [plan.choice(variant, axis) or {} for axis in axes]
@@ -147,7 +148,7 @@ def read_base(path: Path) -> Config:
         raise RivegaError(Errors.E535.format(path=path, reason=one_line(error))) from error
 
 
-def merge(config: Config, changes: Dict[str, Any], base: Path) -> None:
+def merge(config: Config, changes: dict[str, Any], base: Path) -> None:
     """Put values into a config.
 
     config (Config): Changed in place.
@@ -178,7 +179,7 @@ def validate(config: Config, path: Path) -> None:
 
 
 @lru_cache(maxsize=256)
-def _fault(text: str) -> Optional[str]:
+def _fault(text: str) -> str | None:
     """What is wrong with a config. Kept by its text: variants share most of theirs."""
     from spacy.language import DEFAULT_CONFIG
     from spacy.schemas import ConfigSchemaTraining
@@ -211,7 +212,7 @@ def _fault(text: str) -> Optional[str]:
     return None
 
 
-def _known_functions(section: Dict[str, Any], registry: Any) -> None:
+def _known_functions(section: dict[str, Any], registry: Any) -> None:
     """RAISES (ValueError): Where a section names a function that is not registered."""
     for key, value in section.items():
         if key.startswith("@") and not registry.has(key[1:], value):
@@ -228,7 +229,7 @@ def _blank(lang: str) -> Any:
     return spacy.blank(lang)
 
 
-def make_configs(plan: Plan, variant: Variant, place: Place, *, corpus: Path, sources: List[str]) -> Dict[str, Tuple[Path, str]]:
+def make_configs(plan: Plan, variant: Variant, place: Place, *, corpus: Path, sources: list[str]) -> dict[str, tuple[Path, str]]:
     """All configs of a variant.
 
     corpus (Path): Folder of its posts.
@@ -236,7 +237,7 @@ def make_configs(plan: Plan, variant: Variant, place: Place, *, corpus: Path, so
     RETURNS (Dict[str, Tuple[Path, str]]): Name -> file and text; nothing is written.
     RAISES (RivegaError): Where one of them cannot be made or is not valid.
     """
-    found: Dict[str, Config] = {}
+    found: dict[str, Config] = {}
     for number, source in enumerate(sources):
         found[f"enrich-{source}"] = enrich_config(plan, source, place, first=number == 0)
     for axis in COMPONENTS:
@@ -256,7 +257,7 @@ def one_line(error: BaseException) -> str:
     return "; ".join(line.strip() for line in str(error).splitlines() if line.strip()) or type(error).__name__
 
 
-def _sources_for(plan: Plan, variant: Variant, axis: str) -> List[str]:
+def _sources_for(plan: Plan, variant: Variant, axis: str) -> list[str]:
     knowledge = plan.choice(variant, "knowledge") or {}
     return list(knowledge.get("sources", [])) if axis in knowledge.get("for", ["tagger"]) else []
 
@@ -265,7 +266,10 @@ def _lengthen(config: Config, times: int) -> None:
     """With n examples a post an epoch has n times the steps: what counts steps of a whole training grows with it."""
     training = config["training"]
     rate = training["optimizer"]["learn_rate"]
-    for section, keys in ((training, ("max_steps", "patience")), (rate if isinstance(rate, dict) else {}, ("total_steps", "warmup_steps"))):
+    for section, keys in (
+        (training, ("max_steps", "patience")),
+        (rate if isinstance(rate, dict) else {}, ("total_steps", "warmup_steps")),
+    ):
         for key in keys:
             if isinstance(section.get(key), int):
                 section[key] *= times
@@ -277,7 +281,7 @@ def _filled(section: Any, place: Place) -> Any:
     return section.replace("{output}", str(place.output)) if isinstance(section, str) else section
 
 
-def _put(section: Dict[str, Any], keys: List[str], value: Any) -> None:
+def _put(section: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
         section = section[key]
     section[keys[-1]] = value

@@ -1,9 +1,10 @@
 """What a variant needs from outside the project, and whether it is at hand."""
+
 import importlib.util
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 from .place import Place
 from .plan import COMPONENTS, Plan, Variant, Weights
@@ -26,7 +27,7 @@ class Missing(NamedTuple):
         return f"{self.what}; {self.remedy}" if self.remedy else self.what
 
 
-def find_weights(weights: Weights, place: Place) -> Tuple[str, bool]:
+def find_weights(weights: Weights, place: Place) -> tuple[str, bool]:
     """Where weights are.
 
     weights (Weights): An entry of the list.
@@ -41,7 +42,7 @@ def find_weights(weights: Weights, place: Place) -> Tuple[str, bool]:
     return str(path), False
 
 
-def missing_weights(plan: Plan, choice: Dict[str, Any], place: Place) -> List[Missing]:
+def missing_weights(plan: Plan, choice: dict[str, Any], place: Place) -> list[Missing]:
     """Weights that a choice names and that are not at hand."""
     found = []
     for name in choice.get("weights", {}).values():
@@ -53,7 +54,7 @@ def missing_weights(plan: Plan, choice: Dict[str, Any], place: Place) -> List[Mi
     return found
 
 
-def missing_packages(plan: Plan, choice: Dict[str, Any]) -> List[Missing]:
+def missing_packages(plan: Plan, choice: dict[str, Any]) -> list[Missing]:
     """Installed packages and environment variables that a choice needs and that are not there."""
     found = []
     for name in (choice.get("package"), choice.get("pipeline")):
@@ -65,7 +66,9 @@ def missing_packages(plan: Plan, choice: Dict[str, Any]) -> List[Missing]:
     return found
 
 
-def missing_for(plan: Plan, variant: Variant, place: Place, *, trained: Dict[str, bool], corpus: Path, sources: List[str]) -> List[Missing]:
+def missing_for(
+    plan: Plan, variant: Variant, place: Place, *, trained: dict[str, bool], corpus: Path, sources: list[str]
+) -> list[Missing]:
     """Everything that a variant lacks.
 
     trained (Dict[str, bool]): Axis -> whether its part is trained already: it then needs neither weights nor training posts.
@@ -73,7 +76,7 @@ def missing_for(plan: Plan, variant: Variant, place: Place, *, trained: Dict[str
     sources (List[str]): Language models whose answers the posts in the data folder lack.
     RETURNS (List[Missing]): Each thing once; empty where the variant can run.
     """
-    found: List[Missing] = []
+    found: list[Missing] = []
     for axis in COMPONENTS:
         choice = plan.choice(variant, axis)
         if choice is not None and not trained.get(axis, False):
@@ -85,7 +88,9 @@ def missing_for(plan: Plan, variant: Variant, place: Place, *, trained: Dict[str
             if enrich_input(place, split) is None:
                 found.append(Missing(f"posts missing ({place.data / split}.jsonl[.gz])", f"to be enriched by {names}"))
         if not place.enrich:
-            found.append(Missing(f"answers of {names} missing (in {place.data / 'train.spacy'})", "`rivega enrich`, or --enrich to ask them"))
+            found.append(
+                Missing(f"answers of {names} missing (in {place.data / 'train.spacy'})", "`rivega enrich`, or --enrich to ask them")
+            )
     else:
         for name in needed:
             if not (corpus / name).exists():
@@ -93,7 +98,7 @@ def missing_for(plan: Plan, variant: Variant, place: Place, *, trained: Dict[str
     return list(dict.fromkeys(found))
 
 
-def enrich_input(place: Place, split: str) -> Optional[Path]:
+def enrich_input(place: Place, split: str) -> Path | None:
     """The compact posts of a split, from which enriching starts."""
     for suffix in (".jsonl.gz", ".jsonl"):
         path = place.data / f"{split}{suffix}"
@@ -102,7 +107,7 @@ def enrich_input(place: Place, split: str) -> Optional[Path]:
     return None
 
 
-def lacking_sources(plan: Plan, variant: Variant, place: Place) -> List[str]:
+def lacking_sources(plan: Plan, variant: Variant, place: Place) -> list[str]:
     """Language models whose answers a variant trains or is measured on, and that the posts in the data folder do not carry."""
     wanted = list((plan.choice(variant, "knowledge") or {}).get("sources", []))
     path = place.data / "train.spacy"
@@ -113,7 +118,7 @@ def lacking_sources(plan: Plan, variant: Variant, place: Place) -> List[str]:
 
 
 @lru_cache(maxsize=8)
-def _sources_of(path: str, changed: int) -> Tuple[str, ...]:
+def _sources_of(path: str, changed: int) -> tuple[str, ...]:
     import spacy
 
     from ..corpus.docbin import read_docbin

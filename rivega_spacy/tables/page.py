@@ -1,7 +1,8 @@
 """The tables: published figures beside measured ones, and for what was not run, why."""
+
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from ..post.errors import Errors, RivegaError
 from ..post.files import write_json, write_text
@@ -12,7 +13,7 @@ NONE = "–"
 UNKNOWN = "n/a"
 
 
-def read_table(group: Group, place: Place) -> Dict[str, Any]:
+def read_table(group: Group, place: Place) -> dict[str, Any]:
     """One table as data.
 
     group (Group): With rows of its own.
@@ -24,13 +25,13 @@ def read_table(group: Group, place: Place) -> Dict[str, Any]:
     return {"name": group.name, "title": group.title, "note": group.note, "columns": group.columns, "rows": rows}
 
 
-def read_row(variant: Variant, columns: List[str], place: Place) -> Dict[str, Any]:
+def read_row(variant: Variant, columns: list[str], place: Place) -> dict[str, Any]:
     """One row; see `read_table`. Metrics that cannot be read are its `reason`, and the other rows stand."""
     record = _read_json(place.record(variant.id)) or {}
     status, reason = record.get("status", "not run"), record.get("reason", "")
     if variant.problem is not None:
         status, reason = "broken", variant.problem
-    metrics: Optional[Dict[str, Any]] = None
+    metrics: dict[str, Any] | None = None
     try:
         # Figures of an earlier run do not stand for a variant that failed since.
         metrics = read_metrics(place.metrics(variant.id)) if status == "run" or not record else None
@@ -53,7 +54,7 @@ def read_row(variant: Variant, columns: List[str], place: Place) -> Dict[str, An
     }
 
 
-def read_metrics(path: Path) -> Optional[Dict[str, Any]]:
+def read_metrics(path: Path) -> dict[str, Any] | None:
     """What `rivega evaluate` wrote; None where it wrote nothing.
 
     RAISES (RivegaError): E537 where the file cannot be read.
@@ -66,7 +67,7 @@ def read_metrics(path: Path) -> Optional[Dict[str, Any]]:
     return content
 
 
-def figure(metrics: Dict[str, Any], column: str) -> Optional[float]:
+def figure(metrics: dict[str, Any], column: str) -> float | None:
     """One figure in percent; None where the gold data had nothing for it."""
     value: Any = metrics
     for key in FIGURES[column]:
@@ -74,7 +75,7 @@ def figure(metrics: Dict[str, Any], column: str) -> Optional[float]:
     return None if not isinstance(value, (int, float)) or isinstance(value, bool) else 100.0 * value
 
 
-def markdown(table: Dict[str, Any]) -> List[str]:
+def markdown(table: dict[str, Any]) -> list[str]:
     """A table as lines of Markdown; each cell is measured / published, or measured alone where no row has a published figure."""
     lines = [f"## {table['title']}", ""]
     lines += [table["note"], ""] if table["note"] else []
@@ -87,13 +88,15 @@ def markdown(table: Dict[str, Any]) -> List[str]:
         cells = [_number(row["measured"][column], NONE) for column in table["columns"]]
         if known:
             cells = [f"{cell} / {_number(row['published'][column], UNKNOWN)}" for cell, column in zip(cells, table["columns"])]
-        said = row["date"] or "" if row["status"] == "run" else f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
+        said = (
+            row["date"] or "" if row["status"] == "run" else f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
+        )
         said = f"{row['note']}; {said}" if row["note"] and said else row["note"] or said
         lines.append(f"| {row['name']} | " + " | ".join(cells) + f" | {_cell(said)} |")
     return [*lines, ""]
 
 
-def write_tables(plan: Plan, place: Place, *, group: Optional[str] = None) -> List[Path]:
+def write_tables(plan: Plan, place: Place, *, group: str | None = None) -> list[Path]:
     """Write tables/NAME.md for each table, and tables/tables.md and tables/tables.json for all of them.
 
     plan (Plan): The list of experiments.
@@ -103,7 +106,10 @@ def write_tables(plan: Plan, place: Place, *, group: Optional[str] = None) -> Li
     """
     tables = [read_table(found, place) for found in plan.tables(group)]
     folder = place.output / "tables"
-    files, whole = [], ["# Tables", "", f"In percent, measured / published ({UNKNOWN}: the published figure is not known here).", ""]
+    files, whole = (
+        [],
+        ["# Tables", "", f"In percent, measured / published ({UNKNOWN}: the published figure is not known here).", ""],
+    )
     for table in tables:
         lines = markdown(table)
         files.append(folder / f"{table['name']}.md")
@@ -115,7 +121,7 @@ def write_tables(plan: Plan, place: Place, *, group: Optional[str] = None) -> Li
     return files
 
 
-def _number(value: Optional[float], otherwise: str) -> str:
+def _number(value: float | None, otherwise: str) -> str:
     return otherwise if value is None else f"{value:.2f}"
 
 
@@ -123,7 +129,7 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _read_json(path: Path) -> Optional[Dict[str, Any]]:
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError, RecursionError):

@@ -1,7 +1,7 @@
 """Where a run of experiments reads and writes."""
+
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Place:
     output: Path
     weights: Path
     test: str = "test.spacy"
-    images: Optional[Path] = None
+    images: Path | None = None
     gpu_id: int = -1
-    seed: Optional[int] = None
+    seed: int | None = None
     hub: bool = False
     enrich: bool = False
     limit: int = 0

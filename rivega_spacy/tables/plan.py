@@ -1,7 +1,8 @@
 """The list of experiments (configs/variants.yml): what can be chosen, and the rows of each table as choices."""
+
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any
 
 import srsly
 
@@ -11,7 +12,7 @@ from ..post.textfiles import read_text
 # What a row chooses. The first five are components of the pipeline in its order, the last two change how they are trained and asked.
 AXES = ("tagger", "expander", "entailment", "grounder", "segmenter", "knowledge", "expression")
 # Axis -> the components it stands for.
-COMPONENTS: Dict[str, List[str]] = {
+COMPONENTS: dict[str, list[str]] = {
     "tagger": ["transformer", "rivega_ner"],
     "expander": ["rivega_expander"],
     "entailment": ["rivega_entailment"],
@@ -19,7 +20,7 @@ COMPONENTS: Dict[str, List[str]] = {
     "segmenter": ["rivega_segmenter"],
 }
 # Column of a table -> where its figure stands in what `rivega evaluate` writes, as a share.
-FIGURES: Dict[str, List[str]] = {
+FIGURES: dict[str, list[str]] = {
     **{task.upper(): [task, "f"] for task in ("mner", "eeg", "gmner", "ees", "smner")},
     "VE accuracy": ["entailment", "accuracy"],
     "VG Prec@0.5": ["grounding", "prec"],
@@ -31,7 +32,7 @@ FIGURES: Dict[str, List[str]] = {
     "EES, gold entities": ["propagation", "gold entities", "EES"],
 }
 _ROW_KEYS = {"name", "published", "note", "evaluate", *AXES}
-_CHOICE_KEYS: Dict[str, set] = {
+_CHOICE_KEYS: dict[str, set] = {
     **{axis: {"train", "pipeline", "component", "set", "weights", "environment", "package"} for axis in COMPONENTS},
     "knowledge": {"sources", "measured_with", "for", "absent"},
     "expression": {"form"},
@@ -50,7 +51,7 @@ class Weights:
     name: str
     path: str
     origin: str
-    hub: Optional[str] = None
+    hub: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ class Variant:
     id: str
     group: str
     name: str
-    choices: Dict[str, str]
-    published: Dict[str, float] = field(default_factory=dict)
-    evaluate: List[str] = field(default_factory=list)
+    choices: dict[str, str]
+    published: dict[str, float] = field(default_factory=dict)
+    evaluate: list[str] = field(default_factory=list)
     note: str = ""
-    problem: Optional[str] = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,10 @@ class Group:
 
     name: str
     title: str
-    columns: List[str]
-    variants: List[Variant]
+    columns: list[str]
+    variants: list[Variant]
     note: str = ""
-    members: List[str] = field(default_factory=list)
+    members: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -97,23 +98,23 @@ class Plan:
     """
 
     path: Path
-    weights: Dict[str, Weights]
-    packages: Dict[str, str]
-    sources: Dict[str, Dict[str, Any]]
+    weights: dict[str, Weights]
+    packages: dict[str, str]
+    sources: dict[str, dict[str, Any]]
     enrich: str
     assemble: str
-    axes: Dict[str, Dict[str, Dict[str, Any]]]
-    groups: Dict[str, Group]
+    axes: dict[str, dict[str, dict[str, Any]]]
+    groups: dict[str, Group]
 
     def base(self, name: str) -> Path:
         """The path of a base config."""
         return self.path.parent / name
 
-    def choice(self, variant: Variant, axis: str) -> Optional[Dict[str, Any]]:
+    def choice(self, variant: Variant, axis: str) -> dict[str, Any] | None:
         """What a variant's choice on an axis means; None where it makes none."""
         return self.axes[axis][variant.choices[axis]] if axis in variant.choices else None
 
-    def tables(self, name: Optional[str] = None) -> List[Group]:
+    def tables(self, name: str | None = None) -> list[Group]:
         """The tables of a group; None for all.
 
         RAISES (RivegaError): E531 where there is no such group.
@@ -125,12 +126,12 @@ class Plan:
         group = self.groups[name]
         return [found for member in group.members for found in self.tables(member)] if group.members else [group]
 
-    def variants(self, name: Optional[str] = None) -> List[Variant]:
+    def variants(self, name: str | None = None) -> list[Variant]:
         """The rows of a group; None for all."""
         return [variant for group in self.tables(name) for variant in group.variants]
 
 
-def read_plan(path: Union[str, Path]) -> Plan:
+def read_plan(path: str | Path) -> Plan:
     """Read the list. A row that cannot be understood becomes a variant with a `problem`; the list as a whole must be one.
 
     path (Union[str, Path]): See configs/variants.yml.
@@ -158,9 +159,10 @@ def _plan(path: Path, content: Any) -> Plan:
     if not isinstance(content, dict) or not isinstance(content.get("groups"), dict) or not isinstance(content.get("axes"), dict):
         raise refuse("it has no `axes` and `groups`")
     weights = {
-        name: Weights(name, str(entry["path"]), str(entry["from"]), entry.get("hub")) for name, entry in content.get("weights", {}).items()
+        name: Weights(name, str(entry["path"]), str(entry["from"]), entry.get("hub"))
+        for name, entry in content.get("weights", {}).items()
     }
-    axes: Dict[str, Dict[str, Dict[str, Any]]] = {axis: {} for axis in AXES}
+    axes: dict[str, dict[str, dict[str, Any]]] = {axis: {} for axis in AXES}
     for axis, choices in content["axes"].items():
         if axis not in axes:
             raise refuse(f"there is no axis {axis!r}, only {', '.join(AXES)}")
@@ -173,7 +175,7 @@ def _plan(path: Path, content: Any) -> Plan:
             if missing:
                 raise refuse(f"{axis} {name}: `weights` does not list {', '.join(missing)}")
             axes[axis][str(name)] = choice
-    groups: Dict[str, Group] = {}
+    groups: dict[str, Group] = {}
     for name, entry in content["groups"].items():
         members = [str(member) for member in entry.get("members", [])]
         unknown_members = [member for member in members if member not in groups]
@@ -200,14 +202,18 @@ def _plan(path: Path, content: Any) -> Plan:
     )
 
 
-def _variant(group: str, entry: Dict[str, Any], row: Dict[str, Any], axes: Dict[str, Dict[str, Any]]) -> Variant:
+def _variant(group: str, entry: dict[str, Any], row: dict[str, Any], axes: dict[str, dict[str, Any]]) -> Variant:
     own = {axis: str(row[axis]) for axis in AXES if row.get(axis) is not None}
     given = {axis: str(value) for axis, value in {**entry.get("with", {}), **own}.items()}
     name = str(row.get("name") or "-".join(own.values()) or "plain")
     problems = []
     for axis, value in given.items():
         if value not in axes.get(axis, {}) and not _left_out(axis, value):
-            problems.append(Errors.E532.format(variant=f"{group}.{name}", axis=axis, choice=value, known=", ".join(axes.get(axis, {})) or "none"))
+            problems.append(
+                Errors.E532.format(
+                    variant=f"{group}.{name}", axis=axis, choice=value, known=", ".join(axes.get(axis, {})) or "none"
+                )
+            )
     unknown = set(row) - _ROW_KEYS
     if unknown:
         problems.append(Errors.E533.format(variant=f"{group}.{name}", reason=f"unknown {', '.join(sorted(unknown))}"))

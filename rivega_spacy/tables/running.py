@@ -1,10 +1,12 @@
 """Running variants: what is done is not done again, what fails or is missing does not stop the others."""
+
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional
+from typing import Any
 
 from ..post.errors import Errors
 from ..post.files import write_json, write_text
@@ -12,14 +14,14 @@ from .place import Place
 from .steps import Prepared, Step
 
 # First word of a command -> how it is started with the interpreter that runs this.
-PROGRAMS: Dict[str, List[str]] = {"rivega": ["-m", "rivega_spacy"], "spacy": ["-m", "spacy"]}
+PROGRAMS: dict[str, list[str]] = {"rivega": ["-m", "rivega_spacy"], "spacy": ["-m", "spacy"]}
 # `rivega convert` and `rivega enrich` end with 1 where a post or box was refused: that is said in the log and is no failure.
 TOLERATED = {"convert": {0, 1}, "enrich": {0, 1}}
 
 
 def run_variants(
-    prepared: Iterable[Prepared], place: Place, *, force: bool = False, tell: Optional[Callable[[str], None]] = None
-) -> List[Dict[str, Any]]:
+    prepared: Iterable[Prepared], place: Place, *, force: bool = False, tell: Callable[[str], None] | None = None
+) -> list[dict[str, Any]]:
     """Run all that can be run.
 
     prepared (Iterable[Prepared]): Variants with their commands.
@@ -30,7 +32,7 @@ def run_variants(
         `reason` says why.
     """
     say = tell or _silent
-    broken: Dict[str, str] = {}
+    broken: dict[str, str] = {}
     redone: set = set()
     records = []
     for each in prepared:
@@ -42,10 +44,10 @@ def run_variants(
 
 
 def _run_variant(
-    each: Prepared, place: Place, *, force: bool, say: Callable[[str], None], broken: Dict[str, str], redone: set
-) -> Dict[str, Any]:
+    each: Prepared, place: Place, *, force: bool, say: Callable[[str], None], broken: dict[str, str], redone: set
+) -> dict[str, Any]:
     started = time.monotonic()
-    record: Dict[str, Any] = {"id": each.variant.id, "status": "run", "reason": "", "commands": [str(step) for step in each.steps]}
+    record: dict[str, Any] = {"id": each.variant.id, "status": "run", "reason": "", "commands": [str(step) for step in each.steps]}
     if each.problem is not None:
         return {**record, "status": "broken", "reason": each.problem}
     for path, text in each.configs.values():
@@ -68,7 +70,7 @@ def _run_variant(
     return record
 
 
-def run_step(step: Step, place: Place) -> Optional[str]:
+def run_step(step: Step, place: Place) -> str | None:
     """Run one command, its output in logs/.
 
     RETURNS (Optional[str]): None where it did what it should, else why not.

@@ -1,9 +1,10 @@
 """From a variant to the commands that make its figures, in order."""
+
 import hashlib
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from ..post.errors import Errors, RivegaError
 from .configs import corpus_folder, expression, make_configs, part_name, ready_pipeline
@@ -24,10 +25,10 @@ class Step:
     """
 
     name: str
-    words: List[str]
+    words: list[str]
     output: Path
     config: str = ""
-    inputs: List[Path] = field(default_factory=list)
+    inputs: list[Path] = field(default_factory=list)
 
     def __str__(self) -> str:
         return shlex.join(self.words)
@@ -39,7 +40,7 @@ class Step:
         for path in self.inputs:
             if path.is_file():
                 status = path.stat()
-                seen.update(f"{path}{status.st_size}{status.st_mtime_ns}".encode("utf8"))
+                seen.update(f"{path}{status.st_size}{status.st_mtime_ns}".encode())
         return seen.hexdigest()
 
     def stamp(self, place: Place) -> Path:
@@ -65,10 +66,10 @@ class Prepared:
     """
 
     variant: Variant
-    problem: Optional[str] = None
-    missing: List[Missing] = field(default_factory=list)
-    configs: Dict[str, Any] = field(default_factory=dict)
-    steps: List[Step] = field(default_factory=list)
+    problem: str | None = None
+    missing: list[Missing] = field(default_factory=list)
+    configs: dict[str, Any] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
 
     def state(self) -> str:
         """RETURNS (str): "ready", or why not, on one line."""
@@ -102,29 +103,45 @@ def prepare(plan: Plan, variant: Variant, place: Place) -> Prepared:
     return Prepared(variant, missing=missing, configs=configs, steps=steps)
 
 
-def _steps(
-    plan: Plan, variant: Variant, place: Place, *, corpus: Path, sources: List[str], configs: Dict[str, Any]
-) -> List[Step]:
+def _steps(plan: Plan, variant: Variant, place: Place, *, corpus: Path, sources: list[str], configs: dict[str, Any]) -> list[Step]:
     steps = _enrich_steps(place, corpus=corpus, sources=sources, configs=configs)
     for axis in COMPONENTS:
         name = part_name(plan, variant, axis)
         if name is not None:
-            words = ["spacy", "train", str(configs[name][0]), "--output", str(place.part(name).parent), "--gpu-id", str(place.gpu_id)]
+            words = [
+                "spacy",
+                "train",
+                str(configs[name][0]),
+                "--output",
+                str(place.part(name).parent),
+                "--gpu-id",
+                str(place.gpu_id),
+            ]
             steps.append(Step(name, words, place.part(name), configs[name][1], [corpus / "train.spacy", corpus / "dev.spacy"]))
     pipeline = ready_pipeline(plan, variant, place)
     if pipeline is None:
         path, text = configs[variant.id]
         pipeline = str(place.pipeline(variant.id))
-        parts = [place.part(name) / "meta.json" for axis in COMPONENTS for name in [part_name(plan, variant, axis)] if name is not None]
+        parts = [
+            place.part(name) / "meta.json" for axis in COMPONENTS for name in [part_name(plan, variant, axis)] if name is not None
+        ]
         steps.append(Step(f"assemble-{variant.id}", ["spacy", "assemble", str(path), pipeline], Path(pipeline), text, parts))
     test = corpus / place.test
-    words = ["rivega", "evaluate", pipeline, str(test), "--output", str(place.metrics(variant.id)), *_evaluate_options(plan, variant, place)]
+    words = [
+        "rivega",
+        "evaluate",
+        pipeline,
+        str(test),
+        "--output",
+        str(place.metrics(variant.id)),
+        *_evaluate_options(plan, variant, place),
+    ]
     steps.append(Step(f"evaluate-{variant.id}", words, place.metrics(variant.id), inputs=[test, Path(pipeline) / "meta.json"]))
     return steps
 
 
-def _evaluate_options(plan: Plan, variant: Variant, place: Place) -> List[str]:
-    words: List[str] = []
+def _evaluate_options(plan: Plan, variant: Variant, place: Place) -> list[str]:
+    words: list[str] = []
     knowledge = plan.choice(variant, "knowledge") or {}
     if knowledge.get("absent"):
         words += ["--knowledge", "absent"]
@@ -143,9 +160,9 @@ def _evaluate_options(plan: Plan, variant: Variant, place: Place) -> List[str]:
     return [*words, "--gpu-id", str(place.gpu_id)]
 
 
-def _enrich_steps(place: Place, *, corpus: Path, sources: List[str], configs: Dict[str, Any]) -> List[Step]:
+def _enrich_steps(place: Place, *, corpus: Path, sources: list[str], configs: dict[str, Any]) -> list[Step]:
     """Each language model after the other writes beside what the ones before it wrote; then the posts are converted."""
-    steps: List[Step] = []
+    steps: list[Step] = []
     if not sources:
         return steps
     splits = {"train": "train", "dev": "dev", Path(place.test).stem: "test"}

@@ -1,7 +1,5 @@
 """Pictures in which nothing is to be found: plain and shaded grounds, noise, lines of text as in memes and screenshots."""
 
-from typing import Tuple
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -10,7 +8,7 @@ from ..backends.small.pictures import Picture
 _LETTERS = "etaoinshrdlucmfwypvbgkETAOINSHRDLU0123456789#@!?.,"
 
 
-def blank_picture(keys: int, rng: np.random.Generator, *, size: Tuple[int, int] = (240, 200)) -> Picture:
+def blank_picture(keys: int, rng: np.random.Generator, *, size: tuple[int, int] = (240, 200)) -> Picture:
     """Draw one; every key is absent from it.
 
     keys (int): How many questions there are.

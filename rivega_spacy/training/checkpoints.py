@@ -14,8 +14,10 @@
 a run writes both every so many steps, and the same command given again goes on from there. Networks in a `TorchShim` are kept;
 others train on from their first weights.
 """
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import Any
 
 from spacy.language import Language
 
@@ -25,7 +27,7 @@ from ..post.files import open_output
 STATE = "state.safetensors"
 
 
-def make_checkpoints(folder: Optional[str] = None, every: int = 200) -> Callable[[Language, Dict[str, Any]], None]:
+def make_checkpoints(folder: str | None = None, every: int = 200) -> Callable[[Language, dict[str, Any]], None]:
     """`rivega.Checkpoints.v1`: for `[training.before_update]`.
 
     folder (Optional[str]): Where the state is kept; None keeps none.
@@ -35,7 +37,7 @@ def make_checkpoints(folder: Optional[str] = None, every: int = 200) -> Callable
     return Checkpoints(None if folder is None else Path(folder), every)
 
 
-def make_steps_left(total: int, folder: Optional[str] = None) -> int:
+def make_steps_left(total: int, folder: str | None = None) -> int:
     """`rivega.steps_left.v1`: for `[training.max_steps]`.
 
     total (int): Steps of the whole training.
@@ -49,7 +51,7 @@ def make_steps_left(total: int, folder: Optional[str] = None) -> int:
     return total - done
 
 
-def steps_done(folder: Optional[str]) -> int:
+def steps_done(folder: str | None) -> int:
     """Steps that the training in a folder had done when it was last saved; 0 where there is none."""
     from safetensors import safe_open
 
@@ -63,11 +65,11 @@ def steps_done(folder: Optional[str]) -> int:
 class Checkpoints:
     """Restores the state before the first step, and saves it every so many steps."""
 
-    def __init__(self, folder: Optional[Path], every: int) -> None:
+    def __init__(self, folder: Path | None, every: int) -> None:
         self.folder = folder
         self.every = max(1, every)
 
-    def __call__(self, nlp: Language, args: Dict[str, Any]) -> None:
+    def __call__(self, nlp: Language, args: dict[str, Any]) -> None:
         if self.folder is None:
             return
         if args["step"] == 0:
@@ -105,7 +107,7 @@ class Checkpoints:
             out.write(save(state, metadata={"steps": str(steps)}))
 
 
-def _shims(nlp: Language) -> Iterator[Tuple[str, Any]]:
+def _shims(nlp: Language) -> Iterator[tuple[str, Any]]:
     from ..backends.shim import TorchShim
 
     for name, pipe in nlp.pipeline:

@@ -4,17 +4,17 @@ Each step draws fresh phrases for all kinds and as many for what no photograph s
 loop around it may be spaCy's (configs/vision_small.cfg) or the one of train.py, which needs no spaCy.
 """
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..backends.small.phrases.bank import load_bank
-from .photos import VOC_KINDS, Photo, keys_of
 from ..backends.small.loss import joint_loss, make_batch
 from ..backends.small.network import SmallVision
+from ..backends.small.phrases.bank import load_bank
 from ..backends.small.pictures import Prepared
+from .photos import VOC_KINDS, Photo, keys_of
 from .views import SHARE
 
 ABSENT_PHRASES = 14
@@ -31,7 +31,7 @@ class DenseAsker:
     seed (int): Of the phrases.
     """
 
-    def __init__(self, photos: Optional[Sequence[Photo]] = None, *, seed: int = 0) -> None:
+    def __init__(self, photos: Sequence[Photo] | None = None, *, seed: int = 0) -> None:
         self.seed = seed
         self.bank = load_bank()
         self.kinds = self.bank.all_kinds
@@ -50,7 +50,7 @@ class DenseAsker:
             # Rare kinds count more where they are shown, so that no kind is judged by its frequency alone.
             self.shown_weight[:-1] = ((1 - often) / often).clip(1.5, 8.0)
 
-    def phrases(self, views: Sequence[Prepared], rng: np.random.Generator) -> Tuple[List[str], np.ndarray]:
+    def phrases(self, views: Sequence[Prepared], rng: np.random.Generator) -> tuple[list[str], np.ndarray]:
         """Draw what is asked.
 
         views (Sequence[Prepared]): With every kind as a key.
@@ -58,7 +58,7 @@ class DenseAsker:
         RETURNS (Tuple[List[str], np.ndarray]): P expressions; P the kind of each, that after the last for what no photo shows.
         """
         present = {int(key) for view in views for key in np.flatnonzero(view.status == 1)}
-        keys: List[int] = []
+        keys: list[int] = []
         for key, kind in enumerate(self.bank.kinds):
             if kind == "person":
                 keys.extend([key] * 5)
@@ -81,7 +81,7 @@ class DenseAsker:
 
     def loss(
         self, network: SmallVision, guess: nn.Module, views: Sequence[Prepared], step: int, *, bf16: bool = False
-    ) -> Tuple[Tensor, Dict[str, float]]:
+    ) -> tuple[Tensor, dict[str, float]]:
         """The loss of a batch of views.
 
         network (SmallVision): The network.

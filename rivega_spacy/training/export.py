@@ -1,31 +1,32 @@
 """Weights to spaCy components: calibrate on the dev photos, then save entailment and grounder as a pipeline.
 
-    python -m rivega_spacy.training.export training/vision_run/model-last OUT --photos PHOTOS
-    python -m rivega_spacy.training.export network.safetensors OUT --photos PHOTOS --size 256
+python -m rivega_spacy.training.export training/vision_run/model-last OUT --photos PHOTOS
+python -m rivega_spacy.training.export network.safetensors OUT --photos PHOTOS --size 256
 """
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from ..backends.small.phrases.bank import load_bank
-from .photos import read_photos
-from .measure import Asked, ask_photos
 from ..backends.small.network import SmallVision
+from ..backends.small.phrases.bank import load_bank
 from ..backends.small.pictures import SEEN_SIZE, SIZE
 from ..backends.small.seen import SeenVision
 from ..backends.small.weights import load_network, save_network, sizes
+from .measure import Asked, ask_photos
+from .photos import read_photos
 
 logger = logging.getLogger(__name__)
 COMPONENTS = ("rivega_entailment", "rivega_grounder")
 
 
-def calibrate(network: SmallVision, folder: Path, *, size: int, rounds: int = 3) -> Dict[str, float]:
+def calibrate(network: SmallVision, folder: Path, *, size: int, rounds: int = 3) -> dict[str, float]:
     """Fit slope and offset of both probabilities on the dev photos (Platt 1999), in place.
 
     Every photo is asked about as many kinds that it does not show as about kinds that it shows, so that 0.5 is the best threshold. The
@@ -60,7 +61,7 @@ def _even(rows: Sequence[Asked]) -> np.ndarray:
     return np.where(voc, 0.5 / max(share, 1e-9), 0.5 / max(1 - share, 1e-9)) if 0 < share < 1 else np.ones(len(voc))
 
 
-def fit_logistic(pairs: np.ndarray, *, weights: Optional[np.ndarray] = None, steps: int = 50) -> torch.Tensor:
+def fit_logistic(pairs: np.ndarray, *, weights: np.ndarray | None = None, steps: int = 50) -> torch.Tensor:
     """Slope and offset of a logistic curve, by Newton's method.
 
     pairs (np.ndarray): N x 2, logit and truth (0 or 1).
@@ -102,7 +103,7 @@ def make_pipeline(weights: Path, *, size: int, language: str = "rivega") -> Any:
     return nlp
 
 
-def export(weights: Path, out: Path, *, size: Optional[int] = None, photos: Optional[Path] = None) -> Dict[str, float]:
+def export(weights: Path, out: Path, *, size: int | None = None, photos: Path | None = None) -> dict[str, float]:
     """Calibrate and save: OUT/network.safetensors and OUT/pipeline (a folder for `spacy.load`).
 
     weights (Path): What training wrote: a file of weights, or a pipeline folder of `spacy train` with a grounder.
@@ -120,12 +121,12 @@ def export(weights: Path, out: Path, *, size: Optional[int] = None, photos: Opti
     return fitted
 
 
-def _from_file(path: Path) -> Tuple[SmallVision, int]:
+def _from_file(path: Path) -> tuple[SmallVision, int]:
     network = load_network(path, {})
     return network, SEEN_SIZE if isinstance(network, SeenVision) else SIZE
 
 
-def _from_pipeline(folder: Path) -> Tuple[SmallVision, int]:
+def _from_pipeline(folder: Path) -> tuple[SmallVision, int]:
     import spacy
 
     shim = spacy.load(folder).get_pipe(COMPONENTS[1]).model.shims[0]

@@ -7,8 +7,8 @@ through a ReLU; training then puts it to use ("Net2Net", Chen et al. 2016).
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from ..backends.small.network import SmallVision
 from ..backends.small.weights import build_network, load_network, save_network, sizes

@@ -10,17 +10,17 @@ import hashlib
 import json
 import logging
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 import torch
 
-from ..post.errors import Errors, RivegaError
-from .blanks import blank_picture
 from ..backends.small.lite import ENDS, STAGES, Back, Front, published_weights, take_published
 from ..backends.small.pictures import SEEN_SIZE, Prepared, augmented, plain
+from ..post.errors import Errors, RivegaError
+from .blanks import blank_picture
 from .views import MOSAICS_UNTIL, PhotoViews, ViewSettings
 
 logger = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ class KeptViews(PhotoViews):
         self.kept = Path(kept)
         self.blanks = max(1, round(BLANK_SHARE * len(self.photos)))
         self.shapes = [(STAGES[end][0], settings.side // stride, settings.side // stride) for end, stride in zip(ENDS, (8, 16, 32))]
-        self._rows: Dict[int, np.ndarray] = {}
-        self._targets: Dict[int, List[Tuple[np.ndarray, ...]]] = {}
+        self._rows: dict[int, np.ndarray] = {}
+        self._targets: dict[int, list[tuple[np.ndarray, ...]]] = {}
 
     @property
     def values(self) -> int:
@@ -87,7 +87,13 @@ class KeptViews(PhotoViews):
                 self._fill_round(number, parts, bf16, batch)
 
     def _mark(self) -> str:
-        made = [self.settings.side, self.settings.mosaic, self.settings.seed, self.kinds, [f"{p.source}{p.id}" for p in self.photos]]
+        made = [
+            self.settings.side,
+            self.settings.mosaic,
+            self.settings.seed,
+            self.kinds,
+            [f"{p.source}{p.id}" for p in self.photos],
+        ]
         return hashlib.blake2b(json.dumps(made).encode("utf8"), digest_size=12).hexdigest()
 
     def _done(self, number: int) -> Path:
@@ -96,7 +102,7 @@ class KeptViews(PhotoViews):
     def _fill_round(self, number: int, parts: Sequence[torch.nn.Module], bf16: bool, batch: int) -> None:
         count = len(self.photos) + self.blanks
         rows = np.lib.format.open_memmap(self.kept / f"round-{number}.npy", "w+", np.float16, (count, self.values))
-        targets: List[Tuple[np.ndarray, ...]] = []
+        targets: list[tuple[np.ndarray, ...]] = []
         for start in range(0, count, batch):
             views = [self.view(number, place) for place in range(start, min(start + batch, count))]
             pixels = torch.from_numpy(np.stack([view.pixels for view in views])).permute(0, 3, 1, 2)
@@ -129,7 +135,7 @@ class KeptViews(PhotoViews):
         others = rng.choice(len(self.photos), count - 1, p=self.chance)
         return augmented([self.read(place), *(self.read(int(i)) for i in others)], side, rng)
 
-    def batch(self, step: int, progress: float) -> List[Prepared]:
+    def batch(self, step: int, progress: float) -> list[Prepared]:
         """The views of a step, as maps.
 
         step (int): Which.

@@ -1,7 +1,9 @@
 """rivega.MaskCorpus.v1: photographs with instance masks as training posts for the segmenter."""
+
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from spacy.language import Language
@@ -21,8 +23,8 @@ class MaskedObject(NamedTuple):
     """
 
     label: str
-    box: List[float]
-    rle: Dict[str, Any]
+    box: list[float]
+    rle: dict[str, Any]
 
 
 class Photo(NamedTuple):
@@ -35,19 +37,19 @@ class Photo(NamedTuple):
 
     id: str
     path: str
-    objects: List[MaskedObject]
+    objects: list[MaskedObject]
 
 
 def make_mask_corpus(
     path: str,
-    sources: Dict[str, float],
+    sources: dict[str, float],
     every: int = 5,
-    remainders: Optional[List[int]] = None,
-    whole: Optional[List[str]] = None,
-    classes: Optional[Dict[str, List[str]]] = None,
+    remainders: list[int] | None = None,
+    whole: list[str] | None = None,
+    classes: dict[str, list[str]] | None = None,
     min_side: float = 10.0,
     min_mask_box_iou: float = 0.8,
-    drawn: Optional[str] = None,
+    drawn: str | None = None,
     drawn_share: float = 0.0,
     min_score: float = 0.75,
     boxes_per_epoch: int = 0,
@@ -101,12 +103,12 @@ class MaskCorpus:
     def __init__(
         self,
         path: str,
-        sources: Dict[str, float],
+        sources: dict[str, float],
         *,
         every: int = 5,
-        remainders: Optional[Sequence[int]] = None,
-        whole: Optional[Sequence[str]] = None,
-        classes: Optional[Dict[str, List[str]]] = None,
+        remainders: Sequence[int] | None = None,
+        whole: Sequence[str] | None = None,
+        classes: dict[str, list[str]] | None = None,
         min_side: float = 10.0,
         min_mask_box_iou: float = 0.8,
         min_score: float = 0.75,
@@ -127,7 +129,7 @@ class MaskCorpus:
         self.max_boxes = max_boxes
         self.seed = seed
         self._epoch = 0
-        self._photos: Optional[Dict[str, List[Photo]]] = None
+        self._photos: dict[str, list[Photo]] | None = None
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """One pass.
@@ -141,7 +143,7 @@ class MaskCorpus:
         for photo in stream:
             yield photo_example(nlp, photo)
 
-    def photos(self) -> Dict[str, List[Photo]]:
+    def photos(self) -> dict[str, list[Photo]]:
         """All photographs that pass the filters, by source; read once."""
         if self._photos is None:
             self._photos = {source: list(self._read(source)) for source in self.sources}
@@ -167,7 +169,7 @@ class MaskCorpus:
             if objects:
                 yield Photo(str(row["id"]), path, objects)
 
-    def _objects(self, source: str, row: Dict[str, Any]) -> Iterator[MaskedObject]:
+    def _objects(self, source: str, row: dict[str, Any]) -> Iterator[MaskedObject]:
         wanted = self.classes.get(source)
         for item in row["objects"]:
             x1, y1, x2, y2 = item["bbox"]
@@ -181,20 +183,20 @@ class MaskCorpus:
             ):
                 yield MaskedObject(item["class"], [x1, y1, x2, y2], item["segmentation"])
 
-    def _all(self, photos: Dict[str, List[Photo]]) -> Iterator[Photo]:
+    def _all(self, photos: dict[str, list[Photo]]) -> Iterator[Photo]:
         for source in self.sources:
             for photo in photos[source]:
                 for start in range(0, len(photo.objects), self.max_boxes):
                     yield photo._replace(objects=photo.objects[start : start + self.max_boxes])
 
-    def _draw(self, photos: Dict[str, List[Photo]]) -> Iterator[Photo]:
+    def _draw(self, photos: dict[str, list[Photo]]) -> Iterator[Photo]:
         """Each source's boxes in random order, over and over, in the stated shares."""
         rng = np.random.default_rng([self.seed, self._epoch])
         self._epoch += 1
         names = [source for source in self.sources if photos[source]]
         shares = np.array([self.sources[source] for source in names], dtype="float64")
         decks = {source: _shuffled(photos[source], self.max_boxes, rng) for source in names}
-        drawn: Dict[str, int] = defaultdict(int)
+        drawn: dict[str, int] = defaultdict(int)
         for _ in range(self.boxes_per_epoch):
             if sum(drawn.values()) >= self.boxes_per_epoch:
                 break
@@ -206,10 +208,10 @@ class MaskCorpus:
             yield photo
 
 
-def _shuffled(photos: List[Photo], max_boxes: int, rng: np.random.Generator) -> Iterator[Photo]:
+def _shuffled(photos: list[Photo], max_boxes: int, rng: np.random.Generator) -> Iterator[Photo]:
     """Photographs without end, with their objects in chance groups."""
     while True:
-        groups: List[Tuple[int, List[MaskedObject]]] = []
+        groups: list[tuple[int, list[MaskedObject]]] = []
         for place, photo in enumerate(photos):
             objects = [photo.objects[i] for i in rng.permutation(len(photo.objects))]
             groups.extend((place, objects[i : i + max_boxes]) for i in range(0, len(objects), max_boxes))
@@ -232,8 +234,8 @@ def photo_example(nlp: Language, photo: Photo) -> Example:
 
 
 def _photo_doc(nlp: Language, photo: Photo) -> Doc:
-    words: List[str] = []
-    bounds: List[Tuple[int, int, str]] = []
+    words: list[str] = []
+    bounds: list[tuple[int, int, str]] = []
     for item in photo.objects:
         parts = item.label.split() or ["object"]
         bounds.append((len(words), len(words) + len(parts), "PER" if item.label == "person" else "OTHER"))

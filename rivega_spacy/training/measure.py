@@ -1,23 +1,24 @@
 """How well the network does on photographs, set by set: boxes, and shown or not, over all kinds that their annotations know of.
 
-    python -m rivega_spacy.training.measure network.safetensors --photos PHOTOS [--split dev] [--size 288]
+python -m rivega_spacy.training.measure network.safetensors --photos PHOTOS [--split dev] [--size 288]
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from ..post.boxes import box_iou
-from ..backends.small.phrases.bank import PhraseBank, load_bank
-from .photos import VOC_KINDS, Photo, keys_of, read_photos
 from ..backends.small.network import SmallVision
+from ..backends.small.phrases.bank import PhraseBank, load_bank
 from ..backends.small.pictures import SEEN_SIZE, plain
 from ..backends.small.predict import answers
-from .views import to_picture
 from ..backends.small.weights import load_network
+from ..post.boxes import box_iou
+from .photos import VOC_KINDS, Photo, keys_of, read_photos
+from .views import to_picture
 
 # What is asked about where it is absent: kinds of the same sets, so that no question is answered by its style.
 ANNOTATED = ("voc", "voc2012", "coco", "coco_lightly", "ccp", "human290")
@@ -49,8 +50,8 @@ class Asked(NamedTuple):
 
 
 def ask_photos(
-    network: SmallVision, photos: Sequence[Photo], bank: PhraseBank, *, size: int, known: Optional[set] = None, seed: int = 7
-) -> List[Asked]:
+    network: SmallVision, photos: Sequence[Photo], bank: PhraseBank, *, size: int, known: set | None = None, seed: int = 7
+) -> list[Asked]:
     """Ask about each kind that a photo shows, and about one that it does not for each.
 
     network (SmallVision): The network.
@@ -63,7 +64,7 @@ def ask_photos(
     """
     rng, rows = np.random.default_rng(seed), []
     network.eval()
-    often: Dict[str, Dict[str, int]] = {}
+    often: dict[str, dict[str, int]] = {}
     for photo in photos:
         for kind in _own(photo):
             group = often.setdefault(_group(photo.source), {})
@@ -91,7 +92,17 @@ def ask_photos(
             if present and len(gold):
                 overlap = float(box_iou(boxes[place].numpy(), gold).max())
                 area = float(((gold[:, 2] - gold[:, 0]) * (gold[:, 3] - gold[:, 1])).max()) / size**2
-            row = Asked(photo.source, photo.id, kind, present, known is None or kind in known, float(shown[place]), overlap, area, float(heat[place]))
+            row = Asked(
+                photo.source,
+                photo.id,
+                kind,
+                present,
+                known is None or kind in known,
+                float(shown[place]),
+                overlap,
+                area,
+                float(heat[place]),
+            )
             rows.append(row)
     return rows
 
@@ -107,7 +118,7 @@ def _own(photo: Photo) -> set:
     return kinds
 
 
-def summary(rows: Sequence[Asked]) -> Dict[str, Dict[str, float]]:
+def summary(rows: Sequence[Asked]) -> dict[str, dict[str, float]]:
     """Boxes right, balanced accuracy and area under the curve, in percent, for each set and for some sets together."""
     together = {
         "voc persons": lambda r: r.source == "voc" and r.kind == "person",
@@ -122,7 +133,12 @@ def summary(rows: Sequence[Asked]) -> Dict[str, Dict[str, float]]:
         mine = [row for row in rows if chosen(row)]
         hits = np.array([row.overlap >= 0.5 for row in mine if row.overlap == row.overlap])
         yes, no = (np.array([row.logit for row in mine if row.present is present]) for present in (True, False))
-        found[name] = {"questions": len(hits), "boxes": _percent(hits), "shown": (_percent(yes > 0) + _percent(no <= 0)) / 2, "auc": area_under_curve(yes, no)}
+        found[name] = {
+            "questions": len(hits),
+            "boxes": _percent(hits),
+            "shown": (_percent(yes > 0) + _percent(no <= 0)) / 2,
+            "auc": area_under_curve(yes, no),
+        }
     return found
 
 
@@ -148,10 +164,19 @@ def main() -> None:
     args = parser.parse_args()
     bank = load_bank()
     photos = read_photos(args.photos, args.split, bank=bank)
-    known = {key for photo in read_photos(args.photos, "train", bank=bank) for kind in (*photo.kinds, *photo.labels) for key in keys_of(kind)}
+    known = {
+        key
+        for photo in read_photos(args.photos, "train", bank=bank)
+        for kind in (*photo.kinds, *photo.labels)
+        for key in keys_of(kind)
+    }
     if args.limit:
-        counts: Dict[str, int] = {}
-        photos = [photo for photo in photos if counts.setdefault(photo.source, 0) < args.limit and not counts.update({photo.source: counts[photo.source] + 1})]
+        counts: dict[str, int] = {}
+        photos = [
+            photo
+            for photo in photos
+            if counts.setdefault(photo.source, 0) < args.limit and not counts.update({photo.source: counts[photo.source] + 1})
+        ]
     rows = ask_photos(load_network(args.weights, {}), photos, bank, size=args.size, known=known)
     for name, values in summary(rows).items():
         print(f"{name:20} " + " ".join(f"{key} {value:6.1f}" for key, value in values.items()))

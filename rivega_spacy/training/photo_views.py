@@ -1,29 +1,30 @@
 """rivega.PhotoViews.v1: the augmented, dense training of the small vision network as a reader for `spacy train`."""
+
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
 
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from ..backends.small.dense_view import DenseView
+from ..backends.small.pictures import SEEN_SIZE
+from ..pipes.queries import VIEW_KEY
 from .checkpoints import steps_done
 from .dense import DenseAsker
 from .kept import KeptSettings, KeptViews
-from ..backends.small.pictures import SEEN_SIZE
 from .views import PhotoViews, ViewSettings
-from ..backends.small.dense_view import DenseView
-from ..pipes.queries import VIEW_KEY
 
 
 def make_photo_views(
     path: str,
     steps: int,
     batch: int = 20,
-    sizes: Optional[List[List[float]]] = None,
+    sizes: list[list[float]] | None = None,
     mosaic: float = 0.15,
     blanks: float = 0.04,
     workers: int = 0,
-    checkpoint: Optional[str] = None,
+    checkpoint: str | None = None,
     seed: int = 0,
 ) -> "PhotoViewCorpus":
     """Views of the training photographs: crops, stretches, mosaics, mirrored, in other colours, and pictures of nothing.
@@ -40,7 +41,7 @@ def make_photo_views(
     seed (int): Of all chance.
     RETURNS (PhotoViewCorpus): Called with the pipeline, it yields examples.
     """
-    options: Dict[str, object] = {"batch": batch, "mosaic": mosaic, "blanks": blanks, "seed": seed}
+    options: dict[str, object] = {"batch": batch, "mosaic": mosaic, "blanks": blanks, "seed": seed}
     if sizes is not None:
         options["sizes"] = [(start, int(side)) for start, side in sizes]
     return PhotoViewCorpus(Path(path), ViewSettings(**options), steps=steps, workers=workers, checkpoint=checkpoint)
@@ -56,7 +57,7 @@ def make_kept_views(
     mosaic: float = 0.15,
     blanks: float = 0.04,
     bf16: bool = False,
-    checkpoint: Optional[str] = None,
+    checkpoint: str | None = None,
     seed: int = 0,
 ) -> "PhotoViewCorpus":
     """`rivega.PhotoViews.v2`: views as the frozen backbone of `rivega.SmallGrounder.v2` sees them, made once and kept on disk.
@@ -88,8 +89,8 @@ class PhotoViewCorpus:
         *,
         steps: int,
         workers: int = 0,
-        checkpoint: Optional[str] = None,
-        kept: Optional[Path] = None,
+        checkpoint: str | None = None,
+        kept: Path | None = None,
         bf16: bool = False,
     ) -> None:
         self.path, self.settings, self.kept, self.bf16 = path, settings, kept, bf16
@@ -114,7 +115,7 @@ class PhotoViewCorpus:
         views.fill(bf16=self.bf16)
         return views
 
-    def _places(self) -> Iterator[Tuple[int, float]]:
+    def _places(self) -> Iterator[tuple[int, float]]:
         step = steps_done(self.checkpoint)
         while True:
             yield step, min(1.0, step / max(1, self.steps))

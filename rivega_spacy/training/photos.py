@@ -1,16 +1,17 @@
 """Photographs with boxes: the annotation files, which photo may be used for what, and a reader for `spacy train`."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterable, Iterator, List, Tuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..post.errors import Errors, RivegaError
-from ..post.jsonl import read_lines
 from ..backends.small.phrases.bank import GROUPS, Phrase, PhraseBank, load_bank
 from ..backends.small.phrases.open import related
+from ..post.errors import Errors, RivegaError
+from ..post.jsonl import read_lines
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -27,16 +28,48 @@ SOURCES = {
     "coco": "coco",
     **{
         name: name
-        for name in (
-            "ecssd sod_bsd gulshan151 davis16 football_match camvid_streets human290 caltech101_cutouts caltech101_photos "
-            "flickrlogos27 shop_signs road_signs fod_tools places_by_eye imagenet_1000 grocery"
-        ).split()
+        for name in [
+            "ecssd",
+            "sod_bsd",
+            "gulshan151",
+            "davis16",
+            "football_match",
+            "camvid_streets",
+            "human290",
+            "caltech101_cutouts",
+            "caltech101_photos",
+            "flickrlogos27",
+            "shop_signs",
+            "road_signs",
+            "fod_tools",
+            "places_by_eye",
+            "imagenet_1000",
+            "grocery",
+        ]
     },
 }
-VOC_KINDS = (
-    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant "
-    "sheep sofa train tvmonitor"
-).split()
+VOC_KINDS = [
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+]
 _COCO_NAMES = {
     "airplane": "aeroplane",
     "motorcycle": "motorbike",
@@ -47,9 +80,26 @@ _COCO_NAMES = {
     "monitor": "tvmonitor",
 }
 # Street photographs of dressed people, where nothing but the person is annotated: what is certainly not in them.
-_NOT_IN_CCP = set("aeroplane bird boat bus cat cow horse sheep sofa train elephant bear zebra giraffe oven sink".split())
+_NOT_IN_CCP = {
+    "aeroplane",
+    "bird",
+    "boat",
+    "bus",
+    "cat",
+    "cow",
+    "horse",
+    "sheep",
+    "sofa",
+    "train",
+    "elephant",
+    "bear",
+    "zebra",
+    "giraffe",
+    "oven",
+    "sink",
+}
 # Kinds that VOC does not annotate and that its photos hardly hold.
-_NOT_IN_VOC = set("elephant bear zebra giraffe snowboard surfboard broccoli donut toilet".split()) | {"stop sign"}
+_NOT_IN_VOC = {"elephant", "bear", "zebra", "giraffe", "snowboard", "surfboard", "broccoli", "donut", "toilet"} | {"stop sign"}
 SPLITS = ("train", "dev", "heldout")
 ANY_SIGN = "shop sign or logo"
 
@@ -70,32 +120,45 @@ class Photo:
     source: str
     id: str
     path: Path
-    kinds: Tuple[str, ...]
+    kinds: tuple[str, ...]
     boxes: np.ndarray
     hard: np.ndarray
-    labels: Tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
     def knows(self, kind: str) -> bool:
         """Whether no box of this kind means that there is none in the photo."""
         return kind not in self.maybe_shown
 
     @property
-    def maybe_shown(self) -> FrozenSet[str]:
+    def maybe_shown(self) -> frozenset[str]:
         """FrozenSet[str]: Kinds that it may show although it has no box of them."""
         return _maybe_shown(self.source, frozenset((*self.kinds, *self.labels)))
 
 
 # Of the kinds that photographs are rarely annotated with, one cannot say that a photo without a box has none.
-_EVERYWHERE = set("person car bird bottle chair pottedplant diningtable tvmonitor sofa boat animal vehicle".split())
+_EVERYWHERE = {
+    "person",
+    "car",
+    "bird",
+    "bottle",
+    "chair",
+    "pottedplant",
+    "diningtable",
+    "tvmonitor",
+    "sofa",
+    "boat",
+    "animal",
+    "vehicle",
+}
 
 
 @lru_cache(maxsize=1)
-def _relations() -> Dict[str, List[str]]:
+def _relations() -> dict[str, list[str]]:
     return related(load_bank().open)
 
 
-@lru_cache(maxsize=None)
-def _maybe_shown(source: str, named: FrozenSet[str]) -> FrozenSet[str]:
+@cache
+def _maybe_shown(source: str, named: frozenset[str]) -> frozenset[str]:
     bank = load_bank()
     annotates = source in ("voc", "voc2012", "coco", "coco_lightly")
     words = {word for kind in named for word in kind.lower().split()}
@@ -141,7 +204,7 @@ def split_of(source: str, photo_id: str) -> str:
     return "dev" if number % 20 == 1 else "train"
 
 
-def read_photos(folder: Path, split: str, *, bank: PhraseBank) -> List[Photo]:
+def read_photos(folder: Path, split: str, *, bank: PhraseBank) -> list[Photo]:
     """Read the annotations of all photo folders.
 
     folder (Path): Holds folders named as in SOURCES, each with annotations.jsonl and images/.
@@ -153,7 +216,7 @@ def read_photos(folder: Path, split: str, *, bank: PhraseBank) -> List[Photo]:
     if split not in SPLITS:
         raise RivegaError(Errors.E202.format(split=split, splits=", ".join(SPLITS)))
     files = sorted(Path(folder).glob("*/annotations.jsonl"))
-    photos: List[Photo] = []
+    photos: list[Photo] = []
     for file in files:
         source = next((s for start, s in SOURCES.items() if file.parent.name.startswith(start)), None)
         if source is None:
@@ -168,10 +231,10 @@ def read_photos(folder: Path, split: str, *, bank: PhraseBank) -> List[Photo]:
     return photos
 
 
-def _photo(row: Dict, source: str, folder: Path, known: set) -> Photo:
-    kinds: List[str] = []
-    boxes: List[List[float]] = []
-    hard: List[bool] = []
+def _photo(row: dict, source: str, folder: Path, known: set) -> Photo:
+    kinds: list[str] = []
+    boxes: list[list[float]] = []
+    hard: list[bool] = []
     for item in row["objects"]:
         kind = _bank_name(item["class"])
         # CCP's clothing labels share names with COCO classes ("tie") but not their meaning of a box.
@@ -198,7 +261,7 @@ def _bank_name(kind: str) -> str:
     return _COCO_NAMES.get(kind, kind)
 
 
-def keys_of(kind: str) -> Tuple[str, ...]:
+def keys_of(kind: str) -> tuple[str, ...]:
     """What an object of a kind answers to: the kind, what that is one of, and, for a logo, any sign of a company.
 
     kind (str): A kind of the bank or an open one.
@@ -210,7 +273,7 @@ def keys_of(kind: str) -> Tuple[str, ...]:
     return (kind, *found.parents, *((ANY_SIGN,) if kind.endswith(" logo") else ()))
 
 
-def kind_members(kind: str) -> Tuple[str, ...]:
+def kind_members(kind: str) -> tuple[str, ...]:
     """The kinds that a kind stands for: itself, or the members of a group ("animal")."""
     return GROUPS.get(kind, (kind,))
 
@@ -256,16 +319,12 @@ class PhotoCorpus:
 
         shown = sorted({kind for kind, hard in zip(photo.kinds, photo.hard) if not hard})
         missing = [kind for kind in bank.kinds if photo.knows(kind) and not set(kind_members(kind)) & set(photo.kinds)]
-        named: List[Named] = []
+        named: list[Named] = []
         for kind in shown:
             mine = [box for box, own, hard in zip(photo.boxes, photo.kinds, photo.hard) if own == kind and not hard]
             named.append(Named(bank.sample(kind, rng), True, [[float(v) for v in box] for box in mine]))
         for number in range(self.absent):
-            phrase = (
-                bank.absent(rng)
-                if number % 2 or not missing
-                else bank.sample(missing[rng.integers(len(missing))], rng)
-            )
+            phrase = bank.absent(rng) if number % 2 or not missing else bank.sample(missing[rng.integers(len(missing))], rng)
             named.append(Named(phrase, False, []))
         order = [named[i] for i in rng.permutation(len(named))]
         predicted, reference = _post(nlp, photo, order), _post(nlp, photo, order)
@@ -281,14 +340,14 @@ class Named:
 
     phrase: Phrase
     shown: bool
-    boxes: List[List[float]]
+    boxes: list[list[float]]
 
 
-def _post(nlp: "Language", photo: Photo, named: List[Named]) -> "Doc":
+def _post(nlp: "Language", photo: Photo, named: list[Named]) -> "Doc":
     from spacy.tokens import Doc, Span
 
-    words: List[str] = []
-    places: List[Tuple[int, int]] = []
+    words: list[str] = []
+    places: list[tuple[int, int]] = []
     for number, item in enumerate(named):
         if number:
             words.append(",")

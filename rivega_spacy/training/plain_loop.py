@@ -12,25 +12,25 @@ import json
 import logging
 import math
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from ..post.boxes import box_iou
-from ..backends.small.phrases.bank import PhraseBank, load_bank
-from .photos import VOC_KINDS, Photo, read_photos
-from ..backends.state import load_optimizer_state
-from .dense import DenseAsker
 from ..backends.small.distil import distil_word_vectors, sentence_encoder_folder
 from ..backends.small.network import SmallVision
+from ..backends.small.phrases.bank import PhraseBank, load_bank
 from ..backends.small.pictures import Picture, Prepared, plain
 from ..backends.small.predict import answers
-from .views import PhotoViews, ViewSettings, to_picture
 from ..backends.small.weights import build_network, save_network, sizes
+from ..backends.state import load_optimizer_state
+from ..post.boxes import box_iou
+from .dense import DenseAsker
+from .photos import VOC_KINDS, Photo, read_photos
+from .views import PhotoViews, ViewSettings, to_picture
 
 logger = logging.getLogger(__name__)
 
@@ -113,13 +113,13 @@ class Trainer:
         """int: Side of the input now."""
         return self.settings.size(self.progress())
 
-    def _places(self) -> Iterator[Tuple[int, float]]:
+    def _places(self) -> Iterator[tuple[int, float]]:
         step = self.step
         while True:
             yield step, self.progress()
             step += 1
 
-    def one_step(self, views: Sequence[Prepared]) -> Dict[str, float]:
+    def one_step(self, views: Sequence[Prepared]) -> dict[str, float]:
         """One optimiser step on the views of a batch. RETURNS (Dict[str, float]): Losses."""
         done = self.progress()
         warm = min(1.0, (self.step + 1) / 200)
@@ -145,7 +145,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end, saving and measuring after every epoch."""
-        sums: Dict[str, float] = {}
+        sums: dict[str, float] = {}
         before = self.elapsed
         started = time.perf_counter()
         for views in self.views.stream(self._places, workers=self.settings.workers):
@@ -163,7 +163,7 @@ class Trainer:
                 self.save(row)
                 sums = {}
 
-    def save(self, row: Dict[str, float]) -> None:
+    def save(self, row: dict[str, float]) -> None:
         """Write the average, the state to resume from, and a line of the log."""
         network = self.averaged()
         save_network(network, self.out / "network.safetensors")
@@ -186,14 +186,14 @@ class Trainer:
         network.load_state_dict(self.average)
         return network
 
-    def measure(self) -> Dict[str, float]:
+    def measure(self) -> dict[str, float]:
         """Boxes and showing on the dev photos, with the average of the weights."""
         return measure(self.averaged(), self.dev, self.bank.kinds, self.bank, size=self.settings.sizes[-1][1])
 
 
 def measure(
-    network: SmallVision, photos: Sequence[Tuple[Photo, Picture]], kinds: Sequence[str], bank: PhraseBank, *, size: int
-) -> Dict[str, float]:
+    network: SmallVision, photos: Sequence[tuple[Photo, Picture]], kinds: Sequence[str], bank: PhraseBank, *, size: int
+) -> dict[str, float]:
     """Prec@0.5 of boxes (any instance counts) and balanced accuracy of showing.
 
     network (SmallVision): The network.
@@ -205,8 +205,8 @@ def measure(
     """
     rng = np.random.default_rng(7)
     network.eval()
-    hits: List[Tuple[str, bool]] = []
-    logits: List[Tuple[bool, float]] = []
+    hits: list[tuple[str, bool]] = []
+    logits: list[tuple[bool, float]] = []
     for photo, picture in photos:
         if photo.source != "voc":
             continue
@@ -231,7 +231,7 @@ def measure(
     }
 
 
-def _mean(values: Union[np.ndarray, List[bool]]) -> float:
+def _mean(values: np.ndarray | list[bool]) -> float:
     # A split without persons has no value for persons.
     return round(float(np.mean(values)), 4) if np.size(values) else float("nan")
 

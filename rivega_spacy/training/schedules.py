@@ -1,6 +1,7 @@
 """Learning-rate schedules that spaCy does not have."""
+
 import math
-from typing import Iterator
+from collections.abc import Iterator
 
 
 def cosine_with_warmup(initial_rate: float, warmup_steps: int, total_steps: int, final_share: float = 0.0) -> Iterator[float]:

@@ -6,10 +6,12 @@ test by the box's sides is that of Khoreva et al., "Simple Does It", 2017).
 
     python -m rivega_spacy.training.self_training training/segmenter/model-last ../shared/data/photos corpus/drawn_masks
 """
+
 import argparse
 import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Sequence
+from typing import Any
 
 import numpy as np
 import spacy
@@ -24,7 +26,7 @@ BOX_SOURCES = ("voc2007_test_a", "voc2007_test_b")
 
 
 def draw_masks(
-    segment: Callable[[List[Any]], List[Any]],
+    segment: Callable[[list[Any]], list[Any]],
     photos: Path,
     sources: Sequence[str],
     *,
@@ -33,7 +35,7 @@ def draw_masks(
     min_side: float = 24.0,
     every: int = 5,
     max_boxes: int = 6,
-) -> Iterator[Dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Draw masks into the boxes of photographs that have no mask yet.
 
     segment (Callable): A segmenter: list of (picture, boxes) to lists of (mask, score).
@@ -70,12 +72,12 @@ def draw_masks(
                 yield {"id": row["id"], "file": str(path), "w": row["w"], "h": row["h"], "objects": objects}
 
 
-def _wanted(item: Dict[str, Any], min_side: float) -> bool:
+def _wanted(item: dict[str, Any], min_side: float) -> bool:
     x1, y1, x2, y2 = item["bbox"]
     return not item.get("segmentation") and not item.get("difficult") and min(x2 - x1, y2 - y1) >= min_side
 
 
-def _box_size(item: Dict[str, Any]) -> float:
+def _box_size(item: dict[str, Any]) -> float:
     x1, y1, x2, y2 = item["bbox"]
     return (x2 - x1) * (y2 - y1)
 

@@ -4,27 +4,44 @@ Since nothing but the step decides what a batch holds, a run that is resumed see
 worker processes can prepare batches ahead.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from ..backends.small.phrases.bank import load_bank
-from .photos import Photo, keys_of, read_photos
+from ..backends.small.pictures import Picture, Prepared, augmented
 from ..post.images import read_image
 from .blanks import blank_picture
-from ..backends.small.pictures import Picture, Prepared, augmented
+from .photos import Photo, keys_of, read_photos
 
 # How often a data set's photos are drawn in an epoch: more often where they teach many kinds or several things at once, less where
 # they are alike.
 SHARE = {
-    **{"voc": 1.0, "voc2012": 1.0, "ccp": 0.35, "coco": 2.0, "coco_lightly": 2.0, "ecssd": 2.0, "sod_bsd": 2.0, "gulshan151": 1.5},
-    **{"davis16": 0.5, "football_match": 0.8, "camvid_streets": 0.5, "human290": 0.7, "caltech101_cutouts": 0.5, "places_by_eye": 4.0},
-    **{"flickrlogos27": 1.0, "shop_signs": 0.7, "road_signs": 0.7, "fod_tools": 0.4},
-    **{"imagenet_1000": 0.5, "caltech101_photos": 1.0, "grocery": 0.6},
+    "voc": 1.0,
+    "voc2012": 1.0,
+    "ccp": 0.35,
+    "coco": 2.0,
+    "coco_lightly": 2.0,
+    "ecssd": 2.0,
+    "sod_bsd": 2.0,
+    "gulshan151": 1.5,
+    "davis16": 0.5,
+    "football_match": 0.8,
+    "camvid_streets": 0.5,
+    "human290": 0.7,
+    "caltech101_cutouts": 0.5,
+    "places_by_eye": 4.0,
+    "flickrlogos27": 1.0,
+    "shop_signs": 0.7,
+    "road_signs": 0.7,
+    "fod_tools": 0.4,
+    "imagenet_1000": 0.5,
+    "caltech101_photos": 1.0,
+    "grocery": 0.6,
 }
 # The last fifth of training sees whole photos as they will come: mosaics end.
 MOSAICS_UNTIL = 0.8
@@ -42,7 +59,7 @@ class ViewSettings:
     """
 
     batch: int = 20
-    sizes: Sequence[Tuple[float, int]] = ((0.0, 128), (0.65, 160))
+    sizes: Sequence[tuple[float, int]] = ((0.0, 128), (0.65, 160))
     mosaic: float = 0.15
     blanks: float = 0.04
     seed: int = 0
@@ -67,12 +84,12 @@ class PhotoViews(Dataset):
         share = np.array([SHARE[photo.source] for photo in self.photos])
         self.chance = share / share.sum()
         self.per_epoch = max(1, int(share.sum()) // settings.batch)
-        self._pictures: List[Optional[Picture]] = [None] * len(self.photos)
+        self._pictures: list[Picture | None] = [None] * len(self.photos)
 
-    def __getitem__(self, place: Tuple[int, float]) -> List[Prepared]:
+    def __getitem__(self, place: tuple[int, float]) -> list[Prepared]:
         return self.batch(*place)
 
-    def batch(self, step: int, progress: float) -> List[Prepared]:
+    def batch(self, step: int, progress: float) -> list[Prepared]:
         """The views of a step.
 
         step (int): Which.
@@ -82,7 +99,7 @@ class PhotoViews(Dataset):
         settings, rng = self.settings, np.random.default_rng((self.settings.seed, step))
         size = settings.size(progress)
         mosaic = settings.mosaic if progress < MOSAICS_UNTIL else 0.0
-        views: List[Prepared] = []
+        views: list[Prepared] = []
         for _ in range(settings.batch):
             if rng.random() < settings.blanks:
                 views.append(augmented([blank_picture(len(self.kinds), rng)], size, rng))
@@ -102,7 +119,7 @@ class PhotoViews(Dataset):
         """A photo, decoded anew."""
         return to_picture(self.photos[number], self.kinds)
 
-    def stream(self, places: Callable[[], Iterator[Tuple[int, float]]], *, workers: int = 0) -> Iterator[List[Prepared]]:
+    def stream(self, places: Callable[[], Iterator[tuple[int, float]]], *, workers: int = 0) -> Iterator[list[Prepared]]:
         """Batches one after the other, prepared ahead by worker processes where there are any.
 
         places (Callable): Gives the steps to come, each with the progress at it.
@@ -118,13 +135,13 @@ class PhotoViews(Dataset):
 
 @dataclass
 class _Places:
-    make: Callable[[], Iterator[Tuple[int, float]]]
+    make: Callable[[], Iterator[tuple[int, float]]]
 
-    def __iter__(self) -> Iterator[Tuple[int, float]]:
+    def __iter__(self) -> Iterator[tuple[int, float]]:
         return self.make()
 
 
-def _unchanged(views: List[Prepared]) -> List[Prepared]:
+def _unchanged(views: list[Prepared]) -> list[Prepared]:
     return views
 
 

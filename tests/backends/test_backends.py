@@ -1,4 +1,5 @@
 """What holds for every network from elsewhere within a pipeline: where weights come from, odd posts, damaged weights, sharing."""
+
 import pickle
 
 import numpy as np
@@ -9,16 +10,26 @@ import torch
 from ofa_tiny import write_folder
 from spacy.training import Example
 from thinc.api import Adam
-from tiny_networks import ALBEF_SIZES, DEMO, SEQTR_SIZES, photographs, spoil, tiny_blip, tiny_grounding_dino, tiny_owlv2, write_vocab
+from tiny_networks import (
+    ALBEF_SIZES,
+    DEMO,
+    SEQTR_SIZES,
+    photographs,
+    spoil,
+    tiny_blip,
+    tiny_grounding_dino,
+    tiny_owlv2,
+    write_vocab,
+)
 
-from rivega_spacy.cli import main
-from rivega_spacy.corpus.docbin import write_docbin
-from rivega_spacy.post.errors import RivegaError
-from rivega_spacy.post.images import read_image
-from rivega_spacy.llm.base import Answer, finished
 from rivega_spacy.backends.albef.model import Albef, AlbefConfig
 from rivega_spacy.backends.seqtr.model import Seqtr, SeqtrConfig
+from rivega_spacy.cli import main
+from rivega_spacy.corpus.docbin import write_docbin
+from rivega_spacy.llm.base import Answer, finished
 from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.images import read_image
 
 ENTAILMENT = ["OFAEntailment", "ALBEFEntailment", "ITMEntailment", "GroundingScore"]
 GROUNDERS = ["OFAGrounder", "SeqTRGrounder", "GroundingDINO", "OWLv2"]
@@ -110,7 +121,15 @@ def post(nlp, picture, expansion="", text="Rex the dog"):
 
 
 def results(docs):
-    return [(doc.ents[0]._.groundable, doc.ents[0]._.groundable_score, [list(box) for box in doc.ents[0]._.boxes], doc.ents[0]._.box_score) for doc in docs]
+    return [
+        (
+            doc.ents[0]._.groundable,
+            doc.ents[0]._.groundable_score,
+            [list(box) for box in doc.ents[0]._.boxes],
+            doc.ents[0]._.box_score,
+        )
+        for doc in docs
+    ]
 
 
 @pytest.mark.parametrize("name", [*ENTAILMENT, *GROUNDERS])
@@ -131,7 +150,9 @@ def test_weights_may_be_named_in_initialize(sources, name, tmp_path):
     saved.to_disk(tmp_path / "pipeline" / "config.cfg")
     again = spacy.load(tmp_path / "pipeline")
     for one, two in zip(results([again(post(again, photograph))])[0], found[0]):
-        np.testing.assert_allclose(np.array(one or 0, dtype=float), np.array(two or 0, dtype=float), atol=0.5 if isinstance(one, list) else 5e-3)
+        np.testing.assert_allclose(
+            np.array(one or 0, dtype=float), np.array(two or 0, dtype=float), atol=0.5 if isinstance(one, list) else 5e-3
+        )
 
 
 def test_weights_that_are_not_there_are_told_at_once(sources, tmp_path):
@@ -155,7 +176,13 @@ def test_odd_posts_and_damaged_weights(sources, name):
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 255, (h, w, 3)).astype("uint8") for h, w in [(30, 40), (1, 1), (1, 4000), (4000, 1)]]
     posts = [post(nlp, picture) for picture in pictures]
-    posts += [post(nlp, pictures[0], "word " * 500), post(nlp, pictures[0], text="😀🚀"), post(nlp, None), post(nlp, "missing.jpg"), post(nlp, b"no picture")]
+    posts += [
+        post(nlp, pictures[0], "word " * 500),
+        post(nlp, pictures[0], text="😀🚀"),
+        post(nlp, None),
+        post(nlp, "missing.jpg"),
+        post(nlp, b"no picture"),
+    ]
     posts.append(nlp.make_doc("no entity"))
     posts[-1]._.image = pictures[0]
     docs = list(nlp.pipe([doc.copy() for doc in posts], batch_size=len(posts)))
@@ -253,7 +280,10 @@ def test_options_of_training_do_what_they_say(sources, name):
     options, weights = sources(name)
     _, plain = gradients(name, options, weights)
     model, checkpointed = gradients(name, options, weights, gradient_checkpointing=True)
-    assert any(getattr(part, "gradient_checkpointing", False) or getattr(part, "checkpointing", False) for part in model.shims[0].module.modules())
+    assert any(
+        getattr(part, "gradient_checkpointing", False) or getattr(part, "checkpointing", False)
+        for part in model.shims[0].module.modules()
+    )
     assert set(checkpointed) == set(plain)
     for key, value in plain.items():
         torch.testing.assert_close(checkpointed[key], value, rtol=1e-3, atol=1e-5 * (1 + float(value.abs().max())), msg=key)
@@ -281,7 +311,11 @@ def test_one_post_with_one_word_is_enough_to_train_on(sources, name):
     for _ in range(2):
         losses = nlp.update([Example(nlp.make_doc("Rex"), doc)], sgd=optimizer, drop=0.1)
     assert np.isfinite(losses[factory])
-    assert all(bool(torch.isfinite(value).all()) for value in nlp.get_pipe(factory).model.shims[0].module.state_dict().values() if value.is_floating_point())
+    assert all(
+        bool(torch.isfinite(value).all())
+        for value in nlp.get_pipe(factory).model.shims[0].module.state_dict().values()
+        if value.is_floating_point()
+    )
 
 
 @pytest.mark.parametrize("name", ["ALBEFEntailment", "OWLv2"])

@@ -1,4 +1,5 @@
 """`compiled`: the same answers from compiled layers, one compiled form for equal layers, names of weights unchanged."""
+
 import shutil
 
 import numpy as np
@@ -8,16 +9,16 @@ from ofa_tiny import asked, sizes, write_folder
 from tiny_networks import ALBEF_SIZES, SEQTR_SIZES, coloured, tiny_blip, tiny_owlv2, write_vocab
 
 from rivega_spacy.backends.albef.entailment import albef_entailment
+from rivega_spacy.backends.compiling import compile_parts
 from rivega_spacy.backends.itm.entailment import itm_entailment
+from rivega_spacy.backends.ofa.config import OFAConfig
 from rivega_spacy.backends.ofa.entailment import ofa_entailment
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.backends.ofa.grounder import ofa_grounder
+from rivega_spacy.backends.ofa.layers import EncoderLayer
 from rivega_spacy.backends.owlv2.grounder import owlv2_grounder
 from rivega_spacy.backends.seqtr.grounder import seqtr_grounder
-from rivega_spacy.backends.compiling import compile_parts
-from rivega_spacy.backends.ofa.config import OFAConfig
-from rivega_spacy.backends.ofa.layers import EncoderLayer
 from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.post.errors import RivegaError
 
 # Traces the layers and runs what was traced as it is: generating code takes a compiler minutes on a busy machine.
 QUICK = "eager"

@@ -1,4 +1,5 @@
 """The training configs of the networks from elsewhere train, save and load, on tiny networks and real photographs."""
+
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,15 @@ from tiny_networks import ALBEF_SIZES, DEMO, SEQTR_SIZES, tiny_blip, tiny_ground
 from rivega_spacy.corpus.docbin import write_docbin
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-NAMES = ["entailment_ofa", "entailment_albef", "entailment_itm", "grounder_ofa", "grounder_gdino", "grounder_owlv2", "grounder_seqtr"]
+NAMES = [
+    "entailment_ofa",
+    "entailment_albef",
+    "entailment_itm",
+    "grounder_ofa",
+    "grounder_gdino",
+    "grounder_owlv2",
+    "grounder_seqtr",
+]
 
 
 @pytest.fixture(scope="module")
@@ -142,13 +151,19 @@ def test_a_chat_pipeline_is_assembled_and_asks_the_server(tmp_path, monkeypatch)
             return '[{"bbox_2d": [28, 28, 280, 280]}]'
         reply = completion('{"shown": "yes"}')
         top = [{"token": "yes", "logprob": np.log(0.6)}, {"token": "no", "logprob": np.log(0.2)}]
-        told = [{"token": '{"shown": "', "logprob": 0.0}, {"token": "yes", "logprob": np.log(0.6), "top_logprobs": top}, {"token": '"}', "logprob": 0.0}]
+        told = [
+            {"token": '{"shown": "', "logprob": 0.0},
+            {"token": "yes", "logprob": np.log(0.6), "top_logprobs": top},
+            {"token": '"}', "logprob": 0.0},
+        ]
         reply["choices"][0]["logprobs"] = {"content": told}
         return reply
 
     with FaultProxy(answer) as server:
         overrides = {"paths.store": str(tmp_path / "answers.sqlite")}
-        overrides.update({f"components.{name}.model.client.base_url": server.url for name in ("rivega_entailment", "rivega_grounder")})
+        overrides.update(
+            {f"components.{name}.model.client.base_url": server.url for name in ("rivega_entailment", "rivega_grounder")}
+        )
         config = load_config(CONFIGS / "rivega_chat.cfg", overrides=overrides)
         config.to_disk(tmp_path / "chat.cfg")
         context = type("Context", (), {"args": []})()

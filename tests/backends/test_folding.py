@@ -1,11 +1,12 @@
 """Batch normalisations folded into convolutions: the same answers, and the trained network stays as it is."""
+
 import torch
 
 from rivega_spacy.backends.folding import folded
 from rivega_spacy.backends.shim import TorchShim
 from rivega_spacy.backends.small.network import SmallVision
-from rivega_spacy.backends.small.segmenter_network import FEATURES, MaskNetwork
 from rivega_spacy.backends.small.seeing_segmenter import SeeingMaskNetwork
+from rivega_spacy.backends.small.segmenter_network import FEATURES, MaskNetwork
 
 
 def used(network):

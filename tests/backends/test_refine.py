@@ -1,12 +1,12 @@
 """Outlines moved to the edges of the picture."""
+
 import numpy as np
 import pytest
 from PIL import Image
+from segmenter_tiny import disc_picture
 
 from rivega_spacy.backends.crops import box_window, cut, paste
 from rivega_spacy.backends.refine import MAX_SIDE, refine
-
-from segmenter_tiny import disc_picture
 
 
 def overlap(first, second):
@@ -45,7 +45,7 @@ def test_large_regions_are_filtered_at_a_lower_resolution():
     small = Image.fromarray(mask.astype("float32")).resize((64, 64), Image.BILINEAR)
     blurred = np.array(small.resize((side, side), Image.BILINEAR))
     found = refine(blurred, image, radius=12)
-    assert found.dtype == np.float32 and found.shape == mask.shape and 0 <= found.min() and found.max() <= 1
+    assert found.dtype == np.float32 and found.shape == mask.shape and found.min() >= 0 and found.max() <= 1
     assert overlap(found > 0.5, mask) > overlap(blurred > 0.5, mask)
 
 

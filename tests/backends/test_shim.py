@@ -1,10 +1,11 @@
 """PyTorch inside Thinc: the files it writes, the steps it takes."""
+
 import pytest
 import torch
 from thinc.api import Adam
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.backends.shim import TorchShim, torch_model
+from rivega_spacy.post.errors import RivegaError
 
 
 def make(seed: int = 0, **options) -> TorchShim:
@@ -64,7 +65,7 @@ def test_a_table_beyond_eight_bits_is_written_in_more():
 def test_network_built_from_its_own_file():
     shim = TorchShim(None, name="tiny", build=lambda config: torch.nn.Linear(config["width"], 2))
     with pytest.raises(RivegaError, match="no weights yet"):
-        shim.module
+        shim.module  # noqa: B018
     assert shim.from_bytes(make(0).to_bytes()).module.in_features == 3
 
 

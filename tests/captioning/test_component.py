@@ -1,17 +1,18 @@
 """`rivega_captioner`: captions, descriptions, and pictures that cannot be had."""
+
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 import pytest
 import spacy
+from llm.servers import FaultProxy
 from PIL import Image
 
-from llm.servers import FaultProxy
 from rivega_spacy.post.errors import RivegaError
 
 
-def describe(body: Dict[str, Any]) -> str:
+def describe(body: dict[str, Any]) -> str:
     """A caption or a paragraph, by what is asked."""
     words = body["messages"][-1]["content"][-1]["text"]
     return "A red square." if "twenty words" in words else "There is a square. It is red and lies on the left."
@@ -30,7 +31,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture()
+@pytest.fixture
 def image(tmp_path: Path) -> str:
     path = tmp_path / "a.png"
     Image.new("RGB", (20, 10), (200, 0, 0)).save(path)
@@ -70,7 +71,12 @@ def test_one_field_only(image: str) -> None:
 
 def test_posts_without_a_usable_picture_go_through(image: str, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    posts = [("none", {}), ("missing", {"image": str(tmp_path / "x.png")}), ("bad", {"image": str(tmp_path / "bad.png")}), ("good", {"image": image})]
+    posts = [
+        ("none", {}),
+        ("missing", {"image": str(tmp_path / "x.png")}),
+        ("bad", {"image": str(tmp_path / "bad.png")}),
+        ("good", {"image": image}),
+    ]
     with FaultProxy(describe) as proxy:
         docs = [doc for doc, _ in pipeline(proxy).pipe(posts, as_tuples=True)]
     assert [bool(doc._.caption) for doc in docs] == [False, False, False, True]

@@ -48,12 +48,18 @@ def test_every_photograph_has_its_origin():
     assert all(max(Image.open(ASSETS / "images" / name).size) <= 1024 for name in images)
 
 
-@pytest.fixture()
+@pytest.fixture
 def ruled(tmp_path):
     """A pipeline without any network: it knows three names of the demo."""
     nlp = spacy.blank("rivega")
     ruler = nlp.add_pipe("entity_ruler")
-    ruler.add_patterns([{"label": "PER", "pattern": "Eileen Collins"}, {"label": "LOC", "pattern": "London"}, {"label": "ORG", "pattern": "Mozart"}])
+    ruler.add_patterns(
+        [
+            {"label": "PER", "pattern": "Eileen Collins"},
+            {"label": "LOC", "pattern": "London"},
+            {"label": "ORG", "pattern": "Mozart"},
+        ]
+    )
     nlp.to_disk(tmp_path / "ruled")
     return str(tmp_path / "ruled")
 

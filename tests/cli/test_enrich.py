@@ -1,12 +1,13 @@
 """`rivega enrich` and `rivega store`: several models side by side, resumed without a second call, told in one line each."""
+
 import gzip
 import json
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import pytest
-
 from llm.servers import FaultProxy
+
 from rivega_spacy.cli import main
 
 CONFIG = """
@@ -51,7 +52,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def answer(body: Dict[str, Any]) -> str:
+def answer(body: dict[str, Any]) -> str:
     content = body["messages"][-1]["content"]
     if not isinstance(content, str):
         return "A square."
@@ -60,10 +61,10 @@ def answer(body: Dict[str, Any]) -> str:
     return f"{body['model']} knows {content.rsplit('Text: << ', 1)[1].split(' >>')[0]}."
 
 
-@pytest.fixture()
+@pytest.fixture
 def posts(tmp_path: Path) -> Path:
     (tmp_path / "a.png").write_bytes(PICTURE)
-    rows: List[Any] = [
+    rows: list[Any] = [
         {"id": "1", "text": "Ann in Rome", "ents": [[0, 3, "PER"], [7, 11, "LOC"]], "image": "a.png", "extra": [1]},
         {"id": "2", "tokens": ["Bob", "slept"], "tags": ["B-PER", "O"], "caption_blip2": "a bed", "knowledge": "old"},
         {"id": "3", "tokens": ["no", "names"], "tags": ["O"]},
@@ -79,7 +80,7 @@ def config(tmp_path: Path, url: str) -> str:
     return str(path)
 
 
-def read(path: Path) -> List[Dict[str, Any]]:
+def read(path: Path) -> list[dict[str, Any]]:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf8") as lines:
         return [json.loads(line) for line in lines]
@@ -100,7 +101,11 @@ def test_side_by_side_and_again_without_a_call(posts: Path, tmp_path: Path, caps
     assert rows[0]["knowledge"] == "m2 knows Ann in Rome."
     assert rows[0]["expansions_by_model"]["one"] == ["m1 explains Ann.", "m1 explains Rome."]
     assert rows[0]["expansions"] == ["m2 explains Ann.", "m2 explains Rome."] and "errors" not in rows[0]
-    assert rows[1]["tokens"] == ["Bob", "slept"] and rows[1]["ents"] == [[0, 3, "PER"]] and rows[1]["knowledge"] == "m2 knows Bob slept."
+    assert (
+        rows[1]["tokens"] == ["Bob", "slept"]
+        and rows[1]["ents"] == [[0, 3, "PER"]]
+        and rows[1]["knowledge"] == "m2 knows Bob slept."
+    )
     assert rows[1]["expansions"] == ["m2 explains Bob."]
     assert rows[2]["knowledge"] and "tags" in rows[2]["errors"][0]["message"]
     assert "not a JSON object" in rows[3]["errors"][0]["message"]
@@ -111,7 +116,7 @@ def test_side_by_side_and_again_without_a_call(posts: Path, tmp_path: Path, caps
 
 
 def test_a_failing_model_leaves_the_other_ones_answers(posts: Path, tmp_path: Path) -> None:
-    def broken(body: Dict[str, Any]) -> str:
+    def broken(body: dict[str, Any]) -> str:
         return "<html>" if body["model"] == "m2" else answer(body)
 
     out = tmp_path / "out.jsonl"
@@ -171,12 +176,16 @@ def test_store_commands(posts: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_shipped_config_is_sound(tmp_path: Path) -> None:
-    from rivega_spacy.jobs.enrich import Enricher, read_settings
     import spacy
+
+    from rivega_spacy.jobs.enrich import Enricher, read_settings
 
     path = Path(__file__).parents[2] / "configs" / "enrich_openai.cfg"
     settings = read_settings(path, overrides={"store.path": str(tmp_path / "a.sqlite")})
     assert settings.models["chatgpt"].budget.limits["cost"] == 5.0
     assert set(Enricher(spacy.blank("rivega"), settings).askers()) == {
-        "captions", "descriptions", "knowledge of chatgpt", "expansions of chatgpt"
+        "captions",
+        "descriptions",
+        "knowledge of chatgpt",
+        "expansions of chatgpt",
     }

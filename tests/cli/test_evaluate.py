@@ -1,4 +1,5 @@
 """`rivega evaluate`."""
+
 import json
 
 import pytest
@@ -22,7 +23,7 @@ def stages(doc):
     return doc
 
 
-@pytest.fixture()
+@pytest.fixture
 def files(tmp_path, monkeypatch):
     nlp = spacy.blank("rivega")
     nlp.add_pipe("evaluate_test_stages")
@@ -43,7 +44,19 @@ def files(tmp_path, monkeypatch):
 
 def test_evaluate_writes_scores_and_predictions(files, capsys):
     out = files / "metrics" / "scores.json"
-    status = main(["evaluate", "model", str(files / "gold.spacy"), "--output", str(out), "--predictions", str(files / "out.jsonl"), "--bootstrap", "20"])
+    status = main(
+        [
+            "evaluate",
+            "model",
+            str(files / "gold.spacy"),
+            "--output",
+            str(out),
+            "--predictions",
+            str(files / "out.jsonl"),
+            "--bootstrap",
+            "20",
+        ]
+    )
     assert status == 0
     result = json.loads(out.read_text(encoding="utf8"))
     assert (result["mner"]["right"], result["mner"]["predicted"], result["mner"]["gold"]) == (2, 2, 3)

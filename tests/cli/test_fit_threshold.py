@@ -1,4 +1,5 @@
 """`rivega fit-threshold`: the best threshold by brute force, and a pipeline saved with it."""
+
 import warnings
 
 import numpy as np
@@ -7,11 +8,11 @@ import spacy
 from spacy import registry
 from thinc.api import Model
 
-from rivega_spacy.pipes import asking
-from rivega_spacy.pipes.asking import training_batch
 from rivega_spacy.cli import main
 from rivega_spacy.cli.fit_threshold import dev_scores, fit_threshold
 from rivega_spacy.corpus.docbin import write_docbin
+from rivega_spacy.pipes import asking
+from rivega_spacy.pipes.asking import training_batch
 from rivega_spacy.post.errors import RivegaError
 
 
@@ -42,13 +43,15 @@ def test_of_equally_good_thresholds_the_nearest_is_taken():
     assert fit_threshold([0.1, 0.2, float("nan")], [False, True, True]).threshold == pytest.approx(0.15)
 
 
-@pytest.mark.parametrize("scores,shown", [([], []), ([0.1, 0.2], [True, True]), ([0.1], [False]), ([float("nan")] * 2, [True, False])])
+@pytest.mark.parametrize(
+    "scores,shown", [([], []), ([0.1, 0.2], [True, True]), ([0.1], [False]), ([float("nan")] * 2, [True, False])]
+)
 def test_nothing_to_fit_on(scores, shown):
     with pytest.raises(RivegaError, match="No threshold can be fitted"):
         fit_threshold(scores, shown)
 
 
-@pytest.fixture()
+@pytest.fixture
 def corpus(tmp_path):
     """Posts whose pictures are brighter where they show the entity."""
     nlp = spacy.blank("rivega")

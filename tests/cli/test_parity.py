@@ -1,4 +1,5 @@
 """`rivega parity`: holds on the reference outputs, and notices when they are not what is computed."""
+
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ from rivega_spacy.cli import main
 SUBSET = Path(__file__).parents[1] / "backends" / "ofa" / "gpt2_subset"
 
 
-@pytest.fixture()
+@pytest.fixture
 def copied(shared_dir, tmp_path):
     """A copy of a reference folder that may be changed."""
 
@@ -117,7 +118,9 @@ def test_what_a_folder_lacks_is_named(copied, capsys, name):
     capsys.readouterr()
     part = {"albef": "bert_config", "seqtr": "model_cfg"}.get(name)
     if part is not None:
-        (folder / "config.json").write_text(json.dumps({key: value for key, value in whole.items() if key != part}), encoding="utf8")
+        (folder / "config.json").write_text(
+            json.dumps({key: value for key, value in whole.items() if key != part}), encoding="utf8"
+        )
         assert main(["parity", str(folder)]) == 2
         assert f"lacks '{part}'" in capsys.readouterr().err
     (folder / "config.json").write_text(json.dumps(whole), encoding="utf8")

@@ -8,7 +8,7 @@ from rivega_spacy.cli import main
 from rivega_spacy.post.rle import encode_mask
 
 
-@pytest.fixture()
+@pytest.fixture
 def annotated(tmp_path):
     Image.fromarray(np.full((40, 60, 3), 128, dtype="uint8")).save(tmp_path / "a.png")
     ent = {"start": 0, "end": 3, "label": "PER", "boxes": [[5, 5, 30, 30]], "mask_rle": encode_mask(np.ones((40, 60), dtype=bool))}

@@ -1,4 +1,5 @@
 """`rivega score`."""
+
 import json
 from pathlib import Path
 
@@ -34,7 +35,15 @@ def test_table_for_people(capsys):
 def test_plot_candidates_and_calibration(capsys, tmp_path):
     (tmp_path / "boxes.jsonl").write_text('{"id": "a1", "boxes": [[10, 10, 110, 110]]}', encoding="utf8")
     status, out = run(
-        capsys, "--plot", str(tmp_path / "s.svg"), "--candidates", str(tmp_path / "boxes.jsonl"), "--tops", "1", "--calibration", "--json"
+        capsys,
+        "--plot",
+        str(tmp_path / "s.svg"),
+        "--candidates",
+        str(tmp_path / "boxes.jsonl"),
+        "--tops",
+        "1",
+        "--calibration",
+        "--json",
     )
     assert status == 0 and (tmp_path / "s.svg").read_text(encoding="utf8").startswith("<svg")
     assert json.loads(out)["candidates"] == {"1": pytest.approx(1 / 3)}

@@ -1,4 +1,5 @@
 """Whatever goes wrong, a command says it in one line, ends with a documented status and leaves what was there."""
+
 import json
 import os
 import subprocess
@@ -11,14 +12,14 @@ import spacy
 from rivega_spacy.cli import main
 
 
-@pytest.fixture()
+@pytest.fixture
 def nlp():
     nlp = spacy.blank("rivega")
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
     return nlp
 
 
-@pytest.fixture()
+@pytest.fixture
 def place(nlp, tmp_path, monkeypatch):
     """A folder with a pipeline, posts, annotated and gold ones."""
     monkeypatch.chdir(tmp_path)
@@ -62,7 +63,9 @@ def test_outputs_that_cannot_be_written(place, capsys, command, monkeypatch):
     assert run(capsys, *command.format("/proc/none/out.jsonl").split())[0] == 3
     status, line = run(capsys, *command.format("/dev/full").split())
     assert status == 3 and "/dev/full" in line and "No space" in line
-    monkeypatch.setattr("rivega_spacy.post.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        "rivega_spacy.post.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     assert run(capsys, *command.format("out.jsonl").split())[0] == 3
     assert before == {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
 
@@ -70,8 +73,17 @@ def test_outputs_that_cannot_be_written(place, capsys, command, monkeypatch):
 def test_pipelines_that_cannot_be_loaded(place, capsys):
     (place / "pipeline" / "config.cfg").write_text("[nlp\nbroken")
     (place / "empty").mkdir()
-    for model, reason in (("none", "neither installed"), ("pipeline", "cannot be loaded"), ("empty", "cannot be loaded"), ("posts.jsonl", "pipeline")):
-        for command in (f"annotate posts.jsonl out.jsonl --model {model}", f"evaluate {model} gold.spacy", f"fit-threshold {model} gold.spacy"):
+    for model, reason in (
+        ("none", "neither installed"),
+        ("pipeline", "cannot be loaded"),
+        ("empty", "cannot be loaded"),
+        ("posts.jsonl", "pipeline"),
+    ):
+        for command in (
+            f"annotate posts.jsonl out.jsonl --model {model}",
+            f"evaluate {model} gold.spacy",
+            f"fit-threshold {model} gold.spacy",
+        ):
             status, line = run(capsys, *command.split())
             assert status == 2 and reason in line
     assert (place / "out.jsonl").read_text() == "before"

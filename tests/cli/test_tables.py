@@ -1,4 +1,5 @@
 """`rivega tables`: from a list of experiments to tables, with what is missing, broken or failing beside what runs."""
+
 import json
 from pathlib import Path
 
@@ -9,13 +10,19 @@ import srsly
 from PIL import Image
 from vision_tiny import SIZES, square_picture, tiny_network
 
+from rivega_spacy.backends.small.weights import save_network
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import write_docbin
-from rivega_spacy.backends.small.weights import save_network
 from rivega_spacy.post.posts import GIVEN_ENTS_KEY, post_to_doc
 
 POSTS = [("Ada in red", "red"), ("Lea in green", "green"), ("Ada and Lea", "red")]
-SEGMENTER = {"@architectures": "rivega.SmallSegmenter.v1", "size": 32, "widths": [8, 8, 12, 12], "depths": [1, 1, 1, 1], "flip": False}
+SEGMENTER = {
+    "@architectures": "rivega.SmallSegmenter.v1",
+    "size": 32,
+    "widths": [8, 8, 12, 12],
+    "depths": [1, 1, 1, 1],
+    "flip": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +36,9 @@ def bench(tmp_path_factory):
         nlp.add_pipe(name, config={"model": {"@architectures": f"rivega.{architecture}.v1", "size": 64, **SIZES}})
     nlp.add_pipe("rivega_segmenter", config={"model": SEGMENTER})
     save_network(tiny_network(), root / "tiny.safetensors")
-    nlp.config["initialize"]["components"] = {name: {"weights": str(root / "tiny.safetensors")} for name in ("rivega_entailment", "rivega_grounder")}
+    nlp.config["initialize"]["components"] = {
+        name: {"weights": str(root / "tiny.safetensors")} for name in ("rivega_entailment", "rivega_grounder")
+    }
     nlp.initialize()
     ruler.add_patterns([{"label": "PER", "pattern": "Ada"}, {"label": "PER", "pattern": "Lea"}])
     nlp.to_disk(root / "tiny")
@@ -47,10 +56,15 @@ def bench(tmp_path_factory):
         docs.append(doc)
     write_docbin(docs, root / "data" / "test.spacy")
     (root / "empty").mkdir()
-    (root / "rivega_twitter.cfg").write_text((Path(__file__).parents[2] / "configs" / "rivega_twitter.cfg").read_text(encoding="utf8"), encoding="utf8")
+    (root / "rivega_twitter.cfg").write_text(
+        (Path(__file__).parents[2] / "configs" / "rivega_twitter.cfg").read_text(encoding="utf8"), encoding="utf8"
+    )
     own = {"pipeline": str(root / "tiny")}
     shipped = {axis: {"own": own} for axis in ("expander", "entailment", "grounder", "segmenter")}
-    shipped["segmenter"]["sam"] = {"component": {"factory": "rivega_segmenter", "model": {"@misc": "rivega.SAM.v1"}}, "weights": {"model.checkpoint": "sam"}}
+    shipped["segmenter"]["sam"] = {
+        "component": {"factory": "rivega_segmenter", "model": {"@misc": "rivega.SAM.v1"}},
+        "weights": {"model.checkpoint": "sam"},
+    }
     shipped["grounder"]["empty"] = {"pipeline": str(root / "empty")}
     plan = {
         "weights": {"sam": {"path": "sam.pth", "from": "its authors"}},
@@ -61,7 +75,11 @@ def bench(tmp_path_factory):
                 "columns": ["MNER", "EEG", "EEG, gold entities"],
                 "evaluate": ["--propagation", "--fed", "gold entities"],
                 "with": {"tagger": "own", **dict.fromkeys(shipped, "own")},
-                "rows": [{"expression": "both", "published": {"MNER": 85.94}}, {"expression": "name"}, {"name": "sam", "segmenter": "sam"}],
+                "rows": [
+                    {"expression": "both", "published": {"MNER": 85.94}},
+                    {"expression": "name"},
+                    {"name": "sam", "segmenter": "sam"},
+                ],
             },
             "parts": {
                 "columns": ["MNER", "EEG"],
@@ -112,14 +130,20 @@ def test_run_and_make(bench, capsys):
     assert failed["status"] == "failed" and "assemble-parts.empty ended with status 1" in failed["reason"]
     assert (bench / "out" / "logs" / "assemble-parts.empty.log").read_text(encoding="utf8")
     assert record(bench, "forms.sam")["status"] == "not run" and "sam.pth" in record(bench, "forms.sam")["reason"]
-    metrics = {form: json.loads((bench / "out" / "metrics" / f"forms.{form}.json").read_text(encoding="utf8")) for form in ("both", "name")}
+    metrics = {
+        form: json.loads((bench / "out" / "metrics" / f"forms.{form}.json").read_text(encoding="utf8")) for form in ("both", "name")
+    }
     assert metrics["both"]["mner"]["f"] == metrics["name"]["mner"]["f"] == 1.0
     assert list(metrics["both"]["propagation"]) == ["pipeline", "gold entities"]
 
     assert call(bench, "make") == 0
     tables = json.loads((bench / "out" / "tables" / "tables.json").read_text(encoding="utf8"))
     rows = {row["variant"]: row for table in tables for row in table["rows"]}
-    assert rows["forms.both"]["measured"]["MNER"] == 100.0 and rows["forms.both"]["published"] == {"MNER": 85.94, "EEG": None, "EEG, gold entities": None}
+    assert rows["forms.both"]["measured"]["MNER"] == 100.0 and rows["forms.both"]["published"] == {
+        "MNER": 85.94,
+        "EEG": None,
+        "EEG, gold entities": None,
+    }
     assert rows["forms.both"]["posts"] == 3 and rows["parts.own"]["measured"]["MNER"] == 0.0
     text = (bench / "out" / "tables" / "forms.md").read_text(encoding="utf8")
     assert "| both | 100.00 / 85.94 | " in text and "Measured on 3 posts." in text

@@ -1,7 +1,8 @@
 """`rivega.MixCorpus.v1`: one example for each model in training, one named model for measuring."""
+
 import json
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any
 
 import pytest
 import spacy
@@ -13,12 +14,16 @@ from rivega_spacy.post.errors import RivegaError
 NLP = spacy.blank("rivega")
 
 
-@pytest.fixture()
+@pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     rows = [
         {
-            "id": "1", "tokens": ["Ann", "in", "Rome"], "tags": ["B-PER", "O", "B-LOC"], "knowledge": "main 1",
-            "knowledge_by_model": {"gpt": "g1", "llama": "l1"}, "expansions_by_model": {"gpt": ["a woman", None], "llama": ["too few"]},
+            "id": "1",
+            "tokens": ["Ann", "in", "Rome"],
+            "tags": ["B-PER", "O", "B-LOC"],
+            "knowledge": "main 1",
+            "knowledge_by_model": {"gpt": "g1", "llama": "l1"},
+            "expansions_by_model": {"gpt": ["a woman", None], "llama": ["too few"]},
         },
         {"id": "2", "tokens": ["Bob"], "tags": ["B-PER"], "knowledge": "main 2", "knowledge_by_model": {"llama": "l2", "bad": 3}},
         {"id": "3", "tokens": ["none"], "tags": ["O"], "knowledge": "main 3"},
@@ -28,7 +33,7 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path / "posts.spacy"
 
 
-def seen(path: Path, **options: Any) -> List[Optional[str]]:
+def seen(path: Path, **options: Any) -> list[str | None]:
     examples = list(make_mix_corpus(path, **options)(NLP))
     assert [e.predicted._.knowledge for e in examples] == [e.reference._.knowledge for e in examples]
     return [example.predicted._.knowledge for example in examples]
@@ -55,7 +60,7 @@ def test_other_options_are_those_of_the_plain_corpus(corpus: Path) -> None:
 
 
 @pytest.mark.parametrize("sources", [[], ["a", "a"]])
-def test_impossible_sources_are_refused(corpus: Path, sources: List[str]) -> None:
+def test_impossible_sources_are_refused(corpus: Path, sources: list[str]) -> None:
     with pytest.raises(RivegaError, match="sources"):
         make_mix_corpus(corpus, sources)
 

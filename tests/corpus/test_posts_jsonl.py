@@ -1,4 +1,5 @@
 """Annotated posts from JSON lines to Docs, DocBin and examples, dirt included."""
+
 import gzip
 import json
 
@@ -13,9 +14,17 @@ from rivega_spacy.post.errors import PostError, RivegaError
 
 ROWS = [
     {
-        "id": "1", "tokens": ["Pak", "beats", "Pak", "\u00a0", "in", "#", "NYC"], "tags": ["B-LOC", "O", "B-ORG", "O", "O", "O", "B-LOC"],
-        "knowledge": "1. Pak (country)\n2. NYC", "caption_blip2": "a match: final", "description_owl": "The image.\n\nTwo teams.",
-        "boxes": [{"name": "Pak", "xyxy": [1, 2, 30, 40]}, {"name": "Pak", "xyxy": [5, 5, 9, 9]}, {"name": "Pacquia", "xyxy": [1, 1, 2, 2]}],
+        "id": "1",
+        "tokens": ["Pak", "beats", "Pak", "\u00a0", "in", "#", "NYC"],
+        "tags": ["B-LOC", "O", "B-ORG", "O", "O", "O", "B-LOC"],
+        "knowledge": "1. Pak (country)\n2. NYC",
+        "caption_blip2": "a match: final",
+        "description_owl": "The image.\n\nTwo teams.",
+        "boxes": [
+            {"name": "Pak", "xyxy": [1, 2, 30, 40]},
+            {"name": "Pak", "xyxy": [5, 5, 9, 9]},
+            {"name": "Pacquia", "xyxy": [1, 1, 2, 2]},
+        ],
     },
     {"id": "2", "tokens": ["so", "Jonas", "Brothers"], "tags": ["O", "I-PER", "I-PER"], "knowledge": None, "boxes": []},
     {"id": "3", "tokens": [], "tags": [], "boxes": []},
@@ -23,12 +32,12 @@ ROWS = [
 ]
 
 
-@pytest.fixture()
+@pytest.fixture
 def vocab():
     return spacy.blank("rivega").vocab
 
 
-@pytest.fixture()
+@pytest.fixture
 def posts_file(tmp_path):
     path = tmp_path / "posts.jsonl.gz"
     with gzip.open(path, "wt", encoding="utf8") as file:
@@ -148,7 +157,12 @@ def test_command(posts_file, tmp_path, capsys):
     out = tmp_path / "posts.spacy"
     assert main(["convert", str(posts_file), str(out)]) == 1
     printed = capsys.readouterr().out
-    assert "4 posts" in printed and "1 boxes match no entity" in printed and "1 I- tags continue nothing" in printed and "Pacquia" in printed
+    assert (
+        "4 posts" in printed
+        and "1 boxes match no entity" in printed
+        and "1 I- tags continue nothing" in printed
+        and "Pacquia" in printed
+    )
     assert len(list(read_docbin(out, spacy.blank("rivega").vocab))) == 4
     assert main(["convert", str(tmp_path / "absent.jsonl"), str(out)]) == 2
     assert main(["convert", str(posts_file), str(out), "--images", str(tmp_path / "absent")]) == 2
@@ -179,7 +193,14 @@ def test_nothing_to_read_and_wrong_options_are_refused(tmp_path):
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("split,counts", [("train", (7000, 11779, 4733, 5652, 358, 3075)), ("dev", (1500, 2450, 991, 1164, 87, 668)), ("test", (1500, 2543, 1046, 1242, 82, 645))])
+@pytest.mark.parametrize(
+    "split,counts",
+    [
+        ("train", (7000, 11779, 4733, 5652, 358, 3075)),
+        ("dev", (1500, 2450, 991, 1164, 87, 668)),
+        ("test", (1500, 2543, 1046, 1242, 82, 645)),
+    ],
+)
 def test_published_counts(shared_dir, vocab, split, counts):
     report = ReadReport()
     for _ in read_posts(shared_dir / "data" / "posts" / f"twitter_gmner_{split}.jsonl.gz", vocab, report=report):
@@ -199,7 +220,10 @@ def test_a_token_that_is_only_a_no_break_space_keeps_its_place(shared_dir, vocab
 
 
 def test_an_image_that_is_none_is_counted_and_a_data_uri_is_kept_as_bytes(tmp_path, vocab):
-    rows = [{"id": str(n), "tokens": ["a"], "image": image} for n, image in enumerate(["data:image/png;base64,QUJD", "data:x", 5, ["a.jpg"], "a.jpg"])]
+    rows = [
+        {"id": str(n), "tokens": ["a"], "image": image}
+        for n, image in enumerate(["data:image/png;base64,QUJD", "data:x", 5, ["a.jpg"], "a.jpg"])
+    ]
     path = tmp_path / "posts.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf8")
     report = ReadReport()

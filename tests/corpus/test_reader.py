@@ -1,8 +1,9 @@
 """`rivega.Corpus.v1`: sources, filters, roots, order and memory."""
+
 import json
 import random
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ NLP = spacy.blank("rivega")
 MASK = encode_mask(np.pad(np.ones((4, 4), bool), 2))
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three posts: 1 with picture, box and mask; 2 with picture, judged as not shown; 3 without picture."""
     rows = [
@@ -41,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def read(folder: Path, **options: Any) -> List[Any]:
+def read(folder: Path, **options: Any) -> list[Any]:
     return list(make_corpus(folder / "posts.spacy", images=folder / "pictures", **options)(NLP))
 
 
@@ -67,7 +68,7 @@ def test_everything_given_and_annotated_comes_back(folder: Path) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:None of the")
-def test_filters_keep_what_a_component_learns_from(folder: Path, filter: str, kept: List[List[str]]) -> None:
+def test_filters_keep_what_a_component_learns_from(folder: Path, filter: str, kept: list[list[str]]) -> None:
     examples = read(folder, filter=filter)
     for side in ("reference", "predicted"):
         assert [[ent.text for ent in getattr(example, side).ents] for example in examples] == kept
@@ -85,7 +86,9 @@ def test_entailment_pairs_are_labelled(folder: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:None of the")
-@pytest.mark.parametrize("filter, component, score", [("entailment", "rivega_entailment", "ve_accuracy"), ("grounding", "rivega_grounder", "vg_prec")])
+@pytest.mark.parametrize(
+    "filter, component, score", [("entailment", "rivega_entailment", "ve_accuracy"), ("grounding", "rivega_grounder", "vg_prec")]
+)
 def test_a_component_alone_is_measured_through_the_filter(folder: Path, filter: str, component: str, score: str) -> None:
     nlp = spacy.blank("rivega")
     nlp.add_pipe(component)
@@ -94,7 +97,7 @@ def test_a_component_alone_is_measured_through_the_filter(folder: Path, filter: 
     assert nlp.evaluate(read(folder))[score] is None
 
 
-def knowledge(folder: Path, **options: Any) -> List[Any]:
+def knowledge(folder: Path, **options: Any) -> list[Any]:
     return [example.predicted._.knowledge for example in read(folder, **options)]
 
 
@@ -106,13 +109,15 @@ def test_sources_of_knowledge(folder: Path) -> None:
     assert knowledge(folder, sources=["gpt", "llama"], knowledge="alternate") == ["g1", None, None, None]
 
 
-@pytest.mark.parametrize("options", [{"filter": "some"}, {"buffer": 5}, {"buffer": -1, "shuffle": True}, {"sources": []}, {"sources": ["a", "a"]}])
+@pytest.mark.parametrize(
+    "options", [{"filter": "some"}, {"buffer": 5}, {"buffer": -1, "shuffle": True}, {"sources": []}, {"sources": ["a", "a"]}]
+)
 def test_impossible_options_are_refused(folder: Path, options: Any) -> None:
     with pytest.raises(RivegaError, match=next(iter(options))):
         read(folder, **options)
 
 
-@pytest.fixture()
+@pytest.fixture
 def shards(tmp_path: Path) -> Path:
     for shard in range(4):
         docs = [Doc(NLP.vocab, words=[f"{shard}-{number}"]) for number in range(25)]
@@ -138,7 +143,7 @@ def test_a_window_moves_over_the_shards(shards: Path) -> None:
 
 
 def test_a_window_holds_no_more_than_its_size() -> None:
-    taken: List[int] = []
+    taken: list[int] = []
 
     def stream() -> Any:
         for number in range(100):
@@ -153,7 +158,7 @@ def test_a_window_holds_no_more_than_its_size() -> None:
 
 
 def test_a_stream_reads_one_shard_at_a_time(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: List[Path] = []
+    opened: list[Path] = []
     original = spacy.tokens.DocBin.from_disk
 
     def from_disk(self: Any, path: Any) -> Any:

@@ -1,5 +1,7 @@
 """`rivega_entailment`: what it writes, and what bad pictures do to a batch."""
-from typing import Any, Callable, List
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from rivega_spacy.post.errors import RivegaError
 ARCHITECTURE = {"@architectures": "rivega.SmallEntailment.v1", "size": 64, **SIZES}
 
 
-def fake(answer: Callable[[Any], List[float]]) -> Model:
+def fake(answer: Callable[[Any], list[float]]) -> Model:
     def forward(model, queries, is_train):
         return [np.asarray(answer(query), dtype="f") for query in queries], lambda gradient: []
 
@@ -36,7 +38,7 @@ def post(text="Ada met Lea", names=((0, 1, "PER"), (2, 3, "PER")), image=None) -
     return doc
 
 
-def judged(doc: Doc) -> List[Any]:
+def judged(doc: Doc) -> list[Any]:
     return [(ent._.groundable, ent._.groundable_score) for ent in doc.ents]
 
 
@@ -126,7 +128,7 @@ def test_untrainable_architecture_is_said(picture):
 def nlp(tiny_weights):
     nlp = spacy.blank("rivega")
     pipe = nlp.add_pipe("rivega_entailment", config={"model": ARCHITECTURE})
-    pipe.initialize(lambda: [], nlp=nlp, weights=str(tiny_weights))
+    pipe.initialize(list, nlp=nlp, weights=str(tiny_weights))
     return nlp
 
 

@@ -1,14 +1,15 @@
 """`rivega.LLMExpander.v1`: the paper's template, one call an entity, one sentence an answer."""
+
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import pytest
 import spacy
+from llm.servers import FaultProxy
 from spacy.tokens import Span
 
-from llm.servers import FaultProxy
 from rivega_spacy.post.errors import RivegaError
 
 
@@ -33,7 +34,7 @@ def make_doc(nlp: Any, text: str = "Ann met Bob in Rome", **fields: Any) -> Any:
     return doc
 
 
-def entity(body: Dict[str, Any]) -> str:
+def entity(body: dict[str, Any]) -> str:
     """Which entity is asked about."""
     return body["messages"][-1]["content"].rsplit("what is << ", 1)[1].split(" >>")[0]
 
@@ -79,7 +80,7 @@ def test_all_entities_of_a_batch_are_in_flight_together() -> None:
 
 
 def test_one_failed_entity_does_not_cost_the_others() -> None:
-    def answer(body: Dict[str, Any]) -> str:
+    def answer(body: dict[str, Any]) -> str:
         return {"Ann": "I'm sorry, I cannot.", "Bob": "A man. He laughs.", "Rome": "x" * 3000}[entity(body)]
 
     with FaultProxy(answer) as proxy:

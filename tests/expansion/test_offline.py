@@ -1,4 +1,5 @@
 """The expander that needs no language model."""
+
 import pytest
 import spacy
 
@@ -107,6 +108,8 @@ def test_products_landmarks_instruments_animals_and_logos(text, name, label, exp
     assert phrase(text, name, label) == expected
 
 
-@pytest.mark.parametrize("label, expected", [("PERSON", "a person"), ("GPE", "a place"), ("geo-loc", "a place"), ("corporation", "an organisation")])
+@pytest.mark.parametrize(
+    "label, expected", [("PERSON", "a person"), ("GPE", "a place"), ("geo-loc", "a place"), ("corporation", "an organisation")]
+)
 def test_types_of_other_schemes(label, expected):
     assert phrase("Zorblax today", "Zorblax", label) == expected

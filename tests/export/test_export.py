@@ -1,4 +1,5 @@
 """Annotated posts in the forms of other tools, opened again by the tools' own loaders, or by a reader of ours."""
+
 import csv
 import io
 import json
@@ -39,12 +40,12 @@ def blob() -> np.ndarray:
     return mask
 
 
-@pytest.fixture()
+@pytest.fixture
 def nlp():
     return spacy.blank("rivega")
 
 
-@pytest.fixture()
+@pytest.fixture
 def doc(nlp, tmp_path):
     """Four entities: with box and mask, with a box alone, judged absent, not judged."""
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "a b.png")
@@ -75,11 +76,16 @@ def test_coco_is_read_by_pycocotools_and_by_convert(doc, tmp_path):
     (image,) = coco.loadImgs(coco.getImgIds())
     assert (image["width"], image["height"], image["post_id"], image["text"]) == (WIDTH, HEIGHT, "post/1", TEXT)
     first, second = coco.loadAnns(coco.getAnnIds(catIds=coco.getCatIds(["PER"])))
-    assert (coco.annToMask(first).astype(bool) == blob()).all() and first["area"] == blob().sum() == mask_api.area(coco.annToRLE(first))
+    assert (coco.annToMask(first).astype(bool) == blob()).all() and first["area"] == blob().sum() == mask_api.area(
+        coco.annToRLE(first)
+    )
     assert second["bbox"] == [40.5, 10.0, 29.5, 40.25] and second["segmentation"] == []
     assert first["score"] == 0.8 and second["score"] == 1.0
     (picture,) = read_coco(path, Dirt()).values()
-    assert [(region.name, region.xyxy) for region in picture.regions] == [("Ada Lovelace", [6.0, 16.0, 34.0, 44.0]), ("Babbage", [40.5, 10.0, 70.0, 50.25])]
+    assert [(region.name, region.xyxy) for region in picture.regions] == [
+        ("Ada Lovelace", [6.0, 16.0, 34.0, 44.0]),
+        ("Babbage", [40.5, 10.0, 70.0, 50.25]),
+    ]
     assert (decode_mask(picture.regions[0].mask) == blob()).all()
 
 
@@ -95,7 +101,11 @@ def test_labelme_comes_back_whole(doc, nlp, tmp_path):
 def test_label_studio_links_text_box_and_mask(doc):
     (task,) = to_label_studio([doc], image_prefix="/data/local-files/?d=")
     assert task["data"]["image"].startswith("/data/local-files/?d=/") and task["data"]["text"] == TEXT
-    results = {result.get("id", n): result for n, result in enumerate(task["predictions"][0]["result"]) if result["type"] not in ("textarea", "choices")}
+    results = {
+        result.get("id", n): result
+        for n, result in enumerate(task["predictions"][0]["result"])
+        if result["type"] not in ("textarea", "choices")
+    }
     box, mask = results["e0r0b"], results["e0r0m"]
     value = box["value"]
     corners = [value["x"] * WIDTH / 100, value["y"] * HEIGHT / 100]
@@ -155,8 +165,15 @@ def test_broken_strokes_are_refused(data):
 
 def test_web_annotations(doc):
     first, second, third, fourth = to_web_annotations([doc])
-    assert first["@context"] == "http://www.w3.org/ns/anno.jsonld" and first["type"] == "Annotation" and first["id"] == "urn:rivega:post%2F1/entity/0"
-    assert [(body["purpose"], body["value"]) for body in first["body"]] == [("classifying", "PER"), ("describing", "a mathematician")]
+    assert (
+        first["@context"] == "http://www.w3.org/ns/anno.jsonld"
+        and first["type"] == "Annotation"
+        and first["id"] == "urn:rivega:post%2F1/entity/0"
+    )
+    assert [(body["purpose"], body["value"]) for body in first["body"]] == [
+        ("classifying", "PER"),
+        ("describing", "a mathematician"),
+    ]
     text, picture = first["target"]
     position, quote = text["selector"]
     assert TEXT[position["start"] : position["end"]] == quote["exact"] == "Ada Lovelace"
@@ -198,7 +215,12 @@ def test_prodigy_data_sets_are_read_back(doc, tmp_path):
     list(write_posts([doc], tmp_path / "out.jsonl"))
     assert main(["export", str(tmp_path / "out.jsonl"), str(tmp_path / "prodigy"), "--to", "prodigy"]) == 0
     (post,) = read_prodigy_text(tmp_path / "prodigy" / "text.jsonl", Dirt())
-    assert post["id"] == "post/1" and [tag for tag in post["tags"] if tag.startswith("B-")] == ["B-PER", "B-PER", "B-OTHER", "B-LOC"]
+    assert post["id"] == "post/1" and [tag for tag in post["tags"] if tag.startswith("B-")] == [
+        "B-PER",
+        "B-PER",
+        "B-OTHER",
+        "B-LOC",
+    ]
     picture = read_prodigy_regions(tmp_path / "prodigy" / "images.jsonl", Dirt())["post/1"]
     assert [region.name for region in picture.regions] == ["Ada Lovelace", "Babbage"]
     whole = blob()
@@ -239,4 +261,4 @@ def test_a_picture_that_is_gone(doc, tmp_path, capsys):
     assert to_coco([doc])["images"][0]["width"] == WIDTH
     for ent in doc.ents:
         ent._.mask_rle = None
-    assert to_coco([doc])["images"] == [] and any("export" == entry["component"] for entry in doc._.rivega_errors)
+    assert to_coco([doc])["images"] == [] and any(entry["component"] == "export" for entry in doc._.rivega_errors)

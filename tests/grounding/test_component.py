@@ -1,5 +1,7 @@
 """`rivega_grounder`: which entities it looks for, and that its boxes are boxes."""
-from typing import Any, Callable, List
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +11,8 @@ from spacy.training import Example
 from thinc.api import Adam, Model
 from vision_tiny import SIZES, squares
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.grounding.component import VisualGrounder
+from rivega_spacy.post.errors import RivegaError
 
 ARCHITECTURE = {"@architectures": "rivega.SmallGrounder.v1", "size": 64, **SIZES}
 
@@ -36,7 +38,7 @@ def post(image=None, judged=(None, None, None)) -> Doc:
     return doc
 
 
-def boxes(query) -> List[List[float]]:
+def boxes(query) -> list[list[float]]:
     return [[i, 1, 10 + i, 20, 0.5 + 0.1 * i] for i in range(len(query.expressions))]
 
 
@@ -143,7 +145,7 @@ def test_training_through_spacy_learns_where_the_square_is(tiny_weights):
 def test_weights_for_an_architecture_that_takes_none_are_refused():
     pipe = component(boxes)
     with pytest.raises(RivegaError, match="weights.bin"):
-        pipe.initialize(lambda: [], weights="weights.bin")
+        pipe.initialize(list, weights="weights.bin")
 
 
 def test_an_empty_network_says_so(picture):
@@ -157,7 +159,7 @@ def test_both_components_see_the_post_as_one(tiny_weights, picture):
     nlp = spacy.blank("rivega")
     for name, build in (("rivega_entailment", "rivega.SmallEntailment.v1"), ("rivega_grounder", "rivega.SmallGrounder.v1")):
         pipe = nlp.add_pipe(name, config={"model": {**ARCHITECTURE, "@architectures": build}})
-        pipe.initialize(lambda: [], nlp=nlp, weights=str(tiny_weights))
+        pipe.initialize(list, nlp=nlp, weights=str(tiny_weights))
     nlp.get_pipe("rivega_entailment").cfg["threshold"] = 0.0
     doc = nlp(post(picture))
     assert all(ent._.groundable and ent._.box for ent in doc.ents)

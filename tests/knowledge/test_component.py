@@ -1,11 +1,11 @@
 """`rivega_knowledge`: the prompt, the stream that nothing stops, worker processes, packages."""
+
 import copy
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import pytest
 import spacy
-
 from llm.servers import FaultProxy
 
 KNOWLEDGE = "Named entities: 1. Paris (city). Reasoning: It follows in."
@@ -24,7 +24,7 @@ def pipeline(url: str, **options: Any) -> Any:
     return nlp
 
 
-def last_text(body: Dict[str, Any]) -> str:
+def last_text(body: dict[str, Any]) -> str:
     return body["messages"][-1]["content"]
 
 
@@ -46,13 +46,13 @@ def test_the_papers_prompt() -> None:
 @pytest.mark.parametrize("name, n", [("rivega.MSEA.v1", 2), ("rivega.FixedExamples.v1", 3), ("rivega.NoExamples.v1", 0)])
 def test_the_number_of_examples(name: str, n: int) -> None:
     with FaultProxy(lambda body: KNOWLEDGE) as proxy:
-        examples: Dict[str, Any] = {"@misc": name, **({"n": n} if n else {})}
+        examples: dict[str, Any] = {"@misc": name, **({"n": n} if n else {})}
         pipeline(proxy.url, examples=examples)("Nice day in Paris")
     assert last_text(proxy.requests[0]).count("\nAnswer:") == n + 1
 
 
 def test_nothing_stops_the_stream(tmp_path: Path) -> None:
-    def answer(body: Dict[str, Any]) -> str:
+    def answer(body: dict[str, Any]) -> str:
         text = last_text(body)
         return "I'm sorry, I can't." if "refused" in text else "<b>markup</b>" if "markup" in text else KNOWLEDGE
 
@@ -132,7 +132,7 @@ def test_a_saved_pipeline_asks_what_this_one_asks(tmp_path: Path) -> None:
         nlp.to_disk(tmp_path / "saved")
         prompt.write_text("[[user]]\nSomething else: {text}")
         spacy.load(tmp_path / "saved")("Hello Paris")
-        copied: List[Any] = [spacy.blank("rivega")]
+        copied: list[Any] = [spacy.blank("rivega")]
         settings = {name: value for name, value in nlp.get_pipe_config("rivega_knowledge").items() if name != "factory"}
         copied[0].add_pipe("rivega_knowledge", config=settings)
         copied[0].from_bytes(nlp.to_bytes())("Hello Bob")

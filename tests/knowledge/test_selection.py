@@ -1,7 +1,9 @@
 """Choosing in-context examples: the most alike, never the post itself, never one of a measured split."""
+
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, List, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +12,17 @@ from PIL import Image
 from spacy.tokens import Doc
 
 from rivega_spacy.cli import main
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.knowledge.bank import encode_examples, load_bank, unit_rows
-from rivega_spacy.knowledge.encoders import ColourEncoder, DocVectors, HashedTextEncoder, TransformersImageEncoder, TransformersTextEncoder
+from rivega_spacy.knowledge.encoders import (
+    ColourEncoder,
+    DocVectors,
+    HashedTextEncoder,
+    TransformersImageEncoder,
+    TransformersTextEncoder,
+)
 from rivega_spacy.knowledge.examples import SHIPPED, Example, Exclusion, fingerprint, read_examples, same_post
 from rivega_spacy.knowledge.selection import FixedExamples, SimilarExamples, make_fixed_examples, make_msea, no_examples
+from rivega_spacy.post.errors import RivegaError
 
 NLP = spacy.blank("rivega")
 
@@ -39,12 +47,14 @@ def post(text: str, *, name: str = "", shade: int = -1) -> Doc:
     return doc
 
 
-@pytest.fixture()
+@pytest.fixture
 def selector(tmp_path: Path) -> SimilarExamples:
     """Three examples, at 0, 45 and 90 degrees of text; the first and the third have pictures."""
     for shade in (10, 20):
         Image.fromarray(np.full((4, 4, 3), shade, dtype="uint8")).save(tmp_path / f"{shade}.png")
-    text = Given("t", {"east east east east": [1, 0], "between them two there": [1, 1], "north north north north": [0, 1], "post": [2, 1]})
+    text = Given(
+        "t", {"east east east east": [1, 0], "between them two there": [1, 1], "north north north north": [0, 1], "post": [2, 1]}
+    )
     image = Given("i", {10: [1, 0], 20: [0, 3]})
     examples = [
         Example("east east east east", "c", "a1", "1", str(tmp_path / "10.png")),
@@ -55,7 +65,7 @@ def selector(tmp_path: Path) -> SimilarExamples:
     return SimilarExamples(bank, n=2, text_encoder=text, image_encoder=image)
 
 
-def chosen(selector: Any, doc: Doc) -> List[str]:
+def chosen(selector: Any, doc: Doc) -> list[str]:
     return [example.answer for example in selector([doc])[0]]
 
 
@@ -100,7 +110,11 @@ def test_the_post_itself_is_never_shown(selector: SimilarExamples) -> None:
 def test_measured_posts_are_never_shown(tmp_path: Path) -> None:
     measured = tmp_path / "test.jsonl"
     shipped = read_examples(SHIPPED)[0]
-    rows = [{"id": shipped[0].id, "tokens": ["other"]}, {"id": "x", "tokens": shipped[1].text.split()}, {"id": "y", "text": shipped[2].text}]
+    rows = [
+        {"id": shipped[0].id, "tokens": ["other"]},
+        {"id": "x", "tokens": shipped[1].text.split()},
+        {"id": "y", "text": shipped[2].text},
+    ]
     measured.write_text("\n".join(map(json.dumps, rows)))
     doc = post("Ilse Brandvold lifts the cup in Nordhavn")
     for make in (make_msea, make_fixed_examples):
@@ -145,7 +159,14 @@ def test_a_bank_is_built_saved_and_used(tmp_path: Path, capsys: pytest.CaptureFi
     ]
     (tmp_path / "a.jsonl").write_text("\n".join([*map(json.dumps, rows), "no json"]))
     (tmp_path / "test.jsonl").write_text(json.dumps({"id": "4", "text": "measured post with words"}))
-    arguments = ["examples", "build", str(tmp_path / "a.jsonl"), str(tmp_path / "b.safetensors"), "--exclude", str(tmp_path / "test.jsonl")]
+    arguments = [
+        "examples",
+        "build",
+        str(tmp_path / "a.jsonl"),
+        str(tmp_path / "b.safetensors"),
+        "--exclude",
+        str(tmp_path / "test.jsonl"),
+    ]
     assert main(arguments) == 1
     out, err = capsys.readouterr()
     assert "2 examples, 1 with a picture, 1 left out as measured, 3 problems" in out
@@ -197,17 +218,25 @@ def test_encoders_of_transformers(tmp_path: Path) -> None:
 
     text, image = tmp_path / "text", tmp_path / "image"
     text.mkdir()
-    (text / "vocab.txt").write_text("\n".join("[PAD] [UNK] [CLS] [SEP] [MASK] a cat dog sleeps runs".split()))
+    (text / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "dog", "sleeps", "runs"]))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        BertModel(BertConfig(vocab_size=10, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)).save_pretrained(text)
+        BertModel(
+            BertConfig(vocab_size=10, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+        ).save_pretrained(text)
         BertTokenizerFast(str(text / "vocab.txt")).save_pretrained(text)
-        ViTModel(ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32)).save_pretrained(image)
+        ViTModel(
+            ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32)
+        ).save_pretrained(image)
         ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(image)
     encoder = TransformersTextEncoder(str(text), batch_size=2)
     docs = [post("a cat sleeps"), post("a dog runs a dog runs"), post("a cat sleeps")]
     vectors = encoder(docs)
-    assert vectors.shape == (3, 16) and np.allclose(vectors[0], vectors[2], atol=1e-5) and not np.allclose(vectors[0], vectors[1], atol=1e-3)
+    assert (
+        vectors.shape == (3, 16)
+        and np.allclose(vectors[0], vectors[2], atol=1e-5)
+        and not np.allclose(vectors[0], vectors[1], atol=1e-3)
+    )
     pictures = [np.full((20, 30, 3), shade, dtype="uint8") for shade in (0, 255)]
     found = TransformersImageEncoder(str(image))(pictures)
     assert found.shape == (2, 16) and not np.allclose(found[0], found[1], atol=1e-3)

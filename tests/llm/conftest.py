@@ -1,6 +1,8 @@
 """What the tests of the language model clients share."""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator, List
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ class FakeTime:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.slept: List[float] = []
+        self.slept: list[float] = []
 
     def clock(self) -> float:
         return self.now
@@ -24,7 +26,7 @@ class FakeTime:
         self.now += seconds
 
 
-@pytest.fixture()
+@pytest.fixture
 def fake_time() -> FakeTime:
     return FakeTime()
 
@@ -36,7 +38,7 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture()
+@pytest.fixture
 def ask() -> Callable[..., ChatRequest]:
     """A question."""
 

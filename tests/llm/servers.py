@@ -1,4 +1,5 @@
 """Servers for tests and benchmarks: a faulty proxy of ours, and a real OpenAI-compatible server that we did not write."""
+
 import hashlib
 import json
 import os
@@ -11,14 +12,15 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any
 
-Answerer = Callable[[Dict[str, Any]], Union[str, Dict[str, Any]]]
+Answerer = Callable[[dict[str, Any]], str | dict[str, Any]]
 
 
-def completion(text: Optional[str], *, finish: str = "stop", prompt_tokens: int = 11, completion_tokens: int = 7) -> Dict[str, Any]:
+def completion(text: str | None, *, finish: str = "stop", prompt_tokens: int = 11, completion_tokens: int = 7) -> dict[str, Any]:
     """A reply as the protocol has it."""
     return {
         "id": "x",
@@ -46,14 +48,14 @@ class FaultProxy:
         refusal to give probabilities).
     """
 
-    def __init__(self, answer: Optional[Answerer] = None, *, upstream: Optional[str] = None, script: Optional[List[str]] = None) -> None:
+    def __init__(self, answer: Answerer | None = None, *, upstream: str | None = None, script: list[str] | None = None) -> None:
         self.answer = answer if answer is not None else lambda body: "A plain answer."
         self.upstream = upstream
         self.script = list(script or [])
-        self.requests: List[Dict[str, Any]] = []
-        self.headers: List[Dict[str, str]] = []
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
         self.active = self.most_active = 0
-        self.hold: Optional[threading.Event] = None
+        self.hold: threading.Event | None = None
         self.lock = threading.Lock()
         self.closing = threading.Event()
         proxy = self
@@ -109,7 +111,7 @@ class FaultProxy:
             with self.lock:
                 self.active -= 1
 
-    def _reply(self, handler: BaseHTTPRequestHandler, word: str, body: Dict[str, Any], data: bytes) -> None:
+    def _reply(self, handler: BaseHTTPRequestHandler, word: str, body: dict[str, Any], data: bytes) -> None:
         key = handler.headers.get("authorization", "")
         status, _, seconds = word.partition(" ")
         if word == "pass":
@@ -144,7 +146,7 @@ class FaultProxy:
             replies["echo"] = json.dumps(completion(f"Your key is {key}.")).encode()
             self._send(handler, 200, replies[word])
 
-    def _pass(self, handler: BaseHTTPRequestHandler, body: Dict[str, Any], data: bytes) -> Tuple[int, bytes]:
+    def _pass(self, handler: BaseHTTPRequestHandler, body: dict[str, Any], data: bytes) -> tuple[int, bytes]:
         if self.upstream is None:
             answer = self.answer(body)
             return 200, json.dumps(answer if isinstance(answer, dict) else completion(answer)).encode()
@@ -157,7 +159,7 @@ class FaultProxy:
             return error.code, error.read()
 
     @staticmethod
-    def _send(handler: BaseHTTPRequestHandler, status: int, data: bytes, headers: Optional[Dict[str, str]] = None) -> None:
+    def _send(handler: BaseHTTPRequestHandler, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
         handler.send_response(status)
         for name, value in {"content-type": "application/json", **(headers or {})}.items():
             handler.send_header(name, value)
@@ -216,11 +218,29 @@ class RealServer:
         self.model = str(model)
         self.url = f"http://127.0.0.1:{port}/v1"
         (log.parent / "hub").mkdir(exist_ok=True)
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(log.parent), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        command = [str(python.with_name("transformers")), "serve", self.model, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+        environment = {
+            **os.environ,
+            "HF_HUB_OFFLINE": "1",
+            "HF_HOME": str(log.parent),
+            "OMP_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+        command = [
+            str(python.with_name("transformers")),
+            "serve",
+            self.model,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--device",
+            "cpu",
+        ]
         self.log = log
         with log.open("wb") as out:
-            self.process = subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                command, env=environment, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
         try:
             self._wait(f"http://127.0.0.1:{port}/health")
         except BaseException:
@@ -317,7 +337,7 @@ class RawServer:
 
     def __init__(self, respond: Callable[[socket.socket, int], None]) -> None:
         self.respond = respond
-        self.requests: List[bytes] = []
+        self.requests: list[bytes] = []
         self.closing = threading.Event()
         self.listener = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self._accept, daemon=True).start()
@@ -347,7 +367,9 @@ class RawServer:
                 head = b"".join(iter(stream.readline, b"\r\n"))
                 if not head:
                     return
-                length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+                length = next(
+                    int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
+                )
                 self.requests.append(head + b"\r\n" + stream.read(length))
                 self.respond(connection, len(self.requests) - 1)
         except OSError:

@@ -1,8 +1,10 @@
 """Asking: the store first, each question once, an unusable answer asked again once."""
+
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any
 
 import pytest
 
@@ -19,12 +21,12 @@ class Scripted:
 
     def __init__(self, answer: Callable[[ChatRequest], Any], name: str = "scripted") -> None:
         self.answer, self.name = answer, name
-        self.asked: List[ChatRequest] = []
+        self.asked: list[ChatRequest] = []
 
-    def identity(self) -> Dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         return {"name": self.name}
 
-    def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+    def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
         futures = []
         for request in requests:
             self.asked.append(request)
@@ -42,7 +44,7 @@ def no_bad_words(answer: Answer) -> str:
     return (answer.text or "").upper()
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path: Path) -> AnswerStore:
     return AnswerStore(tmp_path / "answers.sqlite")
 
@@ -101,7 +103,7 @@ def test_two_askers_at_once_pay_once(store: AnswerStore, ask: Callable[..., Chat
     go = threading.Event()
 
     class Slow(Scripted):
-        def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+        def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
             self.asked.extend(requests)
             return [pool.submit(lambda: (go.wait(30), Answer("fine"))[1]) for _ in requests]
 
@@ -121,7 +123,7 @@ def test_what_another_asker_gave_up_is_taken_over(store: AnswerStore, ask: Calla
     go = threading.Event()
 
     class Failing(Scripted):
-        def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+        def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
             return [pool.submit(lambda: (go.wait(30), Answer(None, error="gone"))[1]) for _ in requests]
 
     first = Asker(Failing(lambda request: ""), store, "again").start([ask("a")], no_bad_words)
@@ -137,7 +139,7 @@ def test_what_another_asker_gave_up_is_taken_over(store: AnswerStore, ask: Calla
 
 def test_cancelled_questions_are_free_again(store: AnswerStore, ask: Callable[..., ChatRequest]) -> None:
     class Never(Scripted):
-        def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+        def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
             return [Future() for _ in requests]
 
     pending = Asker(Never(lambda request: ""), store, "again").start([ask("a")], no_bad_words)
@@ -148,7 +150,7 @@ def test_cancelled_questions_are_free_again(store: AnswerStore, ask: Callable[..
 
 def test_a_model_that_raises_leaves_no_claim(store: AnswerStore, ask: Callable[..., ChatRequest]) -> None:
     class Broken(Scripted):
-        def submit(self, requests: Sequence[ChatRequest]) -> List["Future[Answer]"]:
+        def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
             raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):

@@ -1,8 +1,10 @@
 """Alternatives of an answer's tokens: asked for, read, stored, recorded, and what they say about a word."""
+
 import math
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any
 
 import pytest
 
@@ -19,11 +21,11 @@ from .servers import FaultProxy, completion
 YES, NO = ("yes", "true"), ("no", "false")
 
 
-def log(**shares: float) -> Dict[str, float]:
+def log(**shares: float) -> dict[str, float]:
     return {token: math.log(share) for token, share in shares.items()}
 
 
-def reply(*tokens: Any) -> Dict[str, Any]:
+def reply(*tokens: Any) -> dict[str, Any]:
     """A reply whose tokens are (token, {alternative: probability})."""
     content = []
     for token, shares in tokens:
@@ -39,7 +41,12 @@ def reply(*tokens: Any) -> Dict[str, Any]:
     [
         ([("Yes", log(Yes=0.6, No=0.2, Maybe=0.1))], "Yes", 0, 0.75),
         # Pieces, capitals, marks and spaces in the same token; words that only begin alike do not count.
-        ([('{"shown":', {}), (' "yes', {' "yes': math.log(0.3), ' "no': math.log(0.1), ' "none': math.log(0.5)}), ('"}', {})], '{"shown": "yes"}', 11, 0.75),
+        (
+            [('{"shown":', {}), (' "yes', {' "yes': math.log(0.3), ' "no': math.log(0.1), ' "none': math.log(0.5)}), ('"}', {})],
+            '{"shown": "yes"}',
+            11,
+            0.75,
+        ),
         ([(" ", {}), ("N", {"N": math.log(0.2), "YES": math.log(0.2), "y": math.log(0.4)}), ("o", log(o=1.0))], "No", 0, 0.75),
         ([('{"shown": ', {}), ("false", log(false=0.25, true=0.75))], '{"shown": false', 10, 0.75),
         ([("no", log(no=0.9))], "no", 0, 0.0),
@@ -50,7 +57,7 @@ def reply(*tokens: Any) -> Dict[str, Any]:
         ([], "Yes", 0, None),
     ],
 )
-def test_odds_of_two_words(tokens: List[Any], text: str, start: int, share: Any) -> None:
+def test_odds_of_two_words(tokens: list[Any], text: str, start: int, share: Any) -> None:
     found = odds_at(tuple(TokenChoice(*token) for token in tokens), text, start, YES, NO)
     assert found == (None if share is None else pytest.approx(share))
 
@@ -61,7 +68,11 @@ def test_a_server_may_send_anything(logprobs: Any) -> None:
 
 
 def test_infinite_and_missing_values_are_tamed() -> None:
-    item = {"token": "a", "logprob": float("-inf"), "top_logprobs": [{"token": "b", "logprob": float("nan")}, {"token": "c", "logprob": 1e-9}, 3]}
+    item = {
+        "token": "a",
+        "logprob": float("-inf"),
+        "top_logprobs": [{"token": "b", "logprob": float("nan")}, {"token": "c", "logprob": 1e-9}, 3],
+    }
     (choice,) = read_choices({"content": [item]})
     assert choice == TokenChoice("a", {"c": 0.0, "a": -9999.0})
     assert load_choices(dump_choices((choice,))) == (choice,)
@@ -76,7 +87,9 @@ def test_they_are_asked_for_where_wanted_and_nowhere_else(ask: Callable[..., Cha
         chat.close()
     bodies = {"logprobs" in body: body for body in server.requests}
     assert len(bodies) == 2 and bodies[True]["logprobs"] is True and bodies[True]["top_logprobs"] == 4
-    assert plain.choices == () and with_choices.choices == (TokenChoice("Yes", {"Yes": pytest.approx(-0.105361), "No": pytest.approx(-2.302585)}),)
+    assert plain.choices == () and with_choices.choices == (
+        TokenChoice("Yes", {"Yes": pytest.approx(-0.105361), "No": pytest.approx(-2.302585)}),
+    )
     assert prompt_key(ask()) != prompt_key(ask(alternatives=4))
 
 
@@ -92,7 +105,7 @@ def test_a_model_that_gives_none_is_asked_without_from_then_on(ask: Callable[...
 def test_they_are_stored_exported_and_replayed(ask: Callable[..., ChatRequest], tmp_path: Path) -> None:
     store = AnswerStore(tmp_path / "answers.sqlite")
     request = ask(alternatives=2)
-    seen: List[Any] = []
+    seen: list[Any] = []
 
     def keep(answer: Answer) -> str:
         seen.append(answer.choices)
@@ -109,7 +122,11 @@ def test_they_are_stored_exported_and_replayed(ask: Callable[..., ChatRequest], 
     assert other.import_file(tmp_path / "answers.jsonl") == (1, 0, [])
     for path in ("answers.sqlite", "answers.jsonl", "other.sqlite"):
         Asker(Replay(str(tmp_path / path)), None, "again").start([request], keep).results()
-    assert len(seen) == 5 and all(choices == seen[0] for choices in seen) and seen[0][0].options["No"] == pytest.approx(math.log(0.1), abs=1e-6)
+    assert (
+        len(seen) == 5
+        and all(choices == seen[0] for choices in seen)
+        and seen[0][0].options["No"] == pytest.approx(math.log(0.1), abs=1e-6)
+    )
 
 
 def test_a_store_of_the_first_layout_is_brought_up_to_date(tmp_path: Path) -> None:
@@ -135,7 +152,13 @@ def test_local_weights_give_them_too(tiny_llama: Path, ask: Callable[..., ChatRe
     chat = TransformersChat(str(tiny_llama), name="tiny", batch_size=4)
     plain, *told = [
         future.result(120)
-        for future in chat.submit([ask("Who?", max_tokens=5), ask("Who?", max_tokens=5, alternatives=3), ask("Which Bob is it?", max_tokens=7, alternatives=2)])
+        for future in chat.submit(
+            [
+                ask("Who?", max_tokens=5),
+                ask("Who?", max_tokens=5, alternatives=3),
+                ask("Which Bob is it?", max_tokens=7, alternatives=2),
+            ]
+        )
     ]
     chat.close()
     assert plain.choices == () and plain.text == told[0].text

@@ -1,4 +1,5 @@
 """A server that is wrong or hostile costs a bounded amount of time and memory, gets no key that is not its own, and leaks none."""
+
 import base64
 import gzip
 import html
@@ -10,16 +11,17 @@ import time
 import tracemalloc
 import urllib.parse
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, List
+from typing import Any
 
 import pytest
 import spacy
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.llm.base import Answer, ChatRequest
 from rivega_spacy.llm.openai_chat import OpenAIChat, make_openai_chat
 from rivega_spacy.llm.secrets import redact
+from rivega_spacy.post.errors import RivegaError
 
 from .servers import FaultProxy, RawServer, completion
 
@@ -96,7 +98,9 @@ def blanks_in_gzip(connection: socket.socket, number: int) -> None:
 
 def gzip_of_nothing(connection: socket.socket, number: int) -> None:
     """Empty blocks: many bytes that unpack to none."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: deflate\r\nconnection: close\r\n\r\n\x78\x9c")
+    connection.sendall(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: deflate\r\nconnection: close\r\n\r\n\x78\x9c"
+    )
     while True:
         connection.sendall(b"\x00\x00\x00\xff\xff" * 10_000)
 
@@ -157,11 +161,19 @@ def test_garbage_of_every_kind_ends_in_a_reason_or_an_answer(data: bytes, ask: C
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_to_another_server_is_not_followed(status: int, ask: Callable[..., ChatRequest], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redirect_to_another_server_is_not_followed(
+    status: int, ask: Callable[..., ChatRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with FaultProxy() as other:
         # The same machine under another name, and another port under the same.
-        for target in (other.url.replace("127.0.0.1", "localhost"), other.url, "//evil.example/v1", "http://[", "file:///etc/passwd"):
+        for target in (
+            other.url.replace("127.0.0.1", "localhost"),
+            other.url,
+            "//evil.example/v1",
+            "http://[",
+            "file:///etc/passwd",
+        ):
             answer_of = reply(b"", f"location: {target}/chat/completions", status=f"{status} Moved")
             with RawServer(lambda connection, number: connection.sendall(answer_of)) as server:
                 answer = ask_once(server, ask())
@@ -221,7 +233,12 @@ def test_a_key_is_blanked_however_a_server_spells_it(
         chat.close()
     # What of the key is in the spelling, but for characters that it shares with what stands before it.
     core = spelling[8:-6]
-    for text in [*map(repr, found), *(answer.text or answer.error for answer in found), caplog.text, pickle.dumps(chat).decode("latin1")]:
+    for text in [
+        *map(repr, found),
+        *(answer.text or answer.error for answer in found),
+        caplog.text,
+        pickle.dumps(chat).decode("latin1"),
+    ]:
         assert core.lower() not in text.lower() and KEY not in text
     assert found[0].text is not None and "[key]" in found[0].text and "[key]" in found[1].error
 
@@ -235,12 +252,14 @@ def build(**options: Any) -> OpenAIChat:
     return make_openai_chat("m", max_retries=0, **options)
 
 
-def keys_seen(server: FaultProxy) -> List[str]:
+def keys_seen(server: FaultProxy) -> list[str]:
     return [headers["authorization"] for headers in server.headers]
 
 
 @pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "DATABASE_PASSWORD", "MY_KEY"])
-def test_a_config_cannot_send_any_variable_of_the_environment_to_its_own_server(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_config_cannot_send_any_variable_of_the_environment_to_its_own_server(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv(name, KEY)
     with FaultProxy() as server:
         with pytest.raises(RivegaError, match=f"RIVEGA_KEY_CONSENT={name}@127.0.0.1") as caught:
@@ -250,7 +269,9 @@ def test_a_config_cannot_send_any_variable_of_the_environment_to_its_own_server(
         config = spacy.blank("rivega").config.copy()
         config["nlp"]["pipeline"] = ["rivega_knowledge"]
         model = {"@misc": "rivega.OpenAIChat.v1", "model": "m", "base_url": server.url, "api_key_env": name}
-        config["components"] = {"rivega_knowledge": {"factory": "rivega_knowledge", "model": model, "examples": {"@misc": "rivega.NoExamples.v1"}}}
+        config["components"] = {
+            "rivega_knowledge": {"factory": "rivega_knowledge", "model": model, "examples": {"@misc": "rivega.NoExamples.v1"}}
+        }
         with pytest.raises(RivegaError, match="RIVEGA_KEY_CONSENT"):
             spacy.util.load_model_from_config(config, auto_fill=True)
     assert server.requests == []
@@ -272,7 +293,9 @@ def test_with_the_users_consent_it_is_sent(form: str, ask: Callable[..., ChatReq
     assert keys_seen(server) == [f"Bearer {KEY}"]
 
 
-def test_well_known_keys_go_to_this_machine_and_to_their_owners(monkeypatch: pytest.MonkeyPatch, ask: Callable[..., ChatRequest]) -> None:
+def test_well_known_keys_go_to_this_machine_and_to_their_owners(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[..., ChatRequest]
+) -> None:
     from rivega_spacy.llm.secrets import withheld
 
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -295,9 +318,18 @@ def test_well_known_keys_go_to_this_machine_and_to_their_owners(monkeypatch: pyt
         assert (withheld(name, url) == "") is sent, (name, url)
 
 
-def test_a_configs_server_gets_nothing_else_of_the_environment(monkeypatch: pytest.MonkeyPatch, ask: Callable[..., ChatRequest]) -> None:
+def test_a_configs_server_gets_nothing_else_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[..., ChatRequest]
+) -> None:
     """The package sends what these name to whatever server it is given."""
-    names = ("OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS", "OPENAI_WEBHOOK_SECRET", "AWS_SECRET_ACCESS_KEY")
+    names = (
+        "OPENAI_ADMIN_KEY",
+        "OPENAI_ORG_ID",
+        "OPENAI_PROJECT_ID",
+        "OPENAI_CUSTOM_HEADERS",
+        "OPENAI_WEBHOOK_SECRET",
+        "AWS_SECRET_ACCESS_KEY",
+    )
     for name in names:
         monkeypatch.setenv(name, f"x-gateway: hidden-{name}" if "HEADERS" in name else f"hidden-{name}")
     monkeypatch.setenv("RIVEGA_API_KEY", KEY)

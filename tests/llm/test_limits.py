@@ -1,11 +1,12 @@
 """Pace and budget."""
+
 import threading
 from typing import Any
 
 import pytest
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.llm.limits import Budget, Pace
+from rivega_spacy.post.errors import RivegaError
 
 
 @pytest.mark.parametrize("rate", [20, 60, 500])

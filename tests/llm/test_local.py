@@ -1,23 +1,25 @@
 """Local weights: batched answers equal to single ones, special tokens defused, pictures, nothing unpickled."""
+
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, List
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from rivega_spacy.post.errors import RivegaError, SetupError
 from rivega_spacy.llm.base import Answer, ChatRequest, Message, image_ref
 from rivega_spacy.llm.local import BatchWorker, fingerprint_folder
 from rivega_spacy.llm.safety import InvalidAnswer, clean_answer
 from rivega_spacy.llm.transformers_captioner import TransformersCaptioner
 from rivega_spacy.llm.transformers_chat import TransformersChat
+from rivega_spacy.post.errors import RivegaError, SetupError
 
 from .servers import llama_config, save_tiny_llama, tiny_tokenizer
 
 
-def answers(model: Any, requests: List[ChatRequest]) -> List[Answer]:
+def answers(model: Any, requests: list[ChatRequest]) -> list[Answer]:
     return [future.result(120) for future in model.submit(requests)]
 
 
@@ -29,7 +31,7 @@ def chat(tiny_llama: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> List[str]:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Three pictures of three sizes."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
@@ -124,7 +126,7 @@ def test_the_identity_follows_the_weights(tiny_llama: Path, tmp_path: Path) -> N
     assert fingerprint_folder(str(copy)) != fingerprint_folder(str(tiny_llama))
 
 
-def test_a_text_model_says_that_it_takes_no_pictures(chat: TransformersChat, pictures: List[str]) -> None:
+def test_a_text_model_says_that_it_takes_no_pictures(chat: TransformersChat, pictures: list[str]) -> None:
     request = ChatRequest((Message("user", "What?", (image_ref(pictures[0]),)),), 8, "caption", "v")
     assert "takes no pictures" in answers(chat, [request])[0].error
 
@@ -148,7 +150,7 @@ def test_weights_that_are_pickled_are_not_loaded(tmp_path: Path, ask: Callable[.
 
 
 def test_one_bad_question_does_not_cost_the_batch() -> None:
-    def work(requests: List[ChatRequest]) -> List[Answer]:
+    def work(requests: list[ChatRequest]) -> list[Answer]:
         if any(request.post == "bad" for request in requests):
             raise RuntimeError("cannot")
         return [Answer(request.post) for request in requests]
@@ -169,13 +171,17 @@ def test_it_pickles_without_its_weights(chat: TransformersChat, ask: Callable[..
     copy.close()
 
 
-def test_a_vision_language_model(tmp_path: Path, pictures: List[str]) -> None:
+def test_a_vision_language_model(tmp_path: Path, pictures: list[str]) -> None:
     import torch
     from transformers import CLIPImageProcessor, CLIPVisionConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
     tokenizer = tiny_tokenizer()
-    vision = CLIPVisionConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14)
-    config = LlavaConfig(vision, llama_config(len(tokenizer)), image_token_index=tokenizer.convert_tokens_to_ids("<image>"), image_seq_length=4)
+    vision = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    config = LlavaConfig(
+        vision, llama_config(len(tokenizer)), image_token_index=tokenizer.convert_tokens_to_ids("<image>"), image_seq_length=4
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = LlavaForConditionalGeneration(config)
@@ -184,10 +190,16 @@ def test_a_vision_language_model(tmp_path: Path, pictures: List[str]) -> None:
         weight.data.mul_(4.0)
     network.save_pretrained(tmp_path)
     images = CLIPImageProcessor(size={"shortest_edge": 28}, crop_size=28)
-    options = {"vision_feature_select_strategy": "default", "chat_template": tokenizer.chat_template, "num_additional_image_tokens": 1}
+    options = {
+        "vision_feature_select_strategy": "default",
+        "chat_template": tokenizer.chat_template,
+        "num_additional_image_tokens": 1,
+    }
     LlavaProcessor(images, tokenizer, patch_size=14, **options).save_pretrained(tmp_path)
     model = TransformersChat(str(tmp_path), name="llava")
-    requests = [ChatRequest((Message("system", "s"), Message("user", "What?", (image_ref(path),))), 12, "caption", "v") for path in pictures]
+    requests = [
+        ChatRequest((Message("system", "s"), Message("user", "What?", (image_ref(path),))), 12, "caption", "v") for path in pictures
+    ]
     found = answers(model, requests)
     model.close()
     assert all(answer.error == "" and answer.input_tokens > 4 for answer in found)
@@ -202,15 +214,47 @@ def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import BertTokenizerFast, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor
 
     folder = tmp_path_factory.mktemp("blip")
-    words = "[PAD] [UNK] [CLS] [SEP] [MASK] a detailed description of the picture : dog cat man stage red".split()
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "a",
+        "detailed",
+        "description",
+        "of",
+        "the",
+        "picture",
+        ":",
+        "dog",
+        "cat",
+        "man",
+        "stage",
+        "red",
+    ]
     (folder / "vocab.txt").write_text("\n".join(words + [f"w{n}" for n in range(60)]))
     tokenizer = BertTokenizerFast(str(folder / "vocab.txt"), bos_token="[CLS]")
     config = BlipConfig(
         text_config={
-            "vocab_size": 76, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-            "encoder_hidden_size": 16, "bos_token_id": 2, "sep_token_id": 3, "eos_token_id": 3, "pad_token_id": 0,
+            "vocab_size": 76,
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "encoder_hidden_size": 16,
+            "bos_token_id": 2,
+            "sep_token_id": 3,
+            "eos_token_id": 3,
+            "pad_token_id": 0,
         },
-        vision_config={"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32},
+        vision_config={
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 32,
+        },
     )
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -222,11 +266,15 @@ def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_image_to_text_model(blip: Path, pictures: List[str], tmp_path: Path) -> None:
+def test_an_image_to_text_model(blip: Path, pictures: list[str], tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
     model = TransformersCaptioner(str(blip), batch_size=2)
     sources = [*pictures, str(tmp_path / "bad.png")]
-    requests = [ChatRequest((Message("user", "?", (image_ref(path),)),), 8, prompt, "v") for prompt in ("caption", "description") for path in sources]
+    requests = [
+        ChatRequest((Message("user", "?", (image_ref(path),)),), 8, prompt, "v")
+        for prompt in ("caption", "description")
+        for path in sources
+    ]
     found = answers(model, [*requests, ChatRequest((Message("user", "?"),), 8, "caption", "v")])
     model.close()
     assert all(answer.error == "" and answer.text for answer in [*found[:3], *found[4:7]])

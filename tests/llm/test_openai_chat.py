@@ -1,25 +1,27 @@
 """`rivega.OpenAIChat.v1` against a server with faults: every fault ends in an answer or in a reason, never in an exception."""
+
 import email.utils
 import logging
 import pickle
 import threading
 import time
-from typing import Any, Callable, List
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from rivega_spacy.post.errors import RivegaError, SetupError
 from rivega_spacy.llm.base import Answer, ChatRequest, Message, image_ref
 from rivega_spacy.llm.limits import Budget
 from rivega_spacy.llm.openai_chat import OpenAIChat, make_openai_chat
 from rivega_spacy.llm.retries import backoff, retry_after
+from rivega_spacy.post.errors import RivegaError, SetupError
 
 from .servers import FaultProxy
 
 KEY = "sk-test-0123456789abcdef-secret"
 
 
-def answers(model: OpenAIChat, requests: List[ChatRequest]) -> List[Answer]:
+def answers(model: OpenAIChat, requests: list[ChatRequest]) -> list[Answer]:
     try:
         return [future.result(60) for future in model.submit(requests)]
     finally:

@@ -1,6 +1,8 @@
 """Against `transformers serve`, a server that nobody here wrote, alone and behind a proxy that breaks things."""
+
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, List
+from typing import Any
 
 import pytest
 import spacy
@@ -14,7 +16,7 @@ from .servers import FaultProxy, RealServer
 pytestmark = pytest.mark.slow
 
 
-def answers(model: OpenAIChat, requests: List[ChatRequest]) -> List[Answer]:
+def answers(model: OpenAIChat, requests: list[ChatRequest]) -> list[Answer]:
     try:
         return [future.result(120) for future in model.submit(requests)]
     finally:
@@ -32,7 +34,9 @@ def test_it_answers_as_the_same_weights_do_here(real_server: RealServer, ask: Ca
     assert all(answer.output_tokens == 16 and answer.finish == "length" for answer in over_there)
 
 
-def test_a_model_that_it_does_not_have_is_a_reason(real_server: RealServer, ask: Callable[..., ChatRequest], fake_time: Any) -> None:
+def test_a_model_that_it_does_not_have_is_a_reason(
+    real_server: RealServer, ask: Callable[..., ChatRequest], fake_time: Any
+) -> None:
     model = OpenAIChat("no/such-model", base_url=real_server.url, max_retries=1, sleep=fake_time.sleep)
     answer = answers(model, [ask()])[0]
     assert answer.text is None and answer.error
@@ -43,7 +47,9 @@ def test_every_fault_in_between_is_survived(real_server: RealServer, ask: Callab
     requests = [ask(f"question {n}", max_tokens=4) for n in range(8)]
     plain = answers(OpenAIChat(real_server.model, base_url=real_server.url), requests)
     with FaultProxy(upstream=real_server.url, script=script) as proxy:
-        model = OpenAIChat(real_server.model, base_url=proxy.url, timeout=5, concurrency=2, clock=fake_time.clock, sleep=fake_time.sleep)
+        model = OpenAIChat(
+            real_server.model, base_url=proxy.url, timeout=5, concurrency=2, clock=fake_time.clock, sleep=fake_time.sleep
+        )
         found = answers(model, requests)
     assert [answer.text for answer in found] == [answer.text for answer in plain]
     # Nine faults, each cost one request more.

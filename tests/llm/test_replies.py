@@ -1,7 +1,9 @@
 """What servers send in place of an answer: it is said in their own words, paid for once, booked, and never waited for without end."""
+
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,9 @@ def validate(answer: Answer) -> str:
     return clean_answer(answer.text or "", most_words=60)
 
 
-def run(reply: Any, requests: List[ChatRequest], *, store: Optional[AnswerStore] = None, script: Optional[List[str]] = None, **options: Any) -> Tuple[List[Any], FaultProxy, OpenAIChat, Asker]:
+def run(
+    reply: Any, requests: list[ChatRequest], *, store: AnswerStore | None = None, script: list[str] | None = None, **options: Any
+) -> tuple[list[Any], FaultProxy, OpenAIChat, Asker]:
     with FaultProxy(lambda body: reply, script=script) as proxy:
         chat = OpenAIChat("m", base_url=proxy.url, sleep=lambda seconds: None, **options)
         asker = Asker(chat, store, "again")
@@ -29,7 +33,7 @@ def run(reply: Any, requests: List[ChatRequest], *, store: Optional[AnswerStore]
     return results, proxy, chat, asker
 
 
-def message(finish: str = "stop", **fields: Any) -> Dict[str, Any]:
+def message(finish: str = "stop", **fields: Any) -> dict[str, Any]:
     reply = completion(None, finish=finish, prompt_tokens=50, completion_tokens=200)
     reply["choices"][0]["message"].update(fields)
     return reply
@@ -44,12 +48,17 @@ FINAL = {
     "a filter": (message("content_filter"), "content filter"),
     "a filter within the answer": (message("content_filter", content="The bridge"), "content filter"),
     "thought alone": (message(reasoning="Which bridge?"), "reasoning parser"),
-    "a tool": (message("tool_calls", tool_calls=[{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]), "tool"),
+    "a tool": (
+        message("tool_calls", tool_calls=[{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]),
+        "tool",
+    ),
 }
 
 
 @pytest.mark.parametrize("reply, words", FINAL.values(), ids=FINAL)
-def test_an_answer_without_text_is_paid_once_booked_and_kept(reply: Any, words: str, ask: Callable[..., ChatRequest], tmp_path: Path) -> None:
+def test_an_answer_without_text_is_paid_once_booked_and_kept(
+    reply: Any, words: str, ask: Callable[..., ChatRequest], tmp_path: Path
+) -> None:
     store = AnswerStore(tmp_path / "answers.sqlite")
     budget = Budget()
     (result,), proxy, _, asker = run(reply, [ask()], store=store, budget=budget)
@@ -80,7 +89,10 @@ def test_no_text_and_no_reason_is_tried_twice_at_most(ask: Callable[..., ChatReq
 
 
 def test_what_failed_tries_cost_is_booked_with_the_answer(ask: Callable[..., ChatRequest]) -> None:
-    replies = [{"error": {"message": "overloaded", "code": 503}, "usage": {"prompt_tokens": 30, "completion_tokens": 5}}, completion("A bridge.")]
+    replies = [
+        {"error": {"message": "overloaded", "code": 503}, "usage": {"prompt_tokens": 30, "completion_tokens": 5}},
+        completion("A bridge."),
+    ]
     with FaultProxy(lambda body: replies.pop(0)) as proxy:
         chat = OpenAIChat("m", base_url=proxy.url, sleep=lambda seconds: None)
         answer = chat.submit([ask()])[0].result(30)
@@ -112,13 +124,25 @@ def test_usage_is_booked_as_it_is_stated(usage: Any, booked: Any, ask: Callable[
 
 
 ERRORS = {
-    "429": ({"error": {"message": "Rate limit exceeded: free-models-per-day", "code": 429}, "user_id": "u"}, "free-models-per-day", True),
+    "429": (
+        {"error": {"message": "Rate limit exceeded: free-models-per-day", "code": 429}, "user_id": "u"},
+        "free-models-per-day",
+        True,
+    ),
     "401": ({"error": {"message": "No auth credentials found", "code": 401}}, "No auth credentials", False),
     "402": ({"error": {"message": "Insufficient credits", "code": 402}}, "Insufficient credits", False),
     "404 as a word": ({"error": {"message": "No endpoints found", "code": "404"}}, "No endpoints found", False),
-    "beside a null answer": ({**completion(None), "usage": None, "error": {"message": "Provider returned error", "code": 502}}, "Provider returned error", True),
+    "beside a null answer": (
+        {**completion(None), "usage": None, "error": {"message": "Provider returned error", "code": 502}},
+        "Provider returned error",
+        True,
+    ),
     "within the choice": (
-        {"choices": [{"finish_reason": "error", "error": {"code": 502, "message": "Upstream idle"}, "message": {"content": "Half an"}}]},
+        {
+            "choices": [
+                {"finish_reason": "error", "error": {"code": 502, "message": "Upstream idle"}, "message": {"content": "Half an"}}
+            ]
+        },
         "Upstream idle",
         True,
     ),
@@ -129,10 +153,18 @@ ERRORS = {
     ),
     "words alone": ({"error": "model 'm' not found, try pulling it first"}, "try pulling it", False),
     "a type alone": ({"error": {"message": "Slow down.", "type": "rate_limit_error"}}, "Slow down.", True),
-    "vLLM's": ({"object": "error", "message": "The model `m` does not exist.", "type": "NotFoundError", "code": 404}, "does not exist", False),
+    "vLLM's": (
+        {"object": "error", "message": "The model `m` does not exist.", "type": "NotFoundError", "code": 404},
+        "does not exist",
+        False,
+    ),
     "a detail": ({"detail": "Not Found"}, "Not Found", False),
     "a code beside": ({"code": 503, "msg": "queue full"}, "queue full", True),
-    "an empty account": ({"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}, "current quota", False),
+    "an empty account": (
+        {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}},
+        "current quota",
+        False,
+    ),
     "unknown": ({"error": {"message": "Something went wrong"}}, "Something went wrong", True),
 }
 
@@ -145,7 +177,9 @@ def test_an_error_with_status_200_is_that_error(reply: Any, words: str, again: b
 
 
 def test_a_key_refused_with_status_200_is_used_once(ask: Callable[..., ChatRequest]) -> None:
-    results, proxy, _, _ = run({"error": {"message": "User not found.", "code": 401}}, [ask(f"q{n}") for n in range(10)], concurrency=1)
+    results, proxy, _, _ = run(
+        {"error": {"message": "User not found.", "code": 401}}, [ask(f"q{n}") for n in range(10)], concurrency=1
+    )
     assert len(proxy.requests) == 1 and all("User not found." in result.reason for result in results)
 
 

@@ -1,4 +1,5 @@
 """The answer store: every answer once, several processes, killed at any moment."""
+
 import json
 import multiprocessing
 import os
@@ -9,14 +10,15 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, List
+from typing import Any
 
 import pytest
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.llm.base import Answer, ChatRequest, ImageRef, Message, answer_key, image_ref, prompt_key
 from rivega_spacy.llm.store import AnswerStore, Record
+from rivega_spacy.post.errors import RivegaError
 
 
 def record(number: int, **options: Any) -> Record:
@@ -39,7 +41,7 @@ def record(number: int, **options: Any) -> Record:
     return Record(**{**values, **options})
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path: Path) -> AnswerStore:
     return AnswerStore(tmp_path / "answers.sqlite")
 
@@ -84,7 +86,12 @@ def test_whatever_shapes_an_answer_changes_its_key(change: Any) -> None:
     seen = set()
     for one in ({}, change):
         identity = {"model": "m", "temperature": 0.0}
-        values = {"messages": (Message("system", "s"), Message("user", "q")), "max_tokens": 16, "prompt": "knowledge", "version": "v"}
+        values = {
+            "messages": (Message("system", "s"), Message("user", "q")),
+            "max_tokens": 16,
+            "prompt": "knowledge",
+            "version": "v",
+        }
         if isinstance(one, str):
             identity[one] = "other"
         else:
@@ -131,7 +138,9 @@ def test_the_claim_of_another_machine_lapses(store: AnswerStore) -> None:
     store.get_many([])
     connection = sqlite3.connect(store.path)
     with connection:
-        connection.execute("INSERT INTO claims VALUES ('new', 'elsewhere:1:1', ?), ('old', 'elsewhere:1:1', ?)", (time.time(), time.time() - 3600))
+        connection.execute(
+            "INSERT INTO claims VALUES ('new', 'elsewhere:1:1', ?), ('old', 'elsewhere:1:1', ?)", (time.time(), time.time() - 3600)
+        )
     assert store.claim(["new", "old"]) == ["old"]
 
 
@@ -214,7 +223,14 @@ def test_bad_lines_are_refused_and_the_others_taken(store: AnswerStore, tmp_path
     store.put(record(1))
     store.export(tmp_path / "good.jsonl")
     good = json.loads((tmp_path / "good.jsonl").read_text())
-    changes: List[Any] = [{"key": "zz"}, {"text": 3}, {"input_tokens": -1}, {"identity": "x"}, {"created": "now"}, {"attempt": True}]
+    changes: list[Any] = [
+        {"key": "zz"},
+        {"text": 3},
+        {"input_tokens": -1},
+        {"identity": "x"},
+        {"created": "now"},
+        {"attempt": True},
+    ]
     lines = [json.dumps({**good, **change}) for change in changes] + ["no json", "[1]", "", json.dumps(good)]
     (tmp_path / "bad.jsonl").write_text("\n".join(lines))
     new, known, wrong = AnswerStore(tmp_path / "other.sqlite").import_file(tmp_path / "bad.jsonl")

@@ -1,7 +1,9 @@
 """Thoughts of reasoning models: what servers show of them, with their parsers on or off, never becomes an answer; the answer does."""
+
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any
 
 import pytest
 import spacy
@@ -20,7 +22,7 @@ from rivega_spacy.llm.thoughts import answer_of, is_mark, open_mark
 from .servers import FaultProxy, completion
 
 THOUGHT = "Which bridge?\n\nThe harbour's, I think: yes or no?"
-WRAPPERS: Dict[str, str] = {
+WRAPPERS: dict[str, str] = {
     "R1, Qwen, GLM": "<think>\n{thought}\n</think>\n\n{answer}",
     "opened in the prompt": "{thought}\n</think>\n\n{answer}",
     "its end named within": "<think>I end with </think> soon. {thought}</think>{answer}",
@@ -164,7 +166,14 @@ def test_text_that_speaks_of_thinking_is_left_as_it_is(text: str) -> None:
     assert clean_answer(text, most_words=60).split()[-2:] == text.split()[-2:]
 
 
-@pytest.mark.parametrize("text", ["R1 writes between <think> and </think> before it answers.", "The `<think>` tag opens a thought.", "It ends in “</think>” here."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "R1 writes between <think> and </think> before it answers.",
+        "The `<think>` tag opens a thought.",
+        "It ends in “</think>” here.",
+    ],
+)
 def test_what_speaks_of_the_marks_is_refused_rather_than_damaged(text: str) -> None:
     with pytest.raises(InvalidAnswer):
         clean_answer(text, most_words=60)
@@ -173,12 +182,16 @@ def test_what_speaks_of_the_marks_is_refused_rather_than_damaged(text: str) -> N
 @pytest.mark.parametrize("finish", ["stop", "length"])
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 @pytest.mark.parametrize("content", [None, "", " \n"])
-def test_thoughts_in_a_field_of_their_own_are_no_answer_either(field: str, finish: str, content: Any, ask: Callable[..., ChatRequest]) -> None:
+def test_thoughts_in_a_field_of_their_own_are_no_answer_either(
+    field: str, finish: str, content: Any, ask: Callable[..., ChatRequest]
+) -> None:
     reply = completion(content, finish=finish)
     reply["choices"][0]["message"][field] = THOUGHT
     with FaultProxy(lambda body: reply) as proxy:
         chat = OpenAIChat("m", base_url=proxy.url)
-        (result,) = Asker(chat, None, "again").start([ask()], lambda answer: clean_answer(answer.text or "", most_words=60)).results()
+        (result,) = (
+            Asker(chat, None, "again").start([ask()], lambda answer: clean_answer(answer.text or "", most_words=60)).results()
+        )
         chat.close()
     assert result is not None and result.text is None and result.unusable and len(proxy.requests) == 1
     assert ("max_tokens" if finish == "length" else "reasoning parser") in result.reason
@@ -208,23 +221,33 @@ def test_answers_stored_with_their_thoughts_come_back_without(tmp_path: Path, as
         chat = OpenAIChat("m", base_url=proxy.url)
         Asker(chat, store, "again").start([ask(name) for name in texts], lambda answer: answer.text or "").results()
         asked = len(proxy.requests)
-        results = Asker(chat, store, "again").start([ask(name) for name in texts], lambda answer: clean_answer(answer.text or "", most_words=60)).results()
+        results = (
+            Asker(chat, store, "again")
+            .start([ask(name) for name in texts], lambda answer: clean_answer(answer.text or "", most_words=60))
+            .results()
+        )
         # The unusable one is asked again once, with the reminder, which this server has no answer for.
         assert results[:2] == [Result("A bridge.")] * 2 and results[2].text is None and asked == 3
         chat.close()
     store.export(tmp_path / "answers.jsonl")
     for name in ("answers.sqlite", "answers.jsonl"):
         replayed = Asker(Replay(str(tmp_path / name)), None, "again")
-        found = replayed.start([ask(name) for name in texts], lambda answer: clean_answer(answer.text or "", most_words=60)).results()
+        found = replayed.start(
+            [ask(name) for name in texts], lambda answer: clean_answer(answer.text or "", most_words=60)
+        ).results()
         assert [result.text for result in found] == ["A bridge.", "A bridge.", None]
 
 
-def test_posts_that_hold_thoughts_of_an_earlier_version_are_replayed_without(tmp_path: Path, ask: Callable[..., ChatRequest]) -> None:
+def test_posts_that_hold_thoughts_of_an_earlier_version_are_replayed_without(
+    tmp_path: Path, ask: Callable[..., ChatRequest]
+) -> None:
     path = tmp_path / "posts.jsonl"
     rows = [{"id": "1", "knowledge": f"{THOUGHT}</think>A bridge."}, {"id": "2", "knowledge": "analysisWe need to say which."}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf8")
     asker = Asker(Replay(str(path)), None, "again")
-    found = asker.start([ask("a", post="1"), ask("b", post="2")], lambda answer: clean_answer(answer.text or "", most_words=60)).results()
+    found = asker.start(
+        [ask("a", post="1"), ask("b", post="2")], lambda answer: clean_answer(answer.text or "", most_words=60)
+    ).results()
     assert [result.text for result in found] == ["A bridge.", None]
 
 
@@ -233,7 +256,7 @@ def test_no_stage_writes_thoughts_on_a_post(stage: str) -> None:
     import numpy as np
     from spacy.tokens import Span
 
-    def reply(body: Dict[str, Any]) -> str:
+    def reply(body: dict[str, Any]) -> str:
         return f"[THINK]{THOUGHT}[/THINK]A bridge in the bay."
 
     with FaultProxy(reply) as proxy:
@@ -249,7 +272,11 @@ def test_no_stage_writes_thoughts_on_a_post(stage: str) -> None:
         doc.ents = [Span(doc, 1, 2, label="LOC")]
         doc._.image = np.zeros((20, 20, 3), dtype="uint8")
         doc = nlp(doc)
-    written = {"caption": [doc._.caption, doc._.description], "knowledge": [doc._.knowledge], "expansion": [doc.ents[0]._.expansion]}[stage]
+    written = {
+        "caption": [doc._.caption, doc._.description],
+        "knowledge": [doc._.knowledge],
+        "expansion": [doc.ents[0]._.expansion],
+    }[stage]
     assert written == ["A bridge in the bay."] * len(written) and doc._.rivega_errors == []
     # A reasoning model needs room: the captioner's limit can be raised.
     assert stage != "caption" or {body["max_tokens"] for body in proxy.requests} == {900}
@@ -271,5 +298,20 @@ def test_a_prompt_that_begins_the_thought(prompt: str, mark: str) -> None:
 
 
 def test_marks_that_are_special_tokens_are_not_skipped() -> None:
-    assert all(map(is_mark, ["[THINK]", "[/THINK]", "<think>", "</think>", "<|channel|>", "<|message|>", "◁think▷", "<|begin_of_box|>", "<|channel>"]))
+    assert all(
+        map(
+            is_mark,
+            [
+                "[THINK]",
+                "[/THINK]",
+                "<think>",
+                "</think>",
+                "<|channel|>",
+                "<|message|>",
+                "◁think▷",
+                "<|begin_of_box|>",
+                "<|channel>",
+            ],
+        )
+    )
     assert not any(map(is_mark, ["<s>", "</s>", "<pad>", "<|im_start|>", "[INST]", "<image>"]))

@@ -1,4 +1,5 @@
 """A tiny random encoder in a folder, and pipelines on it."""
+
 import json
 from pathlib import Path
 
@@ -11,10 +12,69 @@ from spacy.training import Example
 import rivega_spacy  # noqa: F401
 from rivega_spacy.ner.component import make_knowledge_ner  # noqa: F401
 
-WORDS = (
-    "kevin durant enters oracle arena nike paris rocks the lions of detroit play at ford field tonight in new york with "
-    "named entities : 1 . ( person ) 2 place organization reasoning sentence mentions a b c d e f g h i j k l m n o p q r s t u v w x y z"
-).split()
+WORDS = [
+    "kevin",
+    "durant",
+    "enters",
+    "oracle",
+    "arena",
+    "nike",
+    "paris",
+    "rocks",
+    "the",
+    "lions",
+    "of",
+    "detroit",
+    "play",
+    "at",
+    "ford",
+    "field",
+    "tonight",
+    "in",
+    "new",
+    "york",
+    "with",
+    "named",
+    "entities",
+    ":",
+    "1",
+    ".",
+    "(",
+    "person",
+    ")",
+    "2",
+    "place",
+    "organization",
+    "reasoning",
+    "sentence",
+    "mentions",
+    "a",
+    "b",
+    "c",
+    "d",
+    "e",
+    "f",
+    "g",
+    "h",
+    "i",
+    "j",
+    "k",
+    "l",
+    "m",
+    "n",
+    "o",
+    "p",
+    "q",
+    "r",
+    "s",
+    "t",
+    "u",
+    "v",
+    "w",
+    "x",
+    "y",
+    "z",
+]
 
 
 def write_encoder(folder: Path, *, kind: str = "bert", layers: int = 2, positions: int = 96) -> Path:
@@ -33,17 +93,29 @@ def write_encoder(folder: Path, *, kind: str = "bert", layers: int = 2, position
         names = dict(zip(("cls_token", "pad_token", "sep_token", "unk_token", "mask_token"), specials))
         frame = {"single": "<s> $A </s>", "pair": "<s> $A </s> </s> $B </s>"}
         cls, sep = "<s>", "</s>"
-    pieces = [*specials, *dict.fromkeys(WORDS), *[f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"], *"@#,!-0123456789"]
+    pieces = [
+        *specials,
+        *dict.fromkeys(WORDS),
+        *[f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"],
+        *"@#,!-0123456789",
+    ]
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=names["unk_token"], max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.post_processor = processors.TemplateProcessing(**frame, special_tokens=[(cls, vocabulary[cls]), (sep, vocabulary[sep])])
-    sizes = dict(
-        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=positions, pad_token_id=vocabulary[names["pad_token"]],
+    tokenizer.post_processor = processors.TemplateProcessing(
+        **frame, special_tokens=[(cls, vocabulary[cls]), (sep, vocabulary[sep])]
     )
+    sizes = {
+        "vocab_size": len(vocabulary),
+        "hidden_size": 16,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": positions,
+        "pad_token_id": vocabulary[names["pad_token"]],
+    }
     encoder = BertModel(BertConfig(**sizes)) if kind == "bert" else XLMRobertaModel(XLMRobertaConfig(type_vocab_size=1, **sizes))
     with torch.no_grad():
         for parameter in encoder.parameters():
@@ -117,7 +189,9 @@ def make_examples(nlp):
 @pytest.fixture(scope="session")
 def trained(encoder_dir):
     """A pipeline that has learned POSTS by heart; tests must not change it."""
-    nlp = make_pipeline(encoder_dir, tagger={"clear_trf_data": True}, head={"learn_rate": 3.0, "crf_learn_rate": 3.0, "dropout": 0.0})
+    nlp = make_pipeline(
+        encoder_dir, tagger={"clear_trf_data": True}, head={"learn_rate": 3.0, "crf_learn_rate": 3.0, "dropout": 0.0}
+    )
     examples = make_examples(nlp)
     optimizer = nlp.initialize(lambda: examples)
     optimizer.learn_rate = 0.01

@@ -1,4 +1,5 @@
 """`rivega_ner` in a pipeline: training, prediction, what it leaves alone, saving, workers."""
+
 import numpy as np
 import pytest
 import spacy
@@ -6,9 +7,9 @@ import torch
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 
-from rivega_spacy.training.batch_twice import make_batch_twice
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.ner.crf import disagreement
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.training.batch_twice import make_batch_twice
 
 from .conftest import POSTS, make_examples, make_pipeline
 
@@ -51,7 +52,9 @@ def test_views_of_a_post_are_drawn_together(encoder_dir):
     apart = {}
     for weight in (0.0, 5.0):
         options = {"knowledge_dropout": 0.5, "word_dropout": 0.3}
-        nlp = make_pipeline(encoder_dir, transformer=options, tagger={"agreement": weight}, head={"learn_rate": 3.0, "crf_learn_rate": 3.0})
+        nlp = make_pipeline(
+            encoder_dir, transformer=options, tagger={"agreement": weight}, head={"learn_rate": 3.0, "crf_learn_rate": 3.0}
+        )
         optimizer = nlp.initialize(lambda: make_examples(nlp))
         optimizer.learn_rate = 0.01
         batch_twice = make_batch_twice(size=8)
@@ -66,7 +69,9 @@ def test_views_of_a_post_are_drawn_together(encoder_dir):
                 doc._.knowledge = doc._.knowledge if knowledge else None
             transformer.set_annotations(docs, transformer.predict(docs))
             chains.append(ner.model.predict(docs).chains)
-        both = chains[0]._replace(emissions=torch.cat([chain.emissions for chain in chains]), lengths=torch.cat([chain.lengths for chain in chains]))
+        both = chains[0]._replace(
+            emissions=torch.cat([chain.emissions for chain in chains]), lengths=torch.cat([chain.lengths for chain in chains])
+        )
         partner = torch.arange(8).roll(4)
         apart[weight] = disagreement(both, partner, reduction="mean")[0]
     assert 0 < apart[5.0] < 0.5 * apart[0.0]
@@ -256,7 +261,9 @@ def test_training_goes_on_from_a_saved_pipeline(trained, tmp_path):
 def test_workers_see_knowledge_and_do_not_hang(trained):
     # The parent has predicted before, so its OpenMP pool exists when the workers are forked.
     alone = [(found(doc), [ent._.ner_score for ent in doc.ents]) for doc in trained.pipe(posts(trained) * 4)]
-    shared = [(found(doc), [ent._.ner_score for ent in doc.ents]) for doc in trained.pipe(posts(trained) * 4, n_process=2, batch_size=4)]
+    shared = [
+        (found(doc), [ent._.ner_score for ent in doc.ents]) for doc in trained.pipe(posts(trained) * 4, n_process=2, batch_size=4)
+    ]
     assert [ents for ents, _ in alone] == [ents for ents, _ in shared]
     assert np.allclose(sum((s for _, s in alone), []), sum((s for _, s in shared), []), atol=1e-4)
 
@@ -266,8 +273,13 @@ def test_spacys_own_ner_can_listen(encoder_dir):
     nlp.remove_pipe("rivega_ner")
     listener = {"@architectures": "spacy-transformers.TransformerListener.v1", "pooling": {"@layers": "reduce_mean.v1"}}
     model = {
-        "@architectures": "spacy.TransitionBasedParser.v2", "state_type": "ner", "extra_state_tokens": False,
-        "hidden_width": 16, "maxout_pieces": 2, "use_upper": False, "tok2vec": listener,
+        "@architectures": "spacy.TransitionBasedParser.v2",
+        "state_type": "ner",
+        "extra_state_tokens": False,
+        "hidden_width": 16,
+        "maxout_pieces": 2,
+        "use_upper": False,
+        "tok2vec": listener,
     }
     nlp.add_pipe("ner", config={"model": model})
     optimizer = nlp.initialize(lambda: make_examples(nlp))
@@ -279,8 +291,14 @@ def test_spacys_own_ner_can_listen(encoder_dir):
 def test_it_works_on_any_token_vectors_and_without_span_scores():
     nlp = spacy.blank("rivega")
     vectors = {
-        "@architectures": "spacy.HashEmbedCNN.v2", "pretrained_vectors": None, "width": 16, "depth": 1, "embed_size": 200,
-        "window_size": 1, "maxout_pieces": 2, "subword_features": False,
+        "@architectures": "spacy.HashEmbedCNN.v2",
+        "pretrained_vectors": None,
+        "width": 16,
+        "depth": 1,
+        "embed_size": 200,
+        "window_size": 1,
+        "maxout_pieces": 2,
+        "subword_features": False,
     }
     head = {"@architectures": "rivega.CRFTagger.v1", "tok2vec": vectors, "dropout": 0.0, "hidden_width": 8}
     nlp.add_pipe("rivega_ner", config={"model": head, "span_scores": False})
@@ -357,7 +375,9 @@ def test_entities_are_what_is_seen_of_them_and_within_what_is_read(monkeypatch):
     nlp = spacy.blank("rivega")
     ner = KnowledgeNER(nlp.vocab, Model("none", lambda model, docs, is_train: (docs, lambda dY: dY)))
     docs = [nlp.make_doc("\u202aRome\u202c saw \u200b Ada"), nlp.make_doc("Rome " * 10)]
-    found = FoundEntities([0, 0, 0, 1, 1], [0, 4, 4, 0, 8], [3, 5, 6, 1, 9], ["LOC", "PER", "PER", "LOC", "LOC"], [0.9, 0.8, 0.7, 0.6, 0.5])
+    found = FoundEntities(
+        [0, 0, 0, 1, 1], [0, 4, 4, 0, 8], [3, 5, 6, 1, 9], ["LOC", "PER", "PER", "LOC", "LOC"], [0.9, 0.8, 0.7, 0.6, 0.5]
+    )
     ner.set_annotations(docs, found)
     assert [(ent.text, ent._.ner_score) for ent in docs[0].ents] == [("Rome", 0.9), ("Ada", 0.7)] and not docs[0]._.rivega_errors
     assert [(ent.start, ent._.ner_score) for ent in docs[1].ents] == [(0, 0.6)]

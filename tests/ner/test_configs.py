@@ -1,4 +1,5 @@
 """The training configs resolve, initialize and take a step, on a tiny random encoder."""
+
 from pathlib import Path
 
 import pytest
@@ -9,15 +10,15 @@ from spacy.training.loop import train
 from spacy.util import load_config
 
 from rivega_spacy.corpus.docbin import write_docbin
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.ner import minilm
+from rivega_spacy.post.errors import RivegaError
 
 from .conftest import make_examples, make_pipeline
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
-@pytest.fixture()
+@pytest.fixture
 def corpus(tmp_path):
     nlp = spacy.blank("rivega")
     write_docbin((example.reference for example in make_examples(nlp)), tmp_path / "posts.spacy")
@@ -26,7 +27,12 @@ def corpus(tmp_path):
 
 def two_steps(name, overrides, folder):
     """Take two steps with a config; the pipeline that `spacy train` leaves in the folder."""
-    limits = {"training.max_epochs": 0, "training.max_steps": 2, "training.eval_frequency": 1, "training.logger": {"@loggers": "spacy.ConsoleLogger.v3", "console_output": False}}
+    limits = {
+        "training.max_epochs": 0,
+        "training.max_steps": 2,
+        "training.eval_frequency": 1,
+        "training.logger": {"@loggers": "spacy.ConsoleLogger.v3", "console_output": False},
+    }
     nlp = init_nlp(load_config(CONFIGS / f"{name}.cfg", overrides={**overrides, **limits}))
     folder.mkdir(parents=True)
     train(nlp, folder)

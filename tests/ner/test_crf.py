@@ -1,4 +1,5 @@
 """The CRF against pytorch-crf, and on tiny cases against every path there is."""
+
 import itertools
 
 import pytest
@@ -7,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchcrf import CRF
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.ner.crf import (
     ChainScores,
+    _viterbi_on_device,
     constrain,
     disagreement,
     length_mask,
@@ -22,8 +23,8 @@ from rivega_spacy.ner.crf import (
     token_probabilities,
     viterbi,
 )
-from rivega_spacy.ner.crf import _viterbi_on_device
 from rivega_spacy.ner.schemes import TagScheme
+from rivega_spacy.post.errors import RivegaError
 
 NEVER = float("-inf")
 
@@ -59,7 +60,9 @@ def all_paths(scores, row):
         yield path, score
 
 
-sizes = st.tuples(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 12), st.integers(2, 9), st.sampled_from([0.1, 2.0, 20.0]))
+sizes = st.tuples(
+    st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 12), st.integers(2, 9), st.sampled_from([0.1, 2.0, 20.0])
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -143,7 +146,9 @@ def test_token_probability_is_the_share_of_paths_with_this_tag(seed, spread):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10_000), st.integers(1, 4), st.sampled_from([0.5, 3.0, 250.0]), st.sampled_from(["sum", "mean", "token_mean"]))
+@given(
+    st.integers(0, 10_000), st.integers(1, 4), st.sampled_from([0.5, 3.0, 250.0]), st.sampled_from(["sum", "mean", "token_mean"])
+)
 def test_disagreement_is_the_divergence_over_all_paths(seed, length, spread, reduction):
     scores, _ = make_scores(seed, 3, 4, 3, spread=spread)
     scores.lengths[:2] = length

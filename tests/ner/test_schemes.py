@@ -1,11 +1,12 @@
 """Tag schemes: constraints, and the way to tags and back."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.ner.schemes import TagScheme, read_tags
+from rivega_spacy.post.errors import RivegaError
 
 LABELS = ["LOC", "PER"]
 
@@ -86,7 +87,10 @@ def test_missing_annotation_has_no_tags():
 
 def test_published_dirt_is_read():
     assert read_tags(["O", "I-PER", "I-PER", "I-LOC", "B-LOC", "O", "I-LOC"]) == [
-        (1, 3, "PER"), (3, 4, "LOC"), (4, 5, "LOC"), (6, 7, "LOC"),
+        (1, 3, "PER"),
+        (3, 4, "LOC"),
+        (4, 5, "LOC"),
+        (6, 7, "LOC"),
     ]
     assert read_tags([]) == []
 

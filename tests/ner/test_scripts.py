@@ -1,4 +1,5 @@
 """The scripts around the tagger's training: more posts, and the mean of several runs."""
+
 import importlib.util
 from pathlib import Path
 
@@ -71,7 +72,9 @@ def test_no_post_of_dev_or_test_gets_in(shared_dir):
     rows = list(scripts.more_posts(folder))
     measured = [row for part in ("dev", "test") for row in scripts.read(folder / f"twitter_gmner_{part}.jsonl.gz")]
     assert not {row["id"].removesuffix("-mix") for row in rows} & {row["id"] for row in measured}
-    assert not {scripts.words(row["tokens"]) for row in rows if not row["id"].endswith("-mix")} & {scripts.words(row["tokens"]) for row in measured}
+    assert not {scripts.words(row["tokens"]) for row in rows if not row["id"].endswith("-mix")} & {
+        scripts.words(row["tokens"]) for row in measured
+    }
     # The same words under another id stay out, too, unless Twitter-GMNER's own training split has them.
     assert all(len(row["tokens"]) == len(row["tags"]) for row in rows)
     assert sum(not row["id"].endswith("-mix") for row in rows) == 3074

@@ -1,4 +1,5 @@
 """The encoder of (s, z) as the model of spaCy's `transformer` component."""
+
 import socket
 
 import numpy as np
@@ -8,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.ner.encoding import align_pieces, piece_shapes
 from rivega_spacy.ner.transformer import build_knowledge_transformer, make_buckets
+from rivega_spacy.post.errors import RivegaError
 
 from .conftest import make_transformer
 
@@ -122,7 +123,9 @@ def test_a_long_post_is_read_in_windows_each_with_knowledge(encoder_dir, blank, 
     windows = data.model_output.last_hidden_state.shape[0]
     assert windows > 3 and len(data.wordpieces) == windows
     assert (np.asarray(data.align.lengths) >= 1).all()
-    pieces = np.concatenate([np.array(row + [""] * (data.wordpieces.input_ids.shape[1] - len(row))) for row in data.wordpieces.strings])
+    pieces = np.concatenate(
+        [np.array(row + [""] * (data.wordpieces.input_ids.shape[1] - len(row))) for row in data.wordpieces.strings]
+    )
     position = 0
     for token, count in zip(doc, data.align.lengths):
         assert set(pieces[data.align.dataXd[position : position + count]]) == {token.lower_}

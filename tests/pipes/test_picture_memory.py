@@ -1,8 +1,9 @@
 """How many decoded pictures and masks the stages hold at once: a bound that the batch size has no say in."""
+
 import io
 import weakref
 from functools import lru_cache
-from typing import Any, List
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ from PIL import Image
 from spacy.tokens import Doc, Span
 from thinc.api import Model
 
-from rivega_spacy.post import images
 from rivega_spacy.entailment.component import VisualEntailment
 from rivega_spacy.grounding.component import VisualGrounder
 from rivega_spacy.knowledge.bank import encode_docs, encode_examples
 from rivega_spacy.knowledge.encoders import ColourEncoder, HashedTextEncoder
 from rivega_spacy.knowledge.examples import Example
+from rivega_spacy.post import images
 from rivega_spacy.post.rle import decode_mask
 from rivega_spacy.segmentation.component import BoxSegmenter
 from rivega_spacy.segmentation.text_component import TextSegmenter
@@ -33,7 +34,7 @@ class Living:
     """
 
     def __init__(self) -> None:
-        self.held: List[Any] = []
+        self.held: list[Any] = []
         self.most = 0
 
     def add(self, array: np.ndarray) -> np.ndarray:
@@ -42,7 +43,7 @@ class Living:
         return array
 
 
-@pytest.fixture()
+@pytest.fixture
 def decoded(monkeypatch) -> Living:
     """Pictures that came through the door."""
     living, read = Living(), images.read_image
@@ -56,7 +57,7 @@ def decoded(monkeypatch) -> Living:
     return living
 
 
-@pytest.fixture()
+@pytest.fixture
 def room_for_two(monkeypatch):
     """Stages may hold two of the pictures below, and so may the cache that they share."""
     monkeypatch.setattr(images, "PART_BYTES", 2 * PICTURE)
@@ -79,7 +80,7 @@ def blank():
     return spacy.blank("rivega")
 
 
-def posts(count: int) -> List[Doc]:
+def posts(count: int) -> list[Doc]:
     nlp = blank()
     docs = []
     for number in range(count):
@@ -118,10 +119,12 @@ def box_mask(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def dark(masks: Living):
-    return lambda queries: [[(masks.add(np.asarray(query.image)[:, :, n] < 100), 0.5) for n in range(len(query.expressions))] for query in queries]
+    return lambda queries: [
+        [(masks.add(np.asarray(query.image)[:, :, n] < 100), 0.5) for n in range(len(query.expressions))] for query in queries
+    ]
 
 
-def run(docs: List[Doc], masks: Living, *, batch_size: int) -> List[Any]:
+def run(docs: list[Doc], masks: Living, *, batch_size: int) -> list[Any]:
     vocab = docs[0].vocab
     stream = docs
     for stage in (
@@ -131,7 +134,8 @@ def run(docs: List[Doc], masks: Living, *, batch_size: int) -> List[Any]:
     ):
         stream = stage.pipe(stream, batch_size=batch_size)
     return [
-        [(ent._.groundable_score, ent._.boxes, ent._.box_score, ent._.mask_rle, ent._.mask_score) for ent in doc.ents] for doc in stream
+        [(ent._.groundable_score, ent._.boxes, ent._.box_score, ent._.mask_rle, ent._.mask_score) for ent in doc.ents]
+        for doc in stream
     ]
 
 

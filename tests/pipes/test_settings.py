@@ -1,4 +1,5 @@
 """Settings: what `nlp.config` says is what holds, from `spacy.load(config=...)` to the next saved pipeline."""
+
 import warnings
 
 import pytest
@@ -6,16 +7,33 @@ import spacy
 import srsly
 from vision_tiny import SIZES, tiny_weights  # noqa: F401
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.pipes.settings import configure
+from rivega_spacy.post.errors import RivegaError
 
 CHAT = {"@misc": "rivega.OpenAIChat.v1", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
 SMALL = {"size": 64, **SIZES}
 # Component -> (its config, settings with values that are not the default).
 PARTS = {
-    "rivega_ner": ({}, {"constrain": False, "span_scores": False, "temperature": 2.5, "min_score": 0.9, "min_score_bare": 0.7, "overwrite_ents": False, "clear_trf_data": True}),
-    "rivega_entailment": ({"model": {"@architectures": "rivega.SmallEntailment.v1", **SMALL}}, {"threshold": 0.9, "overwrite": False, "expression": "name", "labels": {"X": "PER"}}),
-    "rivega_grounder": ({"model": {"@architectures": "rivega.SmallGrounder.v1", **SMALL}}, {"ground_unjudged": False, "min_score": 0.9, "overwrite": False, "expression": "expansion", "labels": {"X": "PER"}}),
+    "rivega_ner": (
+        {},
+        {
+            "constrain": False,
+            "span_scores": False,
+            "temperature": 2.5,
+            "min_score": 0.9,
+            "min_score_bare": 0.7,
+            "overwrite_ents": False,
+            "clear_trf_data": True,
+        },
+    ),
+    "rivega_entailment": (
+        {"model": {"@architectures": "rivega.SmallEntailment.v1", **SMALL}},
+        {"threshold": 0.9, "overwrite": False, "expression": "name", "labels": {"X": "PER"}},
+    ),
+    "rivega_grounder": (
+        {"model": {"@architectures": "rivega.SmallGrounder.v1", **SMALL}},
+        {"ground_unjudged": False, "min_score": 0.9, "overwrite": False, "expression": "expansion", "labels": {"X": "PER"}},
+    ),
     "rivega_text_segmenter": ({}, {"segment_unjudged": False, "boxes": False, "expression": "name", "labels": {"X": "PER"}}),
     "rivega_expander": ({}, {"overwrite": True, "labels": {"X": "PER"}}),
     "rivega_captioner": ({"model": CHAT}, {"overwrite": True, "max_tokens": 7}),
@@ -80,7 +98,12 @@ def test_unknown_settings_and_values_out_of_range_are_refused():
         configure(nlp, "rivega_entailment", treshold=0.3)
     with pytest.raises(RivegaError, match="between 0 and 1"):
         configure(nlp, "rivega_entailment", threshold=30)
-    for factory, option in (("rivega_entailment", "threshold"), ("rivega_grounder", "min_score"), ("rivega_ner", "min_score"), ("rivega_ner", "min_score_bare")):
+    for factory, option in (
+        ("rivega_entailment", "threshold"),
+        ("rivega_grounder", "min_score"),
+        ("rivega_ner", "min_score"),
+        ("rivega_ner", "min_score_bare"),
+    ):
         with pytest.raises(RivegaError, match="between 0 and 1"):
             pipeline(factory, **{option: 1.5})
     nlp.add_pipe("sentencizer")

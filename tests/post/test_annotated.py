@@ -5,9 +5,9 @@ import pytest
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
+from rivega_spacy.post.annotated import annotated_to_doc, read_annotated
 from rivega_spacy.post.errors import PostError, RivegaError
 from rivega_spacy.post.posts import doc_to_post, write_posts
-from rivega_spacy.post.annotated import annotated_to_doc, read_annotated
 
 
 def test_docs_come_back_as_they_were_written(make_post, grey, block, tmp_path):
@@ -35,7 +35,10 @@ def test_docs_come_back_as_they_were_written(make_post, grey, block, tmp_path):
 
 
 def test_entities_within_words_keep_their_offsets():
-    post = {"text": "antidisestablishmentarianism", "ents": [{"start": 4, "end": 7, "label": "PER"}, {"start": 7, "end": 9, "label": "LOC"}]}
+    post = {
+        "text": "antidisestablishmentarianism",
+        "ents": [{"start": 4, "end": 7, "label": "PER"}, {"start": 7, "end": 9, "label": "LOC"}],
+    }
     doc = annotated_to_doc(post, Vocab())
     assert doc.text == post["text"]
     assert [(e.start_char, e.end_char, e.label_) for e in doc.ents] == [(4, 7, "PER"), (7, 9, "LOC")]
@@ -66,7 +69,9 @@ def test_bad_entities_are_noted_and_the_others_kept(ent, says):
 
 
 def test_overlapping_entities_and_bad_posts():
-    doc = annotated_to_doc({"text": "Ada Rome", "ents": [{"start": 0, "end": 8, "label": "PER"}, {"start": 4, "end": 8, "label": "LOC"}]}, Vocab())
+    doc = annotated_to_doc(
+        {"text": "Ada Rome", "ents": [{"start": 0, "end": 8, "label": "PER"}, {"start": 4, "end": 8, "label": "LOC"}]}, Vocab()
+    )
     assert [e.label_ for e in doc.ents] == ["PER"] and "overlaps" in doc._.rivega_errors[0]["message"]
     assert "broken" in annotated_to_doc(PostError("broken"), Vocab())._.rivega_errors[0]["message"]
     doc = annotated_to_doc({"text": 5, "ents": 7, "errors": "x", "caption": 3}, Vocab())

@@ -1,4 +1,5 @@
 """Geometry of boxes."""
+
 import numpy as np
 import pytest
 from hypothesis import given

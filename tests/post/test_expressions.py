@@ -1,5 +1,6 @@
 """The `expression` option of entailment and grounder: what of "Name (TYPE) — expansion" a network is asked and taught."""
-from typing import Any, List
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +10,11 @@ from spacy.training import Example
 from thinc.api import Model
 from vision_tiny import SIZES, tiny_network
 
+from rivega_spacy.backends.small.weights import save_network
 from rivega_spacy.entailment.component import VisualEntailment
+from rivega_spacy.grounding.component import VisualGrounder
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.post.extensions import EXPRESSIONS, referring_expression
-from rivega_spacy.grounding.component import VisualGrounder
-from rivega_spacy.backends.small.weights import save_network
 
 ASKED = {
     "both": ["Ada (PER) — a mathematician", "Lea (PER)"],
@@ -30,7 +31,7 @@ def post(picture: Any) -> Doc:
     return doc
 
 
-def recording(seen: List[List[str]], width: int) -> Model:
+def recording(seen: list[list[str]], width: int) -> Model:
     """Answers nothing in particular and notes what it is asked; learns nothing and notes what it is taught."""
 
     def forward(model, queries, is_train):
@@ -48,7 +49,7 @@ def recording(seen: List[List[str]], width: int) -> Model:
 @pytest.mark.parametrize("form", EXPRESSIONS)
 @pytest.mark.parametrize("component,width", [(VisualEntailment, 1), (VisualGrounder, 5)])
 def test_networks_are_asked_and_taught_in_the_chosen_form(component, width, form, picture):
-    seen: List[List[str]] = []
+    seen: list[list[str]] = []
     pipe = component(spacy.blank("rivega").vocab, recording(seen, width), expression=form)
     doc = pipe(post(picture))
     assert doc._.rivega_errors == [] and seen == [ASKED[form]]

@@ -1,4 +1,5 @@
 """The vocabulary on Doc and Span, and that it survives every way a doc travels."""
+
 import base64
 import io
 
@@ -14,7 +15,7 @@ from rivega_spacy.post.extensions import record_error
 from rivega_spacy.post.rle import encode_mask
 
 
-@pytest.fixture()
+@pytest.fixture
 def doc(picture):
     nlp = spacy.blank("rivega")
     doc = nlp.make_doc("Ada meets Grace in Rome")
@@ -35,7 +36,18 @@ def doc(picture):
 
 def state(doc):
     ents = [
-        (e.text, e.label_, e._.expansion, e._.groundable, e._.groundable_score, e._.boxes, e._.box, e._.box_score, e._.mask_rle, e._.mask_score)
+        (
+            e.text,
+            e.label_,
+            e._.expansion,
+            e._.groundable,
+            e._.groundable_score,
+            e._.boxes,
+            e._.box,
+            e._.box_score,
+            e._.mask_rle,
+            e._.mask_score,
+        )
         for e in doc.ents
     ]
     return ents, doc._.image, doc._.caption, doc._.knowledge, doc._.description, doc._.rivega_errors
@@ -51,7 +63,9 @@ def test_computed_attributes(doc):
     assert second._.groundable is None and second._.box is None and second._.mask is None and second._.boxes == []
     rows = doc._.groundings
     assert [(row.entity.text, row.type, row.box is None, row.mask is None) for row in rows] == [
-        ("Ada", "PER", False, False), ("Grace", "PER", True, True), ("Rome", "LOC", True, True)
+        ("Ada", "PER", False, False),
+        ("Grace", "PER", True, True),
+        ("Rome", "LOC", True, True),
     ]
 
 
@@ -97,7 +111,17 @@ def test_box_and_mask_can_be_set(doc):
     assert ent._.boxes == [] and ent._.mask_rle is None and ent._.mask is None
 
 
-@pytest.mark.parametrize("value", [np.zeros((4, 4)), np.zeros((4, 4), "uint8"), np.zeros((4, 4, 1), bool), np.zeros(4, bool), [[True]], encode_mask(np.ones((2, 2), bool))])
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.zeros((4, 4)),
+        np.zeros((4, 4), "uint8"),
+        np.zeros((4, 4, 1), bool),
+        np.zeros(4, bool),
+        [[True]],
+        encode_mask(np.ones((2, 2), bool)),
+    ],
+)
 def test_what_is_no_mask_is_refused(doc, value):
     with pytest.raises(RivegaError, match="HxW"):
         doc.ents[1]._.mask = value
@@ -146,7 +170,14 @@ def test_results_of_a_former_picture_are_gone_with_it(doc, picture):
         fresh = doc.copy()
         ent = fresh.ents[0]
         fresh._.image = other
-        assert (ent._.groundable, ent._.groundable_score, ent._.boxes, ent._.box_score, ent._.mask_rle, ent._.mask_score) == (None, None, [], None, None, None)
+        assert (ent._.groundable, ent._.groundable_score, ent._.boxes, ent._.box_score, ent._.mask_rle, ent._.mask_score) == (
+            None,
+            None,
+            [],
+            None,
+            None,
+            None,
+        )
         assert ent._.expansion == "a mathematician" and fresh._.knowledge and fresh.ents[2]._.groundable is None
         assert fresh._.caption == "two women", "given, not written by a captioner"
         assert fresh._.rivega_errors == []

@@ -1,4 +1,5 @@
 """What fails: a post's trouble goes to spaCy's error handler, which by default notes it; a pipeline's trouble is raised at once."""
+
 import logging
 
 import numpy as np
@@ -9,9 +10,9 @@ from spacy.util import raise_error
 from thinc.api import Model
 
 from rivega_spacy.entailment.component import VisualEntailment
-from rivega_spacy.post.errors import SetupError
 from rivega_spacy.expansion.component import EntityExpander
 from rivega_spacy.grounding.component import VisualGrounder
+from rivega_spacy.post.errors import SetupError
 from rivega_spacy.segmentation.component import BoxSegmenter
 from rivega_spacy.segmentation.text_component import TextSegmenter
 
@@ -141,7 +142,10 @@ def untrained(nlp, folder):
         ("rivega_grounder", {"model": small}),
         ("rivega_grounder", {"model": {"@architectures": "rivega.OWLv2.v1"}}),
         ("rivega_grounder", {"model": {"@architectures": "rivega.OWLv2.v1", "path": str(folder)}}),
-        ("rivega_entailment", {"model": {"@architectures": "rivega.GroundingScore.v1", "grounder": {"@architectures": "rivega.OWLv2.v1"}}}),
+        (
+            "rivega_entailment",
+            {"model": {"@architectures": "rivega.GroundingScore.v1", "grounder": {"@architectures": "rivega.OWLv2.v1"}}},
+        ),
         ("rivega_entailment", {"model": {"@architectures": "rivega.OFAEntailment.v1", "path": str(folder / "gone.pt")}}),
         ("rivega_segmenter", {"model": {"@misc": "rivega.HFSam.v1", "name": str(folder), "local_files_only": True}}),
         ("rivega_text_segmenter", {"model": {"@misc": "rivega.CLIPSeg.v1", "path": str(folder)}}),

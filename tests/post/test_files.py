@@ -1,4 +1,5 @@
 """Outputs appear whole or not at all, and never in place of an input."""
+
 import errno
 import gzip
 import os
@@ -81,7 +82,11 @@ def test_inputs_are_recognised_by_whatever_name(tmp_path):
 
 def test_places_that_cannot_be_written_are_told_and_left_alone(tmp_path):
     (tmp_path / "file").write_text("x")
-    for path, reason in ((tmp_path, "is a folder"), (tmp_path / "file" / "x", "cannot be written"), ("/proc/none/x", "cannot be written")):
+    for path, reason in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "file" / "x", "cannot be written"),
+        ("/proc/none/x", "cannot be written"),
+    ):
         with pytest.raises(RivegaError, match=reason):
             check_output(path)
         with pytest.raises(RivegaError, match=reason):

@@ -1,4 +1,5 @@
 """There is one door: nothing else in the package, the benchmarks and the scripts opens a picture."""
+
 import ast
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def opened_in(code: str) -> list:
 
     keywords = {id(call.func): [word.arg for word in call.keywords] for call in ast.walk(tree) if isinstance(call, ast.Call)}
     found = ((full(node), keywords.get(id(node), [])) for node in ast.walk(tree) if isinstance(node, (ast.Attribute, ast.Name)))
-    return [(name, words) for name, words in found if name in OPENERS or name.endswith("Plugin") and name.startswith("PIL.")]
+    return [(name, words) for name, words in found if name in OPENERS or (name.endswith("Plugin") and name.startswith("PIL."))]
 
 
 @pytest.mark.parametrize(

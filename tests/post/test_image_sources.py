@@ -1,4 +1,5 @@
 """What a picture may be given as, and what is refused before anything is read."""
+
 import base64
 import io
 import os
@@ -13,11 +14,11 @@ from PIL import Image
 from spacy.language import Language
 from thinc.api import Model
 
-from rivega_spacy.post.errors import ImageError
 from rivega_spacy.grounding.component import VisualGrounder
+from rivega_spacy.llm.base import image_ref
+from rivega_spacy.post.errors import ImageError
 from rivega_spacy.post.image_sources import describe_source, locate_image, read_data_uri, read_source, url_scheme
 from rivega_spacy.post.images import doc_image, image_digest, image_for_storage, read_image
-from rivega_spacy.llm.base import image_ref
 from rivega_spacy.post.posts import annotate, doc_to_post, post_to_doc
 
 
@@ -37,14 +38,14 @@ def nlp():
     return spacy.blank("rivega")
 
 
-@pytest.fixture()
+@pytest.fixture
 def png(picture) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-@pytest.fixture()
+@pytest.fixture
 def odd_paths(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     listener = socket.socket(socket.AF_UNIX)
@@ -203,7 +204,9 @@ def test_long_names_are_shortened_in_messages():
     assert describe_source(b"abc") == "(3 bytes)"
 
 
-@pytest.mark.parametrize("text", ["a.jpg", "/tmp/a.jpg", "C:\\a.jpg", "c:/a.jpg", "a:b.jpg", "12:30.jpg", "./http/a.jpg", "data:image/png,x", ""])
+@pytest.mark.parametrize(
+    "text", ["a.jpg", "/tmp/a.jpg", "C:\\a.jpg", "c:/a.jpg", "a:b.jpg", "12:30.jpg", "./http/a.jpg", "data:image/png,x", ""]
+)
 def test_paths_are_no_addresses(text):
     assert url_scheme(text) is None
 
@@ -227,7 +230,9 @@ def test_an_empty_image_means_none(value, nlp, tmp_path):
     assert doc._.image is None
 
 
-@pytest.mark.parametrize("key", ["images", "img", "picture", "image_path", "Image", "imagePath", "image_url", "imgae", "photo", "pictures"])
+@pytest.mark.parametrize(
+    "key", ["images", "img", "picture", "image_path", "Image", "imagePath", "image_url", "imgae", "photo", "pictures"]
+)
 def test_a_misspelt_key_is_named(key, nlp):
     doc = post_to_doc(nlp, {"id": "7", "text": "x", key: "a.jpg"})
     [note] = doc._.rivega_errors

@@ -1,4 +1,5 @@
 """The image door: every kind of picture, and every kind of broken one."""
+
 import io
 import re
 import struct
@@ -163,7 +164,9 @@ def test_a_broken_picture_is_noted_once_on_the_doc(nlp, tmp_path, picture):
         assert len(doc._.rivega_errors) == 1 and re.search(words, doc._.rivega_errors[0]["message"])
 
 
-@pytest.mark.parametrize("value", [1.5, np.zeros((4, 4, 3)), np.zeros((4, 4), dtype="uint8"), np.zeros((0, 4, 3), dtype="uint8"), ["a.png"]])
+@pytest.mark.parametrize(
+    "value", [1.5, np.zeros((4, 4, 3)), np.zeros((4, 4), dtype="uint8"), np.zeros((0, 4, 3), dtype="uint8"), ["a.png"]]
+)
 def test_what_is_no_picture_is_refused_at_once(nlp, value):
     doc = nlp.make_doc("x")
     with pytest.raises(ImageError, match="HxWx3 uint8"):
@@ -224,13 +227,15 @@ def other_formats():
     return found
 
 
-@pytest.fixture()
+@pytest.fixture
 def no_programs(monkeypatch):
     """No picture may start another program."""
     started = []
     for name in ("Popen", "run", "call", "check_call", "check_output"):
         monkeypatch.setattr(f"subprocess.{name}", lambda *arguments, **options: started.append(arguments) or pytest.fail("started"))
-    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *arguments: started.append(arguments) or pytest.fail("Ghostscript"))
+    monkeypatch.setattr(
+        "PIL.EpsImagePlugin.Ghostscript", lambda *arguments: started.append(arguments) or pytest.fail("Ghostscript")
+    )
     yield
     assert started == []
 
@@ -360,8 +365,17 @@ def test_compressed_chunks_that_grow_without_bound_are_not_unpacked(kind):
 
 
 def test_a_tiff_with_absurd_tags_is_an_image_error():
-    rows = [(256, 4, 1, 60), (257, 4, 1, 40), (258, 3, 0xFFFFFFF0, 8), (273, 4, 0xFFFFFFF0, 8), (279, 4, 0xFFFFFFF0, 8), (34675, 7, 0xFFFFFFF0, 8)]
-    data = b"II" + struct.pack("<HIH", 42, 8, len(rows)) + b"".join(struct.pack("<HHII", *row) for row in rows) + struct.pack("<I", 8)
+    rows = [
+        (256, 4, 1, 60),
+        (257, 4, 1, 40),
+        (258, 3, 0xFFFFFFF0, 8),
+        (273, 4, 0xFFFFFFF0, 8),
+        (279, 4, 0xFFFFFFF0, 8),
+        (34675, 7, 0xFFFFFFF0, 8),
+    ]
+    data = (
+        b"II" + struct.pack("<HIH", 42, 8, len(rows)) + b"".join(struct.pack("<HHII", *row) for row in rows) + struct.pack("<I", 8)
+    )
     with pytest.raises(ImageError, match="cannot be decoded"):
         read_image(data)
 

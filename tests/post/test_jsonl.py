@@ -1,4 +1,5 @@
 """One reader of JSON lines: whatever is in a file, the other lines are read."""
+
 import gzip
 import json
 
@@ -16,7 +17,9 @@ def read(path, data):
     return list(read_lines(path))
 
 
-@pytest.mark.parametrize("name, data", [("a.jsonl.gz", PLAIN), ("a.jsonl", gzip.compress(PLAIN)), ("a.gz", gzip.compress(PLAIN)), ("a", PLAIN)])
+@pytest.mark.parametrize(
+    "name, data", [("a.jsonl.gz", PLAIN), ("a.jsonl", gzip.compress(PLAIN)), ("a.gz", gzip.compress(PLAIN)), ("a", PLAIN)]
+)
 def test_the_name_does_not_say_whether_a_file_is_compressed(tmp_path, name, data):
     assert [row for _, row in read(tmp_path / name, data)] == LINES
 

@@ -1,4 +1,5 @@
 """Entity labels of any tagger, and the four types that expander, expressions and networks know."""
+
 import warnings
 
 import numpy as np
@@ -7,19 +8,75 @@ import spacy
 from spacy.tokens import Doc, Span
 from thinc.api import Model
 
-from rivega_spacy.post import labels as module
-from rivega_spacy.entailment.component import VisualEntailment
-from rivega_spacy.post.errors import RivegaError
-from rivega_spacy.grounding.component import VisualGrounder
-from rivega_spacy.post.labels import entity_type, known_type
 from rivega_spacy.backends.small.text import split_expression
+from rivega_spacy.entailment.component import VisualEntailment
+from rivega_spacy.grounding.component import VisualGrounder
+from rivega_spacy.post import labels as module
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.labels import entity_type, known_type
 
 KNOWN = {
-    "PER": "PERSON per Person B-PER I-person U-PERSON musicartist person-actor person-artist/author S-PER PERSON_NAME:x".split()[:-1],
-    "LOC": "GPE FAC LOCATION loc geo-loc facility location-GPE building-hospital building B-FAC L-GPE GPE-LOC".split(),
-    "ORG": "ORGANIZATION organisation corporation group company sportsteam organization-company B-corporation ORG".split(),
-    "OTHER": "MISC NORP PRODUCT WORK_OF_ART creative-work EVENT LAW LANGUAGE DATE TIME MONEY CARDINAL art-music event product-car other "
-    "B-creative-work tvshow movie VEHI work_of_art".split(),
+    "PER": [
+        "PERSON",
+        "per",
+        "Person",
+        "B-PER",
+        "I-person",
+        "U-PERSON",
+        "musicartist",
+        "person-actor",
+        "person-artist/author",
+        "S-PER",
+        "PERSON_NAME:x",
+    ][:-1],
+    "LOC": [
+        "GPE",
+        "FAC",
+        "LOCATION",
+        "loc",
+        "geo-loc",
+        "facility",
+        "location-GPE",
+        "building-hospital",
+        "building",
+        "B-FAC",
+        "L-GPE",
+        "GPE-LOC",
+    ],
+    "ORG": [
+        "ORGANIZATION",
+        "organisation",
+        "corporation",
+        "group",
+        "company",
+        "sportsteam",
+        "organization-company",
+        "B-corporation",
+        "ORG",
+    ],
+    "OTHER": [
+        "MISC",
+        "NORP",
+        "PRODUCT",
+        "WORK_OF_ART",
+        "creative-work",
+        "EVENT",
+        "LAW",
+        "LANGUAGE",
+        "DATE",
+        "TIME",
+        "MONEY",
+        "CARDINAL",
+        "art-music",
+        "event",
+        "product-car",
+        "other",
+        "B-creative-work",
+        "tvshow",
+        "movie",
+        "VEHI",
+        "work_of_art",
+    ],
 }
 
 
@@ -43,7 +100,7 @@ def test_an_unknown_label_is_other_and_told_once(monkeypatch):
 
 
 def post(label, image=None):
-    doc = Doc(spacy.blank("rivega").vocab, words="Ada Lovelace spoke".split())
+    doc = Doc(spacy.blank("rivega").vocab, words=["Ada", "Lovelace", "spoke"])
     doc.ents = [Span(doc, 0, 2, label=label)]
     doc._.image = image
     return doc
@@ -54,7 +111,15 @@ def expanded(doc, **config):
     return nlp.create_pipe("rivega_expander", config=config)(doc)
 
 
-@pytest.mark.parametrize(("label", "expression"), [("PERSON", "Ada Lovelace (PER) — a person"), ("GPE", "Ada Lovelace (LOC) — a place"), ("WORK_OF_ART", "Ada Lovelace (OTHER) — a thing"), ("corporation", "Ada Lovelace (ORG) — an organisation")])
+@pytest.mark.parametrize(
+    ("label", "expression"),
+    [
+        ("PERSON", "Ada Lovelace (PER) — a person"),
+        ("GPE", "Ada Lovelace (LOC) — a place"),
+        ("WORK_OF_ART", "Ada Lovelace (OTHER) — a thing"),
+        ("corporation", "Ada Lovelace (ORG) — an organisation"),
+    ],
+)
 def test_expansion_and_expression_follow_the_type_and_the_entity_keeps_its_label(label, expression):
     doc = expanded(post(label))
     assert doc.ents[0]._.referring_expression == expression and doc.ents[0].label_ == label
@@ -64,7 +129,12 @@ def asking(kind, seen, **options):
     def forward(model, batch, is_train):
         seen.extend(text for query in batch for text in query.expressions)
         width = (1, 5)[kind is VisualGrounder]
-        return [np.squeeze(np.ones((len(query.expressions), width), "f"), 1) if width == 1 else np.ones((len(query.expressions), 5), "f") for query in batch], list
+        return [
+            np.squeeze(np.ones((len(query.expressions), width), "f"), 1)
+            if width == 1
+            else np.ones((len(query.expressions), 5), "f")
+            for query in batch
+        ], list
 
     return kind(spacy.blank("rivega").vocab, Model("fake", forward), **options)
 

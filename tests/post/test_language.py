@@ -1,4 +1,5 @@
 """The tokenizer for social posts."""
+
 import pytest
 import spacy
 

@@ -1,4 +1,5 @@
 """Ways in and ways out."""
+
 import gzip
 import json
 
@@ -12,7 +13,7 @@ from rivega_spacy.post.images import doc_image
 from rivega_spacy.post.posts import GIVEN_ENTS_KEY, annotate, doc_to_post, post_to_doc, read_posts, write_posts
 
 
-@pytest.fixture()
+@pytest.fixture
 def nlp():
     nlp = spacy.blank("rivega")
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
@@ -21,7 +22,12 @@ def nlp():
 
 
 def test_context_of_pipe_is_taken_over(nlp, picture):
-    posts = [("Ada sings", {"image": picture, "knowledge": "z", "id": 7}), ("Ada", {"image": 1.5, "caption": "c"}), ("Ada", None), ("Ada", "s")]
+    posts = [
+        ("Ada sings", {"image": picture, "knowledge": "z", "id": 7}),
+        ("Ada", {"image": 1.5, "caption": "c"}),
+        ("Ada", None),
+        ("Ada", "s"),
+    ]
     for n_process in (1, 2):
         docs = [doc for doc, _ in nlp.pipe(posts, as_tuples=True, n_process=n_process)]
         assert np.array_equal(doc_image(docs[0], "test"), picture)
@@ -71,7 +77,17 @@ def test_bad_expansions_are_noted(nlp):
 
 
 def test_one_bad_post_never_loses_the_others(nlp, tmp_path):
-    lines = ['{"text": "Ada"}', "not json", "[1]", '{"id": 4}', "", '{"text": 5}', '{"text": ""}', '{"text": "Ada", "knowledge": 3, "image": 7}', '{"text": "Ada"}']
+    lines = [
+        '{"text": "Ada"}',
+        "not json",
+        "[1]",
+        '{"id": 4}',
+        "",
+        '{"text": 5}',
+        '{"text": ""}',
+        '{"text": "Ada", "knowledge": 3, "image": 7}',
+        '{"text": "Ada"}',
+    ]
     path = tmp_path / "posts.jsonl"
     path.write_text("\n".join(lines), encoding="utf8")
     docs = list(annotate(nlp, read_posts(path)))
@@ -93,7 +109,9 @@ def test_command_line_round_trip(nlp, tmp_path, picture, capsys):
     nlp.to_disk(tmp_path / "pipeline")
     with gzip.open(tmp_path / "posts.jsonl.gz", "wt", encoding="utf8") as out:
         out.write('{"id": "p1", "text": "Ada 😀", "image": "a.png"}\nbroken\n')
-    status = main(["annotate", str(tmp_path / "posts.jsonl.gz"), str(tmp_path / "out.jsonl"), "--model", str(tmp_path / "pipeline")])
+    status = main(
+        ["annotate", str(tmp_path / "posts.jsonl.gz"), str(tmp_path / "out.jsonl"), "--model", str(tmp_path / "pipeline")]
+    )
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf8").splitlines()]
     assert status == 1 and len(rows) == 2 and "2 posts" in capsys.readouterr().out
     assert rows[0]["image"] == "a.png" and rows[0]["ents"][0]["text"] == "Ada" and rows[0]["errors"] == []

@@ -1,4 +1,5 @@
 """The RLE codec against pycocotools, the format's own implementation."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,9 +24,7 @@ coco = pytest.importorskip("pycocotools.mask", reason="pycocotools is in the ext
 
 sides = st.integers(1, 24)
 masks = st.tuples(sides, sides).flatmap(lambda shape: arrays(bool, shape))
-pairs = st.tuples(sides, sides).flatmap(
-    lambda shape: st.tuples(arrays(bool, shape), arrays(bool, shape))
-)
+pairs = st.tuples(sides, sides).flatmap(lambda shape: st.tuples(arrays(bool, shape), arrays(bool, shape)))
 
 
 def coco_encode(mask):

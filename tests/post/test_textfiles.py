@@ -1,4 +1,5 @@
 """A byte order mark is no content, whoever reads the file."""
+
 import gzip
 import json
 
@@ -10,12 +11,12 @@ from rivega_spacy.corpus.docbin import read_docbin
 from rivega_spacy.jobs.enrich import read_settings
 from rivega_spacy.knowledge.examples import read_examples
 from rivega_spacy.llm.prompting import load_prompt
-from rivega_spacy.post.posts import read_posts
 from rivega_spacy.post.annotated import read_annotated
+from rivega_spacy.post.posts import read_posts
+from rivega_spacy.post.textfiles import open_text, read_text
 from rivega_spacy.rendering.expected import read_expected
 from rivega_spacy.scoring.candidates import read_candidates
 from rivega_spacy.scoring.read import read_annotations
-from rivega_spacy.post.textfiles import open_text, read_text
 
 MARKED = ("utf-8-sig", "utf-16")
 RIO = {"id": "1", "tokens": ["Rio", "é"], "tags": ["B-LOC", "O"]}
@@ -24,7 +25,12 @@ COCO = {
     "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]}],
     "categories": [{"id": 1, "name": "Rio"}],
 }
-LABELME = {"imagePath": "1.jpg", "imageWidth": 9, "imageHeight": 9, "shapes": [{"label": "Rio", "points": [[1, 1], [6, 6]], "shape_type": "rectangle"}]}
+LABELME = {
+    "imagePath": "1.jpg",
+    "imageWidth": 9,
+    "imageHeight": 9,
+    "shapes": [{"label": "Rio", "points": [[1, 1], [6, 6]], "shape_type": "rectangle"}],
+}
 
 
 def write(path, content, encoding="utf-8-sig"):
@@ -58,7 +64,11 @@ def test_convert_takes_marked_files_of_every_form(tmp_path, capsys, encoding, te
     write(tmp_path / "t.txt", "IMGID:1\nRio\tB-LOC\né\tO\n", encoding)
     write(tmp_path / "coco.json", COCO, encoding)
     write(tmp_path / "labelme" / "1.json", LABELME, encoding)
-    write(tmp_path / "image.jsonl", {"id": "1", "spans": [{"label": "Rio", "type": "rect", "x": 1, "y": 1, "width": 5, "height": 5}]}, encoding)
+    write(
+        tmp_path / "image.jsonl",
+        {"id": "1", "spans": [{"label": "Rio", "type": "rect", "x": 1, "y": 1, "width": 5, "height": 5}]},
+        encoding,
+    )
     write(tmp_path / "z.jsonl", {"id": "1", "knowledge": "z"}, encoding)
     write(tmp_path / "captions" / "a.txt", "1.jpg :a beach\n", encoding)
     write(tmp_path / "captions" / "b.txt", "2.jpg :a wall\n", encoding)
@@ -74,7 +84,12 @@ def test_convert_takes_marked_files_of_every_form(tmp_path, capsys, encoding, te
 def test_marked_knowledge_in_the_order_of_the_posts(tmp_path):
     write(tmp_path / "t.jsonl", RIO)
     write(tmp_path / "z.txt", "Rio\tB-LOC\r\né\tO\r\n<EOS>\tX\r\nz\tX\r\n")
-    assert main(["convert", str(tmp_path / "t.jsonl"), str(tmp_path / "out.jsonl"), "--knowledge", str(tmp_path / "z.txt"), "--strict"]) == 0
+    assert (
+        main(
+            ["convert", str(tmp_path / "t.jsonl"), str(tmp_path / "out.jsonl"), "--knowledge", str(tmp_path / "z.txt"), "--strict"]
+        )
+        == 0
+    )
     assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf8"))["knowledge"] == "z"
 
 
@@ -111,5 +126,3 @@ CONFIG = '[models]\n[models.a]\n@misc = "rivega.Replay.v1"\npath = ""\n'
 )
 def test_other_readers_of_the_package(tmp_path, encoding, read, content):
     assert read(write(tmp_path / "file.jsonl", content, encoding))
-
-

@@ -1,4 +1,5 @@
 """`spacy project run all` on a small corpus in the published formats, on one core and without network."""
+
 import json
 import os
 import re
@@ -7,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import pytest
 import spacy
@@ -37,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def project(tmp_path: Path) -> Path:
     for name in COPIED:
         source, target = ROOT / name, tmp_path / "project" / name
@@ -87,7 +88,11 @@ def test_run_all(project: Path, data: Path, tmp_path: Path) -> None:
     given = ["run", "all", ".", "--vars.data", str(data), "--vars.format", "published", *SHORT]
     told = run(project, *given, modules=modules).stdout
     # The dirt that was written into the files is told, each kind where it is.
-    for line in ("1 boxes match no entity: 1002 'Eileen Collin'", "1 entities have boxes but no mask", "1 posts have no knowledge entry: 1024"):
+    for line in (
+        "1 boxes match no entity: 1002 'Eileen Collin'",
+        "1 entities have boxes but no mask",
+        "1 posts have no knowledge entry: 1024",
+    ):
         assert line in told
     assert "36 posts have no picture" not in told
     outputs = [
@@ -101,7 +106,14 @@ def test_run_all(project: Path, data: Path, tmp_path: Path) -> None:
     assert len(list((project / "metrics" / "pages" / "overlays").glob("*.png"))) == 6
     check_scores(project)
     nlp = spacy.load(project / "training" / "rivega_twitter")
-    assert nlp.pipe_names == ["transformer", "rivega_ner", "rivega_expander", "rivega_entailment", "rivega_grounder", "rivega_segmenter"]
+    assert nlp.pipe_names == [
+        "transformer",
+        "rivega_ner",
+        "rivega_expander",
+        "rivega_entailment",
+        "rivega_grounder",
+        "rivega_segmenter",
+    ]
     again = run(project, *given, modules=modules).stdout
     commands = [line for line in again.splitlines() if line.startswith("Running command: ")]
     assert all("check_data.py" in command for command in commands), commands
@@ -110,7 +122,9 @@ def test_run_all(project: Path, data: Path, tmp_path: Path) -> None:
 
 
 def check_scores(project: Path) -> None:
-    with_knowledge, without = (json.loads((project / "metrics" / f"test_{name}_knowledge.json").read_text()) for name in ("with", "without"))
+    with_knowledge, without = (
+        json.loads((project / "metrics" / f"test_{name}_knowledge.json").read_text()) for name in ("with", "without")
+    )
     for scores in (with_knowledge, without):
         assert scores["posts"] == 6 and scores["rule"] == "offset" and scores["errors"]["posts"] == 0
         # A tagger of two steps may find nothing; what there then is no prediction for is said, not scored.
@@ -122,7 +136,9 @@ def check_scores(project: Path) -> None:
     # What gold feeds in cannot be wrong: with entities and groundability given, nothing is lost before the boxes.
     assert fed["gold entities"]["MNER"] == 1.0 and fed["gold entities + groundability"]["VE"] == 1.0
     assert fed["gold entities + groundability + boxes"]["GMNER"] == 1.0
-    assert fed["gold entities + groundability + boxes"]["SMNER"] is not None and fed["gold entities + groundability"]["VG"] is not None
+    assert (
+        fed["gold entities + groundability + boxes"]["SMNER"] is not None and fed["gold entities + groundability"]["VG"] is not None
+    )
     sweep = with_knowledge["sweep"]
     assert len(sweep["thresholds"]) == 10 and all(len(values) == 10 for values in sweep.values())
     rows = [json.loads(line) for line in (project / "metrics" / "test.jsonl").open(encoding="utf8")]
@@ -143,7 +159,7 @@ def test_what_is_written_is_what_is_read(data: Path, tmp_path: Path) -> None:
         assert [[token.text for token in doc] for doc in docs] == [post["tokens"] for post in spec[split]]
         for doc, post in zip(docs, spec[split]):
             assert [(ent.text, ent.label_) for ent in doc.ents] == [(words, label) for words, label, _ in post["named"]]
-            shown: Dict[str, List[str]] = {}
+            shown: dict[str, list[str]] = {}
             for words, _, regions in post["named"]:
                 shown.setdefault(words, regions)
                 shown[words] = regions or shown[words]
@@ -169,7 +185,13 @@ def test_missing_and_broken_data_is_told_with_its_source(tmp_path: Path) -> None
     (tmp_path / "images.zip").write_text("<html>Google Drive can't scan this file for viruses</html>", encoding="utf8")
     done = run_script("check_data.py", str(tmp_path), "--format", "published", "--gpu", "--unpack", check=False)
     assert done.returncode == 1 and not (tmp_path / "images").exists()
-    for text in ("images.zip (58 bytes) is no zip archive", "drive.google.com", "github.com/NUSTM/GMNER", "posts/MNER", "sam_vit_h_4b8939.pth"):
+    for text in (
+        "images.zip (58 bytes) is no zip archive",
+        "drive.google.com",
+        "github.com/NUSTM/GMNER",
+        "posts/MNER",
+        "sam_vit_h_4b8939.pth",
+    ):
         assert text in done.stderr
 
 
@@ -177,7 +199,7 @@ def test_missing_and_broken_data_is_told_with_its_source(tmp_path: Path) -> None
 def test_git_assets_come_where_they_are_looked_for(project: Path, data: Path, tmp_path: Path) -> None:
     """The layouts of the three repositories, cloned from local ones."""
     layouts = {
-        "NUSTM/GMNER": {name: data / "posts" / "Twitter10000_v2.0" for name in ("Twitter10000", "Twitter10000_v2.0")},
+        "NUSTM/GMNER": dict.fromkeys(("Twitter10000", "Twitter10000_v2.0"), data / "posts" / "Twitter10000_v2.0"),
         "JinYuanLi0012/RiVEG": {name: data / "posts" / name for name in ("MNER", "data_processing")},
         "JinYuanLi0012/PGIM": {"data/ManualAnnotation": data / "posts" / "MNER"},
     }
@@ -196,7 +218,7 @@ def test_git_assets_come_where_they_are_looked_for(project: Path, data: Path, tm
     assert (tmp_path / "data" / "posts" / "ManualAnnotation").is_dir()
 
 
-def written_commands() -> List[Any]:
+def written_commands() -> list[Any]:
     """Every line of every script of the project file, with the project's own settings put in."""
     plan = srsly.read_yaml(ROOT / "project.yml")
     lines = [(command["name"], line) for command in plan["commands"] for line in command["script"]]
@@ -225,13 +247,16 @@ def test_workflows_and_dependencies_fit_together() -> None:
     plan = srsly.read_yaml(ROOT / "project.yml")
     commands = {command["name"]: command for command in plan["commands"]}
     for workflow in plan["workflows"].values():
-        made: List[str] = []
+        made: list[str] = []
         for name in workflow:
             for needed in commands[name].get("deps", []):
                 path = needed.replace("${vars.corpus}", "corpus")
                 # Made by an earlier step, part of the project, or of the data folder.
                 known = any(path == out or path.startswith(f"{out}/") for out in made) or path.startswith("${vars.data}/")
-                assert known or (ROOT / re.sub(r"\$\{vars\.(\w+)\}", lambda match: str(plan["vars"][match[1]]), path)).exists(), (name, needed)
+                assert known or (ROOT / re.sub(r"\$\{vars\.(\w+)\}", lambda match: str(plan["vars"][match[1]]), path)).exists(), (
+                    name,
+                    needed,
+                )
             made += [*commands[name].get("outputs", []), *commands[name].get("outputs_no_cache", [])]
 
 
@@ -240,6 +265,11 @@ def test_lists_come_whole_out_of_the_project_file() -> None:
     from weasel.util import load_project_config
 
     written = srsly.read_yaml(ROOT / "project.yml")["commands"]
-    for read, command in zip(load_project_config(ROOT, overrides={"vars.data": "/a", "vars.ner_args": " --a.b 1"})["commands"], written):
+    for read, command in zip(
+        load_project_config(ROOT, overrides={"vars.data": "/a", "vars.ner_args": " --a.b 1"})["commands"], written
+    ):
         for field in ("script", "deps", "outputs", "outputs_no_cache"):
-            assert isinstance(read.get(field, []), list) and len(read.get(field, [])) == len(command.get(field, [])), (command["name"], field)
+            assert isinstance(read.get(field, []), list) and len(read.get(field, [])) == len(command.get(field, [])), (
+                command["name"],
+                field,
+            )

@@ -9,6 +9,7 @@ archives of annotated photographs.
 The pictures are those of assets/demo (public domain or CC0, assets/demo/ORIGINS.md), the polygons were drawn by hand over them, in percent
 of width and height. The posts are written for this project; what stands as knowledge is made from a template.
 """
+
 import io
 import json
 import re
@@ -16,7 +17,7 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -35,7 +36,7 @@ SIDE = 240
 _ENTITY = re.compile(r"\[([^|\]]+)\|([A-Z]+)(?:\|([a-z,]+))?\]|(\S+)")
 # Which picture stands under which id of which archive. Ids divisible by 5 of VOC and CCP are held out, 1 and 21 are dev. A training
 # needs a batch of photographs at least, so the same few pictures stand there several times.
-ARCHIVES: Dict[str, List[Tuple[int, str]]] = {
+ARCHIVES: dict[str, list[tuple[int, str]]] = {
     "voc2007_test_a": [(1, "horses"), (21, "cow")] + [(number, name) for number, name in zip((2, 3, 4, 6, 7, 8, 9, 11, 12, 13), ["astronaut", "rex", "kitten", "horses", "cow"] * 2)],
     "voc2007_test_b": [(5, "hopper"), (10, "chelsea")] + [(number, name) for number, name in zip((14, 16, 17, 18, 19, 22, 23, 24, 26, 27), ["astronaut", "rex", "kitten", "horses", "cow"] * 2)],
     "ccp_pixel": [(5, "hopper"), (2, "astronaut"), (3, "orchestra"), (4, "astronaut")],
@@ -47,7 +48,7 @@ class Region(NamedTuple):
     """A hand-drawn region: parts of one thing, in pixels of the picture."""
 
     kind: str
-    polygons: List[List[List[float]]]
+    polygons: list[list[list[float]]]
     bitmap: bool
 
     def mask(self, height: int, width: int) -> np.ndarray:
@@ -58,31 +59,35 @@ def picture_path(name: str) -> Path:
     return ROOT / "assets" / "demo" / "images" / f"{name}.jpg"
 
 
-def read_regions(scale: float = 1.0) -> Dict[str, Dict[str, Region]]:
+def read_regions(scale: float = 1.0) -> dict[str, dict[str, Region]]:
     """Regions by picture and name; `scale` shrinks the pictures."""
-    found: Dict[str, Dict[str, Region]] = {}
+    found: dict[str, dict[str, Region]] = {}
     for name, row in json.loads((HERE / "pictures.json").read_text(encoding="utf8")).items():
         width, height = sized(name, scale)
         found[name] = {
-            key: Region(value["kind"], [[[x * width / 100, y * height / 100] for x, y in part] for part in value["polygons"]], value.get("bitmap", False))
+            key: Region(
+                value["kind"],
+                [[[x * width / 100, y * height / 100] for x, y in part] for part in value["polygons"]],
+                value.get("bitmap", False),
+            )
             for key, value in row["regions"].items()
         }
     return found
 
 
-def sized(name: str, scale: float) -> Tuple[int, int]:
+def sized(name: str, scale: float) -> tuple[int, int]:
     with Image.open(picture_path(name)) as image:
         return max(1, round(image.width * scale)), max(1, round(image.height * scale))
 
 
-def read_spec() -> Dict[str, List[Dict[str, Any]]]:
+def read_spec() -> dict[str, list[dict[str, Any]]]:
     """Posts by split: id, picture, tokens, tags, and `named`: (entity, names of its regions)."""
-    posts: Dict[str, List[Dict[str, Any]]] = {split: [] for split in SPLITS}
+    posts: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     for line in (HERE / "posts.txt").read_text(encoding="utf8").splitlines():
         if not line or line.startswith("#"):
             continue
         split, name, picture, text = (part.strip() for part in line.split(" | ", 3))
-        post: Dict[str, Any] = {"id": name, "picture": picture, "tokens": [], "tags": [], "named": []}
+        post: dict[str, Any] = {"id": name, "picture": picture, "tokens": [], "tags": [], "named": []}
         for match in _ENTITY.finditer(text):
             words, label, regions, word = match.groups()
             if word is not None:
@@ -106,7 +111,7 @@ def write_corpus(folder: Path) -> None:
     for path in (texts, captions, owl, folder / "posts" / "MNER"):
         path.mkdir(parents=True)
     pictures = json.loads((HERE / "pictures.json").read_text(encoding="utf8"))
-    lines: List[str] = []
+    lines: list[str] = []
     with zipfile.ZipFile(folder / "posts" / "MNER" / "Twitter10000_noaugment.zip", "w") as knowledge:
         for split, posts in spec.items():
             rows = [{**post, "boxes": boxes(post, regions), **size_of(post), "knowledge": knowledge_of(post)} for post in posts]
@@ -137,15 +142,15 @@ def write_corpus(folder: Path) -> None:
     write_photos(folder / "photos")
 
 
-def size_of(post: Dict[str, Any]) -> Dict[str, int]:
+def size_of(post: dict[str, Any]) -> dict[str, int]:
     width, height = sized(post["picture"], 1.0)
     return {"image_width": width, "image_height": height}
 
 
-def boxes(post: Dict[str, Any], regions: Dict[str, Dict[str, Region]]) -> List[Dict[str, Any]]:
+def boxes(post: dict[str, Any], regions: dict[str, dict[str, Region]]) -> list[dict[str, Any]]:
     """The boxes around a post's regions, 1-based with the upper bound inclusive; each name once."""
     height, width = size_of(post)["image_height"], size_of(post)["image_width"]
-    rows: List[Dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for words, _, names in {named[0] + str(named[2]): named for named in post["named"]}.values():
         for name in names:
             x1, y1, x2, y2 = rle_to_box(encode_mask(regions[post["picture"]][name].mask(height, width)))
@@ -155,10 +160,10 @@ def boxes(post: Dict[str, Any], regions: Dict[str, Dict[str, Region]]) -> List[D
     return rows
 
 
-def labelme_shapes(post: Dict[str, Any], regions: Dict[str, Dict[str, Region]]) -> List[Dict[str, Any]]:
+def labelme_shapes(post: dict[str, Any], regions: dict[str, dict[str, Region]]) -> list[dict[str, Any]]:
     """A shape a region, parts of one thing under one group; small things as bitmaps."""
     height, width = size_of(post)["image_height"], size_of(post)["image_width"]
-    shapes: List[Dict[str, Any]] = []
+    shapes: list[dict[str, Any]] = []
     for words, _, names in {named[0] + str(named[2]): named for named in post["named"]}.values():
         for group, name in enumerate(names):
             region = regions[post["picture"]][name]
@@ -167,12 +172,12 @@ def labelme_shapes(post: Dict[str, Any], regions: Dict[str, Dict[str, Region]]) 
                 x1, y1, x2, y2 = (int(value) for value in rle_to_box(encode_mask(mask)))
                 shapes.append(bitmap(words, mask[y1:y2, x1:x2], x1, y1))
             else:
-                many: Optional[int] = group if len(region.polygons) > 1 else None
+                many: int | None = group if len(region.polygons) > 1 else None
                 shapes += [polygon(words, part, many) for part in region.polygons]
     return shapes
 
 
-def knowledge_of(post: Dict[str, Any]) -> str:
+def knowledge_of(post: dict[str, Any]) -> str:
     names = " ".join(f"{number}. {words} ({label.lower()})" for number, (words, label, _) in enumerate(post["named"], start=1))
     return f"Named entities:{names or 'none'} Reasoning: these are the names that the post and its picture speak of ."
 
@@ -182,7 +187,7 @@ def write_photos(folder: Path) -> None:
     folder.mkdir(parents=True)
     for archive, members in ARCHIVES.items():
         with tarfile.open(folder / f"{archive}.tar.gz", "w:gz") as tar:
-            rows: List[str] = []
+            rows: list[str] = []
             for name in sorted({picture for _, picture in members}):
                 with Image.open(picture_path(name)) as image:
                     small = image.convert("RGB").resize(sized(name, SIDE / max(image.size)))
@@ -197,7 +202,9 @@ def write_photos(folder: Path) -> None:
                 for region in read_regions(scale)[name].values():
                     rle = encode_mask(region.mask(height, width))
                     objects.append({"class": region.kind, "bbox": rle_to_box(rle), "segmentation": rle, "mask_box_iou": 1.0})
-                rows.append(json.dumps({"id": str(number), "file": f"images/{name}.jpg", "w": width, "h": height, "objects": objects}))
+                rows.append(
+                    json.dumps({"id": str(number), "file": f"images/{name}.jpg", "w": width, "h": height, "objects": objects})
+                )
             _add(tar, f"{archive}/annotations.jsonl", ("\n".join(rows) + "\n").encode("utf8"))
 
 

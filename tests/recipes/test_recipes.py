@@ -1,4 +1,5 @@
 """Configs have one source: what stands in configs/ is what `rivega init-config` writes, and every choice makes a valid config."""
+
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,9 @@ def test_configs_are_the_recipes_output():
 
 
 def test_every_recipe_can_be_chosen():
-    assert {recipe for backends in PARTS.values() for recipe in backends.values()} | {"ner_minilm_more", "ner_minilm_agree"} == set(names())
+    assert {recipe for backends in PARTS.values() for recipe in backends.values()} | {"ner_minilm_more", "ner_minilm_agree"} == set(
+        names()
+    )
 
 
 @pytest.mark.parametrize("part,backend", [(part, backend) for part, backends in PARTS.items() for backend in backends])
@@ -43,7 +46,9 @@ def test_every_choice_is_valid(part, backend, tmp_path):
 
 def test_settings_of_the_machine():
     for name, changes in {**ON_GPU, **ON_CPU}.items():
-        part, backend = next((part, backend) for part, backends in PARTS.items() for backend, recipe in backends.items() if recipe == name)
+        part, backend = next(
+            (part, backend) for part, backends in PARTS.items() for backend, recipe in backends.items() if recipe == name
+        )
         config = choose(part, backend=backend, gpu=name in ON_GPU).config
         assert config != compose(name).config, changes
     assert choose("grounder", gpu=True).config["system"]["gpu_allocator"] == "pytorch"
@@ -56,13 +61,16 @@ def test_encoder_and_optimize(tmp_path):
     assert choose("tagger", optimize="accuracy").name == "ner_xlmr" and choose("tagger", optimize="efficiency").name == "ner_minilm"
 
 
-@pytest.mark.parametrize("options,said", [
-    (["--part", "tagger", "--backend", "ofa"], "minilm, bert, xlmr"),
-    (["--part", "grounder", "--encoder", "roberta-base"], "no effect"),
-    (["--part", "tagger", "--backend", "bert", "--optimize", "accuracy"], "no effect"),
-    (["--part", "segmenter", "--optimize", "accuracy"], "no effect"),
-    (["--part", "pipeline", "--gpu"], "no effect"),
-])
+@pytest.mark.parametrize(
+    "options,said",
+    [
+        (["--part", "tagger", "--backend", "ofa"], "minilm, bert, xlmr"),
+        (["--part", "grounder", "--encoder", "roberta-base"], "no effect"),
+        (["--part", "tagger", "--backend", "bert", "--optimize", "accuracy"], "no effect"),
+        (["--part", "segmenter", "--optimize", "accuracy"], "no effect"),
+        (["--part", "pipeline", "--gpu"], "no effect"),
+    ],
+)
 def test_choices_without_effect_are_errors(options, said, tmp_path, capsys):
     assert main(["init-config", str(tmp_path / "made.cfg"), *options]) == 2
     assert said in capsys.readouterr().err and not (tmp_path / "made.cfg").exists()

@@ -1,5 +1,6 @@
 """Posts as a pipeline would leave them, made by hand."""
-from typing import Any, Dict, List, Optional
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,11 @@ def blank() -> Any:
     return spacy.blank("rivega")
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_post(blank: Any) -> Any:
     """make_post(text, image, [{"text": ..., "label": ..., any span extension: ...}], id=...) -> Doc"""
 
-    def make(text: str, image: Any = None, ents: Optional[List[Dict[str, Any]]] = None, **fields: Any) -> Doc:
+    def make(text: str, image: Any = None, ents: list[dict[str, Any]] | None = None, **fields: Any) -> Doc:
         doc = blank.make_doc(text)
         if "id" in fields:
             doc.user_data["id"] = fields.pop("id")
@@ -45,17 +46,17 @@ def make_post(blank: Any) -> Any:
     return make
 
 
-@pytest.fixture()
+@pytest.fixture
 def grey() -> Any:
     """grey(height, width) -> an even grey picture, so that whatever is drawn on it shows."""
     return lambda height, width: np.full((height, width, 3), 128, dtype="uint8")
 
 
-@pytest.fixture()
+@pytest.fixture
 def block() -> Any:
     """block(height, width, box) -> a mask that fills the box."""
 
-    def make(height: int, width: int, box: List[int]) -> np.ndarray:
+    def make(height: int, width: int, box: list[int]) -> np.ndarray:
         mask = np.zeros((height, width), dtype=bool)
         mask[box[1] : box[3], box[0] : box[2]] = True
         return mask

@@ -50,7 +50,13 @@ def test_text_and_picture_share_the_colour(make_post, grey, block):
         grey(60, 80),
         [
             {"text": "Ada", "groundable": False, "groundable_score": 0.07},
-            {"text": "Bob", "groundable": True, "groundable_score": 0.91, "boxes": [[8, 6, 40, 30]], "mask": block(60, 80, [10, 10, 30, 25])},
+            {
+                "text": "Bob",
+                "groundable": True,
+                "groundable_score": 0.91,
+                "boxes": [[8, 6, 40, 30]],
+                "mask": block(60, 80, [10, 10, 30, 25]),
+            },
             {"text": "Rome", "label": "LOC", "boxes": [[40, 30, 80, 60]]},
         ],
         id="p1",
@@ -73,7 +79,14 @@ NASTY = "<script>alert(1)</script> & \"quotes\" 'single' </style> <img src=x one
 
 
 def test_nothing_a_post_says_becomes_markup(make_post, grey):
-    doc = make_post(f"Ada {NASTY}", grey(20, 20), [{"text": "Ada", "expansion": NASTY, "boxes": [[0, 0, 9, 9]]}], id=NASTY, knowledge=NASTY, caption=NASTY)
+    doc = make_post(
+        f"Ada {NASTY}",
+        grey(20, 20),
+        [{"text": "Ada", "expansion": NASTY, "boxes": [[0, 0, 9, 9]]}],
+        id=NASTY,
+        knowledge=NASTY,
+        caption=NASTY,
+    )
     record_error(doc, NASTY, NASTY)
     entity = make_post(NASTY, grey(20, 20), [{"text": NASTY, "label": "OTHER", "boxes": [[0, 0, 9, 9]]}])
     page = Page(render_posts([doc, entity], title=NASTY))
@@ -113,7 +126,11 @@ def test_masks_come_as_translucent_pictures(make_post, grey, block):
 
 @pytest.mark.parametrize(
     "text, image, says",
-    [("Ada without picture", None, "no picture"), ("Ada with a lost one", "/nowhere/at/all.jpg", "the picture cannot be read"), ("", None, "no text")],
+    [
+        ("Ada without picture", None, "no picture"),
+        ("Ada with a lost one", "/nowhere/at/all.jpg", "the picture cannot be read"),
+        ("", None, "no text"),
+    ],
 )
 def test_posts_without_picture_or_text(make_post, text, image, says):
     doc = make_post(text, image, [{"text": "Ada"}] if text else [])
@@ -127,7 +144,12 @@ def test_posts_without_picture_or_text(make_post, text, image, says):
 
 @pytest.mark.parametrize(
     "text, name",
-    [("مرحبا محمد اليوم", "محمد"), ("go 🚀🇫🇷 Ada 👩‍🚀!", "👩‍🚀"), ("two\nlines\twith Ada\x00\x1b[0m", "Ada"), ("x" * 5000 + " Ada", "Ada")],
+    [
+        ("مرحبا محمد اليوم", "محمد"),
+        ("go 🚀🇫🇷 Ada 👩‍🚀!", "👩‍🚀"),
+        ("two\nlines\twith Ada\x00\x1b[0m", "Ada"),
+        ("x" * 5000 + " Ada", "Ada"),
+    ],
 )
 def test_any_script_is_kept(make_post, grey, text, name):
     doc = make_post(text, grey(30, 30), [{"text": name, "boxes": [[0, 0, 10, 10]]}])

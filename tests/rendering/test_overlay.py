@@ -84,7 +84,9 @@ def test_boxes_beyond_the_picture_are_cut_or_left_out_with_a_note(make_post, gre
 def test_tiny_and_narrow_pictures(make_post, grey, block, size):
     height, width = size
     doc = make_post(
-        "Ada", grey(height, width), [{"text": "Ada", "boxes": [[0, 0, width, height]], "mask": block(height, width, [0, 0, width, height])}]
+        "Ada",
+        grey(height, width),
+        [{"text": "Ada", "boxes": [[0, 0, width, height]], "mask": block(height, width, [0, 0, width, height])}],
     )
     picture = render_overlay(doc)
     assert max(picture.size) == max(512, height, width)
@@ -130,7 +132,9 @@ def test_exif_rotated_pictures_are_drawn_as_seen(make_post, tmp_path):
     assert render_overlay(doc, min_side=1).size == (40, 80)
 
 
-@pytest.mark.parametrize("name", ["🚀🚀", "محمد", "Zoë", "王小明", "A very long name that no picture of this width has room for, ever"])
+@pytest.mark.parametrize(
+    "name", ["🚀🚀", "محمد", "Zoë", "王小明", "A very long name that no picture of this width has room for, ever"]
+)
 def test_names_in_any_script_can_be_labels(make_post, grey, name):
     doc = make_post(f"{name} here", grey(300, 300), [{"text": name, "label": "OTHER", "boxes": [[20, 60, 200, 200]]}])
     plain = np.asarray(render_overlay(doc, labels=False))

@@ -1,4 +1,5 @@
 """`rivega report`: one page of an evaluation."""
+
 import re
 import xml.etree.ElementTree as ElementTree
 
@@ -27,7 +28,7 @@ def make_doc(nlp, name, ents, *, box, image):
     return doc
 
 
-@pytest.fixture()
+@pytest.fixture
 def files(tmp_path):
     nlp = spacy.blank("rivega")
     Image.new("RGB", (40, 30), (90, 140, 200)).save(tmp_path / "a.jpg")
@@ -39,16 +40,35 @@ def files(tmp_path):
     ]
     write_docbin(gold, tmp_path / "gold.spacy")
     list(write_posts(ours, tmp_path / "out.jsonl"))
-    (tmp_path / "scores.json").write_text('{"propagation": {"pipeline": {"MNER": 0.5}, "gold entities": {"MNER": 1.0}}}', encoding="utf8")
+    (tmp_path / "scores.json").write_text(
+        '{"propagation": {"pipeline": {"MNER": 0.5}, "gold entities": {"MNER": 1.0}}}', encoding="utf8"
+    )
     return tmp_path
 
 
 def test_the_page_holds_everything_and_needs_nothing(files):
     out = files / "report.html"
-    arguments = ["--gold", str(files / "gold.spacy"), "--images", str(files), "--output", str(out), "--scores", str(files / "scores.json")]
+    arguments = [
+        "--gold",
+        str(files / "gold.spacy"),
+        "--images",
+        str(files),
+        "--output",
+        str(out),
+        "--scores",
+        str(files / "scores.json"),
+    ]
     assert main(["report", str(files / "out.jsonl"), *arguments]) == 0
     page = out.read_text(encoding="utf8")
-    for heading in ("Scores", "Where the errors come from", "F1 over the IoU threshold", "Types", "Groundability", "most errors", "all is right"):
+    for heading in (
+        "Scores",
+        "Where the errors come from",
+        "F1 over the IoU threshold",
+        "Types",
+        "Groundability",
+        "most errors",
+        "all is right",
+    ):
         assert re.search(rf"<h2>[^<]*{heading}", page), heading
     assert "Ann &lt;b&gt;&amp; Bob" in page and "<b>&" not in page
     assert page.count("data:image/jpeg") == 3 and "no picture" in page
@@ -75,7 +95,12 @@ def test_confusion_pairs_equal_types_first():
     gold = annotations(Mention("p", "Rio", "LOC"), Mention("p", "Rio", "PER"), Mention("p", "Ann", "PER"))
     ours = annotations(Mention("p", "Rio", "PER"), Mention("p", "Rio", "ORG"), Mention("p", "x", "ORG"))
     scores = score(ours, gold, MatchOptions(rule="text"))
-    assert confuse_types(scores.groups, scores.options) == {("PER", "PER"): 1, ("LOC", "ORG"): 1, ("PER", MISSED): 1, (SPURIOUS, "ORG"): 1}
+    assert confuse_types(scores.groups, scores.options) == {
+        ("PER", "PER"): 1,
+        ("LOC", "ORG"): 1,
+        ("PER", MISSED): 1,
+        (SPURIOUS, "ORG"): 1,
+    }
 
 
 def test_posts_are_ranked_by_errors():

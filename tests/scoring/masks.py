@@ -1,5 +1,6 @@
 """Masks for the tests."""
-from typing import Sequence
+
+from collections.abc import Sequence
 
 import numpy as np
 

@@ -1,4 +1,5 @@
 """Candidates, sweep, significance and calibration."""
+
 import json
 import xml.etree.ElementTree as ElementTree
 

@@ -1,4 +1,5 @@
 """Predictions of H-Index, in the form that its test script writes."""
+
 import json
 from pathlib import Path
 
@@ -21,11 +22,16 @@ TEXT = (
 )
 
 
-@pytest.fixture()
+@pytest.fixture
 def files(tmp_path: Path) -> Path:
     (tmp_path / "pred.txt").write_text(TEXT, encoding="utf8")
     gold = [
-        {"id": "a", "tokens": ["Ann", "(", "left", ")", "in", "Rio"], "tags": ["B-PER", "O", "O", "O", "O", "B-LOC"], "boxes": [{"name": "Ann", "xyxy": [0, 0, 10, 10]}]},
+        {
+            "id": "a",
+            "tokens": ["Ann", "(", "left", ")", "in", "Rio"],
+            "tags": ["B-PER", "O", "O", "O", "O", "B-LOC"],
+            "boxes": [{"name": "Ann", "xyxy": [0, 0, 10, 10]}],
+        },
         {"id": "b", "tokens": ["nothing"], "tags": ["O"], "boxes": []},
     ]
     (tmp_path / "gold.jsonl").write_text("\n".join(map(json.dumps, gold)), encoding="utf8")

@@ -1,4 +1,5 @@
 """spaCy's own evaluation rebuilds posts from their text: that their pictures are gone is said, once."""
+
 import warnings
 
 import numpy as np

@@ -1,6 +1,6 @@
 """The two matching rules, types, one-to-one matching."""
+
 import itertools
-from typing import Dict, List
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def annotations(*mentions: Mention) -> Annotations:
     return result
 
 
-def brute_force(edges: Dict[int, List[int]]) -> int:
+def brute_force(edges: dict[int, list[int]]) -> int:
     """Size of a largest matching by trying every order of the left side."""
     best = 0
     for order in itertools.permutations(edges):
@@ -135,7 +135,10 @@ def test_places_are_the_same_in_texts_with_other_blanks():
         return found
 
     gold = post("in New York , not in Rome !", "New York", "Rome")
-    for text, words in (("in New York, not in Rome!", ("New York", "Rome")), ("  in New\u00a0York,\n not in Rome!", ("New\u00a0York", "Rome"))):
+    for text, words in (
+        ("in New York, not in Rome!", ("New York", "Rome")),
+        ("  in New\u00a0York,\n not in Rome!", ("New\u00a0York", "Rome")),
+    ):
         scores = score(post(text, *words), gold)
         assert scores.tasks["mner"].total.f == 1.0 and not scores.notes
     other = score(post("in N. York, not in Rome!", "N. York", "Rome"), gold)

@@ -1,4 +1,5 @@
 """benchmarks/photo_posts.py: posts made from photographs."""
+
 import json
 import sys
 from pathlib import Path
@@ -45,7 +46,9 @@ def folder(tmp_path_factory):
                 objects = scenes[(number // 5) % len(scenes)]
                 if source == "ccp_pixel":
                     objects = [item("person", [10, 0, 50, 60], masked=True), item("bag", [30, 30, 60, 50], masked=True)]
-                out.write(json.dumps({"id": f"{number:06d}", "file": f"images/{number}.jpg", "w": 80, "h": 60, "objects": objects}) + "\n")
+                out.write(
+                    json.dumps({"id": f"{number:06d}", "file": f"images/{number}.jpg", "w": 80, "h": 60, "objects": objects}) + "\n"
+                )
                 if number % 5 == 0:
                     Image.new("RGB", (80, 60), (number, 90, 90)).save(root / source / "images" / f"{number}.jpg")
     return root
@@ -76,7 +79,10 @@ def test_gold_is_complete_and_its_share_is_the_papers(folder):
 def test_what_may_be_named_is_what_nobody_could_mistake(folder):
     names = json.loads((ROOT / "benchmarks" / "photo_posts_names.json").read_text(encoding="utf8"))
     rows = {row["id"]: row for row in photo_posts.photos(folder, "voc")}
-    found = {int(key): [(t.kind, len(t.boxes), len(t.masks)) for t in photo_posts.voc_things(row, names, masked=False)] for key, row in rows.items()}
+    found = {
+        int(key): [(t.kind, len(t.boxes), len(t.masks)) for t in photo_posts.voc_things(row, names, masked=False)]
+        for key, row in rows.items()
+    }
     assert found[25] == [("dog", 1, 1), ("person", 1, 1)]
     assert found[5] == [("band", 3, 0)]
     assert found[10] == []  # too small
@@ -98,7 +104,9 @@ def test_names_are_not_those_the_networks_were_trained_with():
         bank |= set(strings(json.loads((ROOT / "rivega_spacy" / "corpus" / "phrases" / f"{name}.json").read_text(encoding="utf8"))))
     assert len(bank) > 500
     ours = json.loads((ROOT / "benchmarks" / "photo_posts_names.json").read_text(encoding="utf8"))
-    assert {kind: sorted(name for name in names if name.lower() in bank) for kind, names in ours.items()} == {kind: [] for kind in ours}
+    assert {kind: sorted(name for name in names if name.lower() in bank) for kind, names in ours.items()} == {
+        kind: [] for kind in ours
+    }
 
 
 def test_every_name_fits_every_template_as_whole_tokens():

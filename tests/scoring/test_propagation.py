@@ -1,7 +1,9 @@
 """A pipeline over gold posts, with gold fed in stage by stage."""
+
 import pytest
 import spacy
 from spacy.language import Language
+from spacy.training import Example
 
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.post.posts import GIVEN_ENTS_KEY, post_to_doc
@@ -11,7 +13,6 @@ from rivega_spacy.scoring.mentions import doc_annotations
 from rivega_spacy.scoring.propagation import VARIANTS, propagate, run_pipeline
 from rivega_spacy.scoring.scorers import make_grounding_scorer, make_post_scorer
 from rivega_spacy.scoring.tasks import score
-from spacy.training import Example
 
 from .masks import square
 
@@ -50,7 +51,7 @@ def segmenter(doc):
     return doc
 
 
-@pytest.fixture()
+@pytest.fixture
 def nlp():
     nlp = spacy.blank("rivega")
     for stage in ("tagger", "entailment", "grounder", "segmenter"):
@@ -58,10 +59,13 @@ def nlp():
     return nlp
 
 
-@pytest.fixture()
+@pytest.fixture
 def references(nlp):
     """Ann is shown where the grounder looks, Bob elsewhere, Oslo (a LOC) not at all."""
-    doc = post_to_doc(nlp, {"id": "p", "text": "Ann meets Bob in Oslo", "knowledge": "z", "ents": [[0, 3, "PER"], [10, 13, "PER"], [17, 21, "LOC"]]})
+    doc = post_to_doc(
+        nlp,
+        {"id": "p", "text": "Ann meets Bob in Oslo", "knowledge": "z", "ents": [[0, 3, "PER"], [10, 13, "PER"], [17, 21, "LOC"]]},
+    )
     ann, bob, oslo = doc.ents
     for ent, box in ((ann, [0, 0, 10, 10]), (bob, [20, 20, 30, 40])):
         ent._.groundable, ent._.boxes, ent._.mask_rle = True, [box], encode_mask(square(box))
@@ -118,7 +122,11 @@ def test_a_pipeline_without_the_stage_is_told(references):
 def test_scorers(nlp, references):
     examples = [Example(doc, reference) for doc, reference in zip(run_pipeline(nlp, references), references)]
     found = make_post_scorer()(examples)
-    assert found["mner_f"] == pytest.approx(2 / 3) and found["gmner_p"] == pytest.approx(1 / 3) and found["smner_r"] == pytest.approx(1 / 3)
+    assert (
+        found["mner_f"] == pytest.approx(2 / 3)
+        and found["gmner_p"] == pytest.approx(1 / 3)
+        and found["smner_r"] == pytest.approx(1 / 3)
+    )
     assert found["ve_accuracy"] == pytest.approx(2 / 3) and found["vg_prec"] == pytest.approx(1 / 2)
     assert found["mner_per_type"]["LOC"] == {"p": 0.0, "r": 0.0, "f": 0.0}
     assert make_grounding_scorer()(examples)["eeg_f"] == pytest.approx(1 / 3)

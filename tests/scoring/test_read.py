@@ -1,4 +1,5 @@
 """Files in, in every form."""
+
 import gzip
 import json
 import shutil
@@ -74,7 +75,12 @@ def test_a_folder_of_shards(tmp_path):
 
 
 def test_compact_posts_with_dirt(tmp_path):
-    row = {"id": "x", "tokens": ["\u00a0", "Rio", "and", "Rio"], "tags": ["O", "I-LOC", "O", "B-LOC"], "boxes": [{"name": "Rio\n", "xyxy": [1, 1, 9, 9]}]}
+    row = {
+        "id": "x",
+        "tokens": ["\u00a0", "Rio", "and", "Rio"],
+        "tags": ["O", "I-LOC", "O", "B-LOC"],
+        "boxes": [{"name": "Rio\n", "xyxy": [1, 1, 9, 9]}],
+    }
     empty = {"id": "y", "tokens": ["nothing"], "tags": ["O"], "boxes": []}
     path = tmp_path / "posts.jsonl"
     path.write_text("\n".join(json.dumps(r) for r in (row, empty)), encoding="utf8")

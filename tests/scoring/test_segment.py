@@ -1,4 +1,5 @@
 """Masks for the boxes of any system."""
+
 import json
 
 import numpy as np
@@ -26,14 +27,14 @@ def fill(prompts):
     return results
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path):
     for name in ("p.jpg", "q.png"):
         Image.new("RGB", (50, 40)).save(tmp_path / name)
     return tmp_path
 
 
-@pytest.fixture()
+@pytest.fixture
 def predicted():
     result = Annotations(groundability=True, boxes=True)
     result.add(Mention("p", "Ann", "PER", tokens=(0, 1), groundable=True, boxes=([5, 5, 10, 10], [10, 10, 30, 30])))
@@ -65,15 +66,39 @@ def test_pictures_are_found_by_reference_or_by_id(folder):
     (folder / "sub").mkdir()
     Image.new("RGB", (4, 4)).save(folder / "sub" / "x.jpg")
     find = find_picture(folder, {"z": "sub/x.jpg", "p": "none.jpg"})
-    assert [find(name) for name in ("z", "p", "q", "lost")] == [str(folder / "sub" / "x.jpg"), str(folder / "p.jpg"), str(folder / "q.png"), None]
+    assert [find(name) for name in ("z", "p", "q", "lost")] == [
+        str(folder / "sub" / "x.jpg"),
+        str(folder / "p.jpg"),
+        str(folder / "q.png"),
+        None,
+    ]
 
 
 def test_one_command_makes_smner_of_gmner(predicted, folder, monkeypatch, capsys):
     write_mentions(predicted, folder / "system.jsonl")
-    gold = [{"id": "p", "text": "Ann", "type": "PER", "start": 0, "end": 1, "groundable": 2, "boxes": [[10, 10, 30, 30]], "masks": [encode_mask(square([10, 10, 30, 24]))]}]
+    gold = [
+        {
+            "id": "p",
+            "text": "Ann",
+            "type": "PER",
+            "start": 0,
+            "end": 1,
+            "groundable": 2,
+            "boxes": [[10, 10, 30, 30]],
+            "masks": [encode_mask(square([10, 10, 30, 24]))],
+        }
+    ]
     (folder / "gold.jsonl").write_text("\n".join(json.dumps(row) for row in gold), encoding="utf8")
     monkeypatch.setattr(segment, "load_segmenter", lambda source: fill)
-    arguments = ["--predictions", str(folder / "system.jsonl"), "--gold", str(folder / "gold.jsonl"), "--segment-with", "any", "--json"]
+    arguments = [
+        "--predictions",
+        str(folder / "system.jsonl"),
+        "--gold",
+        str(folder / "gold.jsonl"),
+        "--segment-with",
+        "any",
+        "--json",
+    ]
     assert main(["score", *arguments]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["smner"]["right"] == 1 and result["segmentation"]["miou"] == pytest.approx(14 / 20)

@@ -1,4 +1,5 @@
 """The scores, on counts worked out by hand and on the published predictions."""
+
 import numpy as np
 import pytest
 
@@ -141,7 +142,8 @@ def test_no_common_post_is_an_error(gold):
 
 @pytest.mark.shared
 @pytest.mark.parametrize(
-    "types, right, p, r, f", [("raw", 2187, 86.27, 86.03, 86.15), ("folded", 2213, 87.30, 87.06, 87.18), ("none", 2333, 92.03, 91.78, 91.90)]
+    "types, right, p, r, f",
+    [("raw", 2187, 86.27, 86.03, 86.15), ("folded", 2213, 87.30, 87.06, 87.18), ("none", 2333, 92.03, 91.78, 91.90)],
 )
 def test_published_predictions_give_the_published_numbers(shared_dir, types, right, p, r, f):
     posts = shared_dir / "data" / "posts"
@@ -183,7 +185,12 @@ def test_mask_miou_is_one_number_in_every_scorer():
             ent._.mask_rle = rle
         return made
 
-    for predicted, value in (((mask, None), 0.5), ((mask, mask), 1.0), ((None, None), 0.0), ((encode_mask(np.ones((2, 2), dtype=bool)), mask), 0.5)):
+    for predicted, value in (
+        ((mask, None), 0.5),
+        ((mask, mask), 1.0),
+        ((None, None), 0.0),
+        ((encode_mask(np.ones((2, 2), dtype=bool)), mask), 0.5),
+    ):
         examples = [Example(doc(*predicted), doc(mask, mask))]
         found = [score_masks(examples), make_post_scorer()(examples), make_grounding_scorer()(examples)]
         assert [scores["mask_miou"] for scores in found] == [value] * 3

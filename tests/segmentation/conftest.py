@@ -1,2 +1,3 @@
 """The tiny segmenter of its tests."""
+
 from segmenter_tiny import tiny_nlp  # noqa: F401

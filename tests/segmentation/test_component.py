@@ -1,9 +1,11 @@
 """The component through its public face: which entities get masks, how they survive, what bad input does."""
+
 import warnings
 
 import numpy as np
 import pytest
 import spacy
+from segmenter_tiny import TINY, disc_picture, make_post
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 from spacy.util import fix_random_seed
@@ -11,8 +13,6 @@ from spacy.util import fix_random_seed
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.post.rle import encode_mask, rle_iou
 from rivega_spacy.segmentation.component import BoxSegmenter, score_masks
-
-from segmenter_tiny import TINY, disc_picture, make_post
 
 BOX = [10.0, 8.0, 40.0, 40.0]
 
@@ -39,7 +39,7 @@ def make_filled_boxes(fail_on: int = -1):
     return segment
 
 
-@pytest.fixture()
+@pytest.fixture
 def box_nlp():
     nlp = spacy.blank("rivega")
     nlp.add_pipe("rivega_segmenter", config={"model": {"@misc": "tests.FilledBoxes.v1"}})

@@ -1,4 +1,5 @@
 """The two configs that the shipped segmenter comes from, at a tiny size."""
+
 import json
 from pathlib import Path
 
@@ -6,11 +7,10 @@ import numpy as np
 import pytest
 import spacy
 from PIL import Image
+from segmenter_tiny import disc_picture
 from spacy.cli.train import train
 
 from rivega_spacy.post.rle import encode_mask
-
-from segmenter_tiny import disc_picture
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MODEL = {"size": 64, "widths": [8, 8, 8, 8], "depths": [1, 1, 1, 1], "fine": [8, 8], "flip": False}
@@ -49,7 +49,9 @@ def test_teacher_and_student_train_one_after_the_other(photos, tmp_path):
         tmp_path / "student",
         overrides={**shared, "paths.teacher": str(teacher), "paths.drawn": str(drawn), "system.steps": 1},
     )
-    first, second = (spacy.load(folder).get_pipe("rivega_segmenter").model for folder in (teacher, tmp_path / "student" / "model-last"))
+    first, second = (
+        spacy.load(folder).get_pipe("rivega_segmenter").model for folder in (teacher, tmp_path / "student" / "model-last")
+    )
     # The student set out from the teacher, and its crops have their full size from the start.
     pairs = zip(first.shims[0].module.parameters(), second.shims[0].module.parameters())
     assert max(float((a - b).abs().max()) for a, b in pairs) < 0.05

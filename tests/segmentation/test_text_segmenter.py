@@ -1,5 +1,6 @@
 """`rivega_text_segmenter` and CLIPSeg, small and with random weights, against transformers' own forward pass."""
-from typing import Any, List
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from PIL import Image
 from spacy.tokens import Doc, Span
 from tiny_networks import ODD_PICTURES, ODD_TEXTS, clip_text, scaled_init
 
-from rivega_spacy.post.errors import RivegaError
-from rivega_spacy.pipes.queries import ImageQueries
-from rivega_spacy.post.rle import encode_mask, rle_to_box
 from rivega_spacy.backends.clipseg.segmenter import MEAN, STD, make_clipseg
+from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.rle import encode_mask, rle_to_box
 from rivega_spacy.segmentation.text_component import TextSegmenter
 
 TEXTS = ["Rex (OTHER) — the red dog", "woman", "the blue square thing"]
@@ -43,14 +44,14 @@ def folder(tmp_path_factory):
     return str(path)
 
 
-def queries(image: np.ndarray, texts: List[str]) -> ImageQueries:
+def queries(image: np.ndarray, texts: list[str]) -> ImageQueries:
     return ImageQueries(image, texts)
 
 
 def test_masks_are_those_of_transformers_and_a_picture_is_encoded_once(folder, picture):
     segmenter = make_clipseg(folder, device="cpu", text_batch=2)
     network, tools = segmenter.ready
-    encoded: List[int] = []
+    encoded: list[int] = []
     handle = network.clip.vision_model.register_forward_hook(lambda *args: encoded.append(1))
     [found, nothing] = segmenter([queries(picture, TEXTS), queries(picture, [])])
     handle.remove()
@@ -107,7 +108,7 @@ def post(image: Any, judged=(None, None, None)) -> Doc:
     return doc
 
 
-def block(query: ImageQueries) -> List[Any]:
+def block(query: ImageQueries) -> list[Any]:
     """For each expression a block one pixel further right; nothing for the last."""
     masks = []
     for n in range(len(query.expressions)):
@@ -131,7 +132,7 @@ def test_masks_boxes_and_scores_are_written(picture):
 
 
 def test_what_is_not_shown_is_not_asked_about_and_boxes_of_others_stay(picture):
-    seen: List[List[str]] = []
+    seen: list[list[str]] = []
     doc = post(picture, (True, False, None))
     doc.ents[0]._.boxes = [[1, 2, 30, 40]]
     doc.ents[1]._.mask_rle = {"size": [48, 64], "counts": "0"}
@@ -165,7 +166,7 @@ def test_a_post_that_fails_does_not_take_the_others_along(picture, tmp_path):
     assert "does not exist" in done[3]._.rivega_errors[0]["message"]
 
 
-def _with_words(image: Any, words: List[str]) -> Doc:
+def _with_words(image: Any, words: list[str]) -> Doc:
     doc = Doc(spacy.blank("rivega").vocab, words=words)
     doc.ents = [Span(doc, i, i + 1, label="PER") for i in (0, 2, 3)]
     doc._.image = image

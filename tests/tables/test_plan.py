@@ -1,4 +1,5 @@
 """The list of experiments: read, refused, and the shipped one made into configs that are valid."""
+
 import re
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from rivega_spacy.tables.steps import prepare
 PLAN = Path(__file__).resolve().parents[2] / "configs" / "variants.yml"
 
 
-@pytest.fixture()
+@pytest.fixture
 def place(tmp_path):
     return Place(data=tmp_path / "data", output=tmp_path / "out", weights=tmp_path / "weights")
 
@@ -53,7 +54,7 @@ def test_every_variant_makes_valid_configs_and_says_what_it_lacks(plan, place, m
         assert found.problem is None, found.problem
         assert found.steps[-1].output == place.metrics(variant.id)
         assert any(thing.what.startswith(("data missing", "posts missing")) for thing in found.missing), "there is no data at all"
-        for name, (path, text) in found.configs.items():
+        for name, (_path, text) in found.configs.items():
             config = Config().from_str(text)
             if "training" in config and name not in built:
                 built.add(name)
@@ -63,7 +64,9 @@ def test_every_variant_makes_valid_configs_and_says_what_it_lacks(plan, place, m
                 filled = nlp.config.interpolate()
                 registry.resolve(filled["training"], schema=ConfigSchemaTraining)
                 assert set(registry.resolve(filled["corpora"])) == {"train", "dev"}
-    wanted = {part_name(plan, variant, axis) for variant in plan.variants() for axis in ("tagger", "entailment", "grounder")} - {None}
+    wanted = {part_name(plan, variant, axis) for variant in plan.variants() for axis in ("tagger", "entailment", "grounder")} - {
+        None
+    }
     assert built == wanted and {"tagger-xlmr-mix", "entailment-ofa-mix-name", "grounder-seqtr"} <= built
 
 
@@ -77,7 +80,14 @@ def test_choices_end_up_in_the_configs(plan, place):
     rate = configs["tagger-xlmr-mix"]["training"]["optimizer"]["learn_rate"]
     assert rate["total_steps"] == 3 * base["total_steps"], "an epoch has three times the examples"
     whole = configs["expressions.name"]
-    assert whole["nlp"]["pipeline"] == ["transformer", "rivega_ner", "rivega_expander", "rivega_entailment", "rivega_grounder", "rivega_segmenter"]
+    assert whole["nlp"]["pipeline"] == [
+        "transformer",
+        "rivega_ner",
+        "rivega_expander",
+        "rivega_entailment",
+        "rivega_grounder",
+        "rivega_segmenter",
+    ]
     assert whole["components"]["rivega_entailment"] == {"source": str(place.part("entailment-ofa-mix-name"))}
     assert whole["components"]["rivega_segmenter"]["model"]["checkpoint"] == str(place.weights / "sam_vit_h_4b8939.pth")
     none = Config().from_str(prepared(plan, place, "llms.none").configs["tagger-xlmr-none"][1])
@@ -85,7 +95,12 @@ def test_choices_end_up_in_the_configs(plan, place):
 
 
 def test_variants_share_what_is_equal(plan, place):
-    names = [step.name for variant in plan.variants("variants") for step in prepare(plan, variant, place).steps if step.words[:2] == ["spacy", "train"]]
+    names = [
+        step.name
+        for variant in plan.variants("variants")
+        for step in prepare(plan, variant, place).steps
+        if step.words[:2] == ["spacy", "train"]
+    ]
     # 2 encoders x 3 sources of knowledge; VE: OFA and ALBEF, each with and without Mix; VG: OFA and SeqTR, the same.
     assert len(set(names)) == 6 + 4 + 4
 
@@ -94,7 +109,9 @@ def test_commands_in_order(plan, place):
     found = prepared(plan, place, "llms.llama")
     kinds = [step.words[1] for step in found.steps]
     assert kinds == ["enrich", "convert"] * 3 + ["train", "evaluate"]
-    assert "--source llama" in str(found.steps[-1]) and str(place.output / "corpus" / "llama" / "test.spacy") in str(found.steps[-1])
+    assert "--source llama" in str(found.steps[-1]) and str(place.output / "corpus" / "llama" / "test.spacy") in str(
+        found.steps[-1]
+    )
     mixed = prepared(plan, place, "llms.mix")
     assert [step.words[1] for step in mixed.steps][:4] == ["enrich", "enrich", "enrich", "convert"]
     assert mixed.steps[1].words[2] == str(mixed.steps[0].output), "each model writes beside what the one before it wrote"

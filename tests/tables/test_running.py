@@ -1,4 +1,5 @@
 """When a step counts as done, and what a failing one leaves for the others."""
+
 import pytest
 
 from rivega_spacy.tables import running
@@ -9,7 +10,7 @@ from rivega_spacy.tables.running import run_step, run_variants
 from rivega_spacy.tables.steps import Prepared, Step
 
 
-@pytest.fixture()
+@pytest.fixture
 def place(tmp_path, monkeypatch):
     # "rivega" is Python itself here: a step's command is then a few words of code.
     monkeypatch.setitem(running.PROGRAMS, "rivega", [])
@@ -51,7 +52,9 @@ def test_what_a_stopped_run_left_is_not_a_result_but_a_part_brought_along_is(pla
 
 def test_one_failure_stops_no_other_and_a_shared_step_is_tried_once(place, tmp_path):
     mark = tmp_path / "mark"
-    shared = Step("shared", ["rivega", "-c", f"open({str(mark)!r}, 'a').write('x'); raise SystemExit('no such thing')"], place.output / "none")
+    shared = Step(
+        "shared", ["rivega", "-c", f"open({str(mark)!r}, 'a').write('x'); raise SystemExit('no such thing')"], place.output / "none"
+    )
     records = run_variants(
         [
             variant("a", shared, writes(place, "a")),

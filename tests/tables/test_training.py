@@ -1,4 +1,5 @@
 """A row that trains: the merged config goes through `spacy train`, on the answers of two models, and is measured on those of one."""
+
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,12 @@ def test_a_tagger_is_trained_on_mixed_knowledge_and_measured(tmp_path, capsys):
     for split in ("train", "dev", "test"):
         write_docbin(docs, tmp_path / "data" / f"{split}.spacy")
     write_encoder(tmp_path / "data" / "weights" / "encoder")
-    short = {"training.max_epochs": 0, "training.max_steps": 2, "training.eval_frequency": 1, "components.transformer.model.bf16": False}
+    short = {
+        "training.max_epochs": 0,
+        "training.max_steps": 2,
+        "training.eval_frequency": 1,
+        "components.transformer.model.bf16": False,
+    }
     (tmp_path / "ner_bert.cfg").write_text((CONFIGS / "ner_bert.cfg").read_text(encoding="utf8"), encoding="utf8")
     plan = {
         "weights": {"encoder": {"path": "encoder", "from": "here"}},

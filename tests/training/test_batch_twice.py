@@ -1,4 +1,5 @@
 """`rivega.batch_twice.v1`: two views of every post, in one batch."""
+
 import spacy
 from spacy.training import Example
 from spacy.util import registry

@@ -1,4 +1,5 @@
 """The mask corpus on folders made in its format, and masks drawn by a segmenter."""
+
 import json
 from collections import Counter
 
@@ -7,9 +8,9 @@ import pytest
 import spacy
 from PIL import Image
 
-from rivega_spacy.training.mask_corpus import make_mask_corpus
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.post.rle import encode_mask
+from rivega_spacy.training.mask_corpus import make_mask_corpus
 from rivega_spacy.training.self_training import draw_masks
 
 
@@ -33,7 +34,7 @@ PERSON = ("person", [5, 5, 25, 35], {})
 TABLE = ("dining table", [20, 10, 55, 38], {"mask_box_iou": 0.9})
 
 
-@pytest.fixture()
+@pytest.fixture
 def nlp():
     return spacy.blank("rivega")
 

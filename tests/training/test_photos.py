@@ -1,4 +1,5 @@
 """Photographs with boxes: splits, what a photo knows, phrases, and the reader for `spacy train`."""
+
 import json
 import re
 from collections import Counter
@@ -8,9 +9,9 @@ import pytest
 import spacy
 from PIL import Image
 
-from rivega_spacy.training.photos import make_photo_corpus, read_photos, split_of
 from rivega_spacy.backends.small.phrases.bank import load_bank, with_article
 from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.training.photos import make_photo_corpus, read_photos, split_of
 
 
 def thing(kind, box, **more):
@@ -32,7 +33,10 @@ def photos(tmp_path):
             {"id": "0010", "objects": [thing("person", [4, 4, 20, 40])]},
         ],
         "coco_train_258": [
-            {"id": 5, "objects": [thing("couch", [4, 4, 20, 40]), thing("tie", [5, 9, 9, 20]), thing("person", [1, 1, 3, 9], iscrowd=1)]},
+            {
+                "id": 5,
+                "objects": [thing("couch", [4, 4, 20, 40]), thing("tie", [5, 9, 9, 20]), thing("person", [1, 1, 3, 9], iscrowd=1)],
+            },
             {"id": 7, "objects": []},
         ],
     }

@@ -1,4 +1,5 @@
 """The training program: runs, measures, stops by steps or by time, goes on where it stopped."""
+
 import json
 
 import numpy as np
@@ -7,7 +8,8 @@ import spacy
 from vision_tiny import WORDS
 
 from rivega_spacy.backends.small import distil
-from rivega_spacy.training import export, plain_loop as train
+from rivega_spacy.training import export
+from rivega_spacy.training import plain_loop as train
 
 
 @pytest.fixture

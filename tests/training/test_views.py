@@ -1,4 +1,5 @@
 """Dense training on views: what a batch holds, through spaCy's own training, stopped and resumed."""
+
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,12 @@ from spacy.cli.train import train
 from spacy.training import Example
 from vision_tiny import SIZES
 
-from rivega_spacy.training.checkpoints import Checkpoints, make_steps_left, steps_done
-from rivega_spacy.training.photo_views import make_photo_views
-from rivega_spacy.post.errors import RivegaError
-from rivega_spacy.training.dense import DenseAsker
-from rivega_spacy.training.views import PhotoViews, ViewSettings
 from rivega_spacy.pipes.queries import VIEW_KEY
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.training.checkpoints import Checkpoints, make_steps_left, steps_done
+from rivega_spacy.training.dense import DenseAsker
+from rivega_spacy.training.photo_views import make_photo_views
+from rivega_spacy.training.views import PhotoViews, ViewSettings
 
 CONFIG = Path(__file__).parents[2] / "configs" / "vision_scratch.cfg"
 SETTINGS = ViewSettings(batch=3, sizes=((0.0, 64), (0.5, 96)))
@@ -79,15 +80,21 @@ def test_spacy_train_goes_on_where_it_was_stopped(photos, tmp_path, tiny_weights
     before = {name.split("net.", 1)[1]: value for name, value in state.items() if "/net." in name}
     assert set(trained) == set(before)
     assert not any(".guess" in name or "helper" in name for name in trained)
-    moved = [name for name, value in trained.items() if value.dtype == torch.float32 and not torch.allclose(value, before[name], atol=1e-3)]
+    moved = [
+        name
+        for name, value in trained.items()
+        if value.dtype == torch.float32 and not torch.allclose(value, before[name], atol=1e-3)
+    ]
     assert moved
 
 
 def test_the_whole_state_comes_back(photos, tmp_path, tiny_weights):
     def fresh():
         nlp = spacy.blank("rivega")
-        grounder = nlp.add_pipe("rivega_grounder", config={"model": {"@architectures": "rivega.SmallGrounder.v1", "size": 64, **SIZES}})
-        grounder.initialize(lambda: [], weights=str(tiny_weights))
+        grounder = nlp.add_pipe(
+            "rivega_grounder", config={"model": {"@architectures": "rivega.SmallGrounder.v1", "size": 64, **SIZES}}
+        )
+        grounder.initialize(list, weights=str(tiny_weights))
         # Made now, the auxiliary head draws no random numbers between seed and step.
         shim = grounder.model.shims[0]
         shim.add_helper(DenseAsker().new_guess(shim.module))
@@ -122,7 +129,7 @@ def test_the_whole_state_comes_back(photos, tmp_path, tiny_weights):
 def test_a_finished_or_foreign_state_is_named(photos, tmp_path, tiny_weights):
     nlp = spacy.blank("rivega")
     grounder = nlp.add_pipe("rivega_grounder", config={"model": {"@architectures": "rivega.SmallGrounder.v1", "size": 64, **SIZES}})
-    grounder.initialize(lambda: [], weights=str(tiny_weights))
+    grounder.initialize(list, weights=str(tiny_weights))
     keep = Checkpoints(tmp_path, 1)
     keep(nlp, {"step": 1})
     with pytest.raises(RivegaError, match="come to its end"):

@@ -1,5 +1,4 @@
 """ALBEF's text encoder: BERT whose upper layers also look at the picture, in the layout of the released files."""
-from typing import List, Optional
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,7 @@ class Projections(nn.Module):
         self.value = nn.Linear(source_width, width)
 
     def forward(
-        self, x: torch.Tensor, source: torch.Tensor, mask: Optional[torch.Tensor], owner: Optional[torch.Tensor] = None
+        self, x: torch.Tensor, source: torch.Tensor, mask: torch.Tensor | None, owner: torch.Tensor | None = None
     ) -> torch.Tensor:
         q, k, v = (self._split(y) for y in (self.query(x), self.key(source), self.value(source)))
         if owner is not None:
@@ -71,7 +70,7 @@ class FusionLayer(nn.Module):
     """Self-attention, then (in the upper layers) attention to the picture, then the feed-forward part."""
 
     def __init__(
-        self, width: int, heads: int, inner: int, image_width: Optional[int], drop: float, attention_drop: float, eps: float
+        self, width: int, heads: int, inner: int, image_width: int | None, drop: float, attention_drop: float, eps: float
     ) -> None:
         super().__init__()
         self.attention = _attention(width, heads, width, drop, attention_drop, eps)
@@ -82,7 +81,7 @@ class FusionLayer(nn.Module):
         self.output = Output(inner, width, drop, eps)
 
     def forward(
-        self, x: torch.Tensor, mask: torch.Tensor, image: Optional[torch.Tensor], owner: Optional[torch.Tensor] = None
+        self, x: torch.Tensor, mask: torch.Tensor, image: torch.Tensor | None, owner: torch.Tensor | None = None
     ) -> torch.Tensor:
         x = self.attention["output"](self.attention["self"](x, x, mask), x)
         if self.crossattention is not None:
@@ -150,9 +149,9 @@ class FusionBert(nn.Module):
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
-        image: Optional[torch.Tensor],
-        owner: Optional[torch.Tensor] = None,
-    ) -> List[torch.Tensor]:
+        image: torch.Tensor | None,
+        owner: torch.Tensor | None = None,
+    ) -> list[torch.Tensor]:
         """All hidden states, embeddings first.
 
         input_ids (Tensor): n x t integers.

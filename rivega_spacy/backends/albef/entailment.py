@@ -1,16 +1,14 @@
 """`rivega.ALBEFEntailment.v1`: does the picture show the entity, asked of ALBEF."""
+
 from functools import partial
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import numpy as np
 import torch
 from thinc.api import Model
 from thinc.types import Floats1d
 
-from .images import augment, preprocess
-from .model import CONTRADICTION, ENTAILMENT, Albef, AlbefConfig, distilled_loss, entailment_probability, momentum_twin, update_twin
-from .text import WordPieces, read_vocab
-from .weights import albef_from_file
+from ...pipes.queries import ImageQueries, QueryTarget
 from ..backend import (
     BackendShim,
     Loaded,
@@ -24,19 +22,22 @@ from ..backend import (
     set_dropout,
 )
 from ..compiling import Compiled, prepare
-from ...pipes.queries import ImageQueries, QueryTarget
+from .images import augment, preprocess
+from .model import CONTRADICTION, ENTAILMENT, Albef, AlbefConfig, distilled_loss, entailment_probability, momentum_twin, update_twin
+from .text import WordPieces, read_vocab
+from .weights import albef_from_file
 
 NAME = "ALBEF"
 
 
 def albef_entailment(
     *,
-    path: Optional[str] = None,
+    path: str | None = None,
     vocab: str = "bert-base-uncased",
-    network: Optional[Dict[str, Any]] = None,
+    network: dict[str, Any] | None = None,
     image_size: int = 384,
-    vision_heads: Optional[int] = None,
-    text_heads: Optional[int] = None,
+    vision_heads: int | None = None,
+    text_heads: int | None = None,
     append_sep: bool = False,
     max_words: int = 30,
     three_way: bool = False,
@@ -44,12 +45,12 @@ def albef_entailment(
     bf16: bool = False,
     compiled: Compiled = False,
     gradient_checkpointing: bool = False,
-    freeze: Optional[List[str]] = None,
+    freeze: list[str] | None = None,
     augmentation: bool = True,
     distillation: float = 0.4,
     momentum: float = 0.995,
     half_on_disk: bool = True,
-) -> Model[List[ImageQueries], List[Floats1d]]:
+) -> Model[list[ImageQueries], list[Floats1d]]:
     """`rivega.ALBEFEntailment.v1`.
 
     path (Optional[str]): `ALBEF.pth`, a file fine-tuned for visual entailment, or safetensors of either.
@@ -91,12 +92,12 @@ def albef_entailment(
 
 
 def _load(
-    weights: Optional[str],
+    weights: str | None,
     *,
-    network: Optional[Dict[str, Any]],
+    network: dict[str, Any] | None,
     image_size: int,
-    vision_heads: Optional[int],
-    text_heads: Optional[int],
+    vision_heads: int | None,
+    text_heads: int | None,
     vocab: str,
     append_sep: bool,
     max_words: int,
@@ -109,11 +110,11 @@ def _load(
     return module, {"network": module.config.to_dict(), **reading}
 
 
-def _build(config: Dict[str, Any]) -> Albef:
+def _build(config: dict[str, Any]) -> Albef:
     return Albef(AlbefConfig(**config["network"]))
 
 
-def _pieces(config: Dict[str, Any]) -> WordPieces:
+def _pieces(config: dict[str, Any]) -> WordPieces:
     return WordPieces(
         config["vocab"],
         append_sep=config["append_sep"],
@@ -122,9 +123,7 @@ def _pieces(config: Dict[str, Any]) -> WordPieces:
     )
 
 
-def _predict(
-    shim: BackendShim, batch: List[ImageQueries], *, three_way: bool, batch_size: int, bf16: bool
-) -> List[np.ndarray]:
+def _predict(shim: BackendShim, batch: list[ImageQueries], *, three_way: bool, batch_size: int, bf16: bool) -> list[np.ndarray]:
     return answers(
         shim,
         batch,
@@ -137,12 +136,12 @@ def _predict(
     )
 
 
-def _tokens(pieces: WordPieces, expressions: List[str]) -> Tokenized:
+def _tokens(pieces: WordPieces, expressions: list[str]) -> Tokenized:
     ids, mask = pieces([published_form(text) for text in expressions])
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
-def _look(network: Albef, images: List[np.ndarray], *, device: torch.device) -> torch.Tensor:
+def _look(network: Albef, images: list[np.ndarray], *, device: torch.device) -> torch.Tensor:
     pixels = np.stack([preprocess(image, network.config.image_size) for image in images])
     return network.encode_image(torch.from_numpy(pixels).to(device))
 
@@ -166,13 +165,13 @@ class AlbefTrainer:
         self.momentum = momentum
         self.augmentation = augmentation
         self.bf16 = bf16
-        self._twin: Optional[Albef] = None
-        self._of: Optional[Albef] = None
-        self._rng: Optional[np.random.Generator] = None
+        self._twin: Albef | None = None
+        self._of: Albef | None = None
+        self._rng: np.random.Generator | None = None
 
     def __call__(
-        self, model: Model, batch: List[ImageQueries], targets: List[List[QueryTarget]], *, dropout: float
-    ) -> Dict[str, float]:
+        self, model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float
+    ) -> dict[str, float]:
         """See `rivega_spacy.pipes.queries`. Expressions of which nobody said whether the picture shows them are left out."""
         shim: BackendShim = model.shims[0]
         network = shim.ready()
@@ -181,9 +180,7 @@ class AlbefTrainer:
         if not shown:
             return {"entailment": 0.0}
         size = network.config.image_size
-        pixels = np.stack(
-            [augment(image, size, self._rng) if self.augmentation else preprocess(image, size) for image in pictures]
-        )
+        pixels = np.stack([augment(image, size, self._rng) if self.augmentation else preprocess(image, size) for image in pictures])
         texts, owner = flat_texts(expressions)
         ids, mask = _tokens(shim.tools, texts)
         labels = [ENTAILMENT if answer else CONTRADICTION for answer in shown]

@@ -1,5 +1,6 @@
 """Pictures for ALBEF: square, bicubic, normalised; and its augmentation in training."""
-from typing import Callable, List, Tuple
+
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
@@ -38,8 +39,8 @@ def augment(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarra
 
 
 def random_crop(
-    height: int, width: int, rng: np.random.Generator, *, scale: Tuple[float, float], ratio: Tuple[float, float] = (0.75, 4 / 3)
-) -> Tuple[int, int, int, int]:
+    height: int, width: int, rng: np.random.Generator, *, scale: tuple[float, float], ratio: tuple[float, float] = (0.75, 4 / 3)
+) -> tuple[int, int, int, int]:
     """A part of the picture with a random share of its area and a random ratio of its sides.
 
     RETURNS (Tuple[int, int, int, int]): left, top, right, bottom; ten failed draws give the largest central part.
@@ -57,12 +58,12 @@ def random_crop(
     return left, top, left + w, top + h
 
 
-def _affine(picture: Image.Image, matrix: Tuple[float, ...]) -> Image.Image:
+def _affine(picture: Image.Image, matrix: tuple[float, ...]) -> Image.Image:
     return picture.transform(picture.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=(128, 128, 128))
 
 
 # Each takes the picture, the strength in 0..1 and a sign; strengths span upstream's ranges.
-_DISTORTIONS: List[Callable[[Image.Image, float, float], Image.Image]] = [
+_DISTORTIONS: list[Callable[[Image.Image, float, float], Image.Image]] = [
     lambda picture, level, sign: picture,
     lambda picture, level, sign: ImageOps.autocontrast(picture),
     lambda picture, level, sign: ImageOps.equalize(picture),

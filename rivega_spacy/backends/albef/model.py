@@ -1,7 +1,8 @@
 """ALBEF for visual entailment: picture encoder, fusing text encoder, a three-way head, and the momentum twin for training."""
+
 import copy
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,12 +37,12 @@ class AlbefConfig:
     eps: float = 1e-12
     labels: int = 3
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As JSON-like values."""
         return asdict(self)
 
     @classmethod
-    def from_upstream(cls, config: Dict[str, Any]) -> "AlbefConfig":
+    def from_upstream(cls, config: dict[str, Any]) -> "AlbefConfig":
         """From upstream's two parts: `vision` (image_res, patch_size, embed_dim, ...) and `bert_config`."""
         vision, bert = config["vision"], config["bert_config"]
         return cls(
@@ -113,7 +114,7 @@ class Albef(nn.Module):
         image: torch.Tensor,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
-        owner: Optional[torch.Tensor] = None,
+        owner: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Logits of contradiction, neutral, entailment.
 
@@ -125,7 +126,7 @@ class Albef(nn.Module):
         states = self.text_encoder(input_ids, attention_mask, image, owner)
         return self.cls_head(states[-1][:, 0])
 
-    def layers(self) -> List[nn.Module]:
+    def layers(self) -> list[nn.Module]:
         """Both encoders' layers, which torch.compile may have."""
         return [*self.visual_encoder.blocks, *self.text_encoder.encoder["layer"]]
 
@@ -149,7 +150,7 @@ def entailment_probability(logits: torch.Tensor, *, three_way: bool = False) -> 
     return (logits[:, ENTAILMENT] - logits[:, CONTRADICTION]).sigmoid()
 
 
-def distilled_loss(logits: torch.Tensor, targets: torch.Tensor, teacher: Optional[torch.Tensor], alpha: float) -> torch.Tensor:
+def distilled_loss(logits: torch.Tensor, targets: torch.Tensor, teacher: torch.Tensor | None, alpha: float) -> torch.Tensor:
     """(1 - alpha) cross entropy with the labels + alpha cross entropy with the momentum twin's distribution.
 
     logits (Tensor): n x 3. targets (Tensor): n integers. teacher (Optional[Tensor]): n x 3 logits of the twin.

@@ -1,6 +1,6 @@
 """ALBEF against reference outputs of the published code: what `rivega parity` runs."""
+
 from pathlib import Path
-from typing import Dict, List, Tuple
 
 import numpy as np
 import srsly
@@ -13,12 +13,12 @@ from .text import WordPieces, clean
 from .vit import resize_positions
 from .weights import load_albef, read_state, to_ve_layout, twin_state
 
-Row = Tuple[str, float, float, bool]
+Row = tuple[str, float, float, bool]
 # Single against double precision differs by at most 4e-6 upstream.
 TOLERANCE = 5e-5
 
 
-def compare(folder: Path) -> List[Row]:
+def compare(folder: Path) -> list[Row]:
     """Run a folder of references through the port.
 
     folder (Path): config.json, state_dict.safetensors, inputs.safetensors, outputs.safetensors.
@@ -42,8 +42,8 @@ def compare(folder: Path) -> List[Row]:
 
 
 def _network_outputs(
-    model: Albef, state: Dict[str, torch.Tensor], inputs: Dict[str, torch.Tensor], expected: Dict[str, torch.Tensor]
-) -> Dict[str, torch.Tensor]:
+    model: Albef, state: dict[str, torch.Tensor], inputs: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
     found = {"patch_embed": model.visual_encoder.patch_embed(inputs["image"])}
     found["image_embeds"] = image = model.encode_image(inputs["image"])
@@ -73,7 +73,7 @@ def _network_outputs(
     return found
 
 
-def _preprocessing(inputs: Dict[str, torch.Tensor]) -> List[Row]:
+def _preprocessing(inputs: dict[str, torch.Tensor]) -> list[Row]:
     rows = []
     for n in range(inputs["image"].shape[0]):
         raw = inputs.get(f"raw_image_{n}")
@@ -83,7 +83,7 @@ def _preprocessing(inputs: Dict[str, torch.Tensor]) -> List[Row]:
     return rows
 
 
-def _texts(config: Dict) -> List[Row]:
+def _texts(config: dict) -> list[Row]:
     rows = []
     examples = config.get("pre_caption", [])
     if examples:
@@ -100,13 +100,13 @@ def _texts(config: Dict) -> List[Row]:
 
 
 def _pretraining_file(
-    path: Path, config: AlbefConfig, inputs: Dict[str, torch.Tensor], expected: Dict[str, torch.Tensor]
-) -> List[Row]:
+    path: Path, config: AlbefConfig, inputs: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
+) -> list[Row]:
     """The same weights in the pre-training layout: everything that does not depend on the position grid must be equal."""
     model = Albef(config).eval()
     state = read_state(path)
     missing = load_albef(model, state, path=path)
-    rows: List[Row] = []
+    rows: list[Row] = []
     only_head = all(name.startswith("cls_head.") for name in missing)
     rows.append(("pretrain_layout.missing_besides_head", 0.0 if only_head else 1.0, 0.0, only_head))
     with torch.inference_mode():

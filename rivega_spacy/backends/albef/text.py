@@ -1,7 +1,7 @@
 """ALBEF's view of an expression: cleaning as upstream does it, BERT's uncased word pieces, no closing [SEP]."""
+
 import re
 from pathlib import Path
-from typing import List, Tuple
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class WordPieces:
     max_length (int): Word pieces at most, the position embeddings' number.
     """
 
-    def __init__(self, vocab: List[str], *, append_sep: bool = False, max_words: int = 30, max_length: int = 512) -> None:
+    def __init__(self, vocab: list[str], *, append_sep: bool = False, max_words: int = 30, max_length: int = 512) -> None:
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
         for special in ("[PAD]", "[UNK]", "[CLS]", "[SEP]"):
@@ -50,7 +50,7 @@ class WordPieces:
         self._pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
         self._pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
-    def __call__(self, texts: List[str], *, cleaned: bool = False) -> Tuple[np.ndarray, np.ndarray]:
+    def __call__(self, texts: list[str], *, cleaned: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Indices and mask, padded to the longest.
 
         texts (List[str]): Expressions as written, or already cleaned.
@@ -71,7 +71,7 @@ class WordPieces:
         return input_ids, mask
 
 
-def read_vocab(path: str) -> List[str]:
+def read_vocab(path: str) -> list[str]:
     """BERT's vocab.txt.
 
     path (str): The file, a folder that holds it, or the name of a tokenizer on the model hub ("bert-base-uncased").

@@ -1,4 +1,5 @@
 """ALBEF's picture encoder: a ViT whose parameter names are those of the released files (timm's names)."""
+
 import torch
 import torch.nn.functional as F
 from torch import nn

@@ -1,7 +1,8 @@
 """ALBEF's released files: pre-training and fine-tuned layouts, position embeddings of another picture size."""
+
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 
@@ -15,7 +16,7 @@ WHAT = "an ALBEF checkpoint"
 _PRETRAINING_ONLY = ("vision_proj.", "text_proj.", "itm_head.", "temp", "image_queue", "text_queue", "queue_ptr")
 
 
-def read_state(path: Any) -> Dict[str, torch.Tensor]:
+def read_state(path: Any) -> dict[str, torch.Tensor]:
     """The weights of a released file by the fine-tuned layout's names, without the momentum twin and the heads not used here.
 
     path (Union[str, Path]): `ALBEF.pth`, a fine-tuned file, LAVIS's `albef_snli_ve_lavis.pt`, or safetensors of either.
@@ -26,7 +27,7 @@ def read_state(path: Any) -> Dict[str, torch.Tensor]:
     return to_ve_layout(tensors_only(content.get("model", content), path=path, what=WHAT), path=path)
 
 
-def to_ve_layout(state: Dict[str, torch.Tensor], *, path: Any = "the weights") -> Dict[str, torch.Tensor]:
+def to_ve_layout(state: dict[str, torch.Tensor], *, path: Any = "the weights") -> dict[str, torch.Tensor]:
     """Rename the pre-training layout to the fine-tuned one and leave out what visual entailment does not use."""
     if not any(key.startswith("visual_encoder.") for key in state) or not any(key.startswith("text_encoder.") for key in state):
         some = ", ".join(sorted(state)[:3])
@@ -42,7 +43,7 @@ def to_ve_layout(state: Dict[str, torch.Tensor], *, path: Any = "the weights") -
     return kept
 
 
-def twin_state(state: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+def twin_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The momentum twin's weights by the network's own names; empty where the file has none."""
     renamed = {}
     for key, value in state.items():
@@ -53,11 +54,11 @@ def twin_state(state: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
 
 
 def infer_config(
-    state: Dict[str, torch.Tensor],
+    state: dict[str, torch.Tensor],
     *,
-    image_size: Optional[int] = None,
-    vision_heads: Optional[int] = None,
-    text_heads: Optional[int] = None,
+    image_size: int | None = None,
+    vision_heads: int | None = None,
+    text_heads: int | None = None,
     path: Any = "the weights",
 ) -> AlbefConfig:
     """The network's shape, read from the weights.
@@ -98,7 +99,7 @@ def infer_config(
         raise RivegaError(Errors.E730.format(path=path, what=WHAT, reason=f"it has no {error.args[0]}")) from error
 
 
-def load_albef(model: Albef, state: Dict[str, torch.Tensor], *, path: Any = "the weights") -> List[str]:
+def load_albef(model: Albef, state: dict[str, torch.Tensor], *, path: Any = "the weights") -> list[str]:
     """Load weights in the fine-tuned layout; position embeddings are resized, a missing head starts at random.
 
     RETURNS (List[str]): The names that were missing and start at random.
@@ -115,7 +116,7 @@ def load_albef(model: Albef, state: Dict[str, torch.Tensor], *, path: Any = "the
     )
 
 
-def albef_from_file(path: Any, *, image_size: Optional[int] = 384, **heads: Optional[int]) -> Albef:
+def albef_from_file(path: Any, *, image_size: int | None = 384, **heads: int | None) -> Albef:
     """A network of the file's shape with the file's weights.
 
     path (Union[str, Path]): A released file.
@@ -129,11 +130,11 @@ def albef_from_file(path: Any, *, image_size: Optional[int] = 384, **heads: Opti
     return model.eval()
 
 
-def _count(state: Dict[str, torch.Tensor], prefix: str) -> int:
+def _count(state: dict[str, torch.Tensor], prefix: str) -> int:
     return 1 + max((int(key[len(prefix) :].split(".", 1)[0]) for key in state if key.startswith(prefix)), default=-1)
 
 
-def convert(path: Path, *, ema: bool = False) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
+def convert(path: Path, *, ema: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """For `rivega convert-checkpoint`: the weights by the fine-tuned layout's names, without twin and unused heads.
 
     ema (bool): An error: the momentum twin is a teacher in training and not what is evaluated.

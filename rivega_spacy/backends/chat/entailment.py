@@ -1,22 +1,24 @@
 """`rivega.ChatEntailment.v1`: does the picture show the entity, asked of a vision-language model."""
+
 import re
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any
 
 import numpy as np
 from thinc.api import Model
 from thinc.types import Floats1d
 
-from ...post.errors import Errors, RivegaError
-from ...post.images import image_for_storage
 from ...llm.base import Answer, ChatRequest, LanguageModel, image_ref
 from ...llm.choices import odds_at
 from ...llm.pictures import PictureAsker, answer_text, parse_json
 from ...llm.prompting import Prompt, load_prompt
 from ...llm.safety import InvalidAnswer
 from ...llm.store import AnswerStore
-from ..backend import no_gradient
 from ...pipes.queries import ImageQueries
+from ...post.errors import Errors, RivegaError
+from ...post.images import image_for_storage
+from ..backend import no_gradient
 
 FIELDS = ("expression",)
 YES, NO = ("yes", "true"), ("no", "false")
@@ -28,11 +30,11 @@ _STATED = re.compile(r"(?i)\"shown\"\s*:\s*\"?\s*(yes|no|true|false)\b")
 def chat_entailment(
     *,
     client: LanguageModel,
-    store: Optional[AnswerStore] = None,
-    prompt: Optional[str] = None,
+    store: AnswerStore | None = None,
+    prompt: str | None = None,
     max_tokens: int = 60,
     alternatives: int = 5,
-) -> Model[List[ImageQueries], List[Floats1d]]:
+) -> Model[list[ImageQueries], list[Floats1d]]:
     """`rivega.ChatEntailment.v1`.
 
     client (LanguageModel): Takes pictures: `rivega.OpenAIChat.v1` or `rivega.TransformersChat.v1` with a vision-language model.
@@ -89,14 +91,14 @@ def read_judgement(value: Any) -> float:
 
 def _forward(
     model: Model,
-    batch: List[ImageQueries],
+    batch: list[ImageQueries],
     is_train: bool,
     *,
     asker: PictureAsker,
     template: Prompt,
     max_tokens: int,
     alternatives: int,
-) -> Tuple[List[np.ndarray], Callable]:
+) -> tuple[list[np.ndarray], Callable]:
     requests = []
     for queries in batch:
         if not queries.expressions:

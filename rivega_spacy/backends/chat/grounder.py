@@ -1,23 +1,25 @@
 """`rivega.ChatGrounder.v1`: where is the entity, asked of a vision-language model."""
+
 import math
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from ...post.boxes import clip_boxes
-from ...post.errors import Errors, RivegaError
-from ...post.images import image_for_storage
 from ...llm.base import Answer, ChatRequest, LanguageModel, image_ref
 from ...llm.pictures import PictureAsker, strict_json
 from ...llm.prompting import Prompt, load_prompt
 from ...llm.safety import InvalidAnswer
 from ...llm.store import AnswerStore
-from ..backend import no_gradient
 from ...pipes.queries import ImageQueries
+from ...post.boxes import clip_boxes
+from ...post.errors import Errors, RivegaError
+from ...post.images import image_for_storage
+from ..backend import no_gradient
 
 CONVENTIONS = {"absolute": ("expression", "width", "height"), "thousand": ("expression",)}
 # Qwen2.5-VL scales pictures to multiples of its patches; given such a one, its pixels are the picture's.
@@ -27,12 +29,12 @@ PATCH = 28
 def chat_grounder(
     *,
     client: LanguageModel,
-    store: Optional[AnswerStore] = None,
+    store: AnswerStore | None = None,
     convention: str = "absolute",
     max_side: int = 1008,
-    prompt: Optional[str] = None,
+    prompt: str | None = None,
     max_tokens: int = 200,
-) -> Model[List[ImageQueries], List[Floats2d]]:
+) -> Model[list[ImageQueries], list[Floats2d]]:
     """`rivega.ChatGrounder.v1`.
 
     client (LanguageModel): Takes pictures: `rivega.OpenAIChat.v1` or `rivega.TransformersChat.v1` with a vision-language model.
@@ -51,17 +53,15 @@ def chat_grounder(
         raise RivegaError(Errors.E738.format(option="convention", allowed=allowed, value=convention))
     asker = PictureAsker(client, store, _read_answer)
     template = load_prompt(f"grounding_{convention}", CONVENTIONS[convention], prompt)
-    forward = partial(
-        _forward, asker=asker, template=template, convention=convention, max_side=max_side, max_tokens=max_tokens
-    )
+    forward = partial(_forward, asker=asker, template=template, convention=convention, max_side=max_side, max_tokens=max_tokens)
     return Model("chat_grounder", forward)
 
 
-def _read_answer(answer: Answer) -> List[List[float]]:
+def _read_answer(answer: Answer) -> list[list[float]]:
     return read_boxes(strict_json(answer))
 
 
-def read_boxes(value: Any) -> List[List[float]]:
+def read_boxes(value: Any) -> list[list[float]]:
     """The boxes in [{"bbox_2d": [x1, y1, x2, y2], ...}, ...]; a single object or plain lists of four numbers are taken too.
 
     RAISES (InvalidAnswer): For anything else, and for a box that is not two corners in order.
@@ -81,7 +81,7 @@ def read_boxes(value: Any) -> List[List[float]]:
     return boxes
 
 
-def sent_size(height: int, width: int, max_side: int) -> Tuple[int, int]:
+def sent_size(height: int, width: int, max_side: int) -> tuple[int, int]:
     """Height and width of the picture as sent: multiples of 28 within `max_side`, the ratio kept as nearly as that allows."""
     most = max(2, max_side // PATCH)
     scale = min(1.0, max_side / max(height, width))
@@ -90,7 +90,7 @@ def sent_size(height: int, width: int, max_side: int) -> Tuple[int, int]:
     return sides[0] * PATCH, sides[1] * PATCH
 
 
-def to_pixels(boxes: np.ndarray, convention: str, sent: Tuple[int, int], size: Tuple[int, int]) -> np.ndarray:
+def to_pixels(boxes: np.ndarray, convention: str, sent: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """Boxes of an answer in pixels of the original picture.
 
     boxes (ndarray): n x 4. convention (str): See `chat_grounder`. sent (Tuple[int, int]), size (Tuple[int, int]): Height and
@@ -104,7 +104,7 @@ def to_pixels(boxes: np.ndarray, convention: str, sent: Tuple[int, int], size: T
 
 def _forward(
     model: Model,
-    batch: List[ImageQueries],
+    batch: list[ImageQueries],
     is_train: bool,
     *,
     asker: PictureAsker,
@@ -112,7 +112,7 @@ def _forward(
     convention: str,
     max_side: int,
     max_tokens: int,
-) -> Tuple[List[np.ndarray], Callable]:
+) -> tuple[list[np.ndarray], Callable]:
     requests, sizes = [], []
     for queries in batch:
         sizes.append(sent_size(*queries.image.shape[:2], max_side))

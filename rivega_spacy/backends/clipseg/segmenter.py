@@ -2,21 +2,22 @@
 
 Lüddecke and Ecker, "Image Segmentation Using Text and Image Prompts", CVPR 2022. The query-based side of the paper's Table X.
 """
+
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Callable, List, Optional, Tuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from ...pipes.queries import ImageQueries
 from ...post.errors import Errors, RivegaError
 from ...post.failures import setting_up
 from ..backend import Loaded
 from ..hub import Kinds, Tools, hub_tools, load_hub
 from ..pretrained import finite_or_raise
-from ...pipes.queries import ImageQueries
 
 NAME = "CLIPSeg"
 KINDS: Kinds = {"clipseg": ("transformers", "CLIPSegConfig", "CLIPSegForImageSegmentation")}
@@ -24,11 +25,11 @@ KINDS: Kinds = {"clipseg": ("transformers", "CLIPSegConfig", "CLIPSegForImageSeg
 MEAN = [0.485, 0.456, 0.406]
 STD = [0.229, 0.224, 0.225]
 
-ScoredMasks = List[Tuple[np.ndarray, float]]
+ScoredMasks = list[tuple[np.ndarray, float]]
 
 
 def make_clipseg(
-    path: str = "CIDAS/clipseg-rd64-refined", device: Optional[str] = None, threshold: float = 0.5, text_batch: int = 16
+    path: str = "CIDAS/clipseg-rd64-refined", device: str | None = None, threshold: float = 0.5, text_batch: int = 16
 ) -> "CLIPSegSegmenter":
     """CLIPSeg in transformers' format.
 
@@ -60,15 +61,17 @@ class CLIPSegSegmenter:
     load (Callable[[], Loaded]): Makes network and tools, at the first call.
     """
 
-    def __init__(self, load: Callable[[], Loaded], *, device: Optional[str] = None, threshold: float = 0.5, text_batch: int = 16) -> None:
+    def __init__(
+        self, load: Callable[[], Loaded], *, device: str | None = None, threshold: float = 0.5, text_batch: int = 16
+    ) -> None:
         self.load = load
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.threshold = threshold
         self.text_batch = max(1, text_batch)
-        self._ready: Optional[Tuple[torch.nn.Module, Tools]] = None
+        self._ready: tuple[torch.nn.Module, Tools] | None = None
 
     @property
-    def ready(self) -> Tuple[torch.nn.Module, Tools]:
+    def ready(self) -> tuple[torch.nn.Module, Tools]:
         """The network on its device, and what prepares its input."""
         if self._ready is None:
             with setting_up(NAME):
@@ -76,7 +79,7 @@ class CLIPSegSegmenter:
                 self._ready = network.to(self.device).eval(), hub_tools(saved)
         return self._ready
 
-    def __call__(self, batch: List[ImageQueries]) -> List[ScoredMasks]:
+    def __call__(self, batch: list[ImageQueries]) -> list[ScoredMasks]:
         """Masks of all expressions about all pictures.
 
         batch (List[ImageQueries]): Pictures with expressions.
@@ -92,7 +95,9 @@ class CLIPSegSegmenter:
         side = network.config.vision_config.image_size
         height, width = queries.image.shape[:2]
         # The whole picture becomes a square, as in CLIPSeg's training.
-        pixels = torch.from_numpy(tools.pictures.resized(queries.image, side, side, Image.Resampling.BILINEAR))[None].to(self.device)
+        pixels = torch.from_numpy(tools.pictures.resized(queries.image, side, side, Image.Resampling.BILINEAR))[None].to(
+            self.device
+        )
         seen = network.clip.vision_model(pixel_values=pixels, output_hidden_states=True, return_dict=True)
         layers = [seen.hidden_states[number + 1] for number in network.extract_layers]
         results: ScoredMasks = []

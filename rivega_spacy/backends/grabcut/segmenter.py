@@ -2,7 +2,8 @@
 
 Rother, Kolmogorov, Blake, "GrabCut: Interactive Foreground Extraction using Iterated Graph Cuts", SIGGRAPH 2004.
 """
-from typing import Any, List, Optional, Tuple
+
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,8 +12,8 @@ from ...post.boxes import clip_boxes
 from ...post.errors import Errors, SetupError
 from ..crops import Window, box_window
 
-Prompt = Tuple[np.ndarray, np.ndarray]
-ScoredMasks = List[Tuple[np.ndarray, float]]
+Prompt = tuple[np.ndarray, np.ndarray]
+ScoredMasks = list[tuple[np.ndarray, float]]
 
 
 def make_grabcut(iterations: int = 3, max_side: int = 160, margin: float = 0.25) -> "GrabCutSegmenter":
@@ -34,7 +35,7 @@ class GrabCutSegmenter:
         self.max_side = max_side
         self.margin = margin
 
-    def __call__(self, prompts: List[Prompt]) -> List[ScoredMasks]:
+    def __call__(self, prompts: list[Prompt]) -> list[ScoredMasks]:
         """Masks of all boxes of all pictures.
 
         prompts (List[Prompt]): Pictures HxWx3 uint8 with boxes n x 4, XYXY pixels.
@@ -42,11 +43,9 @@ class GrabCutSegmenter:
             found nothing to tell apart and the box itself is given.
         """
         cv2 = import_cv2()
-        return [
-            [self._segment(cv2, image, box) for box in clip_boxes(boxes, *image.shape[:2])] for image, boxes in prompts
-        ]
+        return [[self._segment(cv2, image, box) for box in clip_boxes(boxes, *image.shape[:2])] for image, boxes in prompts]
 
-    def _segment(self, cv2: Any, image: np.ndarray, box: np.ndarray) -> Tuple[np.ndarray, float]:
+    def _segment(self, cv2: Any, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, float]:
         height, width = image.shape[:2]
         window = _within(box_window(box, margin=self.margin), height, width)
         left, top, right, bottom = (int(x) for x in window)
@@ -68,7 +67,7 @@ class GrabCutSegmenter:
         mask[top:bottom, left:right] = np.asarray(fine) > 127
         return mask, 1.0
 
-    def _cut(self, cv2: Any, small: np.ndarray, labels: np.ndarray) -> Optional[np.ndarray]:
+    def _cut(self, cv2: Any, small: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         # The colour models are fitted to both sides: without any background, or on a few pixels, there is nothing to fit.
         if not (labels == cv2.GC_BGD).any() or labels.size < 25:
             return None

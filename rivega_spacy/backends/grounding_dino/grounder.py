@@ -1,7 +1,9 @@
 """`rivega.GroundingDINO.v1`: where is the entity, asked of Grounding DINO."""
+
 import contextlib
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,12 +12,12 @@ from thinc.api import Model
 from thinc.types import Floats2d
 from torch import nn
 
+from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.boxes import clip_boxes
 from ..backend import BackendShim, backend_model, set_dropout
 from ..detection import corners, fitted_size, largest_boxes, one_box_loss
 from ..hub import Kinds, Tools, hub_shim
 from ..pretrained import finite_or_raise
-from ...pipes.queries import ImageQueries, QueryTarget
 
 NAME = "Grounding DINO"
 KINDS: Kinds = {"grounding-dino": ("transformers", "GroundingDinoConfig", "GroundingDinoForObjectDetection")}
@@ -32,17 +34,17 @@ class Settings(NamedTuple):
 
 def grounding_dino(
     *,
-    path: Optional[str] = None,
+    path: str | None = None,
     shortest: int = 800,
     longest: int = 1333,
     max_tokens: int = 128,
     batch_size: int = 8,
     bf16: bool = False,
     gradient_checkpointing: bool = False,
-    freeze: Optional[List[str]] = None,
+    freeze: list[str] | None = None,
     backbone_rate: float = 0.1,
     half_on_disk: bool = True,
-) -> Model[List[ImageQueries], List[Floats2d]]:
+) -> Model[list[ImageQueries], list[Floats2d]]:
     """`rivega.GroundingDINO.v1`.
 
     path (Optional[str]): Folder or name on the model hub, for example "IDEA-Research/grounding-dino-tiny". A saved pipeline
@@ -84,7 +86,7 @@ def prompt(expression: str) -> str:
     return f"{text} ."
 
 
-def encode_prompts(tools: Tools, texts: Sequence[str]) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def encode_prompts(tools: Tools, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Indices, mask, and which tokens name the thing (neither special nor the full stop), each n x t."""
     ids, mask = tools.tokens([prompt(text) for text in texts])
     stop = tools.tokens.index(".")
@@ -105,8 +107,8 @@ def encode_prompts(tools: Tools, texts: Sequence[str]) -> Tuple[torch.Tensor, to
 class Encoded(NamedTuple):
     """Pictures after the picture encoder: one (map, mask) and one map of positions for each level."""
 
-    maps: List[Tuple[torch.Tensor, torch.Tensor]]
-    positions: List[torch.Tensor]
+    maps: list[tuple[torch.Tensor, torch.Tensor]]
+    positions: list[torch.Tensor]
     pixels: torch.Tensor
 
 
@@ -124,7 +126,7 @@ def encoded_once(network: nn.Module, encoded: Encoded, owner: torch.Tensor) -> I
     YIELDS (Tensor): expressions x 3 x H x W to be given to the network, without memory of its own.
     """
 
-    def answer(_: torch.Tensor, __: torch.Tensor) -> Tuple[List[Any], List[torch.Tensor]]:
+    def answer(_: torch.Tensor, __: torch.Tensor) -> tuple[list[Any], list[torch.Tensor]]:
         maps = [(feature[owner], seen[owner]) for feature, seen in encoded.maps]
         return maps, [place[owner] for place in encoded.positions]
 
@@ -148,7 +150,7 @@ def _pixels(tools: Tools, image: np.ndarray, settings: Settings) -> torch.Tensor
     return torch.from_numpy(tools.pictures.resized(image, *size, resample=Image.Resampling.BILINEAR)[None])
 
 
-def _predict(shim: BackendShim, batch: List[ImageQueries], *, settings: Settings) -> List[np.ndarray]:
+def _predict(shim: BackendShim, batch: list[ImageQueries], *, settings: Settings) -> list[np.ndarray]:
     found = [np.zeros((0, 5), dtype="float32") for _ in batch]
     tools = shim.tools
     for n, queries in enumerate(batch):
@@ -180,7 +182,7 @@ def _best(logits: torch.Tensor, boxes: torch.Tensor, phrase: torch.Tensor) -> np
     return torch.cat([corners(boxes[row, best].float()), scores[row, best, None]], dim=1).cpu().numpy()
 
 
-def _layers(network: nn.Module, output: Any, mask: torch.Tensor) -> Iterator[Tuple[torch.Tensor, torch.Tensor]]:
+def _layers(network: nn.Module, output: Any, mask: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Logits and boxes of the encoder's proposals and of the decoder's layers but the last, which learn as well."""
     if output.enc_outputs_class is not None:
         yield output.enc_outputs_class, output.enc_outputs_coord_logits.sigmoid()
@@ -196,8 +198,8 @@ def _layers(network: nn.Module, output: Any, mask: torch.Tensor) -> Iterator[Tup
 
 
 def _train_step(
-    model: Model, batch: List[ImageQueries], targets: List[List[QueryTarget]], *, dropout: float, settings: Settings
-) -> Dict[str, float]:
+    model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float, settings: Settings
+) -> dict[str, float]:
     """Set loss of proposals and every decoder layer against the largest gold box; see `rivega_spacy.pipes.queries`.
 
     Pictures go through one by one, so that the gradient is the one of prediction (no padding).
@@ -208,7 +210,7 @@ def _train_step(
     set_dropout(network, dropout)
     found = largest_boxes(batch, targets)
     count = sum(len(texts) for _, texts, _ in found)
-    losses: Dict[str, float] = {"loss": 0.0}
+    losses: dict[str, float] = {"loss": 0.0}
     for queries, texts, gold in found:
         ids, mask, phrase = (x.to(shim.device) for x in encode_prompts(shim.tools, texts))
         wanted = torch.from_numpy(gold).to(shim.device)

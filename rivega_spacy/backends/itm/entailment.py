@@ -1,6 +1,6 @@
 """`rivega.ITMEntailment.v1`: does the picture show the entity, asked of BLIP's or BLIP-2's image-text matching."""
+
 from functools import partial
-from typing import Dict, List, Optional
 
 import numpy as np
 import torch
@@ -9,10 +9,10 @@ from thinc.api import Model
 from thinc.types import Floats1d
 from torch import nn
 
+from ...pipes.queries import ImageQueries, QueryTarget
 from ..backend import BackendShim, answers, backend_model, flat_texts, judged, set_dropout
 from ..compiling import Compiled, compile_parts
 from ..hub import Kinds, hub_shim
-from ...pipes.queries import ImageQueries, QueryTarget
 
 NAME = "image-text matching"
 KINDS: Kinds = {
@@ -23,15 +23,15 @@ KINDS: Kinds = {
 
 def itm_entailment(
     *,
-    path: Optional[str] = None,
+    path: str | None = None,
     max_tokens: int = 64,
     batch_size: int = 32,
     bf16: bool = False,
     compiled: Compiled = False,
     gradient_checkpointing: bool = False,
-    freeze: Optional[List[str]] = None,
+    freeze: list[str] | None = None,
     half_on_disk: bool = True,
-) -> Model[List[ImageQueries], List[Floats1d]]:
+) -> Model[list[ImageQueries], list[Floats1d]]:
     """`rivega.ITMEntailment.v1`.
 
     path (Optional[str]): Folder or name on the model hub of a BLIP ("Salesforce/blip-itm-base-coco") or BLIP-2
@@ -46,9 +46,7 @@ def itm_entailment(
     RETURNS (Model[List[ImageQueries], List[Floats1d]]): The probability of a match for every expression.
     """
     prepare = partial(_prepare, gradient_checkpointing=gradient_checkpointing, compiled=compiled)
-    shim = hub_shim(
-        path, KINDS, name=NAME, max_tokens=max_tokens, freeze=freeze, prepare=prepare, half_on_disk=half_on_disk
-    )
+    shim = hub_shim(path, KINDS, name=NAME, max_tokens=max_tokens, freeze=freeze, prepare=prepare, half_on_disk=half_on_disk)
     predict = partial(_predict, batch_size=batch_size, bf16=bf16)
     return backend_model("itm_entailment", shim, predict, train_step=partial(_train_step, bf16=bf16))
 
@@ -91,13 +89,13 @@ def _prepare(network: nn.Module, *, gradient_checkpointing: bool, compiled: Comp
     compile_parts([*network.vision_model.encoder.layers, *reader.encoder.layer], compiled)
 
 
-def _look(network: nn.Module, images: List[np.ndarray], *, shim: BackendShim) -> torch.Tensor:
+def _look(network: nn.Module, images: list[np.ndarray], *, shim: BackendShim) -> torch.Tensor:
     size = network.config.vision_config.image_size
     pixels = np.stack([shim.tools.pictures.resized(image, size, size) for image in images])
     return network.vision_model(pixel_values=torch.from_numpy(pixels).to(shim.device))[0]
 
 
-def _predict(shim: BackendShim, batch: List[ImageQueries], *, batch_size: int, bf16: bool) -> List[np.ndarray]:
+def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, bf16: bool) -> list[np.ndarray]:
     return answers(
         shim,
         batch,
@@ -115,8 +113,8 @@ def _read(network: nn.Module, image: torch.Tensor, owner: torch.Tensor, ids: tor
 
 
 def _train_step(
-    model: Model, batch: List[ImageQueries], targets: List[List[QueryTarget]], *, dropout: float, bf16: bool
-) -> Dict[str, float]:
+    model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float, bf16: bool
+) -> dict[str, float]:
     """Cross entropy of match and no match; see `rivega_spacy.pipes.queries`."""
     shim: BackendShim = model.shims[0]
     network = shim.ready()

@@ -1,6 +1,6 @@
 """Attention of OFA and the positions it sees: everything about where a token or a patch is enters as a bias on the scores."""
+
 import math
-from typing import Optional, Tuple
 
 import torch
 from torch import nn
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from .config import EXTRA_IMAGE_ROWS, MAX_TOKENS
 
 # Keys and values of one attention, B x heads x length x head width.
-KeyValue = Tuple[torch.Tensor, torch.Tensor]
+KeyValue = tuple[torch.Tensor, torch.Tensor]
 
 
 class Attention(nn.Module):
@@ -37,7 +37,7 @@ class Attention(nn.Module):
         """B x S x D to B x heads x S x head width."""
         return x.view(x.shape[0], x.shape[1], self.heads, self.head_width).transpose(1, 2)
 
-    def forward(self, x: torch.Tensor, memory: KeyValue, bias: Optional[torch.Tensor]) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, memory: KeyValue, bias: torch.Tensor | None) -> torch.Tensor:
         """Attend.
 
         x (Tensor): B x T x D queries.
@@ -66,7 +66,7 @@ def position_scores(queries: torch.Tensor, keys: torch.Tensor, *, heads: int, sc
 
 
 def write_bias(
-    out: torch.Tensor, shared: torch.Tensor, tokens: torch.Tensor, offsets: Optional[torch.Tensor], height: int, width: int
+    out: torch.Tensor, shared: torch.Tensor, tokens: torch.Tensor, offsets: torch.Tensor | None, height: int, width: int
 ) -> None:
     """Fill in one layer's bias of patches and text, without gradients.
 

@@ -1,8 +1,9 @@
 """Loading published OFA weights: fairseq's files, Hugging-Face-style and ModelScope folders, and our own safetensors."""
+
 import math
 import re
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 import srsly
 import torch
@@ -41,7 +42,7 @@ _SUPPORTED = {
 }
 
 
-def load_ofa(path: Path, *, vocab_size: int = 0, options: Optional[Dict[str, Any]] = None, ema: bool = False) -> OFA:
+def load_ofa(path: Path, *, vocab_size: int = 0, options: dict[str, Any] | None = None, ema: bool = False) -> OFA:
     """A network with published weights.
 
     path (Path): fairseq's file, a Hugging-Face-style or ModelScope folder, or what `rivega convert-checkpoint` wrote.
@@ -60,14 +61,14 @@ def load_ofa(path: Path, *, vocab_size: int = 0, options: Optional[Dict[str, Any
     return network.eval()
 
 
-def read_ofa(path: Path, *, ema: bool = False) -> Tuple[Tensors, Dict[str, Any]]:
+def read_ofa(path: Path, *, ema: bool = False) -> tuple[Tensors, dict[str, Any]]:
     """Tensors of a checkpoint under our names, in the precision of the file, and the settings found beside them.
 
     RAISES (RivegaError): E020, E701, E702, E704, E730, E737; E705 where the three copies of the token table differ; E760.
     """
     path = Path(path)
     file = weights_file(path)
-    options: Dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if file.suffix == ".safetensors":
         content, note = read_safetensors(file)
         options.update(note.get("options", {}))
@@ -113,7 +114,7 @@ def rename(tensors: Tensors, *, path: Path) -> Tensors:
     return state
 
 
-def fit(state: Tensors, options: Dict[str, Any], *, path: Path, vocab_size: int = 0) -> Tuple[OFAConfig, Tensors]:
+def fit(state: Tensors, options: dict[str, Any], *, path: Path, vocab_size: int = 0) -> tuple[OFAConfig, Tensors]:
     """Sizes from the shapes of the tensors, and the tensors completed to what the network has.
 
     state (Tensors): From `read_ofa`.
@@ -141,7 +142,7 @@ def fit(state: Tensors, options: Dict[str, Any], *, path: Path, vocab_size: int 
     return config.but(bin_0=int(options.get("bin_0_index", config.vocab_size - config.bins))), state
 
 
-def convert(path: Path, *, ema: bool = False) -> Tuple[Tensors, Dict[str, Any]]:
+def convert(path: Path, *, ema: bool = False) -> tuple[Tensors, dict[str, Any]]:
     """For `rivega convert-checkpoint`: checked tensors, and the settings that shapes do not tell."""
     state, options = read_ofa(path, ema=ema)
     config, state = fit(state, options, path=path)
@@ -149,8 +150,8 @@ def convert(path: Path, *, ema: bool = False) -> Tuple[Tensors, Dict[str, Any]]:
     return state, {"options": {"attn_scale_factor": config.scale_factor, "num_bins": config.bins, "bin_0_index": config.bin_0}}
 
 
-def _sizes(shapes: Dict[str, Tuple[int, ...]], options: Dict[str, Any], path: Path) -> OFAConfig:
-    def shape(name: str, dims: int) -> Tuple[int, ...]:
+def _sizes(shapes: dict[str, tuple[int, ...]], options: dict[str, Any], path: Path) -> OFAConfig:
+    def shape(name: str, dims: int) -> tuple[int, ...]:
         if name not in shapes:
             raise RivegaError(Errors.E706.format(path=path, name=name, names=", ".join(sorted(shapes)[:5])))
         if len(shapes[name]) != dims:
@@ -171,7 +172,9 @@ def _sizes(shapes: Dict[str, Tuple[int, ...]], options: Dict[str, Any], path: Pa
     heads = shape("encoder.layers.0.self_attn.c_attn", 1)[0]
     decoder_heads = shape("decoder.layers.0.self_attn.c_attn", 1)[0]
     if width % heads or width % decoder_heads:
-        raise RivegaError(Errors.E707.format(path=path, reason=f"{heads} or {decoder_heads} heads do not divide a width of {width}"))
+        raise RivegaError(
+            Errors.E707.format(path=path, reason=f"{heads} or {decoder_heads} heads do not divide a width of {width}")
+        )
     stages = count(r"encoder\.embed_images\.layer(\d+)\.") - 1
     return OFAConfig(
         width=width,
@@ -192,7 +195,7 @@ def _sizes(shapes: Dict[str, Tuple[int, ...]], options: Dict[str, Any], path: Pa
     )
 
 
-def _check_settings(config: OFAConfig, options: Dict[str, Any], path: Path) -> None:
+def _check_settings(config: OFAConfig, options: dict[str, Any], path: Path) -> None:
     """Settings that name a size must agree with the tensors."""
     told = {
         "width": ("encoder_embed_dim", "d_model"),
@@ -211,14 +214,16 @@ def _check_settings(config: OFAConfig, options: Dict[str, Any], path: Path) -> N
                 reason = f"`{key}` is {options[key]}, its tensors say {getattr(config, name)}"
                 raise RivegaError(Errors.E707.format(path=path, reason=reason))
     if config.bins >= config.vocab_size:
-        raise RivegaError(Errors.E707.format(path=path, reason=f"{config.bins} location tokens in a vocabulary of {config.vocab_size}"))
+        raise RivegaError(
+            Errors.E707.format(path=path, reason=f"{config.bins} location tokens in a vocabulary of {config.vocab_size}")
+        )
 
 
-def _settings(content: Dict[str, Any]) -> Dict[str, Any]:
+def _settings(content: dict[str, Any]) -> dict[str, Any]:
     """The published code's settings, wherever a file keeps them."""
     if not isinstance(content, dict):
         return {}
-    found: Dict[str, Any] = {}
+    found: dict[str, Any] = {}
     nested = content.get("cfg") if isinstance(content.get("cfg"), dict) else {}
     for part in (nested.get("task"), nested.get("model"), content.get("args"), content.get("hf_config")):
         values = part if isinstance(part, dict) else getattr(part, "__dict__", {})

@@ -1,6 +1,7 @@
 """The sizes of an OFA network."""
+
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, Tuple
+from typing import Any
 
 # Relative token positions are bucketed for sequences up to this length, whatever the network's size.
 MAX_TOKENS = 1024
@@ -32,7 +33,7 @@ class OFAConfig:
     decoder_heads: int = 16
     encoder_ffn: int = 4096
     decoder_ffn: int = 4096
-    resnet_layers: Tuple[int, ...] = (3, 8, 36)
+    resnet_layers: tuple[int, ...] = (3, 8, 36)
     resnet_width: int = 64
     vocab_size: int = 59457
     positions: int = 1026
@@ -63,12 +64,12 @@ class OFAConfig:
         """Rows of a layer's table of relative patch positions."""
         return (2 * self.image_buckets - 1) ** 2 + EXTRA_IMAGE_ROWS
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-like form."""
         return {**asdict(self), "resnet_layers": list(self.resnet_layers)}
 
     @classmethod
-    def from_dict(cls, data: Dict[str, Any]) -> "OFAConfig":
+    def from_dict(cls, data: dict[str, Any]) -> "OFAConfig":
         """From `to_dict`."""
         return cls(**{**data, "resnet_layers": tuple(data["resnet_layers"])})
 

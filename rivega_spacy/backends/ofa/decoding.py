@@ -1,7 +1,8 @@
 """Answers of OFA: beam search for location tokens, and scores of a closed set of labels along their trie."""
+
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 
@@ -26,7 +27,7 @@ class BeamOptions:
     min_len: int = 4
     max_len: int = 4
     no_repeat_ngram: int = 0
-    allowed: Optional[Tuple[int, int]] = None
+    allowed: tuple[int, int] | None = None
     bins_only: bool = False
 
 
@@ -39,13 +40,13 @@ class Hypothesis:
     steps (List[float]): Log-probability of each token.
     """
 
-    tokens: List[int]
+    tokens: list[int]
     score: float
-    steps: List[float]
+    steps: list[float]
 
 
 @torch.no_grad()
-def beam_search(network: OFA, encoded: Encoded, options: BeamOptions) -> List[List[Hypothesis]]:
+def beam_search(network: OFA, encoded: Encoded, options: BeamOptions) -> list[list[Hypothesis]]:
     """The best answers to each source.
 
     network (OFA): In evaluation mode.
@@ -59,7 +60,7 @@ def beam_search(network: OFA, encoded: Encoded, options: BeamOptions) -> List[Li
     cache = network.decoder.start(encoded)
     words_of = _words(options, config.vocab_size, encoded.states.device)
     table = network.embed_tokens.weight if options.allowed is None else network.embed_tokens.weight[words_of]
-    done: List[List[Hypothesis]] = [[] for _ in range(samples)]
+    done: list[list[Hypothesis]] = [[] for _ in range(samples)]
     # One row for each source at first; beams begin to differ after the first token. Tokens are rows of `words_of`.
     tokens = torch.full((samples, 1, 1), config.bos, dtype=torch.long, device=encoded.states.device)
     totals = torch.zeros(samples, 1, 1, device=tokens.device)
@@ -137,7 +138,7 @@ def _block_repeats(tokens: torch.Tensor, log_p: torch.Tensor, size: int) -> None
 
 
 def _collect(
-    done: List[List[Hypothesis]],
+    done: list[list[Hypothesis]],
     ended: torch.Tensor,
     scores: torch.Tensor,
     beams: torch.Tensor,
@@ -167,28 +168,28 @@ class Trie:
     eos (int): The end mark, which every label ends with.
     """
 
-    labels: Tuple[Tuple[int, ...], ...]
+    labels: tuple[tuple[int, ...], ...]
     eos: int
 
-    def children(self, prefix: Sequence[int]) -> List[int]:
+    def children(self, prefix: Sequence[int]) -> list[int]:
         """The tokens that may follow these."""
         prefix = tuple(prefix)
         size = len(prefix)
         full = [label + (self.eos,) for label in self.labels]
         return sorted({label[size] for label in full if label[:size] == prefix and len(label) > size})
 
-    def inner(self) -> List[Tuple[int, ...]]:
+    def inner(self) -> list[tuple[int, ...]]:
         """Nodes below the root at which there is a choice, parents first; elsewhere the next token is certain and scores 0."""
         nodes = {label[:size] for label in self.labels for size in range(1, len(label) + 1)}
         wanted = {node for node in nodes if len(self.children(node)) > 1}
         needed = {node[:size] for node in wanted for size in range(1, len(node) + 1)}
         return sorted(needed, key=len)
 
-    def choices(self) -> List[int]:
+    def choices(self) -> list[int]:
         """All tokens that are chosen from somewhere."""
         return sorted({token for node in [(), *self.inner()] for token in self.children(node)})
 
-    def log_probabilities(self, at: Dict[Tuple[int, ...], torch.Tensor]) -> torch.Tensor:
+    def log_probabilities(self, at: dict[tuple[int, ...], torch.Tensor]) -> torch.Tensor:
         """Scores of the labels.
 
         at (Dict[Tuple[int, ...], Tensor]): B x choices logits of `choices()` after each node with a choice; () is the root.
@@ -210,7 +211,7 @@ class Trie:
 
 
 @torch.no_grad()
-def score_labels(network: OFA, encoded: Encoded, prompts: List[List[int]], trie: Trie) -> torch.Tensor:
+def score_labels(network: OFA, encoded: Encoded, prompts: list[list[int]], trie: Trie) -> torch.Tensor:
     """Log-probability of every label as the answer.
 
     network (OFA): In evaluation mode.
@@ -229,8 +230,8 @@ def score_labels(network: OFA, encoded: Encoded, prompts: List[List[int]], trie:
 
 
 def decode_trie(
-    network: OFA, encoded: Encoded, prompts: List[List[int]], trie: Trie
-) -> Tuple[torch.Tensor, Dict[Tuple[int, ...], torch.Tensor]]:
+    network: OFA, encoded: Encoded, prompts: list[list[int]], trie: Trie
+) -> tuple[torch.Tensor, dict[tuple[int, ...], torch.Tensor]]:
     """Decoder states of prompts and of the inner nodes of a trie after them.
 
     RETURNS (Tuple[Tensor, Dict[Tuple[int, ...], Tensor]]): B x T x D, and for the root and each inner node its B columns.

@@ -1,22 +1,24 @@
 """`rivega.OFAEntailment.v1`: does the picture show the entity, asked of OFA as visual entailment."""
+
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from thinc.api import Model
 from thinc.types import Floats1d
 
+from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.errors import Errors, RivegaError
 from ..backend import backend_model
 from ..compiling import Compiled
+from ..pretrained import finite_or_raise
 from .decoding import Trie, score_labels
 from .network import OFA, Encoded
 from .serving import OFAShim, answer, ofa_shim, published_expression
 from .tokens import OFATokenizer, clean_text, entailment_prompt, fit_source
 from .training import OFATrainer, Row
-from ..pretrained import finite_or_raise
-from ...pipes.queries import ImageQueries, QueryTarget
 
 NAME = "OFA (entailment)"
 # In the order of the published data (`ans2label_dict`).
@@ -26,9 +28,9 @@ SHOWN, NOT_SHOWN = "yes", "no"
 
 def ofa_entailment(
     *,
-    path: Optional[str] = None,
-    vocab: Optional[str] = None,
-    network: Optional[Dict[str, Any]] = None,
+    path: str | None = None,
+    vocab: str | None = None,
+    network: dict[str, Any] | None = None,
     ema: bool = False,
     image_size: int = 480,
     use_caption: bool = True,
@@ -44,7 +46,7 @@ def ofa_entailment(
     averaging: float = 0.0,
     half_on_disk: bool = True,
     seed: int = 0,
-) -> Model[List[ImageQueries], List[Floats1d]]:
+) -> Model[list[ImageQueries], list[Floats1d]]:
     """`rivega.OFAEntailment.v1`.
 
     path (Optional[str]): Published weights: fairseq's file (`ofa_large.pt`, `snli_ve_large_best.pt`), a Hugging-Face-style or
@@ -101,7 +103,7 @@ def ofa_entailment(
     return backend_model("ofa_entailment", shim, predict, train_step=trainer)
 
 
-def label_tokens(tokenizer: OFATokenizer, label: str) -> List[int]:
+def label_tokens(tokenizer: OFATokenizer, label: str) -> list[int]:
     """Labels are words within a text: with the space before them."""
     return tokenizer.encode(f" {label}")
 
@@ -110,7 +112,7 @@ def _trie(tokenizer: OFATokenizer, *, labels: Sequence[str]) -> Trie:
     return Trie(tuple(tuple(label_tokens(tokenizer, label)) for label in labels), tokenizer.eos)
 
 
-def _source(tokenizer: OFATokenizer, expression: str, caption: str, limit: int, *, use_caption: bool) -> List[int]:
+def _source(tokenizer: OFATokenizer, expression: str, caption: str, limit: int, *, use_caption: bool) -> list[int]:
     texts = [published_expression(expression)]
     caption = clean_text(caption) if use_caption else ""
     return fit_source(tokenizer, entailment_prompt, texts + [caption] if caption else texts, limit)
@@ -118,7 +120,7 @@ def _source(tokenizer: OFATokenizer, expression: str, caption: str, limit: int, 
 
 def _predict(
     shim: OFAShim,
-    batch: List[ImageQueries],
+    batch: list[ImageQueries],
     *,
     labels: Sequence[str],
     shown: Sequence[str],
@@ -126,19 +128,17 @@ def _predict(
     image_size: int,
     batch_size: int,
     bf16: bool,
-) -> List[np.ndarray]:
+) -> list[np.ndarray]:
     found = [np.zeros(len(queries.expressions), dtype="float32") for queries in batch]
 
-    def run(network: OFA, encoded: Encoded, sources: List[List[int]]) -> np.ndarray:
+    def run(network: OFA, encoded: Encoded, sources: list[list[int]]) -> np.ndarray:
         # The decoder has read the question, its end mark left out, when it answers (`prev_output`).
         prompts = [source[:-1] for source in sources]
         scores = score_labels(network, encoded, prompts, _trie(shim.tools, labels=labels))
         return shown_probability(scores, labels, shown).cpu().numpy()
 
     to_source = partial(_source, use_caption=use_caption)
-    for owner, place, score in answer(
-        shim, batch, to_source, run, image_size=image_size, batch_size=batch_size, bf16=bf16
-    ):
+    for owner, place, score in answer(shim, batch, to_source, run, image_size=image_size, batch_size=batch_size, bf16=bf16):
         found[owner][place] = score
     for scores in found:
         finite_or_raise(scores, name=NAME)
@@ -155,7 +155,7 @@ def shown_probability(scores: torch.Tensor, labels: Sequence[str], shown: Sequen
 
 def _row(
     tokenizer: OFATokenizer, network: OFA, queries: ImageQueries, place: int, target: QueryTarget, limit: int, *, use_caption: bool
-) -> Optional[Row]:
+) -> Row | None:
     if target.groundable is None:
         return None
     source = _source(tokenizer, queries.expressions[place], queries.caption, limit, use_caption=use_caption)

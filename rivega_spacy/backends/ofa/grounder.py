@@ -1,32 +1,34 @@
 """`rivega.OFAGrounder.v1`: where is the entity, asked of OFA as visual grounding with location tokens."""
+
 import math
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
 
 import numpy as np
 from thinc.api import Model
 from thinc.types import Floats2d
 
+from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.boxes import box_area, clip_boxes
 from ..backend import backend_model
 from ..compiling import Compiled
+from ..pretrained import finite_or_raise
 from .decoding import BeamOptions, Hypothesis, beam_search
 from .network import OFA, Encoded
 from .pictures import bins_to_box, box_to_bins
 from .serving import OFAShim, answer, ofa_shim, published_expression
 from .tokens import OFATokenizer, fit_source, grounding_prompt
 from .training import OFATrainer, Row
-from ..pretrained import finite_or_raise
-from ...pipes.queries import ImageQueries, QueryTarget
 
 NAME = "OFA (grounding)"
 
 
 def ofa_grounder(
     *,
-    path: Optional[str] = None,
-    vocab: Optional[str] = None,
-    network: Optional[Dict[str, Any]] = None,
+    path: str | None = None,
+    vocab: str | None = None,
+    network: dict[str, Any] | None = None,
     ema: bool = False,
     image_size: int = 512,
     beam: int = 5,
@@ -42,7 +44,7 @@ def ofa_grounder(
     averaging: float = 0.0,
     half_on_disk: bool = True,
     seed: int = 0,
-) -> Model[List[ImageQueries], List[Floats2d]]:
+) -> Model[list[ImageQueries], list[Floats2d]]:
     """`rivega.OFAGrounder.v1`.
 
     path (Optional[str]): Published weights: fairseq's file (`ofa_large.pt`, `refcoco_large_best.pt`), a Hugging-Face-style or
@@ -95,13 +97,13 @@ def ofa_grounder(
     return backend_model("ofa_grounder", shim, predict, train_step=trainer)
 
 
-def _source(tokenizer: OFATokenizer, expression: str, caption: str, limit: int) -> List[int]:
+def _source(tokenizer: OFATokenizer, expression: str, caption: str, limit: int) -> list[int]:
     return fit_source(tokenizer, grounding_prompt, [published_expression(expression)], limit)
 
 
 def _predict(
     shim: OFAShim,
-    batch: List[ImageQueries],
+    batch: list[ImageQueries],
     *,
     beam: int,
     no_repeat_ngram: int,
@@ -109,7 +111,7 @@ def _predict(
     image_size: int,
     batch_size: int,
     bf16: bool,
-) -> List[np.ndarray]:
+) -> list[np.ndarray]:
     found = [np.zeros((len(queries.expressions), 5), dtype="float32") for queries in batch]
     config = shim.ready().config
     options = BeamOptions(
@@ -119,7 +121,7 @@ def _predict(
         bins_only=bins_only,
     )
 
-    def run(network: OFA, encoded: Encoded, sources: List[List[int]]) -> List[Optional[Hypothesis]]:
+    def run(network: OFA, encoded: Encoded, sources: list[list[int]]) -> list[Hypothesis | None]:
         return [answers[0] if answers else None for answers in beam_search(network, encoded, options)]
 
     for owner, place, best in answer(shim, batch, _source, run, image_size=image_size, batch_size=batch_size, bf16=bf16):
@@ -130,7 +132,7 @@ def _predict(
     return found
 
 
-def _box(best: Optional[Hypothesis], bin_0: int, bins: int, size: "tuple[int, int]", image_size: int) -> np.ndarray:
+def _box(best: Hypothesis | None, bin_0: int, bins: int, size: "tuple[int, int]", image_size: int) -> np.ndarray:
     height, width = size
     if best is None or not math.isfinite(best.score):
         # No answer at all has a probability: the weights are damaged, which the caller says.
@@ -144,7 +146,7 @@ def _box(best: Optional[Hypothesis], bin_0: int, bins: int, size: "tuple[int, in
 
 def _row(
     tokenizer: OFATokenizer, network: OFA, queries: ImageQueries, place: int, target: QueryTarget, limit: int, *, image_size: int
-) -> Optional[Row]:
+) -> Row | None:
     """Only the largest gold box is learned (paper, section IV-C 2)."""
     if target.groundable is False or not len(target.boxes):
         return None

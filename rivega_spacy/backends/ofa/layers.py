@@ -1,5 +1,4 @@
 """The transformer layers of OFA: normalised before each part, and again inside it (NormFormer)."""
-from typing import Optional, Tuple, Union
 
 import torch
 from torch import nn
@@ -77,10 +76,10 @@ class DecoderLayer(FeedForward):
         self,
         x: torch.Tensor,
         own_bias: torch.Tensor,
-        memory: Union[torch.Tensor, KeyValue],
+        memory: torch.Tensor | KeyValue,
         cross_bias: torch.Tensor,
-        past: Optional[KeyValue] = None,
-    ) -> Tuple[torch.Tensor, KeyValue]:
+        past: KeyValue | None = None,
+    ) -> tuple[torch.Tensor, KeyValue]:
         """The whole layer.
 
         x (Tensor): N x T x D, the new tokens; where beams share an encoder's output, N = B * beams.

@@ -1,12 +1,11 @@
 """What OFA is fine-tuned with: label-smoothed cross-entropy over the tokens of the answer."""
-from typing import Optional, Tuple
 
 import torch
 
 
 def smoothed_cross_entropy(
-    logits: torch.Tensor, target: torch.Tensor, *, smoothing: float, allowed: Optional[torch.Tensor] = None
-) -> Tuple[torch.Tensor, torch.Tensor]:
+    logits: torch.Tensor, target: torch.Tensor, *, smoothing: float, allowed: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Sums over tokens; divide by their number.
 
     logits (Tensor): N x V, only of tokens that count.

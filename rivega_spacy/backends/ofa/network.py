@@ -4,8 +4,9 @@ Ported from what the published code computes (its order of operations, verified 
 Positions never enter the residual stream: they are biases on attention scores. A bias has up to three parts: the product of
 projected absolute positions, shared by all layers; a table of token distances; a table of patch offsets.
 """
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
@@ -30,7 +31,7 @@ class Picture:
     states: torch.Tensor
     height: int
     width: int
-    features: Optional[torch.Tensor] = None
+    features: torch.Tensor | None = None
 
 
 @dataclass
@@ -46,11 +47,11 @@ class Encoded:
 
     states: torch.Tensor
     positions: torch.Tensor
-    lengths: Optional[List[int]]
-    hidden: Optional[torch.Tensor] = None
-    layers: Optional[List[torch.Tensor]] = None
+    lengths: list[int] | None
+    hidden: torch.Tensor | None = None
+    layers: list[torch.Tensor] | None = None
 
-    def hide(self, dtype: torch.dtype) -> Optional[torch.Tensor]:
+    def hide(self, dtype: torch.dtype) -> torch.Tensor | None:
         """RETURNS (Optional[Tensor]): B x 1 x 1 x S, -inf where there is padding or a hidden picture; None where all is seen."""
         hidden = self.hidden
         if hidden is None and self.lengths is not None and min(self.lengths) < self.states.shape[1]:
@@ -105,7 +106,7 @@ class OFAEncoder(Positions):
         self.checkpointing = False
         self.register_buffer("image_rp_bucket", image_buckets(config.image_buckets), persistent=False)
 
-    def pictures(self, pixels: torch.Tensor, stem: Optional[ResNetStem] = None) -> Picture:
+    def pictures(self, pixels: torch.Tensor, stem: ResNetStem | None = None) -> Picture:
         """Encode pictures as far as no text is needed, so that it can be kept.
 
         pixels (Tensor): B x 3 x H x W, normalised.
@@ -125,9 +126,9 @@ class OFAEncoder(Positions):
     def forward(
         self,
         embedded: torch.Tensor,
-        lengths: Optional[Sequence[int]],
-        picture: Optional[Picture],
-        shown: Optional[torch.Tensor] = None,
+        lengths: Sequence[int] | None,
+        picture: Picture | None,
+        shown: torch.Tensor | None = None,
         *,
         keep_layers: bool = False,
     ) -> Encoded:
@@ -179,13 +180,13 @@ class OFAEncoder(Positions):
     def _one_by_one(
         self,
         x: torch.Tensor,
-        seen: Optional[List[int]],
+        seen: list[int] | None,
         shared: torch.Tensor,
         size: int,
         picture: Picture,
         *,
         keep_layers: bool,
-    ) -> List[torch.Tensor]:
+    ) -> list[torch.Tensor]:
         """All layers, and within each one sample after another.
 
         A sample with a picture keeps a processor busy by itself: alone it needs no padding and its activations stay in the caches,
@@ -204,7 +205,7 @@ class OFAEncoder(Positions):
                 kept.append(nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True))
         return kept
 
-    def _positions(self, size: int, picture: Optional[Picture]) -> Tuple[torch.Tensor, torch.Tensor]:
+    def _positions(self, size: int, picture: Picture | None) -> tuple[torch.Tensor, torch.Tensor]:
         positions = self.pos_ln(self.embed_positions.weight[:size])
         if picture is not None:
             ids = self._patch_ids(picture)
@@ -221,7 +222,7 @@ class OFAEncoder(Positions):
         ids = self._patch_ids(picture)
         return self.image_rp_bucket[ids[:, None], ids[None, :]]
 
-    def _layer_bias(self, layer: int, shared: torch.Tensor, size: int, offsets: Optional[torch.Tensor]) -> torch.Tensor:
+    def _layer_bias(self, layer: int, shared: torch.Tensor, size: int, offsets: torch.Tensor | None) -> torch.Tensor:
         bias = shared.clone()
         bias[:, :, -size:, -size:] += self.token_bias(layer, slice(0, size), slice(0, size))
         if offsets is not None:
@@ -241,10 +242,10 @@ class DecoderCache:
     size (int): t.
     """
 
-    memory: List[KeyValue]
+    memory: list[KeyValue]
     cross_keys: torch.Tensor
-    hide: Optional[torch.Tensor]
-    past: List[Optional[KeyValue]]
+    hide: torch.Tensor | None
+    past: list[KeyValue | None]
     size: int = 0
 
     def select(self, rows: torch.Tensor) -> None:
@@ -267,7 +268,8 @@ class OFADecoder(Positions):
         self.cross_pos_k_linear = nn.Linear(width, width)
         rates = depth_rates(config.drop_path, config.decoder_layers)
         self.layers = nn.ModuleList(
-            DecoderLayer(width, config.decoder_heads, config.decoder_ffn, config.scale_factor, config.dropout, rate) for rate in rates
+            DecoderLayer(width, config.decoder_heads, config.decoder_ffn, config.scale_factor, config.dropout, rate)
+            for rate in rates
         )
         self.layer_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
@@ -278,10 +280,10 @@ class OFADecoder(Positions):
         embedded: torch.Tensor,
         encoded: Encoded,
         *,
-        positions: Optional[torch.Tensor] = None,
-        visible: Optional[torch.Tensor] = None,
+        positions: torch.Tensor | None = None,
+        visible: torch.Tensor | None = None,
         keep_layers: bool = False,
-    ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Decode given tokens all at once.
 
         embedded (Tensor): B x T x D token embeddings.
@@ -295,9 +297,11 @@ class OFADecoder(Positions):
         x = self.dropout(self.layernorm_embedding(embedded))
         place = torch.arange(size, device=x.device)[None] if positions is None else positions
         if visible is None:
-            visible = (place[:, :, None] >= place[:, None, :])
+            visible = place[:, :, None] >= place[:, None, :]
         spots = self.pos_ln(self.embed_positions(place))
-        own = self._scores(self.self_pos_q_linear(spots), self.self_pos_k_linear(spots)) + _minus_infinity(~visible, x.dtype, dims=1)
+        own = self._scores(self.self_pos_q_linear(spots), self.self_pos_k_linear(spots)) + _minus_infinity(
+            ~visible, x.dtype, dims=1
+        )
         cross = self._scores(self.cross_pos_q_linear(spots), self.cross_pos_k_linear(encoded.positions))
         hide = encoded.hide(cross.dtype)
         if hide is not None:
@@ -376,7 +380,7 @@ class OFA(nn.Module):
                     module.weight.copy_(torch.empty(module.weight.shape).normal_(0.0, std, generator=generator))
         return self
 
-    def set_rates(self, *, dropout: Optional[float] = None, drop_path: Optional[float] = None) -> None:
+    def set_rates(self, *, dropout: float | None = None, drop_path: float | None = None) -> None:
         """Change what training leaves out at random."""
         for module in self.modules():
             if isinstance(module, nn.Dropout) and dropout is not None:
@@ -394,8 +398,8 @@ class OFA(nn.Module):
     def encode(
         self,
         tokens: torch.Tensor,
-        picture: Optional[Picture],
-        shown: Optional[torch.Tensor] = None,
+        picture: Picture | None,
+        shown: torch.Tensor | None = None,
         *,
         keep_layers: bool = False,
     ) -> Encoded:
@@ -404,7 +408,7 @@ class OFA(nn.Module):
         padded = None if min(lengths) == tokens.shape[1] else lengths
         return self.encoder(self.embed_tokens(tokens), padded, picture, shown, keep_layers=keep_layers)
 
-    def decode(self, tokens: torch.Tensor, encoded: Encoded, **options) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+    def decode(self, tokens: torch.Tensor, encoded: Encoded, **options) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """tokens (Tensor): B x T int64, padded on the right; the rest: see OFADecoder."""
         return self.decoder(self.embed_tokens(tokens), encoded, **options)
 
@@ -416,13 +420,13 @@ class OFA(nn.Module):
         """... x D to ... x V."""
         return nn.functional.linear(states, self.embed_tokens.weight)
 
-    def forward(self, tokens: torch.Tensor, picture: Optional[Picture], previous: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens: torch.Tensor, picture: Picture | None, previous: torch.Tensor) -> torch.Tensor:
         """B x T source tokens, pictures, B x U decoder inputs -> B x U x V logits."""
         states, _ = self.decode(previous, self.encode(tokens, picture))
         return self.logits(states)
 
 
-def depth_rates(rate: float, layers: int) -> List[float]:
+def depth_rates(rate: float, layers: int) -> list[float]:
     """Stochastic depth grows linearly from 0 in the first layer to `rate` in the last."""
     return [rate * i / max(1, layers - 1) for i in range(layers)]
 

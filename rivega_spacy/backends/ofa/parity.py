@@ -1,9 +1,11 @@
 """Our OFA against reference outputs of the published code, for `rivega parity`."""
+
 import hashlib
 import math
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any
 
 import numpy as np
 import srsly
@@ -17,8 +19,8 @@ from .decoding import BeamOptions, Hypothesis, Trie, beam_search, score_labels
 from .loss import smoothed_cross_entropy
 from .network import Encoded
 from .pictures import bins_to_box, box_to_bins, to_pixels
-from .training import Row, answer_tensors
 from .tokens import OFATokenizer, clean_text, entailment_prompt, grounding_prompt
+from .training import Row, answer_tensors
 
 # Single precision on both sides; the published code itself is 1e-5 away from its double-precision results.
 TOLERANCE = 1e-4
@@ -33,16 +35,16 @@ class _Folder:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
-        self.config: Dict[str, Any] = srsly.read_json(folder / "config.json")
+        self.config: dict[str, Any] = srsly.read_json(folder / "config.json")
         self.inputs, _ = read_safetensors(folder / "inputs.safetensors")
         self.outputs, _ = read_safetensors(folder / "outputs.safetensors")
         self.network = load_ofa(folder, options=self._options())
-        self._encoded: Dict[str, Encoded] = {}
-        self._logits: Dict[str, Tuple[torch.Tensor, List[torch.Tensor]]] = {}
-        self._features: Dict[str, torch.Tensor] = {}
-        self._answers: Dict[str, List[List[Hypothesis]]] = {}
+        self._encoded: dict[str, Encoded] = {}
+        self._logits: dict[str, tuple[torch.Tensor, list[torch.Tensor]]] = {}
+        self._features: dict[str, torch.Tensor] = {}
+        self._answers: dict[str, list[list[Hypothesis]]] = {}
 
-    def _options(self) -> Dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         options = dict(self.config.get("args", {}))
         options.update(self.config.get("hf_config", {}))
         options.update({name: self.config[name] for name in ("num_bins", "bin_0_index") if name in self.config})
@@ -81,7 +83,7 @@ class _Folder:
         self.encoded(case)
         return self._features[case]
 
-    def decoded(self, case: str) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+    def decoded(self, case: str) -> tuple[torch.Tensor, list[torch.Tensor]]:
         if case not in self._logits:
             states, layers = self.network.decode(self.given(case, "prev_output_tokens"), self.encoded(case), keep_layers=True)
             self._logits[case] = self.network.logits(states), layers
@@ -99,7 +101,7 @@ class _Folder:
     def target_mask(self, case: str) -> torch.Tensor:
         return self.given(case, "prev_output_tokens").ne(self.network.config.pad)
 
-    def answers(self, case: str) -> List[List[Hypothesis]]:
+    def answers(self, case: str) -> list[list[Hypothesis]]:
         if case not in self._answers:
             config = self.network.config
             settings = {
@@ -118,15 +120,15 @@ class _Folder:
         order = [names[key] for key in sorted(names, key=int)]
         return Trie(tuple(tuple(tokens[name]) for name in order), self.network.config.eos)
 
-    def prompts(self, case: str) -> List[List[int]]:
+    def prompts(self, case: str) -> list[list[int]]:
         count = len(self.given(case, "src_tokens"))
         return [self.given(case, f"decoder_prompt_{i}").tolist() for i in range(count)]
 
-    def image_size(self, index: int) -> Tuple[int, int]:
+    def image_size(self, index: int) -> tuple[int, int]:
         return tuple(self.inputs[f"raw_image_{index}"].shape[:2])
 
 
-def compare(folder: Path) -> List[Comparison]:
+def compare(folder: Path) -> list[Comparison]:
     """Every reference tensor of a folder against ours.
 
     folder (Path): config.json, state_dict.safetensors, inputs.safetensors, outputs.safetensors; fairseq's or the Hugging-Face
@@ -156,7 +158,7 @@ def _compare_output(data: _Folder, name: str) -> Comparison:
 
 
 def _close(
-    name: str, ours: torch.Tensor, want: torch.Tensor, tolerance: float = TOLERANCE, where: Optional[torch.Tensor] = None
+    name: str, ours: torch.Tensor, want: torch.Tensor, tolerance: float = TOLERANCE, where: torch.Tensor | None = None
 ) -> Comparison:
     if ours.shape != want.shape:
         return Comparison(name, math.nan, tolerance, False)
@@ -273,7 +275,7 @@ def _nll_sum(data: _Folder, name: str, case: str, want: torch.Tensor) -> Compari
     return _close(name, _losses(data, case)[1].reshape(want.shape), want, LOSS_TOLERANCE)
 
 
-def _losses(data: _Folder, case: str) -> Tuple[torch.Tensor, torch.Tensor]:
+def _losses(data: _Folder, case: str) -> tuple[torch.Tensor, torch.Tensor]:
     source = case.split("_")[1]
     target = data.given(source, "target")
     counts = target.ne(data.network.config.pad)
@@ -284,7 +286,7 @@ def _losses(data: _Folder, case: str) -> Tuple[torch.Tensor, torch.Tensor]:
     return smoothed_cross_entropy(logits, target[counts], smoothing=smoothing, allowed=allowed)
 
 
-_RULES: List[Tuple[str, Callable[..., Comparison]]] = [
+_RULES: list[tuple[str, Callable[..., Comparison]]] = [
     (r"encoder_state_(\d+)", _encoder_state),
     (r"encoder_out", _encoder_out),
     (r"(?:encoder_)?padding_mask", _padding),
@@ -351,7 +353,9 @@ def _training_rows(data: _Folder) -> Iterator[Comparison]:
         prompts = [[config.bos]] * len(want)
         if case != "vg":
             trie, prompts = data.trie(case), data.prompts(case)
-            answers = [[*data.config["meta"][f"{case}.label_token_ids"][_label(sample)], config.eos] for sample in data.config["samples"]]
+            answers = [
+                [*data.config["meta"][f"{case}.label_token_ids"][_label(sample)], config.eos] for sample in data.config["samples"]
+            ]
         rows = [Row([], prompt, answer) for prompt, answer in zip(prompts, answers)]
         previous, target, allowed = answer_tensors(rows, config.pad, trie, config.vocab_size)
         yield _equal(f"{case}.prev_output_tokens", previous, data.inputs[f"{case}.prev_output_tokens"])
@@ -362,7 +366,7 @@ def _training_rows(data: _Folder) -> Iterator[Comparison]:
             yield _equal(f"{case}.constraint_masks", allowed[counts], masks[counts])
 
 
-def _label(sample: Dict[str, Any]) -> str:
+def _label(sample: dict[str, Any]) -> str:
     return "no" if sample["label"] == "contradiction" else "yes"
 
 
@@ -378,7 +382,7 @@ def _tokenization(data: _Folder) -> Iterator[Comparison]:
         yield Comparison("tokenization pre_caption", float(wrong), 0.0, wrong == 0)
         wrong = sum(_row_prompt(row) != row["prompt"] for row in content["rows"])
         yield Comparison("tokenization prompt", float(wrong), 0.0, wrong == 0)
-        if has_bpe and (data.path / "dict.txt").is_file() or (data.path / "vocab.json").is_file():
+        if (has_bpe and (data.path / "dict.txt").is_file()) or (data.path / "vocab.json").is_file():
             tokenizer = OFATokenizer.from_folder(data.path, size=content["vocab_size"])
             wrong = sum(tokenizer.source(row["prompt"]) != row["source"] for row in content["rows"])
             yield Comparison("tokenization source", float(wrong), 0.0, wrong == 0)
@@ -394,7 +398,7 @@ def _tokenization(data: _Folder) -> Iterator[Comparison]:
             yield Comparison(f"{case}.src_tokens", float(wrong), 0.0, wrong == 0)
 
 
-def _row_prompt(row: Dict[str, Any]) -> str:
+def _row_prompt(row: dict[str, Any]) -> str:
     if row["kind"] == "vg":
         return grounding_prompt(clean_text(row["text"]))
     if row["kind"] == "ve_plain":
@@ -418,4 +422,3 @@ def _half_precision(data: _Folder) -> Iterator[Comparison]:
 
 def _rounded(value: torch.Tensor) -> torch.Tensor:
     return value.half().float() if value.is_floating_point() else value
-

@@ -1,5 +1,6 @@
 """Pictures as OFA sees them, and boxes as its location tokens."""
-from typing import List, Sequence, Tuple
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ def to_pixels(image: np.ndarray, size: int) -> torch.Tensor:
     return (values.div_(255).sub_(MEAN)).div_(STD)
 
 
-def box_to_bins(box: Sequence[float], image_size: Tuple[int, int], *, size: int, scale: float, bins: int) -> List[int]:
+def box_to_bins(box: Sequence[float], image_size: tuple[int, int], *, size: int, scale: float, bins: int) -> list[int]:
     """A box as four bins.
 
     box (Sequence[float]): XYXY pixels of the picture.
@@ -37,7 +38,7 @@ def box_to_bins(box: Sequence[float], image_size: Tuple[int, int], *, size: int,
     return (values / scale * (bins - 1)).round().clamp(0, bins - 1).int().tolist()
 
 
-def bins_to_box(bins_: Sequence[int], image_size: Tuple[int, int], *, size: int, scale: float, bins: int) -> np.ndarray:
+def bins_to_box(bins_: Sequence[int], image_size: tuple[int, int], *, size: int, scale: float, bins: int) -> np.ndarray:
     """The reverse of `box_to_bins`, neither clipped nor ordered.
 
     RETURNS (ndarray): 4 float32, XYXY pixels of the picture.

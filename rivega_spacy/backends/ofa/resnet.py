@@ -1,7 +1,9 @@
 """The picture stem of OFA: a ResNet (v1.5, stride on the 3x3 convolution) up to its third stage, 1/16 of the resolution."""
+
 import contextlib
 import copy
-from typing import ContextManager, Iterator, Tuple
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
@@ -39,7 +41,7 @@ class ResNetStem(nn.Module):
     width (int): Channels after the first convolution, 64 as published.
     """
 
-    def __init__(self, layers: Tuple[int, ...], width: int) -> None:
+    def __init__(self, layers: tuple[int, ...], width: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -67,7 +69,6 @@ class ResNetStem(nn.Module):
                 x = stage(x)
         return x
 
-
     def folded(self) -> "ResNetStem":
         """A copy for prediction: batch normalisation is folded into the convolutions, memory is laid out as they like it."""
         stem = copy.deepcopy(self).eval()
@@ -88,7 +89,7 @@ class _CountOnce:
     def __init__(self, block: nn.Module) -> None:
         self.norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
 
-    def __call__(self) -> Tuple[ContextManager, ContextManager]:
+    def __call__(self) -> tuple[AbstractContextManager, AbstractContextManager]:
         return contextlib.nullcontext(), self._without_counting()
 
     @contextlib.contextmanager

@@ -1,4 +1,5 @@
 """OFA within Thinc models: one network for all components with the same weights, each picture encoded once."""
+
 import contextlib
 import copy
 import hashlib
@@ -6,9 +7,10 @@ import json
 import re
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import srsly
 import torch
@@ -50,11 +52,11 @@ class PictureCache:
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         self.limit = limit
         self.size = 0
-        self.items: "OrderedDict[Any, Picture]" = OrderedDict()
+        self.items: OrderedDict[Any, Picture] = OrderedDict()
         self.encoded = 0
-        self.stem: Optional[ResNetStem] = None
+        self.stem: ResNetStem | None = None
 
-    def get(self, key: Any) -> Optional[Picture]:
+    def get(self, key: Any) -> Picture | None:
         """The picture, or None."""
         if key in self.items:
             self.items.move_to_end(key)
@@ -189,15 +191,15 @@ class Question(NamedTuple):
 
     owner: int
     place: int
-    source: List[int]
+    source: list[int]
 
 
 def ofa_shim(
     *,
     name: str,
-    path: Optional[str],
-    vocab: Optional[str],
-    network: Optional[Dict[str, Any]],
+    path: str | None,
+    vocab: str | None,
+    network: dict[str, Any] | None,
     ema: bool,
     freeze: Sequence[str],
     seed: int,
@@ -230,7 +232,7 @@ def ofa_shim(
     )
 
 
-def _load(weights: Optional[str], *, vocab: Optional[str], network: Optional[Dict[str, Any]], ema: bool, seed: int) -> Loaded:
+def _load(weights: str | None, *, vocab: str | None, network: dict[str, Any] | None, ema: bool, seed: int) -> Loaded:
     if weights is not None:
         module = load_ofa(Path(weights), ema=ema)
         folder = Path(weights) if Path(weights).is_dir() else Path(weights).parent
@@ -245,13 +247,13 @@ def _load(weights: Optional[str], *, vocab: Optional[str], network: Optional[Dic
 def answer(
     shim: OFAShim,
     batch: Sequence[ImageQueries],
-    to_source: Callable[[OFATokenizer, str, str, int], List[int]],
-    run: Callable[[OFA, Encoded, List[List[int]]], Sequence[Any]],
+    to_source: Callable[[OFATokenizer, str, str, int], list[int]],
+    run: Callable[[OFA, Encoded, list[list[int]]], Sequence[Any]],
     *,
     image_size: int,
     batch_size: int,
     bf16: bool,
-) -> Iterator[Tuple[int, int, Any]]:
+) -> Iterator[tuple[int, int, Any]]:
     """Ask everything that a batch asks.
 
     batch (Sequence[ImageQueries]): Pictures and expressions; all posts' expressions share passes.
@@ -284,7 +286,7 @@ def _length(question: Question) -> int:
     return len(question.source)
 
 
-def encode_questions(network: OFA, asked: Sequence[Question], pictures: Dict[int, Picture]) -> Encoded:
+def encode_questions(network: OFA, asked: Sequence[Question], pictures: dict[int, Picture]) -> Encoded:
     """The encoder's output for questions of one pass; all pictures have the same size."""
     device = network.embed_tokens.weight.device
     first = pictures[asked[0].owner]
@@ -296,7 +298,7 @@ def encode_questions(network: OFA, asked: Sequence[Question], pictures: Dict[int
     return network.encode(tokens, Picture(states, first.height, first.width))
 
 
-def encode_pictures(network: OFA, wanted: Dict[int, ImageQueries], *, image_size: int, bf16: bool = False) -> Dict[int, Picture]:
+def encode_pictures(network: OFA, wanted: dict[int, ImageQueries], *, image_size: int, bf16: bool = False) -> dict[int, Picture]:
     """Encode each different picture once, also across calls and components.
 
     wanted (Dict[int, ImageQueries]): By number. Pictures without `image_key` are not remembered.
@@ -344,15 +346,15 @@ def published_expression(expression: str) -> str:
     return clean_text(expression)
 
 
-def _build(config: Dict[str, Any]) -> OFA:
+def _build(config: dict[str, Any]) -> OFA:
     return OFA(OFAConfig.from_dict(config["network"]))
 
 
-def _tokenizer(config: Dict[str, Any]) -> OFATokenizer:
+def _tokenizer(config: dict[str, Any]) -> OFATokenizer:
     return OFATokenizer.from_dict(config["tokenizer"])
 
 
-def _order(folder: Path) -> Optional[List[str]]:
+def _order(folder: Path) -> list[str] | None:
     """Reference folders of small networks keep the order of their vocabulary in config.json."""
     if (folder / "dict.txt").is_file() or not (folder / "config.json").is_file():
         return None
@@ -360,9 +362,9 @@ def _order(folder: Path) -> Optional[List[str]]:
     return config.get("dictionary_gpt2_ids") if isinstance(config, dict) else None
 
 
-def _source(path: str, vocab: Optional[str], ema: bool) -> str:
+def _source(path: str, vocab: str | None, ema: bool) -> str:
     """What tells two sources apart: names, sizes and times of change of the files, and which of the weights in them."""
-    marks: List[Any] = [ema]
+    marks: list[Any] = [ema]
     for name in (path, vocab):
         if name is not None and Path(name).exists():
             stat = Path(name).stat()

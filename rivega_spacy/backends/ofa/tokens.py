@@ -1,8 +1,10 @@
 """Texts as OFA reads them: cleaning, prompts and GPT-2's byte-pair encoding with OFA's numbering."""
+
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 import srsly
 from tokenizers import Tokenizer
@@ -54,7 +56,7 @@ class OFATokenizer:
     """
 
     def __init__(
-        self, vocab: Dict[str, int], merges: Sequence[Tuple[str, str]], *, numbers: Optional[Dict[int, int]] = None, size: int = 59457
+        self, vocab: dict[str, int], merges: Sequence[tuple[str, str]], *, numbers: dict[int, int] | None = None, size: int = 59457
     ) -> None:
         self.vocab = dict(vocab)
         self.merges = [(str(a), str(b)) for a, b in merges]
@@ -65,31 +67,31 @@ class OFATokenizer:
         self._bpe = Tokenizer(bpe)
         self._bpe.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=True)
 
-    def encode(self, text: str) -> List[int]:
+    def encode(self, text: str) -> list[int]:
         """Token ids of a text, nothing added. Location tokens written out in a text are text like any other."""
         ids = self._bpe.encode(text, add_special_tokens=False).ids
         if self.numbers is None:
             return ids
         return [self.numbers.get(number, self.unk) for number in ids]
 
-    def source(self, prompt: str) -> List[int]:
+    def source(self, prompt: str) -> list[int]:
         """Start mark, tokens, end mark."""
         return [self.bos, *self.encode(prompt), self.eos]
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-like form."""
         numbers = None if self.numbers is None else [[key, value] for key, value in self.numbers.items()]
         return {"vocab": self.vocab, "merges": [f"{a} {b}" for a, b in self.merges], "numbers": numbers, "size": self.size}
 
     @classmethod
-    def from_dict(cls, data: Dict[str, Any]) -> "OFATokenizer":
+    def from_dict(cls, data: dict[str, Any]) -> "OFATokenizer":
         """From `to_dict`."""
         merges = [tuple(merge.split(" ")) for merge in data["merges"]]
-        numbers = None if data["numbers"] is None else {key: value for key, value in data["numbers"]}
+        numbers = None if data["numbers"] is None else dict(data["numbers"])
         return cls(data["vocab"], merges, numbers=numbers, size=data["size"])
 
     @classmethod
-    def from_folder(cls, folder: Path, *, size: int = 59457, order: Optional[Sequence[str]] = None) -> "OFATokenizer":
+    def from_folder(cls, folder: Path, *, size: int = 59457, order: Sequence[str] | None = None) -> "OFATokenizer":
         """From the files of the published models.
 
         folder (Path): With dict.txt, encoder.json and vocab.bpe (in OFA's repository: utils/BPE), or vocab.json and merges.txt (a
@@ -120,7 +122,7 @@ class OFATokenizer:
         raise RivegaError(Errors.E720.format(folder=folder, first=", ".join(_FAIRSEQ_FILES), second=", ".join(_HF_FILES)))
 
 
-def fit_source(tokenizer: OFATokenizer, build: Any, texts: Sequence[str], limit: int) -> List[int]:
+def fit_source(tokenizer: OFATokenizer, build: Any, texts: Sequence[str], limit: int) -> list[int]:
     """A source that fits the table of positions.
 
     build (Callable[..., str]): The prompt of cleaned texts.
@@ -139,7 +141,7 @@ def fit_source(tokenizer: OFATokenizer, build: Any, texts: Sequence[str], limit:
         parts[longest] = text[: min(len(text) - 1, int(len(text) * limit / len(ids)))]
 
 
-def _read_merges(path: Path) -> List[Tuple[str, str]]:
+def _read_merges(path: Path) -> list[tuple[str, str]]:
     lines = read_text(path).split("\n")
     if lines and lines[0].startswith("#version"):
         lines = lines[1:]

@@ -1,5 +1,7 @@
 """One step of fine-tuning OFA: questions with the tokens of their answers."""
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from thinc.api import Model
@@ -22,14 +24,14 @@ class Row(NamedTuple):
     answer (List[int]): Token ids, the end mark included.
     """
 
-    source: List[int]
-    prompt: List[int]
-    answer: List[int]
+    source: list[int]
+    prompt: list[int]
+    answer: list[int]
 
 
 # (tokenizer, network, picture and expressions, number of the expression, its target, longest source) -> row, or None where the
 # target says nothing.
-MakeRow = Callable[[OFATokenizer, OFA, ImageQueries, int, QueryTarget, int], Optional[Row]]
+MakeRow = Callable[[OFATokenizer, OFA, ImageQueries, int, QueryTarget, int], Row | None]
 
 
 class OFATrainer:
@@ -49,7 +51,7 @@ class OFATrainer:
         *,
         name: str,
         make_row: MakeRow,
-        trie: Optional[Callable[[OFATokenizer], Trie]],
+        trie: Callable[[OFATokenizer], Trie] | None,
         smoothing: float,
         drop_path: float,
         image_size: int,
@@ -64,14 +66,14 @@ class OFATrainer:
         self.bf16 = bf16
 
     def __call__(
-        self, model: Model, batch: List[ImageQueries], targets: List[List[QueryTarget]], *, dropout: float
-    ) -> Dict[str, float]:
+        self, model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float
+    ) -> dict[str, float]:
         """Forward and backward; a picture is encoded once for all its expressions."""
         shim: OFAShim = model.shims[0]
         tokenizer, config = shim.tools, shim.ready().config
-        owners: List[int] = []
-        rows: List[Row] = []
-        pixels: List[torch.Tensor] = []
+        owners: list[int] = []
+        rows: list[Row] = []
+        pixels: list[torch.Tensor] = []
         for queries, wanted in zip(batch, targets):
             made = [
                 self.make_row(tokenizer, shim.ready(), queries, place, target, config.positions - ANSWER_ROOM)
@@ -108,13 +110,13 @@ class OFATrainer:
         shim.count_tokens(count)
         return {"loss": float(loss.detach()) / count, "nll": float(nll) / count}
 
-    def _trie(self, tokenizer: OFATokenizer) -> Optional[Trie]:
+    def _trie(self, tokenizer: OFATokenizer) -> Trie | None:
         return None if self.trie is None else self.trie(tokenizer)
 
 
 def answer_tensors(
-    rows: Sequence[Row], pad: int, trie: Optional[Trie], vocab_size: int
-) -> Tuple[torch.Tensor, torch.Tensor, Optional[torch.Tensor]]:
+    rows: Sequence[Row], pad: int, trie: Trie | None, vocab_size: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Decoder inputs, targets and what is allowed.
 
     RETURNS (Tuple[Tensor, Tensor, Optional[Tensor]]): B x T int64 prompt and answer but for its last token; B x T int64 answers,

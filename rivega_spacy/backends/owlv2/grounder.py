@@ -1,6 +1,6 @@
 """`rivega.OWLv2.v1`: where is the entity, asked of OWLv2."""
+
 from functools import partial
-from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -9,12 +9,12 @@ from thinc.api import Model
 from thinc.types import Floats2d
 from torch import nn
 
+from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.boxes import clip_boxes
 from ..backend import BackendShim, answers, backend_model, flat_texts, set_dropout
 from ..compiling import Compiled, compile_parts
 from ..detection import corners, largest_boxes, one_box_loss
 from ..hub import Kinds, Tools, hub_shim
-from ...pipes.queries import ImageQueries, QueryTarget
 
 NAME = "OWLv2"
 KINDS: Kinds = {"owlv2": ("transformers", "Owlv2Config", "Owlv2ForObjectDetection")}
@@ -25,15 +25,15 @@ PADDING = 0.0
 
 def owlv2_grounder(
     *,
-    path: Optional[str] = None,
+    path: str | None = None,
     max_tokens: int = 16,
     batch_size: int = 32,
     bf16: bool = False,
     compiled: Compiled = False,
     gradient_checkpointing: bool = False,
-    freeze: Optional[List[str]] = None,
+    freeze: list[str] | None = None,
     half_on_disk: bool = True,
-) -> Model[List[ImageQueries], List[Floats2d]]:
+) -> Model[list[ImageQueries], list[Floats2d]]:
     """`rivega.OWLv2.v1`.
 
     path (Optional[str]): Folder or name on the model hub, for example "google/owlv2-base-patch16-ensemble". A saved pipeline
@@ -49,9 +49,7 @@ def owlv2_grounder(
         score, which `rivega.GroundingScore.v1` can use as entailment.
     """
     prepare = partial(_prepare, gradient_checkpointing=gradient_checkpointing, compiled=compiled)
-    shim = hub_shim(
-        path, KINDS, name=NAME, max_tokens=max_tokens, freeze=freeze, prepare=prepare, half_on_disk=half_on_disk
-    )
+    shim = hub_shim(path, KINDS, name=NAME, max_tokens=max_tokens, freeze=freeze, prepare=prepare, half_on_disk=half_on_disk)
     predict = partial(_predict, batch_size=batch_size, bf16=bf16)
     return backend_model("owlv2", shim, predict, train_step=partial(_train_step, bf16=bf16))
 
@@ -84,7 +82,7 @@ def _prepare(network: nn.Module, *, gradient_checkpointing: bool, compiled: Comp
     compile_parts([*owlv2.vision_model.encoder.layers, *owlv2.text_model.encoder.layers], compiled)
 
 
-def look(network: nn.Module, pixels: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+def look(network: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Every place of every picture, whatever will be asked about it.
 
     pixels (Tensor): pictures x 3 x S x S.
@@ -107,7 +105,7 @@ def match(network: nn.Module, features: torch.Tensor, ids: torch.Tensor, mask: t
     return network.class_predictor(features, named[:, None])[0]
 
 
-def _predict(shim: BackendShim, batch: List[ImageQueries], *, batch_size: int, bf16: bool) -> List[np.ndarray]:
+def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, bf16: bool) -> list[np.ndarray]:
     found = answers(
         shim,
         batch,
@@ -125,14 +123,14 @@ def _predict(shim: BackendShim, batch: List[ImageQueries], *, batch_size: int, b
     return found
 
 
-def _look(network: nn.Module, images: List[np.ndarray], *, shim: BackendShim) -> Tuple[torch.Tensor, torch.Tensor]:
+def _look(network: nn.Module, images: list[np.ndarray], *, shim: BackendShim) -> tuple[torch.Tensor, torch.Tensor]:
     size = network.config.vision_config.image_size
     pixels = np.stack([preprocess(shim.tools, image, size) for image in images])
     return look(network, torch.from_numpy(pixels).to(shim.device))
 
 
 def _read(
-    network: nn.Module, seen: Tuple[torch.Tensor, torch.Tensor], owner: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
+    network: nn.Module, seen: tuple[torch.Tensor, torch.Tensor], owner: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
     """The likeliest place of each expression: n x 5, corners as shares of the square and the score."""
     features, boxes = seen
@@ -141,8 +139,8 @@ def _read(
 
 
 def _train_step(
-    model: Model, batch: List[ImageQueries], targets: List[List[QueryTarget]], *, dropout: float, bf16: bool
-) -> Dict[str, float]:
+    model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float, bf16: bool
+) -> dict[str, float]:
     """Set loss against the largest gold box; see `rivega_spacy.pipes.queries`."""
     shim: BackendShim = model.shims[0]
     network = shim.ready()

@@ -2,8 +2,10 @@
 
 Kirillov et al., "Segment Anything", ICCV 2023; Ke et al., "Segment Anything in High Quality", NeurIPS 2023.
 """
+
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ STD = (0.229, 0.224, 0.225)
 
 def make_hf_sam(
     name: str,
-    device: Optional[str] = None,
+    device: str | None = None,
     multimask: bool = False,
     box_batch: int = 16,
     local_files_only: bool = False,
@@ -54,9 +56,7 @@ def load_hf_sam(name: str, *, local_files_only: bool = False) -> torch.nn.Module
         kinds = {"sam": SamModel, **_high_quality()}
         if config.model_type not in kinds:
             raise RivegaError(Errors.E327.format(name=name, kind=config.model_type, known=", ".join(kinds)))
-        model, report = kinds[config.model_type].from_pretrained(
-            name, local_files_only=local_files_only, output_loading_info=True
-        )
+        model, report = kinds[config.model_type].from_pretrained(name, local_files_only=local_files_only, output_loading_info=True)
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, RivegaError):
             raise
@@ -71,7 +71,7 @@ def load_hf_sam(name: str, *, local_files_only: bool = False) -> torch.nn.Module
     return model.eval()
 
 
-def _high_quality() -> Dict[str, Any]:
+def _high_quality() -> dict[str, Any]:
     try:
         from transformers import SamHQModel
     except ImportError:  # transformers before 4.52
@@ -83,10 +83,10 @@ class HFSamSegmenter(PromptedSegmenter):
     """transformers' SAM or SAM-HQ as a segmenter (see PromptedSegmenter)."""
 
     def __init__(
-        self, load: Callable[[], torch.nn.Module], *, device: Optional[str] = None, multimask: bool = False, box_batch: int = 16
+        self, load: Callable[[], torch.nn.Module], *, device: str | None = None, multimask: bool = False, box_batch: int = 16
     ) -> None:
         super().__init__(load, device=device, multimask=multimask, box_batch=box_batch)
-        self._network: Optional[torch.nn.Module] = None
+        self._network: torch.nn.Module | None = None
 
     @property
     def network(self) -> torch.nn.Module:
@@ -120,7 +120,7 @@ class HFSamSegmenter(PromptedSegmenter):
         return results
 
 
-def preprocess(image: np.ndarray, side: int) -> Tuple[torch.Tensor, Tuple[int, int]]:
+def preprocess(image: np.ndarray, side: int) -> tuple[torch.Tensor, tuple[int, int]]:
     """A picture as SAM expects it: longer side to `side`, colours normalised, zeros to the right and below.
 
     image (ndarray): HxWx3 uint8.

@@ -1,13 +1,14 @@
 """What both forms of Segment Anything share: a network made at the first call, and pictures segmented one by one."""
-from typing import Callable, List, Optional, Tuple
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from ...post.failures import setting_up
 
-Prompt = Tuple[np.ndarray, np.ndarray]
-ScoredMasks = List[Tuple[np.ndarray, float]]
+Prompt = tuple[np.ndarray, np.ndarray]
+ScoredMasks = list[tuple[np.ndarray, float]]
 
 
 class PromptedSegmenter:
@@ -20,14 +21,14 @@ class PromptedSegmenter:
     """
 
     def __init__(
-        self, load: Callable[[], torch.nn.Module], *, device: Optional[str] = None, multimask: bool = False, box_batch: int = 16
+        self, load: Callable[[], torch.nn.Module], *, device: str | None = None, multimask: bool = False, box_batch: int = 16
     ) -> None:
         self.load = load
         self.device = device
         self.multimask = multimask
         self.box_batch = max(1, box_batch)
 
-    def __call__(self, prompts: List[Prompt]) -> List[ScoredMasks]:
+    def __call__(self, prompts: list[Prompt]) -> list[ScoredMasks]:
         """Masks of all boxes of all pictures.
 
         prompts (List[Prompt]): Pictures HxWx3 uint8 with boxes n x 4, XYXY pixels.

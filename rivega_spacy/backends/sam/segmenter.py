@@ -3,12 +3,14 @@
 Kirillov et al., "Segment Anything", ICCV 2023. RiVEG prompts the ViT-H model with the boxes that grounding found (section
 IV-C 2).
 """
+
 import pickle
 import re
 import zipfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +28,7 @@ _DEPTHS = {12: "vit_b", 24: "vit_l", 32: "vit_h"}
 def make_sam(
     checkpoint: str,
     model_type: str = "vit_h",
-    device: Optional[str] = None,
+    device: str | None = None,
     multimask: bool = False,
     box_batch: int = 16,
 ) -> "SamSegmenter":
@@ -68,7 +70,7 @@ def load_sam(path: Path, model_type: str) -> torch.nn.Module:
     return sam.eval()
 
 
-def read_checkpoint(path: Path) -> Dict[str, torch.Tensor]:
+def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """The weights in a PyTorch file, read without running code from it.
 
     RAISES (RivegaError): E324 where the file is damaged, holds other things than tensors, or is of another kind.
@@ -83,7 +85,7 @@ def read_checkpoint(path: Path) -> Dict[str, torch.Tensor]:
     return state
 
 
-def checkpoint_type(state: Dict[str, torch.Tensor]) -> Optional[str]:
+def checkpoint_type(state: dict[str, torch.Tensor]) -> str | None:
     """Which of the published sizes the weights are of, None where that cannot be told."""
     blocks = {int(m.group(1)) for m in (re.match(r"image_encoder\.blocks\.(\d+)\.", key) for key in state) if m}
     return _DEPTHS.get(max(blocks) + 1) if blocks else None
@@ -93,7 +95,7 @@ class SamSegmenter(PromptedSegmenter):
     """segment-anything's predictor as a segmenter (see PromptedSegmenter)."""
 
     def __init__(
-        self, load: Callable[[], torch.nn.Module], *, device: Optional[str] = None, multimask: bool = False, box_batch: int = 16
+        self, load: Callable[[], torch.nn.Module], *, device: str | None = None, multimask: bool = False, box_batch: int = 16
     ) -> None:
         super().__init__(load, device=device, multimask=multimask, box_batch=box_batch)
         self._predictor: Any = None

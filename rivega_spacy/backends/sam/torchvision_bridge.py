@@ -6,14 +6,16 @@ On a machine without GPU torchvision is often missing, or is the CUDA build that
 with an import function of their own that knows those names: nothing called torchvision enters `sys.modules`, a real one can be
 imported at any time, and threads that import something meanwhile see nothing.
 """
+
 import builtins
 import importlib
 import importlib.machinery
 import sys
 import threading
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from types import ModuleType, SimpleNamespace
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,8 +78,8 @@ class _BridgedFinder(MetaPathFinder):
     """Finds segment-anything's modules and nothing else."""
 
     def find_spec(
-        self, name: str, path: Optional[Sequence[str]], target: Optional[ModuleType] = None
-    ) -> Optional[importlib.machinery.ModuleSpec]:
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         if not _belongs(name, PACKAGE):
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
@@ -97,9 +99,9 @@ class _BridgedLoader(importlib.machinery.SourceFileLoader):
 
 def _bridged_import(
     name: str,
-    globals: Optional[Dict[str, Any]] = None,
-    locals: Optional[Dict[str, Any]] = None,
-    fromlist: Tuple[str, ...] = (),
+    globals: dict[str, Any] | None = None,
+    locals: dict[str, Any] | None = None,
+    fromlist: tuple[str, ...] = (),
     level: int = 0,
 ) -> Any:
     if level == 0 and _belongs(name, "torchvision"):
@@ -150,7 +152,7 @@ def batched_nms(boxes: torch.Tensor, scores: torch.Tensor, groups: torch.Tensor,
     return torch.tensor(kept, dtype=torch.long, device=boxes.device)
 
 
-_STAND_INS: Dict[str, SimpleNamespace] = {
+_STAND_INS: dict[str, SimpleNamespace] = {
     "torchvision.ops.boxes": SimpleNamespace(batched_nms=batched_nms, box_area=box_area),
     "torchvision.transforms.functional": SimpleNamespace(resize=resize, to_pil_image=to_pil_image),
 }

@@ -1,6 +1,8 @@
 """DarkNet-53, the picture encoder of YOLOv3 and SeqTR, and the raw `yolov3.weights` file."""
+
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Iterator, List, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,7 +71,7 @@ class DarkNet53(nn.Module):
             ]
         )
 
-    def forward(self, pixels: torch.Tensor) -> List[torch.Tensor]:
+    def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """pixels (Tensor): n x 3 x H x W, 0..255, sides multiples of 32. RETURNS (List[Tensor]): n x C x H/s x W/s each."""
         found = []
         x = pixels

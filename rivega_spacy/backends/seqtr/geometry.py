@@ -1,10 +1,11 @@
 """Between boxes and coordinate tokens."""
-from typing import Sequence, Tuple
+
+from collections.abc import Sequence
 
 import numpy as np
 
 
-def box_to_bins(box: Sequence[float], padded: Tuple[int, int], bins: int) -> np.ndarray:
+def box_to_bins(box: Sequence[float], padded: tuple[int, int], bins: int) -> np.ndarray:
     """box (Sequence[float]): XYXY in pixels of the scaled picture. padded (Tuple[int, int]): Padded height and width.
 
     RETURNS (ndarray): 5 int64: x1, y1, x2, y2 as bins of the padded side (floor), then END = `bins`.
@@ -16,7 +17,7 @@ def box_to_bins(box: Sequence[float], padded: Tuple[int, int], bins: int) -> np.
     return np.append(np.clip(values, 0, bins - 1), bins)
 
 
-def bins_to_box(values: np.ndarray, padded: Tuple[int, int], scale: Tuple[float, float], bins: int) -> np.ndarray:
+def bins_to_box(values: np.ndarray, padded: tuple[int, int], scale: tuple[float, float], bins: int) -> np.ndarray:
     """values (ndarray): n x 4 bins. scale (Tuple[float, float]): Horizontal and vertical factor from the original.
 
     RETURNS (ndarray): n x 4 float64 XYXY pixels of the original picture, neither clipped nor ordered.

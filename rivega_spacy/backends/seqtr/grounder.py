@@ -1,13 +1,16 @@
 """`rivega.SeqTRGrounder.v1`: where is the entity, asked of SeqTR."""
+
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
 from thinc.api import Model
 from thinc.types import Floats2d
 
+from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.boxes import box_area, clip_boxes
 from ...post.errors import Errors
 from ..backend import BackendShim, Loaded, backend_model, generator, published_form, set_dropout, warn_once
@@ -19,18 +22,17 @@ from .images import Prepared, pad, preprocess, resize_bilinear
 from .model import Seqtr, SeqtrConfig, padding_mask, smoothed_loss
 from .text import SPECIALS, Vocabulary, read_vocabulary, word_vectors
 from .weights import WORDS, seqtr_from_file
-from ...pipes.queries import ImageQueries, QueryTarget
 
 NAME = "SeqTR"
 
 
 def seqtr_grounder(
     *,
-    path: Optional[str] = None,
-    words: Optional[str] = None,
-    vectors: Optional[str] = None,
-    darknet: Optional[str] = None,
-    network: Optional[Dict[str, Any]] = None,
+    path: str | None = None,
+    words: str | None = None,
+    vectors: str | None = None,
+    darknet: str | None = None,
+    network: dict[str, Any] | None = None,
     heads: int = 8,
     ema: bool = True,
     max_side: int = 640,
@@ -39,12 +41,12 @@ def seqtr_grounder(
     bf16: bool = False,
     compiled: Compiled = False,
     gradient_checkpointing: bool = False,
-    freeze: Optional[List[str]] = None,
+    freeze: list[str] | None = None,
     new_words: bool = True,
-    jitter: Optional[List[float]] = None,
+    jitter: list[float] | None = None,
     averaging: float = 0.0,
     half_on_disk: bool = True,
-) -> Model[List[ImageQueries], List[Floats2d]]:
+) -> Model[list[ImageQueries], list[Floats2d]]:
     """`rivega.SeqTRGrounder.v1`.
 
     path (Optional[str]): A released checkpoint, or safetensors of its weights.
@@ -93,13 +95,13 @@ def seqtr_grounder(
 
 
 def _load(
-    weights: Optional[str],
+    weights: str | None,
     *,
-    settings: Dict[str, int],
-    words: Optional[str],
-    vectors: Optional[str],
-    darknet: Optional[str],
-    network: Optional[Dict[str, Any]],
+    settings: dict[str, int],
+    words: str | None,
+    vectors: str | None,
+    darknet: str | None,
+    network: dict[str, Any] | None,
     heads: int,
     ema: bool,
 ) -> Loaded:
@@ -135,15 +137,15 @@ def set_words(module: Seqtr, rows: np.ndarray) -> None:
 _WARNED: set = set()
 
 
-def _build(config: Dict[str, Any]) -> Seqtr:
+def _build(config: dict[str, Any]) -> Seqtr:
     return Seqtr(SeqtrConfig.from_dict(config["network"]))
 
 
-def _vocabulary(config: Dict[str, Any]) -> Vocabulary:
+def _vocabulary(config: dict[str, Any]) -> Vocabulary:
     return Vocabulary(config["words"])
 
 
-def _vectors(name: Optional[str]) -> Any:
+def _vectors(name: str | None) -> Any:
     if name is None:
         return None
     import spacy
@@ -151,13 +153,13 @@ def _vectors(name: Optional[str]) -> Any:
     return spacy.load(name, exclude=["tagger", "parser", "ner", "lemmatizer", "attribute_ruler", "senter"]).vocab
 
 
-def _predict(shim: BackendShim, batch: List[ImageQueries], *, batch_size: int, bf16: bool) -> List[np.ndarray]:
+def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, bf16: bool) -> list[np.ndarray]:
     found = [np.zeros((0, 5), dtype="float32") for _ in batch]
     vocabulary = shim.tools
     config = shim.ready().config
     # Results depend on the padding, so only pictures that are padded to the same size on their own share a pass.
-    groups: Dict[Tuple[int, ...], List[int]] = {}
-    prepared: Dict[int, Prepared] = {}
+    groups: dict[tuple[int, ...], list[int]] = {}
+    prepared: dict[int, Prepared] = {}
     for n, queries in enumerate(batch):
         if queries.expressions:
             prepared[n] = preprocess(queries.image, max_side=config.max_side, divisor=config.divisor)
@@ -178,7 +180,7 @@ def _predict(shim: BackendShim, batch: List[ImageQueries], *, batch_size: int, b
 
 def _decode(
     shim: BackendShim, ready: Sequence[Prepared], owner: np.ndarray, words: np.ndarray, batch_size: int, bf16: bool
-) -> Tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     device = shim.device
     pixels = torch.from_numpy(np.stack([item.pixels for item in ready])).to(device)
     mask = padding_mask([item.size for item in ready], *pixels.shape[2:]).to(device)
@@ -202,19 +204,17 @@ class SeqtrTrainer:
     bf16 (bool): Compute in bfloat16.
     """
 
-    def __init__(
-        self, *, new_words: bool, vectors: Optional[str], jitter: Optional[Sequence[float]], bf16: bool
-    ) -> None:
+    def __init__(self, *, new_words: bool, vectors: str | None, jitter: Sequence[float] | None, bf16: bool) -> None:
         self.new_words = new_words
         self.vectors = vectors
         self.jitter = tuple(jitter) if jitter else None
         self.bf16 = bf16
         self._source: Any = None
-        self._rng: Optional[np.random.Generator] = None
+        self._rng: np.random.Generator | None = None
 
     def __call__(
-        self, model: Model, batch: List[ImageQueries], targets: List[List[QueryTarget]], *, dropout: float
-    ) -> Dict[str, float]:
+        self, model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float
+    ) -> dict[str, float]:
         """See `rivega_spacy.pipes.queries`. Expressions without a box are left out."""
         shim: BackendShim = model.shims[0]
         network = shim.ready()
@@ -251,7 +251,7 @@ class SeqtrTrainer:
         loss.backward()
         return {"grounding": float(loss.detach())}
 
-    def _view(self, image: np.ndarray, boxes: np.ndarray, config: SeqtrConfig) -> Tuple[Prepared, np.ndarray]:
+    def _view(self, image: np.ndarray, boxes: np.ndarray, config: SeqtrConfig) -> tuple[Prepared, np.ndarray]:
         """The picture as the network sees it and the boxes in pixels of that, with the random scale where one is wanted."""
         if self.jitter is None:
             item = preprocess(image, max_side=config.max_side, divisor=config.divisor)
@@ -278,7 +278,7 @@ class SeqtrTrainer:
             least = most = int(np.clip((low + high - window) / 2, 0, length - window))
         return int(self._rng.integers(least, most + 1))
 
-    def _learn_words(self, shim: BackendShim, network: Seqtr, texts: List[str]) -> None:
+    def _learn_words(self, shim: BackendShim, network: Seqtr, texts: list[str]) -> None:
         # Trained vectors are the optimiser's: only frozen ones can be exchanged for more of them.
         if not self.new_words or network.lan_enc.embedding.weight.requires_grad:
             return

@@ -1,5 +1,6 @@
 """Pictures for SeqTR: the longer side scaled to 640 as OpenCV's bilinear does it, zero padding to multiples of 32."""
-from typing import NamedTuple, Tuple
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,8 @@ class Prepared(NamedTuple):
     """
 
     pixels: np.ndarray
-    size: Tuple[int, int]
-    scale: Tuple[float, float]
+    size: tuple[int, int]
+    scale: tuple[float, float]
 
 
 def preprocess(image: np.ndarray, *, max_side: int = 640, divisor: int = 32) -> Prepared:
@@ -30,7 +31,7 @@ def preprocess(image: np.ndarray, *, max_side: int = 640, divisor: int = 32) -> 
     return pad(resize_bilinear(image, new_height, new_width), (new_width / width, new_height / height), divisor=divisor)
 
 
-def pad(scaled: np.ndarray, scale: Tuple[float, float], *, divisor: int = 32) -> Prepared:
+def pad(scaled: np.ndarray, scale: tuple[float, float], *, divisor: int = 32) -> Prepared:
     """Zeros at the right and at the bottom, up to the next multiple of `divisor`."""
     height, width = scaled.shape[:2]
     full = -(-height // divisor) * divisor, -(-width // divisor) * divisor
@@ -68,7 +69,7 @@ def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.clip((mixed + 2) >> 2, 0, 255).astype("uint8")
 
 
-def _taps(old: int, new: int) -> Tuple[np.ndarray, np.ndarray]:
+def _taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
     """For each new place the old one before it (may be -1) and the integer weights of that one and the next, new x 2."""
     place = ((np.arange(new, dtype="float64") + 0.5) * (old / new) - 0.5).astype("float32")
     first = np.floor(place)

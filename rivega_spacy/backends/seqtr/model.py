@@ -1,6 +1,7 @@
 """SeqTR: DarkNet-53, a bidirectional GRU over the words, their product, and a transformer that writes the box."""
+
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,12 +20,12 @@ class SeqtrConfig:
     vocab_size: int = 3
     word_width: int = 300
     stem: int = 32
-    out_layers: Tuple[int, ...] = (6, 8, 13)
+    out_layers: tuple[int, ...] = (6, 8, 13)
     freeze_layer: int = 2
     freeze_words: bool = True
     gru_width: int = 512
     gru_layers: int = 1
-    map_channels: Tuple[int, ...] = (256, 512, 1024)
+    map_channels: tuple[int, ...] = (256, 512, 1024)
     width: int = 256
     heads: int = 8
     inner: int = 1024
@@ -35,24 +36,24 @@ class SeqtrConfig:
     dropout: float = 0.1
     bins: int = 1000
     length: int = 5
-    predictor: Tuple[int, ...] = (256, 256)
+    predictor: tuple[int, ...] = (256, 256)
     label_noise: float = 0.1
     first_weight: float = 1.5
     max_side: int = 640
     max_words: int = 30
     divisor: int = 32
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As JSON-like values."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, values: Dict[str, Any]) -> "SeqtrConfig":
+    def from_dict(cls, values: dict[str, Any]) -> "SeqtrConfig":
         """What `to_dict` returned."""
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
     @classmethod
-    def from_upstream(cls, config: Dict[str, Any]) -> "SeqtrConfig":
+    def from_upstream(cls, config: dict[str, Any]) -> "SeqtrConfig":
         """From upstream's nested `model_cfg` and the settings beside it."""
         model = config["model_cfg"]
         head, gru = model["head"], model["lan_enc"]["lstm_cfg"]
@@ -94,7 +95,7 @@ class WordEncoder(nn.Module):
         self.embedding = nn.Embedding(vocab_size, word_width)
         self.lstm = nn.GRU(word_width, hidden, num_layers=layers, batch_first=True, bidirectional=True)
 
-    def forward(self, words: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """States of all words and their maximum.
 
         words (Tensor): n x t integers, 0 = padding.
@@ -112,14 +113,14 @@ class WordEncoder(nn.Module):
 class Fusion(nn.Module):
     """Brings the three maps to the coarsest one and multiplies with the text."""
 
-    def __init__(self, channels: Tuple[int, ...]) -> None:
+    def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
         low, middle, top = channels
         self.down_bot2mid = nn.Sequential(nn.AvgPool2d(2, 2), ConvUnit(low, low, 3))
         self.down_mid2top = nn.Sequential(nn.AvgPool2d(2, 2), ConvUnit(low + middle, low + middle, 3))
         self.top_project = nn.Sequential(ConvUnit(low + middle + top, low + middle + top, 3), ConvUnit(low + middle + top, top, 1))
 
-    def visual(self, maps: List[torch.Tensor]) -> torch.Tensor:
+    def visual(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """maps (List[Tensor]): Three maps, finest first. RETURNS (Tensor): n x top x h x w, which no text enters."""
         x = torch.cat([self.down_bot2mid(maps[0]), maps[1]], dim=1)
         x = torch.cat([self.down_mid2top(x), maps[2]], dim=1)
@@ -197,7 +198,7 @@ class Seqtr(nn.Module):
         """pixels (Tensor): n x 3 x H x W, 0..255, zero where padded. RETURNS (Tensor): n x C x H/32 x W/32."""
         return self.fusion.visual(self.vis_enc(pixels))
 
-    def layers(self) -> List[nn.Module]:
+    def layers(self) -> list[nn.Module]:
         """The parts that torch.compile may have."""
         head = self.head.transformer
         return [*self.vis_enc.darknet, *head.encoder.layers, *head.decoder.layers]
@@ -212,12 +213,12 @@ class Seqtr(nn.Module):
 
     def memory(
         self, visual: torch.Tensor, words: torch.Tensor, mask: torch.Tensor
-    ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """visual (Tensor): n x C x h x w. words (Tensor): n x t. mask (Tensor): n x h x w. RETURNS: What the decoder reads."""
         _, text = self.lan_enc(words)
         return self.head.transformer.encode(self.fusion(visual, text), mask)
 
-    def forced(self, memory: Tuple[torch.Tensor, ...], targets: torch.Tensor) -> torch.Tensor:
+    def forced(self, memory: tuple[torch.Tensor, ...], targets: torch.Tensor) -> torch.Tensor:
         """Logits with the right tokens given.
 
         targets (Tensor): n x 5, four bins and END.
@@ -226,7 +227,7 @@ class Seqtr(nn.Module):
         transformer = self.head.transformer
         return self.head.logits(transformer.decode(transformer.embed(targets[:, :-1]), *memory))
 
-    def decode(self, memory: Tuple[torch.Tensor, ...], steps: int = 4) -> Decoded:
+    def decode(self, memory: tuple[torch.Tensor, ...], steps: int = 4) -> Decoded:
         """Greedy: at each step the likeliest coordinate, END left out.
 
         memory (Tuple[Tensor, ...]): What `memory` returned.
@@ -245,7 +246,7 @@ class Seqtr(nn.Module):
         return Decoded(tokens, torch.stack(rows, dim=1), torch.cat(sure, dim=1).mean(1).exp())
 
 
-def padding_mask(sizes: List[Tuple[int, int]], height: int, width: int, stride: int = 32) -> torch.Tensor:
+def padding_mask(sizes: list[tuple[int, int]], height: int, width: int, stride: int = 32) -> torch.Tensor:
     """Where the map of a padded picture holds padding: the full mask, taken at every `stride`-th pixel (nearest).
 
     sizes (List[Tuple[int, int]]): Height and width of each scaled picture before padding.

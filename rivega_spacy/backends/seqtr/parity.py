@@ -1,6 +1,6 @@
 """SeqTR against reference outputs of the published code: what `rivega parity` runs."""
+
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 import srsly
@@ -13,14 +13,14 @@ from .model import Seqtr, SeqtrConfig, padding_mask, smoothed_loss
 from .text import clean, tokenize
 from .weights import load_seqtr
 
-Row = Tuple[str, float, float, bool]
+Row = tuple[str, float, float, bool]
 # Upstream in single precision differs from itself by up to 7e-5; bins must be equal.
 TOLERANCE = 5e-4
 # Scaling by PyTorch instead of OpenCV may differ by one grey level.
 GREY = 1.0
 
 
-def compare(folder: Path) -> List[Row]:
+def compare(folder: Path) -> list[Row]:
     """Run a folder of references through the port.
 
     folder (Path): config.json, state_dict.safetensors, inputs.safetensors, outputs.safetensors.
@@ -44,7 +44,7 @@ def compare(folder: Path) -> List[Row]:
     return rows + _preprocessing(model.config, inputs) + _texts(config)
 
 
-def _network_outputs(model: Seqtr, inputs: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+def _network_outputs(model: Seqtr, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     pixels, words = inputs["img"], inputs["ref_expr_inds"]
     sizes = [(int(h), int(w)) for h, w in inputs["img_shape"][:, :2]]
     padded = [(int(h), int(w)) for h, w in inputs["pad_shape"][:, :2]]
@@ -72,11 +72,11 @@ def _network_outputs(model: Seqtr, inputs: Dict[str, torch.Tensor]) -> Dict[str,
     return found
 
 
-def _boxes(rows: np.ndarray, padded: List[Tuple[int, int]], scales: List[Tuple[float, float]], bins: int) -> torch.Tensor:
+def _boxes(rows: np.ndarray, padded: list[tuple[int, int]], scales: list[tuple[float, float]], bins: int) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([bins_to_box(r[None], p, s, bins) for r, p, s in zip(rows, padded, scales)]))
 
 
-def _single(model: Seqtr, inputs: Dict[str, torch.Tensor], n: int) -> Dict[str, torch.Tensor]:
+def _single(model: Seqtr, inputs: dict[str, torch.Tensor], n: int) -> dict[str, torch.Tensor]:
     """One picture of the batch alone, padded to itself only."""
     height, width = (int(x) for x in inputs["pad_shape"][n, :2])
     pixels = inputs["img"][n : n + 1, :, :height, :width]
@@ -88,7 +88,7 @@ def _single(model: Seqtr, inputs: Dict[str, torch.Tensor], n: int) -> Dict[str, 
     return {f"single_{n}.pred_bboxes_original_scale": torch.from_numpy(boxes)}
 
 
-def _preprocessing(config: SeqtrConfig, inputs: Dict[str, torch.Tensor]) -> List[Row]:
+def _preprocessing(config: SeqtrConfig, inputs: dict[str, torch.Tensor]) -> list[Row]:
     rows = []
     for n in range(inputs["img"].shape[0]):
         raw, wanted = inputs.get(f"raw_image_rgb_{n}"), inputs.get(f"preprocessed_{n}")
@@ -101,7 +101,7 @@ def _preprocessing(config: SeqtrConfig, inputs: Dict[str, torch.Tensor]) -> List
     return rows
 
 
-def _texts(config: Dict) -> List[Row]:
+def _texts(config: dict) -> list[Row]:
     rows = []
     examples = config.get("clean_string", [])
     if examples:
@@ -112,7 +112,7 @@ def _texts(config: Dict) -> List[Row]:
     return rows
 
 
-def _row(name: str, found: Optional[torch.Tensor], expected: torch.Tensor, tolerance: float) -> Row:
+def _row(name: str, found: torch.Tensor | None, expected: torch.Tensor, tolerance: float) -> Row:
     if found is None or found.shape != expected.shape:
         return name, float("nan"), tolerance, False
     difference = float((found.double() - expected.double()).abs().max()) if expected.numel() else 0.0

@@ -1,8 +1,10 @@
 """SeqTR's view of an expression: words of a fixed list, which the released files do not hold."""
+
 import pickle
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence
+from typing import Any
 
 import numpy as np
 import srsly
@@ -20,7 +22,7 @@ def clean(text: str) -> str:
     return _DELETED.sub("", text.lower()).replace("-", " ").replace("/", " ").strip()
 
 
-def tokenize(text: str) -> List[str]:
+def tokenize(text: str) -> list[str]:
     """The words of an expression."""
     return clean(text).split()
 
@@ -35,7 +37,7 @@ class Vocabulary:
         if list(words[:3]) != SPECIALS:
             raise RivegaError(Errors.E731.format(what="list of words", reason=f"it must begin with {SPECIALS}"))
         self.words = list(words)
-        self.index: Dict[str, int] = {}
+        self.index: dict[str, int] = {}
         for n, word in enumerate(self.words):
             self.index.setdefault(word, n)
 
@@ -48,7 +50,7 @@ class Vocabulary:
         seen = dict.fromkeys(word for text in texts for word in tokenize(text))
         return cls(SPECIALS + [word for word in seen if word not in SPECIALS])
 
-    def add(self, texts: Iterable[str]) -> List[str]:
+    def add(self, texts: Iterable[str]) -> list[str]:
         """Add the words of the texts that are not known yet. RETURNS (List[str]): The new ones."""
         new = [word for word in dict.fromkeys(w for text in texts for w in tokenize(text)) if word not in self.index]
         for word in new:
@@ -104,7 +106,7 @@ def read_vocabulary(path: Any) -> Vocabulary:
     return Vocabulary(content)
 
 
-def word_vectors(words: Sequence[str], width: int, *, vectors: Optional[Any] = None) -> np.ndarray:
+def word_vectors(words: Sequence[str], width: int, *, vectors: Any | None = None) -> np.ndarray:
     """Rows for new words.
 
     words (Sequence[str]): The words.

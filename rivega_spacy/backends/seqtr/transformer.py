@@ -1,6 +1,6 @@
 """SeqTR's coordinate predictor: a post-norm encoder over the fused map and a decoder that writes a box as four tokens."""
+
 import math
-from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -53,9 +53,7 @@ class DecoderLayer(nn.Module):
         placed = x + places
         mixed = self.self_attn(placed, placed, x, attn_mask=future, need_weights=False)[0]
         x = self.norm1(x + self.dropout(mixed))
-        seen = self.multihead_attn(
-            x + places, memory + memory_positions, memory, key_padding_mask=padding, need_weights=False
-        )[0]
+        seen = self.multihead_attn(x + places, memory + memory_positions, memory, key_padding_mask=padding, need_weights=False)[0]
         x = self.norm2(x + self.dropout(seen))
         return self.norm3(x + self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))))
 
@@ -101,8 +99,8 @@ class CoordinateTransformer(nn.Module):
         dropout: float,
         bins: int,
         length: int,
-        decoder_heads: Optional[int] = None,
-        decoder_inner: Optional[int] = None,
+        decoder_heads: int | None = None,
+        decoder_inner: int | None = None,
     ) -> None:
         super().__init__()
         self.width = width
@@ -118,7 +116,7 @@ class CoordinateTransformer(nn.Module):
         self.query_embedding = nn.Embedding(bins + 1, width)
         self.seq_positional_encoding = LearnedPositions(length, width)
 
-    def encode(self, fused: torch.Tensor, mask: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def encode(self, fused: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The memory that the decoder reads.
 
         fused (Tensor): n x C x h x w.

@@ -1,7 +1,8 @@
 """SeqTR's released files: with or without `module.`, with or without the moving average; a network of the file's shape."""
+
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ WHAT = "a SeqTR checkpoint"
 WORDS = "lan_enc.embedding.weight"
 
 
-def read_state(path: Any, *, ema: bool = True) -> Dict[str, torch.Tensor]:
+def read_state(path: Any, *, ema: bool = True) -> dict[str, torch.Tensor]:
     """The weights of a released file by the network's names.
 
     path (Union[str, Path]): A checkpoint of upstream's `tools/train.py`, or safetensors of its weights.
@@ -36,7 +37,7 @@ def read_state(path: Any, *, ema: bool = True) -> Dict[str, torch.Tensor]:
     return state
 
 
-def infer_config(state: Dict[str, torch.Tensor], *, heads: int = 8, path: Any = "the weights", **settings: Any) -> SeqtrConfig:
+def infer_config(state: dict[str, torch.Tensor], *, heads: int = 8, path: Any = "the weights", **settings: Any) -> SeqtrConfig:
     """The network's shape, read from the weights.
 
     state (Dict[str, Tensor]): What `read_state` returns.
@@ -68,16 +69,14 @@ def infer_config(state: Dict[str, torch.Tensor], *, heads: int = 8, path: Any = 
             decoder_inner=state["head.transformer.decoder.layers.0.linear1.weight"].shape[0],
             bins=queries[0] - 1,
             length=state["head.transformer.seq_positional_encoding.embedding.weight"].shape[0],
-            predictor=tuple(
-                state[f"head.predictor.{n}.fc.weight"].shape[0] for n in range(_count(state, "head.predictor.") - 1)
-            ),
+            predictor=tuple(state[f"head.predictor.{n}.fc.weight"].shape[0] for n in range(_count(state, "head.predictor.") - 1)),
             **settings,
         )
     except KeyError as error:
         raise RivegaError(Errors.E730.format(path=path, what=WHAT, reason=f"it has no {error.args[0]}")) from error
 
 
-def load_seqtr(model: Seqtr, state: Dict[str, torch.Tensor], *, path: Any = "the weights", keep_words: bool = True) -> None:
+def load_seqtr(model: Seqtr, state: dict[str, torch.Tensor], *, path: Any = "the weights", keep_words: bool = True) -> None:
     """Load weights by name.
 
     keep_words (bool): False leaves out the file's word vectors, for a network with another list of words.
@@ -89,7 +88,7 @@ def load_seqtr(model: Seqtr, state: Dict[str, torch.Tensor], *, path: Any = "the
     load_named(model, state, path=path, name="SeqTR", may_miss=None if keep_words else lambda name: name == WORDS)
 
 
-def seqtr_from_file(path: Any, *, vocab_size: Optional[int] = None, ema: bool = True, **settings: Any) -> Seqtr:
+def seqtr_from_file(path: Any, *, vocab_size: int | None = None, ema: bool = True, **settings: Any) -> Seqtr:
     """A network of the file's shape with the file's weights.
 
     path (Union[str, Path]): A released file.
@@ -107,11 +106,11 @@ def seqtr_from_file(path: Any, *, vocab_size: Optional[int] = None, ema: bool = 
     return model.eval()
 
 
-def _count(state: Dict[str, torch.Tensor], prefix: str) -> int:
+def _count(state: dict[str, torch.Tensor], prefix: str) -> int:
     return 1 + max((int(key[len(prefix) :].split(".", 1)[0]) for key in state if key.startswith(prefix)), default=-1)
 
 
-def convert(path: Path, *, ema: bool = False) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
+def convert(path: Path, *, ema: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """For `rivega convert-checkpoint`: the weights (the moving average where there is one) without `module.`.
 
     ema (bool): An error where there is no moving average.

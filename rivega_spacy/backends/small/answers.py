@@ -6,13 +6,14 @@ and a digest of the picture. Two components that hold equal weights therefore co
 
 import threading
 from collections import OrderedDict
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from ...post.boxes import clip_boxes
 from ...pipes.queries import ImageQueries
+from ...post.boxes import clip_boxes
 from ..shim import TorchShim
 from .network import Encoded, Questions, SmallVision
 from .pictures import fit, to_input
@@ -42,7 +43,7 @@ class Store:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.items: "OrderedDict[Any, Any]" = OrderedDict()
+        self.items: OrderedDict[Any, Any] = OrderedDict()
         self.lock = threading.Lock()
 
     def get(self, key: Any) -> Any:
@@ -77,7 +78,7 @@ def clear_store() -> None:
     _PHRASES.clear()
 
 
-def answer(shim: TorchShim, queries: Sequence[ImageQueries], size: int, *, bf16: bool = False) -> List[Answer]:
+def answer(shim: TorchShim, queries: Sequence[ImageQueries], size: int, *, bf16: bool = False) -> list[Answer]:
     """Answer all queries: one image pass for each distinct picture, one text pass for each distinct phrase.
 
     shim (TorchShim): Holds the network.
@@ -110,13 +111,13 @@ def _probability(logits: torch.Tensor, calibration: torch.Tensor) -> np.ndarray:
 
 def _encode_pictures(
     network: SmallVision, shim: TorchShim, queries: Sequence[ImageQueries], size: int, bf16: bool
-) -> List[Encoded]:
-    keys: List[Tuple[Any, ...]] = [
+) -> list[Encoded]:
+    keys: list[tuple[Any, ...]] = [
         (shim.digest, query.image_key, size, bf16) if query.image_key else (id(query), number)
         for number, query in enumerate(queries)
     ]
-    found: Dict[Tuple[Any, ...], Encoded] = {}
-    missing: Dict[Tuple[Any, ...], ImageQueries] = {}
+    found: dict[tuple[Any, ...], Encoded] = {}
+    missing: dict[tuple[Any, ...], ImageQueries] = {}
     for key, query in zip(keys, queries):
         stored = _PICTURES.get(key) if query.image_key else None
         if stored is not None:
@@ -139,9 +140,9 @@ def _encode_pictures(
 _NOTHING = Encoded(*(torch.zeros(0) for _ in Encoded._fields))
 
 
-def _encode_phrases(network: SmallVision, shim: TorchShim, queries: Sequence[ImageQueries]) -> Dict[str, Questions]:
-    rows: Dict[str, Questions] = {}
-    missing: List[str] = []
+def _encode_phrases(network: SmallVision, shim: TorchShim, queries: Sequence[ImageQueries]) -> dict[str, Questions]:
+    rows: dict[str, Questions] = {}
+    missing: list[str] = []
     for expression in dict.fromkeys(e for query in queries for e in query.expressions):
         stored = _PHRASES.get((shim.digest, expression))
         if stored is None:

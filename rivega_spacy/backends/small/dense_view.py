@@ -1,5 +1,7 @@
 """What the small network learns from when a reader brings views instead of posts: a view, and who asks about it."""
-from typing import Dict, NamedTuple, Protocol, Sequence, Tuple
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -15,7 +17,7 @@ class ViewAsker(Protocol):
 
     def loss(
         self, network: SmallVision, guess: nn.Module, views: Sequence[Prepared], step: int, *, bf16: bool = False
-    ) -> Tuple[Tensor, Dict[str, float]]:
+    ) -> tuple[Tensor, dict[str, float]]:
         """The loss of a batch of views; its parts, for the log."""
 
 

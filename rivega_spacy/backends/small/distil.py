@@ -1,13 +1,13 @@
 """Word vectors of the small network, distilled from a sentence encoder (training only)."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Sequence, Tuple
 
 import numpy as np
 import torch
 
 
-def distil_word_vectors(folder: Path, *, width: int = 64, batch: int = 512) -> Tuple[List[str], np.ndarray]:
+def distil_word_vectors(folder: Path, *, width: int = 64, batch: int = 512) -> tuple[list[str], np.ndarray]:
     """Encode every wordpiece as a sentence of its own and keep the leading principal components.
 
     folder (Path): A BERT-like sentence encoder in Hugging Face layout (config, weights, vocab.txt),

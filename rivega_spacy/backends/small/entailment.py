@@ -1,15 +1,16 @@
 """Entailment architectures of our own: does the picture show it?"""
 
-from typing import Any, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from thinc.api import Model
 from thinc.types import Floats1d
 
+from ...pipes.queries import ImageQueries
 from ...post.errors import Errors, RivegaError
 from .model import read_shown, small_model
 from .pictures import SEEN_SIZE, SIZE
 from .weights import LITE
-from ...pipes.queries import ImageQueries
 
 
 def build_small_entailment(
@@ -21,7 +22,7 @@ def build_small_entailment(
     image_depths: Sequence[int] = (2, 2, 4, 3),
     image_width: int = 96,
     bf16: bool = False,
-) -> Model[List[ImageQueries], List[Floats1d]]:
+) -> Model[list[ImageQueries], list[Floats1d]]:
     """`rivega.SmallEntailment.v1`: the compact network's judgement.
 
     size (int): Side of the square input, pixels, a multiple of 32.
@@ -53,7 +54,7 @@ def build_seen_entailment(
     depth: int = 2,
     backbone: str = LITE,
     bf16: bool = False,
-) -> Model[List[ImageQueries], List[Floats1d]]:
+) -> Model[list[ImageQueries], list[Floats1d]]:
     """`rivega.SmallEntailment.v2`: the judgement of the compact network on a backbone that has seen ImageNet.
 
     size (int): Side of the square input, pixels, a multiple of 32.

@@ -1,15 +1,16 @@
 """Grounder architectures of our own: where is it?"""
 
-from typing import Any, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from thinc.api import Model
 from thinc.types import Floats2d
 
+from ...pipes.queries import ImageQueries
 from ...post.errors import Errors, RivegaError
 from .model import read_boxes, small_model
 from .pictures import SEEN_SIZE, SIZE
 from .weights import LITE
-from ...pipes.queries import ImageQueries
 
 
 def build_small_grounder(
@@ -21,7 +22,7 @@ def build_small_grounder(
     image_depths: Sequence[int] = (2, 2, 4, 3),
     image_width: int = 96,
     bf16: bool = False,
-) -> Model[List[ImageQueries], List[Floats2d]]:
+) -> Model[list[ImageQueries], list[Floats2d]]:
     """`rivega.SmallGrounder.v1`: the compact network's boxes.
 
     size (int): Side of the square input, pixels, a multiple of 32.
@@ -53,7 +54,7 @@ def build_seen_grounder(
     depth: int = 2,
     backbone: str = LITE,
     bf16: bool = False,
-) -> Model[List[ImageQueries], List[Floats2d]]:
+) -> Model[list[ImageQueries], list[Floats2d]]:
     """`rivega.SmallGrounder.v2`: the boxes of the compact network on a backbone that has seen ImageNet.
 
     size (int): Side of the square input, pixels, a multiple of 32.

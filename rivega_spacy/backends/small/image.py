@@ -1,6 +1,6 @@
 """Image side of the small network: a narrow residual network and a feature pyramid fused at stride 8."""
 
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,7 @@ STRIDE = 8
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """A convolution and its batch normalisation."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
-    )
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
 class ResidualBlock(nn.Module):
@@ -70,7 +68,7 @@ class ImageEncoder(nn.Module):
         self.register_buffer("mean", torch.tensor([118.0, 112.0, 104.0]).view(1, 3, 1, 1))
         self.register_buffer("spread", torch.tensor([66.0, 65.0, 68.0]).view(1, 3, 1, 1))
 
-    def forward(self, pixels: Tensor) -> Tuple[Tensor, Tensor]:
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Encode a batch.
 
         pixels (Tensor): B x 3 x S x S, RGB 0..255, S a multiple of 32.

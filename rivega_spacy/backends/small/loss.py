@@ -1,7 +1,7 @@
 """The joint loss: heat maps, boxes, and "does the picture show it", for every phrase on every picture."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -32,19 +32,19 @@ class Batch:
         does not.
     """
 
-    pixels: Union[Tensor, Sequence[Tensor]]
+    pixels: Tensor | Sequence[Tensor]
     size: int
-    expressions: List[str]
+    expressions: list[str]
     column: np.ndarray
     prepared: Sequence[Prepared]
-    shown_weight: Optional[np.ndarray] = None
+    shown_weight: np.ndarray | None = None
 
 
 def make_batch(
     prepared: Sequence[Prepared],
     expressions: Sequence[str],
     column: np.ndarray,
-    shown_weight: Optional[np.ndarray] = None,
+    shown_weight: np.ndarray | None = None,
 ) -> Batch:
     """Stack prepared pictures of one size.
 
@@ -55,7 +55,7 @@ def make_batch(
     RETURNS (Batch): The batch.
     """
     size = prepared[0].pixels.shape[0]
-    pixels: Union[Tensor, Sequence[Tensor]]
+    pixels: Tensor | Sequence[Tensor]
     if prepared[0].maps:
         pixels = [torch.from_numpy(np.stack(maps)) for maps in zip(*(p.maps for p in prepared))]
     else:
@@ -85,7 +85,7 @@ def make_targets(batch: Batch) -> Targets:
     count, phrases = batch.column.shape
     status = np.full((count, phrases), -1, np.int8)
     weight = np.ones((count, phrases, side * side), np.float32)
-    rows: List[Tuple[np.ndarray, ...]] = []
+    rows: list[tuple[np.ndarray, ...]] = []
     centre = (np.arange(side) + 0.5) * STRIDE
     for i, item in enumerate(batch.prepared):
         column = batch.column[i]
@@ -115,7 +115,7 @@ def make_targets(batch: Batch) -> Targets:
     return Targets(torch.from_numpy(status), torch.from_numpy(weight), *as_long, torch.from_numpy(box).float())
 
 
-def _places(boxes: np.ndarray, hard: np.ndarray, centre: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _places(boxes: np.ndarray, hard: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     side = len(centre)
     best = np.full((side, side), np.inf)
     which = np.full((side, side), -1)
@@ -136,7 +136,7 @@ def _places(boxes: np.ndarray, hard: np.ndarray, centre: np.ndarray) -> Tuple[np
     return places, boxes[which.ravel()[places]], np.flatnonzero(blocked.ravel())
 
 
-def generalised_iou(a: Tensor, b: Tensor) -> Tuple[Tensor, Tensor]:
+def generalised_iou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """IoU and generalised IoU of paired boxes (Rezatofighi et al. 2019, Algorithm 1).
 
     a (Tensor): N x 4 XYXY.
@@ -151,8 +151,8 @@ def generalised_iou(a: Tensor, b: Tensor) -> Tuple[Tensor, Tensor]:
 
 
 def joint_loss(
-    network: SmallVision, batch: Batch, *, phrases: Optional[Tensor] = None, box_weight: float = 2.0, bf16: bool = False
-) -> Tuple[Tensor, Dict[str, float]]:
+    network: SmallVision, batch: Batch, *, phrases: Tensor | None = None, box_weight: float = 2.0, bf16: bool = False
+) -> tuple[Tensor, dict[str, float]]:
     """Heat maps by quality focal loss (Li et al. 2020, eq. 2), boxes by GIoU, showing by cross-entropy.
 
     network (SmallVision): The network.

@@ -1,9 +1,10 @@
 """The small network as Thinc models: one network class, two questions, one joint training step."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -35,7 +36,7 @@ class Running:
     bf16: bool = False
 
 
-def small_model(name: str, read: Callable[[Answer], Any], config: Dict[str, Any], *, bf16: bool = False) -> Model:
+def small_model(name: str, read: Callable[[Answer], Any], config: dict[str, Any], *, bf16: bool = False) -> Model:
     """A Thinc model around the small network.
 
     name (str): Name of the layer.
@@ -59,7 +60,7 @@ def small_model(name: str, read: Callable[[Answer], Any], config: Dict[str, Any]
 
 def _forward(
     model: Model, queries: Sequence[ImageQueries], is_train: bool, *, read: Callable[[Answer], Any]
-) -> Tuple[List[Any], Callable]:
+) -> tuple[list[Any], Callable]:
     shim, bf16 = model.shims[0], model.attrs["running"].bf16
     outputs = [read(found) for found in answer(shim, queries, shim.cfg["size"], bf16=bf16)]
     return outputs, _no_backprop
@@ -75,7 +76,7 @@ def read_boxes(found: Answer) -> Floats2d:
     return np.concatenate([found.boxes, found.scores[:, None]], axis=1).astype("f")
 
 
-def _no_backprop(gradient: Any) -> List[Any]:
+def _no_backprop(gradient: Any) -> list[Any]:
     # The joint loss needs more than the outputs: training goes through attrs["train_step"].
     return []
 
@@ -88,11 +89,11 @@ def load_weights(model: Model, path: Path) -> None:
     RAISES (RivegaError): Where the file is missing or does not fit.
     """
     shim = model.shims[0]
-    network = load_network(path, {key: value for key, value in shim.cfg.items()})
+    network = load_network(path, dict(shim.cfg.items()))
     shim.set_module(network, {**shim.cfg, **vocabulary_sizes(network.state_dict())})
 
 
-def start_from_words(model: Model, folder: Optional[Path] = None, wordnet: Optional[Path] = None) -> None:
+def start_from_words(model: Model, folder: Path | None = None, wordnet: Path | None = None) -> None:
     """Begin from random heads, word vectors distilled from a sentence encoder and, where the network has one, a published backbone
     with the nouns that point to its classes.
 
@@ -113,8 +114,8 @@ def start_from_words(model: Model, folder: Optional[Path] = None, wordnet: Optio
 
 
 def train_step(
-    model: Model, batch: List[ImageQueries], targets: List[List[QueryTarget]], *, dropout: float = 0.0
-) -> Dict[str, float]:
+    model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float = 0.0
+) -> dict[str, float]:
     """Forward and backward of the joint loss on randomly changed views of the pictures.
 
     model (Model): What `small_model` returned.
@@ -145,7 +146,7 @@ def train_step(
     return parts
 
 
-def train_views(model: Model, views: Sequence[DenseView], *, dropout: float = 0.0) -> Dict[str, float]:
+def train_views(model: Model, views: Sequence[DenseView], *, dropout: float = 0.0) -> dict[str, float]:
     """Forward and backward of the joint loss where every view answers for every kind of thing (see `rivega_spacy.training.dense`).
 
     model (Model): What `small_model` returned.

@@ -1,6 +1,7 @@
 """The whole small network: encoders, heat-map head, box head and "does the picture show it" head."""
 
-from typing import NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +75,7 @@ class SmallVision(nn.Module):
         image_widths: Sequence[int] = (32, 64, 128, 256),
         image_depths: Sequence[int] = (2, 2, 4, 3),
         image_width: int = 96,
-        image: Optional[nn.Module] = None,
+        image: nn.Module | None = None,
         top_width: int = 0,
         vocab_size: int = 30522,
         vocab_bytes: int = 1,
@@ -112,7 +113,7 @@ class SmallVision(nn.Module):
             encoded = Encoded(self.heat_features(fused), self.box_features(fused), self.top(top), nothing)
         return Encoded(*(values.float() for values in encoded))
 
-    def encode_phrases(self, expressions: Sequence[str], phrases: Optional[Tensor] = None) -> Questions:
+    def encode_phrases(self, expressions: Sequence[str], phrases: Tensor | None = None) -> Questions:
         """The text pass.
 
         expressions (Sequence[str]): P referring expressions.
@@ -128,11 +129,11 @@ class SmallVision(nn.Module):
         nothing = torch.zeros(len(phrases), 0, 0, dtype=torch.uint8, device=phrases.device)
         return Questions(vector, bias[:, 0] + self.heat_prior, show, bias[:, 1] - 1.0, film, nothing)
 
-    def evidence(self, encoded: Encoded, asked: Questions) -> Optional[Tensor]:
+    def evidence(self, encoded: Encoded, asked: Questions) -> Tensor | None:
         """What the backbone knows by itself of phrases: nothing, unless it was taught something before."""
         return None
 
-    def heat(self, encoded: Encoded, asked: Questions, evidence: Optional[Tensor] = None) -> Tensor:
+    def heat(self, encoded: Encoded, asked: Questions, evidence: Tensor | None = None) -> Tensor:
         """Heat maps of every phrase on every picture.
 
         encoded (Encoded): B pictures.
@@ -144,7 +145,7 @@ class SmallVision(nn.Module):
         scores = torch.matmul(asked.vector[None] * (self.heat_scale / self.width**0.5), features)
         return scores + asked.bias[None, :, None]
 
-    def shown(self, encoded: Encoded, asked: Questions, heat: Tensor, evidence: Optional[Tensor] = None) -> Tensor:
+    def shown(self, encoded: Encoded, asked: Questions, heat: Tensor, evidence: Tensor | None = None) -> Tensor:
         """Does the picture show it?
 
         encoded (Encoded): B pictures.

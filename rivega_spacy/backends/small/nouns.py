@@ -9,15 +9,15 @@ LIKE  the words mean something alike: "violinist" and violin
 """
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .phrases.bank import load_bank
 from .lite import CLASSES
+from .phrases.bank import load_bank
 from .wordnet import PHYSICAL, WordNet, read_wordnet
 
 IS, KIN, LIKE = range(3)
@@ -32,14 +32,32 @@ _CLASSES = Path(__file__).with_name("imagenet_classes.txt")
 _WORD = re.compile(r"[a-z0-9]+(?:['&-][a-z0-9]+)*")
 # The thing itself stands before these: "a tower in Paris", "a dog that swims".
 _END = re.compile(
-    r"\s(?:of|with|in|on|at|by|from|for|near|who|that|which|is|was|and|or|to|wearing|holding|riding|called|named)\s|[,;:.(]", re.IGNORECASE
+    r"\s(?:of|with|in|on|at|by|from|for|near|who|that|which|is|was|and|or|to|wearing|holding|riding|called|named)\s|[,;:.(]",
+    re.IGNORECASE,
 )
 # What the phrase of an unknown thing is: its name may say more.
-_ARTICLES = frozenset("a an the my our his her their your this that".split())
-_EMPTY = frozenset("person people place thing organisation organization company brand entity object product location group team".split())
+_ARTICLES = frozenset(["a", "an", "the", "my", "our", "his", "her", "their", "your", "this", "that"])
+_EMPTY = frozenset(
+    [
+        "person",
+        "people",
+        "place",
+        "thing",
+        "organisation",
+        "organization",
+        "company",
+        "brand",
+        "entity",
+        "object",
+        "product",
+        "location",
+        "group",
+        "team",
+    ]
+)
 
 
-def class_synsets() -> List[int]:
+def class_synsets() -> list[int]:
     """WordNet 3.0 offsets of the thousand classes, in the order of the classifier's outputs."""
     return [int(line[1:]) for line in _CLASSES.read_text(encoding="utf8").split()]
 
@@ -68,9 +86,9 @@ class NounTable(nn.Module):
         self.register_buffer("start", torch.zeros(nouns + 1, dtype=torch.int32))
         self.register_buffer("column", torch.zeros(entries, dtype=torch.int16))
         self.register_buffer("weight", torch.zeros(entries, dtype=torch.uint8))
-        self._places: Optional[Dict[str, int]] = None
+        self._places: dict[str, int] | None = None
 
-    def set_table(self, rows: Dict[str, Dict[int, float]]) -> None:
+    def set_table(self, rows: dict[str, dict[int, float]]) -> None:
         """Store nouns.
 
         rows (Dict[str, Dict[int, float]]): For each noun the weights, 0..1, by relation * CLASSES + class.
@@ -83,7 +101,7 @@ class NounTable(nn.Module):
         self.weight = torch.tensor(np.round(np.clip(weights, 0, 1) * 255), dtype=torch.uint8)
         self._places = None
 
-    def _load_from_state_dict(self, state_dict: Dict[str, Tensor], prefix: str, *args: object) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
         # The table takes the size of what is loaded.
         for name in ("text", "start", "column", "weight"):
             stored = state_dict.get(prefix + name)
@@ -93,14 +111,14 @@ class NounTable(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
-    def places(self) -> Dict[str, int]:
+    def places(self) -> dict[str, int]:
         """Dict[str, int]: Row of each noun."""
         if self._places is None:
             nouns = self.text.cpu().numpy().tobytes().decode("utf8").split("\n")
             self._places = {noun: row for row, noun in enumerate(nouns) if noun}
         return self._places
 
-    def find(self, name: str, expansion: str) -> Optional[int]:
+    def find(self, name: str, expansion: str) -> int | None:
         """The row of the noun that says what a thing is.
 
         name (str): Its name, which is asked where the expansion says nothing.
@@ -116,14 +134,14 @@ class NounTable(nn.Module):
                 return row
         return None
 
-    def _row(self, words: Sequence[str]) -> Optional[int]:
+    def _row(self, words: Sequence[str]) -> int | None:
         for last in singulars(words[-1]):
             row = self.places.get(" ".join([*words[:-1], last]))
             if row is not None:
                 return row
         return None
 
-    def forward(self, phrases: Sequence[Tuple[str, str]]) -> Tensor:
+    def forward(self, phrases: Sequence[tuple[str, str]]) -> Tensor:
         """Which classes count for phrases.
 
         phrases (Sequence[Tuple[str, str]]): N names and expansions.
@@ -138,7 +156,7 @@ class NounTable(nn.Module):
         return found.view(len(phrases), RELATIONS, CLASSES)
 
 
-def make_table(wordnet: Path, encoder: Path, *, most: int = 24000) -> Dict[str, Dict[int, float]]:
+def make_table(wordnet: Path, encoder: Path, *, most: int = 24000) -> dict[str, dict[int, float]]:
     """Nouns for things one can see, with their classes.
 
     wordnet (Path): Folder of WordNet's database files.
@@ -150,7 +168,7 @@ def make_table(wordnet: Path, encoder: Path, *, most: int = 24000) -> Dict[str, 
 
     net = read_wordnet(Path(wordnet))
     classes = class_synsets()
-    below: Dict[int, List[int]] = {}
+    below: dict[int, list[int]] = {}
     for number, synset in enumerate(classes):
         for place, _ in net.ancestors(synset):
             below.setdefault(place, []).append(number)
@@ -161,14 +179,17 @@ def make_table(wordnet: Path, encoder: Path, *, most: int = 24000) -> Dict[str, 
     vocab = set((Path(encoder) / "vocab.txt").read_text(encoding="utf8").split("\n"))
     # Common words come first: those that are pieces of the encoder's vocabulary, and those that name a class themselves.
     own = {lemma.lower() for synset in classes for lemma in net.lemmas[synset]}
-    rank = {noun: (noun not in own and noun not in asked, sum(word not in vocab for word in noun.split()), len(noun.split())) for noun in nouns}
+    rank = {
+        noun: (noun not in own and noun not in asked, sum(word not in vocab for word in noun.split()), len(noun.split()))
+        for noun in nouns
+    }
     nouns = sorted(nouns, key=lambda noun: rank[noun])[:most]
     vectors = encode_texts(encoder, [f"a {noun}" for noun in nouns])
     names = encode_texts(encoder, [f"a {net.lemmas[synset][0]}" for synset in classes])
     alike = vectors @ names.T
-    rows: Dict[str, Dict[int, float]] = {}
+    rows: dict[str, dict[int, float]] = {}
     for noun, likeness in zip(nouns, alike):
-        row: Dict[int, float] = {}
+        row: dict[int, float] = {}
         senses = [synset for synset in net.senses.get(noun, [])[:3] if net.under(synset, PHYSICAL)]
         for number, synset in enumerate(senses):
             _add_sense(row, net, below, synset, 0.6**number, kin=number == 0)
@@ -184,7 +205,7 @@ def _visible(noun: str) -> bool:
     return len(noun.split()) <= 3 and bool(re.fullmatch(r"[a-z][a-z' -]+[a-z]", noun))
 
 
-def _add_sense(row: Dict[int, float], net: WordNet, below: Dict[int, List[int]], synset: int, share: float, *, kin: bool) -> None:
+def _add_sense(row: dict[int, float], net: WordNet, below: dict[int, list[int]], synset: int, share: float, *, kin: bool) -> None:
     mine = below.get(synset, [])
     if 0 < len(mine) <= TOO_GENERAL:
         for number in mine:

@@ -1,7 +1,8 @@
 """Pictures with what is known about them, brought to the network's input: fitting, cropping, augmentation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -37,7 +38,7 @@ class Picture:
     hard: np.ndarray
     known: np.ndarray
     mirror: bool = True
-    labels: Tuple[int, ...] = ()
+    labels: tuple[int, ...] = ()
 
 
 class Fit(NamedTuple):
@@ -76,7 +77,7 @@ def fit(width: int, height: int, size: int) -> Fit:
     return Fit(width, height, (size - inner_width) // 2, (size - inner_height) // 2, inner_width, inner_height)
 
 
-def to_input(image: np.ndarray, size: int) -> Tuple[np.ndarray, Fit]:
+def to_input(image: np.ndarray, size: int) -> tuple[np.ndarray, Fit]:
     """A whole picture as network input.
 
     image (np.ndarray): H x W x 3 uint8 RGB.
@@ -117,7 +118,7 @@ class Prepared:
     owner: np.ndarray
     hard: np.ndarray
     status: np.ndarray
-    maps: Tuple[np.ndarray, ...] = ()
+    maps: tuple[np.ndarray, ...] = ()
 
 
 def plain(picture: Picture, size: int) -> Prepared:
@@ -142,7 +143,7 @@ def augmented(pictures: Sequence[Picture], size: int, rng: np.random.Generator) 
         x, y = (int(v) for v in rng.uniform(0.35, 0.65, 2) * size)
         frames = [(0, 0, x, y), (x, 0, size, y), (0, y, x, size), (x, y, size, size)]
         canvas = np.empty((size, size, 3), np.uint8)
-        parts: List[Prepared] = []
+        parts: list[Prepared] = []
         for picture, (x0, y0, x1, y1) in zip(pictures, frames):
             part = _view(picture, x1 - x0, y1 - y0, rng, least=0.7 if picture.labels else 0.45)
             canvas[y0:y1, x0:x1] = part.pixels
@@ -201,7 +202,7 @@ def _view(picture: Picture, width: int, height: int, rng: np.random.Generator, *
     return _prepared(pixels, boxes[seen], picture.owner[seen], hard[seen], picture.known, picture.labels)
 
 
-def _cropped(boxes: np.ndarray, frame: Tuple[float, float, float, float]) -> Tuple[np.ndarray, np.ndarray]:
+def _cropped(boxes: np.ndarray, frame: tuple[float, float, float, float]) -> tuple[np.ndarray, np.ndarray]:
     x0, y0, x1, y1 = frame
     clipped = np.stack(
         [

@@ -1,7 +1,5 @@
 """From heat maps to one answer a phrase: probability of being shown, box, score of the box."""
 
-from typing import Tuple
-
 import torch
 from torch import Tensor
 
@@ -11,7 +9,7 @@ CANDIDATES = 24
 AGREE = 0.6
 
 
-def answers(network: SmallVision, encoded: Encoded, asked: Questions) -> Tuple[Tensor, Tensor, Tensor]:
+def answers(network: SmallVision, encoded: Encoded, asked: Questions) -> tuple[Tensor, Tensor, Tensor]:
     """Answer P phrases about one picture each.
 
     network (SmallVision): The network, in evaluation mode.

@@ -5,7 +5,8 @@ the layout of `networks/small/image.py` and starts from the weights that found t
 convolution that begins at zero and so disturbs nothing, where the box is and what `crop_features` computes. The decoder is a
 feature pyramid (Lin et al., 2017) carried on to half the crop's resolution, where a shallow path with all details joins in.
 """
-from typing import Dict, List, Sequence
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +51,7 @@ class SeeingMaskNetwork(nn.Module):
         """features (Tensor): NxFEATURESxSxS, from `crop_features`, S a multiple of 32. RETURNS (Tensor): NxSxS logits."""
         features = features.contiguous(memory_format=torch.channels_last)
         x = F.relu(self.encoder.stem(features[:, :COLOURS]) + self.prompt(features[:, COLOURS:]))
-        maps: List[Tensor] = []
+        maps: list[Tensor] = []
         for stage in self.encoder.stages:
             x = stage(x)
             maps.append(x)
@@ -60,7 +61,7 @@ class SeeingMaskNetwork(nn.Module):
         detail = self.detail(self.unfold(features).contiguous(memory_format=torch.channels_last))
         return self.fold(self.out(self.finest(_double(self.to_half(quarter)) + detail)))[:, 0]
 
-    def take_encoder(self, state: Dict[str, Tensor], *, source: str) -> int:
+    def take_encoder(self, state: dict[str, Tensor], *, source: str) -> int:
         """Start from the image encoder of a trained small vision network; blocks that this network leaves out are passed over.
 
         state (Dict[str, Tensor]): weights of the vision network by name.

@@ -6,7 +6,7 @@ thousand classes is kept, applied at every place of the last map, and asked thro
 """
 
 import math
-from typing import Optional, Sequence, Union
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -112,7 +112,7 @@ class SeenVision(SmallVision):
         nn.init.zeros_(self.weigh[2].weight)
         nn.init.zeros_(self.weigh[2].bias)
 
-    def encode_images(self, pixels: Union[Tensor, Sequence[Tensor]], *, bf16: bool = False) -> Encoded:
+    def encode_images(self, pixels: Tensor | Sequence[Tensor], *, bf16: bool = False) -> Encoded:
         """The image pass.
 
         pixels (Union[Tensor, Sequence[Tensor]]): B x 3 x S x S, RGB 0..255; or the three maps that `backbone` makes of them.
@@ -137,7 +137,7 @@ class SeenVision(SmallVision):
         """
         return self.back(self.front(pixels))
 
-    def encode_phrases(self, expressions: Sequence[str], phrases: Optional[Tensor] = None) -> Questions:
+    def encode_phrases(self, expressions: Sequence[str], phrases: Tensor | None = None) -> Questions:
         """The text pass, with the classes that the phrases' nouns point to.
 
         expressions (Sequence[str]): P referring expressions.
@@ -160,20 +160,20 @@ class SeenVision(SmallVision):
         scaled = 1 - (share + LEAST).log() / math.log(LEAST)
         return scaled.clamp_min(0).view(len(share), -1, RELATIONS, share.shape[2])
 
-    def heat(self, encoded: Encoded, asked: Questions, evidence: Optional[Tensor] = None) -> Tensor:
+    def heat(self, encoded: Encoded, asked: Questions, evidence: Tensor | None = None) -> Tensor:
         """Heat maps of every phrase on every picture, B x P x H*W logits."""
         found = (self.evidence(encoded, asked) if evidence is None else evidence)[..., :-1]
         trusted = torch.einsum("bprl,r->bpl", found, self.trust)
         rows, columns = encoded.heat.shape[2:]
         side = STRIDE * rows // 32
-        spread = F.interpolate(trusted.view(*trusted.shape[:2], side, -1), size=(rows, columns), mode="bilinear", align_corners=False)
+        spread = F.interpolate(
+            trusted.view(*trusted.shape[:2], side, -1), size=(rows, columns), mode="bilinear", align_corners=False
+        )
         return super().heat(encoded, asked) + spread.flatten(2)
 
-    def shown(self, encoded: Encoded, asked: Questions, heat: Tensor, evidence: Optional[Tensor] = None) -> Tensor:
+    def shown(self, encoded: Encoded, asked: Questions, heat: Tensor, evidence: Tensor | None = None) -> Tensor:
         """Does the picture show it? B x P logits."""
         found = self.evidence(encoded, asked) if evidence is None else evidence
         known = (asked.classes.flatten(2).view(len(asked.classes), RELATIONS, CLASSES).amax(dim=2) > 0).to(found.dtype)
         facts = torch.cat([found[..., :-1].amax(dim=3), found[..., -1], known[None].expand(len(found), -1, -1)], dim=2)
         return super().shown(encoded, asked, heat) + self.weigh(facts)[..., 0]
-
-

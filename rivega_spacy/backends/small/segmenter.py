@@ -1,9 +1,11 @@
 """rivega.SmallSegmenter.v1 and v2: the embedded segmenters, box-prompted mask networks that need no model hub."""
+
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,15 +15,15 @@ from thinc.api import Model
 
 from ...post.boxes import clip_boxes
 from ...post.errors import Errors, RivegaError
-from ..shim import TorchShim, torch_model
 from ..crops import MARGIN, box_window, cut, jitter_box, paste, turned
-from .segmenter_network import X_PLANE, MaskNetwork, crop_features
+from ..shim import TorchShim, torch_model
 from .seeing_segmenter import SeeingMaskNetwork
+from .segmenter_network import X_PLANE, MaskNetwork, crop_features
 
 # A picture with its boxes, n x 4 XYXY pixels; in training also the mask of each box, HxW bool.
-Prompt = Tuple[np.ndarray, np.ndarray]
-TrainingPrompt = Tuple[np.ndarray, np.ndarray, List[np.ndarray]]
-ScoredMasks = List[Tuple[np.ndarray, float]]
+Prompt = tuple[np.ndarray, np.ndarray]
+TrainingPrompt = tuple[np.ndarray, np.ndarray, list[np.ndarray]]
+ScoredMasks = list[tuple[np.ndarray, float]]
 
 
 @dataclass
@@ -33,7 +35,7 @@ class RunSettings:
     jitter: float
     seed: int
     refine: bool = True
-    growth: Sequence[Tuple[int, int]] = ()
+    growth: Sequence[tuple[int, int]] = ()
     threads: int = 1
     bf16: bool = False
     rotation: float = 0.0
@@ -55,7 +57,7 @@ def build_small_segmenter(
     jitter: float = 0.05,
     ema_decay: float = 0.998,
     seed: int = 0,
-) -> Model[List[Prompt], List[ScoredMasks]]:
+) -> Model[list[Prompt], list[ScoredMasks]]:
     """Build the small box-prompted segmenter, untrained.
 
     size (int): side of the square crops in pixels, a multiple of 16.
@@ -93,7 +95,7 @@ def build_seeing_segmenter(
     bf16: bool = False,
     ema_decay: float = 0.998,
     seed: int = 0,
-) -> Model[List[Prompt], List[ScoredMasks]]:
+) -> Model[list[Prompt], list[ScoredMasks]]:
     """Build the small box-prompted segmenter whose encoder is that of the small vision network, untrained.
 
     `[initialize.components.rivega_segmenter] encoder` names the weights of a trained vision network to start from.
@@ -119,7 +121,17 @@ def build_seeing_segmenter(
     """
     settings = {"size": size, "margin": margin, "widths": list(widths), "depths": list(depths), "fine": list(fine)}
     stages = [(start, side) for start, side in growth]
-    run = RunSettings(flip=flip, refine=refine, batch_size=batch_size, jitter=jitter, seed=seed, growth=stages, threads=threads, bf16=bf16, rotation=rotation)
+    run = RunSettings(
+        flip=flip,
+        refine=refine,
+        batch_size=batch_size,
+        jitter=jitter,
+        seed=seed,
+        growth=stages,
+        threads=threads,
+        bf16=bf16,
+        rotation=rotation,
+    )
     rate = _EncoderRate(encoder_rate)
     model = _model("rivega.SmallSegmenter.v2", settings, _build_seeing, run, ema_decay=ema_decay, lr_scale=rate)
     model.attrs["load_encoder"] = _load_encoder
@@ -138,23 +150,25 @@ class _EncoderRate:
 
 def _model(
     name: str,
-    settings: Dict[str, Any],
-    build: Callable[[Dict[str, Any]], torch.nn.Module],
+    settings: dict[str, Any],
+    build: Callable[[dict[str, Any]], torch.nn.Module],
     run: RunSettings,
     *,
     ema_decay: float,
-    lr_scale: Optional[Callable[[str], float]] = None,
-) -> Model[List[Prompt], List[ScoredMasks]]:
-    shim = TorchShim(build(settings), name=name, config=settings, build=build, ema_decay=ema_decay, lr_scale=lr_scale, running=("size", "margin"))
+    lr_scale: Callable[[str], float] | None = None,
+) -> Model[list[Prompt], list[ScoredMasks]]:
+    shim = TorchShim(
+        build(settings), name=name, config=settings, build=build, ema_decay=ema_decay, lr_scale=lr_scale, running=("size", "margin")
+    )
     return torch_model(name, shim, _forward, attrs={"run": run})
 
 
-def _build_first(settings: Dict[str, Any]) -> MaskNetwork:
+def _build_first(settings: dict[str, Any]) -> MaskNetwork:
     network = MaskNetwork(settings["widths"], settings["depths"])
     return network.to(memory_format=torch.channels_last)
 
 
-def _build_seeing(settings: Dict[str, Any]) -> SeeingMaskNetwork:
+def _build_seeing(settings: dict[str, Any]) -> SeeingMaskNetwork:
     network = SeeingMaskNetwork(settings["widths"], settings["depths"], fine=settings["fine"])
     return network.to(memory_format=torch.channels_last)
 
@@ -173,17 +187,17 @@ def _load_encoder(model: Model, path: Path) -> None:
     shim.set_module(shim.module)
 
 
-def _forward(model: Model, prompts: Sequence[Any], is_train: bool) -> Tuple[Any, Callable]:
+def _forward(model: Model, prompts: Sequence[Any], is_train: bool) -> tuple[Any, Callable]:
     if is_train:
         return _train(model, prompts)
     return _predict(model, prompts), _no_gradient
 
 
-def _no_gradient(gradient: Any) -> List[Any]:
+def _no_gradient(gradient: Any) -> list[Any]:
     return []
 
 
-def _predict(model: Model, prompts: Sequence[Prompt]) -> List[ScoredMasks]:
+def _predict(model: Model, prompts: Sequence[Prompt]) -> list[ScoredMasks]:
     shim: TorchShim = model.shims[0]
     size, margin = shim.cfg["size"], shim.cfg.get("margin", MARGIN)
     crops, windows = [], []
@@ -194,7 +208,7 @@ def _predict(model: Model, prompts: Sequence[Prompt]) -> List[ScoredMasks]:
             windows.append((window, box))
             crops.append((*cut(picture, window, size), _aspect(box)))
     probabilities = _probabilities(model, crops)
-    masks: List[ScoredMasks] = []
+    masks: list[ScoredMasks] = []
     start = 0
     for image, boxes in prompts:
         height, width = image.shape[:2]
@@ -206,7 +220,7 @@ def _predict(model: Model, prompts: Sequence[Prompt]) -> List[ScoredMasks]:
     return masks
 
 
-def _probabilities(model: Model, crops: Sequence[Tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:
+def _probabilities(model: Model, crops: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:
     shim: TorchShim = model.shims[0]
     run: RunSettings = model.attrs["run"]
     step, size = max(run.batch_size, 1), shim.cfg["size"]
@@ -228,7 +242,7 @@ def _probabilities(model: Model, crops: Sequence[Tuple[np.ndarray, np.ndarray, f
     return np.concatenate(done)
 
 
-def _features(crops: Sequence[Tuple[np.ndarray, np.ndarray, float]], device: torch.device, margin: float) -> torch.Tensor:
+def _features(crops: Sequence[tuple[np.ndarray, np.ndarray, float]], device: torch.device, margin: float) -> torch.Tensor:
     colours = torch.from_numpy(np.stack([crop for crop, _, _ in crops])).to(device)
     inside = torch.from_numpy(np.stack([known for _, known, _ in crops])).to(device)
     aspect = torch.tensor([aspect for _, _, aspect in crops], device=device)
@@ -240,7 +254,7 @@ def _aspect(box: Sequence[float]) -> float:
     return float(np.clip(np.log(max(box[2] - box[0], 1.0) / max(box[3] - box[1], 1.0)), -2.5, 2.5))
 
 
-def _train(model: Model, prompts: Sequence[TrainingPrompt]) -> Tuple[np.ndarray, Callable]:
+def _train(model: Model, prompts: Sequence[TrainingPrompt]) -> tuple[np.ndarray, Callable]:
     shim: TorchShim = model.shims[0]
     # A seed of its own for every step: a run is repeatable, no two steps are alike.
     run: RunSettings = model.attrs["run"]
@@ -264,7 +278,7 @@ def _train(model: Model, prompts: Sequence[TrainingPrompt]) -> Tuple[np.ndarray,
         logits = network(features).float()
     outputs = np.stack([logits.detach().cpu().numpy(), targets, weights], axis=1)
 
-    def backprop(gradient: np.ndarray) -> List[Any]:
+    def backprop(gradient: np.ndarray) -> list[Any]:
         logits.backward(gradient=torch.as_tensor(gradient, device=logits.device, dtype=logits.dtype))
         return []
 
@@ -279,9 +293,9 @@ def training_crops(
     rng: np.random.Generator,
     margin: float = MARGIN,
     rotation: float = 0.0,
-    device: Optional[torch.device] = None,
+    device: torch.device | None = None,
     threads: int = 1,
-) -> Tuple[torch.Tensor, np.ndarray, np.ndarray]:
+) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
     """Cut and augment the crops of a training step: turned, boxes moved, mirrored, other light and colours, noise.
 
     prompts (Sequence[TrainingPrompt]): pictures, boxes and the mask of each box.
@@ -315,13 +329,13 @@ def training_crops(
 
 
 def _training_crop(
-    job: Tuple[Image.Image, np.ndarray, np.ndarray, np.random.Generator],
+    job: tuple[Image.Image, np.ndarray, np.ndarray, np.random.Generator],
     *,
     size: int,
     margin: float,
     jitter: float,
     rotation: float,
-) -> Tuple[Tuple[np.ndarray, np.ndarray, float], np.ndarray]:
+) -> tuple[tuple[np.ndarray, np.ndarray, float], np.ndarray]:
     picture, box, mask, rng = job
     if rotation and rng.random() < 1 / 3:
         picture, box, mask = turned(picture, box, mask, rng.uniform(-rotation, rotation))

@@ -7,7 +7,8 @@ colours it is given what it would have to learn from far more pictures than ther
 is, the box's shape, where the picture ends, and for every pixel how much more common its colour is
 inside the box than around it (the colour model of GrabCut, Rother et al., 2004, as a feature).
 """
-from typing import List, Sequence
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -93,7 +94,7 @@ class MaskNetwork(nn.Module):
         """features (Tensor): NxFEATURESxSxS, from `crop_features`. RETURNS (Tensor): NxSxS logits."""
         fine = self.unfold(features).contiguous(memory_format=torch.channels_last)
         x = self.stem(fine)
-        maps: List[Tensor] = []
+        maps: list[Tensor] = []
         for down, block in zip(self.down, self.blocks):
             x = block(down(x))
             maps.append(x)

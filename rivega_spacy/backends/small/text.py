@@ -6,7 +6,8 @@ the module: one weights file holds everything the network needs.
 """
 
 import re
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -78,11 +79,9 @@ class PhraseEncoder(nn.Module):
         self.mix_norm = nn.LayerNorm(width)
         self.keys = nn.Linear(width, heads)
         self.values = nn.Linear(width, width)
-        self.out = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
-        self._pieces: Optional[WordPieces] = None
-        self._pieces_of: Optional[Tuple[int, int]] = None
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self._pieces: WordPieces | None = None
+        self._pieces_of: tuple[int, int] | None = None
 
     def set_table(self, vocab: Sequence[str], vectors: np.ndarray) -> None:
         """Store vocabulary and word vectors.
@@ -96,7 +95,7 @@ class PhraseEncoder(nn.Module):
         self.vocab_bytes = torch.from_numpy(np.frombuffer("\n".join(vocab).encode("utf8"), np.uint8).copy())
         self._pieces = None
 
-    def _load_from_state_dict(self, state_dict: Dict[str, Tensor], prefix: str, *args: object) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
         # Vocabulary and table take the size of what is loaded.
         for name in ("table", "table_scale", "vocab_bytes"):
             stored = state_dict.get(prefix + name)
@@ -114,15 +113,15 @@ class PhraseEncoder(nn.Module):
             self._pieces, self._pieces_of = WordPieces(text.split("\n")), mark
         return self._pieces
 
-    def tokenize(self, expressions: Sequence[str]) -> Tuple[Tensor, Tensor, Tensor]:
+    def tokenize(self, expressions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """Expressions as padded ids.
 
         expressions (Sequence[str]): N referring expressions.
         RETURNS (Tuple[Tensor, Tensor, Tensor]): N x T wordpiece ids (-1: padding), N x T segments, N
             types (0: none).
         """
-        rows: List[Tuple[List[int], List[int]]] = []
-        types: List[int] = []
+        rows: list[tuple[list[int], list[int]]] = []
+        types: list[int] = []
         for expression in expressions:
             parts = split_expression(expression)
             name = self.pieces.encode(parts.name)[:MAX_NAME]

@@ -1,7 +1,7 @@
 """Networks from and to their weights."""
 
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,7 +17,7 @@ LITE = "efficientnet_lite0"
 _OPTIONAL = ("shown_calibration", "box_calibration")
 
 
-def build_network(config: Dict[str, Any]) -> SmallVision:
+def build_network(config: dict[str, Any]) -> SmallVision:
     """A network of the sizes in a config, without weights.
 
     config (Dict[str, Any]): Arguments of SmallVision, or, with `backbone`, of SeenVision; `size`, which is the input's, is passed over.
@@ -39,7 +39,7 @@ def save_network(network: SmallVision, path: Path) -> None:
     save_file({k: v.contiguous().clone() for k, v in half.items()}, path)
 
 
-def load_network(path: Path, config: Dict[str, Any]) -> SmallVision:
+def load_network(path: Path, config: dict[str, Any]) -> SmallVision:
     """A network with the weights of a file.
 
     path (Path): What `save_network` wrote.
@@ -58,13 +58,13 @@ def load_network(path: Path, config: Dict[str, Any]) -> SmallVision:
     return network
 
 
-def sizes(state: Dict[str, torch.Tensor]) -> Dict[str, Any]:
+def sizes(state: dict[str, torch.Tensor]) -> dict[str, Any]:
     """Config entries that follow from the weights.
 
     state (Dict[str, torch.Tensor]): Weights by name, all or some.
     RETURNS (Dict[str, Any]): What SmallVision takes, as far as the weights are there.
     """
-    found: Dict[str, Any] = {}
+    found: dict[str, Any] = {}
     if "heat_features.weight" in state:
         found["width"], found["image_width"] = state["heat_features.weight"].shape[:2]
         found["box_width"] = state["box_features.weight"].shape[0]
@@ -79,13 +79,13 @@ def sizes(state: Dict[str, torch.Tensor]) -> Dict[str, Any]:
     return {**found, **vocabulary_sizes(state)}
 
 
-def vocabulary_sizes(state: Dict[str, torch.Tensor]) -> Dict[str, Any]:
+def vocabulary_sizes(state: dict[str, torch.Tensor]) -> dict[str, Any]:
     """Config entries that follow from the vocabulary.
 
     state (Dict[str, torch.Tensor]): Weights by name.
     RETURNS (Dict[str, Any]): vocab_size, vocab_bytes, word_width where the word table is there; nouns where their table is.
     """
-    found: Dict[str, Any] = {}
+    found: dict[str, Any] = {}
     if "text.table" in state:
         rows, width = state["text.table"].shape
         found = {"vocab_size": rows, "vocab_bytes": state["text.vocab_bytes"].numel(), "word_width": width}

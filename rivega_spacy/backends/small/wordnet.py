@@ -1,9 +1,9 @@
 """The nouns of WordNet (Fellbaum 1998) from its database files, as Debian's package wordnet-base installs them (training only)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, Iterator, List, Set, Tuple
 
 DEBIAN = Path("/usr/share/wordnet")
 PHYSICAL = 1930  # physical_entity.n.01
@@ -18,13 +18,13 @@ class WordNet:
     senses (Dict[str, List[int]]): Synsets of a word in lower case, the commonest first.
     """
 
-    lemmas: Dict[int, List[str]] = field(default_factory=dict)
-    above: Dict[int, List[int]] = field(default_factory=dict)
-    senses: Dict[str, List[int]] = field(default_factory=dict)
+    lemmas: dict[int, list[str]] = field(default_factory=dict)
+    above: dict[int, list[int]] = field(default_factory=dict)
+    senses: dict[str, list[int]] = field(default_factory=dict)
 
-    def ancestors(self, synset: int) -> Iterator[Tuple[int, int]]:
+    def ancestors(self, synset: int) -> Iterator[tuple[int, int]]:
         """Every hypernym once, with its distance, the synset itself first."""
-        seen: Set[int] = {synset}
+        seen: set[int] = {synset}
         rank, level = [synset], 0
         while rank:
             yield from ((place, level) for place in rank)

@@ -1,20 +1,20 @@
 """Greedy longest-match-first wordpieces (the BERT "uncased" rules), in plain Python."""
 
 import unicodedata
-from typing import Dict, List, Sequence
+from collections.abc import Sequence
 
 UNKNOWN = "[UNK]"
 MAX_WORD_CHARS = 60
 
 
-def split_words(text: str) -> List[str]:
+def split_words(text: str) -> list[str]:
     """Lower-case, strip accents, and cut at spaces, punctuation and ideographs.
 
     text (str): Any text.
     RETURNS (List[str]): The words, in order.
     """
-    words: List[str] = []
-    current: List[str] = []
+    words: list[str] = []
+    current: list[str] = []
     for char in unicodedata.normalize("NFD", text.lower()):
         category = unicodedata.category(char)
         if category == "Mn" or char == "\ufffd" or (category[0] == "C" and char not in "\t\n\r"):
@@ -49,17 +49,17 @@ class WordPieces:
     """
 
     def __init__(self, vocab: Sequence[str]) -> None:
-        self.ids: Dict[str, int] = {piece: i for i, piece in enumerate(vocab)}
+        self.ids: dict[str, int] = {piece: i for i, piece in enumerate(vocab)}
         self.unknown = self.ids.get(UNKNOWN, 0)
-        self._words: Dict[str, List[int]] = {}
+        self._words: dict[str, list[int]] = {}
 
-    def encode(self, text: str) -> List[int]:
+    def encode(self, text: str) -> list[int]:
         """Wordpiece ids of a text, without special tokens.
 
         text (str): Any text.
         RETURNS (List[int]): Row numbers in the vocabulary.
         """
-        ids: List[int] = []
+        ids: list[int] = []
         for word in split_words(text):
             pieces = self._words.get(word)
             if pieces is None:
@@ -69,10 +69,10 @@ class WordPieces:
             ids.extend(pieces)
         return ids
 
-    def _cut(self, word: str) -> List[int]:
+    def _cut(self, word: str) -> list[int]:
         if len(word) > MAX_WORD_CHARS:
             return [self.unknown]
-        pieces: List[int] = []
+        pieces: list[int] = []
         start = 0
         while start < len(word):
             end = len(word)

@@ -1,18 +1,20 @@
 """Posts as `rivega annotate` writes and a person corrects them, and as README has them: text with `ents`, back into training data."""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any
 
 import spacy
 
-from ...post.given_ents import Place, entity_fields, entity_place, unused_fields
 from ...ner.schemes import TaggedSpan, bio_tags
+from ...post.given_ents import Place, entity_fields, entity_place, unused_fields
 from ...post.rle import rle_to_box
 from ..posts_jsonl import read_json_lines
 from ..sources import EXPANSIONS_FIELD
 from .dirt import Dirt
 
-Post = Dict[str, Any]
+Post = dict[str, Any]
 
 
 @dataclass
@@ -21,10 +23,10 @@ class _Entity:
 
     number: int
     place: Place
-    fields: Dict[str, Any]
+    fields: dict[str, Any]
 
 
-def read_annotated(path: Union[str, Path], dirt: Dirt, *, lang: str = "rivega") -> Iterator[Post]:
+def read_annotated(path: str | Path, dirt: Dirt, *, lang: str = "rivega") -> Iterator[Post]:
     """Posts of a file.
 
     path (Union[str, Path]): JSON lines with `text`; optional `ents` ([start_char, end_char, label] or the objects that `rivega annotate`
@@ -65,7 +67,7 @@ def read_annotated(path: Union[str, Path], dirt: Dirt, *, lang: str = "rivega") 
         }
 
 
-def _entities(row: Post, text: str, name: str, dirt: Dirt) -> List[_Entity]:
+def _entities(row: Post, text: str, name: str, dirt: Dirt) -> list[_Entity]:
     """The entities that can be used, in the order of the text."""
     given = row.get("ents")
     if given is None:
@@ -77,7 +79,7 @@ def _entities(row: Post, text: str, name: str, dirt: Dirt) -> List[_Entity]:
     if expansions is not None and not (isinstance(expansions, list) and len(expansions) == len(given)):
         dirt.note("bad_field", f"{name} `expansions`: one is needed for each of `ents`")
         expansions = None
-    found: List[_Entity] = []
+    found: list[_Entity] = []
     for number, value in enumerate(given):
         place = entity_place(value, text)
         place = None if place is None else _trimmed(place, text)
@@ -103,7 +105,7 @@ def _trimmed(place: Place, text: str) -> Place:
     return place._replace(start=place.start + left, end=place.end - right)
 
 
-def _settled(fields: Dict[str, Any], value: Any, what: str, dirt: Dirt) -> Dict[str, Any]:
+def _settled(fields: dict[str, Any], value: Any, what: str, dirt: Dirt) -> dict[str, Any]:
     """What of an entity's object is learnt from; where its parts contradict each other, what counts."""
     boxes = fields.get("boxes", [])
     if fields.get("groundable") is False and (boxes or "mask_rle" in fields):
@@ -121,20 +123,24 @@ def _settled(fields: Dict[str, Any], value: Any, what: str, dirt: Dirt) -> Dict[
     return {key: fields[key] for key in used if key in fields}
 
 
-def _by_model(row: Post, kept: List[int]) -> Post:
+def _by_model(row: Post, kept: list[int]) -> Post:
     """Expansions of several models stay in step with the entities that are left."""
     lists = row.get(EXPANSIONS_FIELD)
     count = len(row["ents"]) if isinstance(row.get("ents"), list) else 0
     if not isinstance(lists, dict):
         return {}
-    return {EXPANSIONS_FIELD: {name: [values[n] for n in kept] for name, values in lists.items() if isinstance(values, list) and len(values) == count}}
+    return {
+        EXPANSIONS_FIELD: {
+            name: [values[n] for n in kept] for name, values in lists.items() if isinstance(values, list) and len(values) == count
+        }
+    }
 
 
-def _words(tokens: Any, borders: List[int]) -> Tuple[List[str], List[bool], List[int]]:
+def _words(tokens: Any, borders: list[int]) -> tuple[list[str], list[bool], list[int]]:
     """Tokens of a text, cut at the borders of entities: words, whether a blank follows each, where each begins."""
-    words: List[str] = []
-    spaces: List[bool] = []
-    starts: List[int] = []
+    words: list[str] = []
+    spaces: list[bool] = []
+    starts: list[int] = []
     for token in tokens:
         end = token.idx + len(token.text)
         cuts = sorted({token.idx, end, *(border for border in borders if token.idx < border < end)})
@@ -145,7 +151,7 @@ def _words(tokens: Any, borders: List[int]) -> Tuple[List[str], List[bool], List
     return words, spaces, starts
 
 
-def own_regions(post: Post, *, boxes: bool, masks: bool) -> Optional[List[Dict[str, Any]]]:
+def own_regions(post: Post, *, boxes: bool, masks: bool) -> list[dict[str, Any]] | None:
     """The entities of a post without the regions that come from another source.
 
     post (Dict[str, Any]): As `read_annotated` yields it, or any other.

@@ -1,14 +1,16 @@
 """Texts, regions, knowledge and captions joined into compact posts."""
+
 import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Union
+from typing import Any
 
+from ...ner.schemes import TaggedSpan, read_tags
 from ...post.errors import Errors, RivegaError
 from ...post.given_ents import entity_place, unused_fields
 from ...post.image_sources import is_data_uri
-from ...ner.schemes import TaggedSpan, read_tags
 from ..picture_files import PictureFolder
 from ..posts_jsonl import check_row, read_json_lines, token_spaces
 from .annotated import own_regions, read_annotated
@@ -26,8 +28,8 @@ from .segmentations import read_rle
 from .tags import TagReader
 from .voc import read_voc
 
-Post = Dict[str, Any]
-PathLike = Union[str, Path]
+Post = dict[str, Any]
+PathLike = str | Path
 # Control characters (U+0092 is a stray cp1252 apostrophe), zero-width space, replacement character.
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\u200b\ufffd]")
 FORMATS = ("auto", "jsonl", "conll", "prodigy", "posts")
@@ -52,14 +54,14 @@ class Sources:
 
     text: Path
     format: str = "auto"
-    boxes: Optional[Path] = None
-    masks: Optional[Path] = None
-    knowledge: Optional[Path] = None
-    captions: Optional[Path] = None
-    descriptions: Optional[Path] = None
-    images: Optional[Path] = None
+    boxes: Path | None = None
+    masks: Path | None = None
+    knowledge: Path | None = None
+    captions: Path | None = None
+    descriptions: Path | None = None
+    images: Path | None = None
     repair: bool = False
-    tag_column: Optional[int] = None
+    tag_column: int | None = None
     lang: str = "rivega"
 
 
@@ -86,7 +88,7 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
         posts = iter(known)
     posts = _once(posts, dirt)
     folder = None if sources.images is None else PictureFolder(sources.images)
-    names: List[Dict[str, str]] = [{}, {}]
+    names: list[dict[str, str]] = [{}, {}]
     if boxes is not None or masks is not None:
         # Which picture is meant by a name that a tool has changed shows only beside the names of all posts.
         posts = list(posts)
@@ -112,14 +114,16 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
                     dirt.note("no_caption", f"{post['id']} ({key})")
         yield post
     for path, pictures, used in ((sources.boxes, boxes, names[0]), (sources.masks, masks, names[1])):
-        drawn = {name for name, picture in (pictures or {}).items() if any(known.regions for known in (picture, *picture.namesakes))}
+        drawn = {
+            name for name, picture in (pictures or {}).items() if any(known.regions for known in (picture, *picture.namesakes))
+        }
         for name in sorted(drawn - set(used.values())):
             dirt.note("foreign_region", name)
         if drawn and not drawn & set(used.values()):
             dirt.note("no_region", f"{path}, which has {', '.join(sorted(drawn)[:3])}")
 
 
-def _reference(post: Post) -> Optional[str]:
+def _reference(post: Post) -> str | None:
     """The name that a post gives to its picture, where it is not the picture itself."""
     image = post.get("image")
     return image if isinstance(image, str) and not is_data_uri(image) else None
@@ -127,7 +131,7 @@ def _reference(post: Post) -> Optional[str]:
 
 def _once(posts: Iterable[Post], dirt: Dirt) -> Iterator[Post]:
     """Of posts with one id the first."""
-    seen: Set[str] = set()
+    seen: set[str] = set()
     for post in posts:
         if post["id"] in seen:
             dirt.note("duplicate_post", post["id"])
@@ -136,9 +140,7 @@ def _once(posts: Iterable[Post], dirt: Dirt) -> Iterator[Post]:
             yield post
 
 
-def read_texts(
-    path: PathLike, form: str, dirt: Dirt, *, tag_column: Optional[int] = None, lang: str = "rivega"
-) -> Iterator[Post]:
+def read_texts(path: PathLike, form: str, dirt: Dirt, *, tag_column: int | None = None, lang: str = "rivega") -> Iterator[Post]:
     """Posts with tokens and tags.
 
     path (PathLike): The file.
@@ -148,7 +150,7 @@ def read_texts(
     YIELDS (Dict[str, Any]): Posts.
     RAISES (RivegaError): E133 for an unknown form, E440-E443 for columns.
     """
-    readers: Dict[str, Callable[[PathLike, Dirt], Iterator[Post]]] = {
+    readers: dict[str, Callable[[PathLike, Dirt], Iterator[Post]]] = {
         "conll": partial(read_conll, tag_column=tag_column),
         "prodigy": read_prodigy_text,
         "jsonl": _read_compact,
@@ -203,14 +205,14 @@ def _guess(path: Path) -> str:
     for _, row in read_json_lines(path):
         if "ents" in row and isinstance(row.get("text"), str) and "spaces" not in row:
             return "posts"
-        if "tags" in row or "tokens" in row and "text" not in row:
+        if "tags" in row or ("tokens" in row and "text" not in row):
             return "jsonl"
         if "spans" in row or "_task_hash" in row or "answer" in row:
             return "prodigy"
     return "posts"
 
 
-def _same_entities(row: Post, tags: List[str]) -> bool:
+def _same_entities(row: Post, tags: list[str]) -> bool:
     """Whether `ents` of a compact post are those of its tags: `rivega enrich` and `rivega convert` write them beside."""
     words, starts, text = row["tokens"], [], ""
     for word, space in zip(words, token_spaces(row, len(words))):
@@ -226,7 +228,7 @@ def _note_text(post: Post, dirt: Dirt) -> None:
     for token in post["tokens"]:
         if _ODD.search(token):
             dirt.note("odd_character", f"{post['id']} {token!r}")
-    types: Dict[str, str] = {}
+    types: dict[str, str] = {}
     for start, end, label in read_tags(post["tags"]):
         text = " ".join(post["tokens"][start:end])
         if text in types:
@@ -252,7 +254,7 @@ def _own_regions(post: Post, key: str, dirt: Dirt) -> Picture:
     return picture
 
 
-def _own_region(row: Any, name: str, dirt: Dirt) -> Optional[Region]:
+def _own_region(row: Any, name: str, dirt: Dirt) -> Region | None:
     if not isinstance(row, dict) or not isinstance(row.get("name"), str):
         return None
     try:
@@ -268,7 +270,7 @@ def _own_region(row: Any, name: str, dirt: Dirt) -> Optional[Region]:
     return Region(row["name"], box, mask, own_box=box is not None) if box is not None or mask is not None else None
 
 
-def _upright(post: Post, picture: Picture, folder: Optional[PictureFolder], dirt: Dirt) -> Picture:
+def _upright(post: Post, picture: Picture, folder: PictureFolder | None, dirt: Dirt) -> Picture:
     """A post's picture with its regions as they lie on what a person sees; without any where several pictures could be the post's."""
     found = None if folder is None else folder.find(post)
     chosen = choose_picture(picture, post.get("image") if isinstance(post.get("image"), str) else found)
@@ -285,7 +287,7 @@ def _upright(post: Post, picture: Picture, folder: Optional[PictureFolder], dirt
 
 
 def _join(
-    post: Post, picture: Optional[Picture], key: str, unmatched: str, sources: Sources, dirt: Dirt, folder: Optional[PictureFolder]
+    post: Post, picture: Picture | None, key: str, unmatched: str, sources: Sources, dirt: Dirt, folder: PictureFolder | None
 ) -> None:
     """Put the regions of a post's picture into the post, under the names of its entities."""
     spans = read_tags(post["tags"])
@@ -294,16 +296,16 @@ def _join(
     # A type names an entity only where the post has a single one of it.
     types = [label for _, _, label in spans]
     by_type = {label: text for text, (_, _, label) in zip(texts, spans) if types.count(label) == 1}
-    rows: List[Dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     if picture is not None:
         picture = _upright(post, picture, folder, dirt)
         if picture.width is not None or post.get("image_width") is None:
             post["image_width"], post["image_height"] = picture.width, picture.height
         if picture.image and not post.get("image"):
             post["image"] = picture.image.replace("\\", "/")
-    strange: Set[str] = set()
+    strange: set[str] = set()
     for region in picture.regions if picture is not None else ():
-        name: Optional[str] = region.name if region.name in texts else spellings.get(compose(region.name), by_type.get(region.name))
+        name: str | None = region.name if region.name in texts else spellings.get(compose(region.name), by_type.get(region.name))
         if name is None and sources.repair:
             name = repaired_name(region.name, texts)
             if name is not None:
@@ -327,7 +329,7 @@ def _join(
         post["unclear"] = unclear
 
 
-def _spellings(post: Post, spans: List[TaggedSpan], texts: List[str]) -> Dict[str, str]:
+def _spellings(post: Post, spans: list[TaggedSpan], texts: list[str]) -> dict[str, str]:
     """Other ways in which the same entity is written, to its text: accents apart or not, and blanks as in the post itself."""
     found = {compose(text): text for text in texts}
     if "spaces" in post:
@@ -338,7 +340,7 @@ def _spellings(post: Post, spans: List[TaggedSpan], texts: List[str]) -> Dict[st
     return found
 
 
-def repaired_name(name: str, texts: List[str]) -> Optional[str]:
+def repaired_name(name: str, texts: list[str]) -> str | None:
     """The entity that a region's name means, where only one comes near enough.
 
     name (str): As the annotator wrote it ("Pacquia", "bob geldof", "Node . Js\\n").
@@ -349,7 +351,11 @@ def repaired_name(name: str, texts: List[str]) -> Optional[str]:
     bare = _letters(name)
     same = {text for text in texts if bare and _letters(text) == bare}
     if not same and len(bare) >= 3:
-        same = {text for text in texts if _letters(text).startswith(bare) or bare.startswith(_letters(text)) and len(_letters(text)) >= 3}
+        same = {
+            text
+            for text in texts
+            if _letters(text).startswith(bare) or (bare.startswith(_letters(text)) and len(_letters(text)) >= 3)
+        }
     return same.pop() if len(same) == 1 else None
 
 

@@ -1,6 +1,7 @@
 """COCO JSON, as most annotation tools export it: regions whose category (or an attribute) is an entity's text."""
+
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any
 
 from ...post.errors import Errors, RivegaError
 from .coordinates import has_area, picture_size, read_box
@@ -13,7 +14,7 @@ from .segmentations import read_segmentation
 _NAME_FIELDS = ("entity", "name", "text", "caption")
 
 
-def read_coco(path: Union[str, Path], dirt: Dirt) -> Pictures:
+def read_coco(path: str | Path, dirt: Dirt) -> Pictures:
     """Regions of a COCO file.
 
     path (Union[str, Path]): JSON with images, annotations and categories. An annotation is named by its own `entity`, `name`,
@@ -36,7 +37,7 @@ def read_coco(path: Union[str, Path], dirt: Dirt) -> Pictures:
     pictures: Pictures = {}
     by_id = _pictures_by_id(images, pictures, path.parent, dirt)
     names = _category_names(categories, dirt)
-    seen: Dict[str, List[Dict[str, Any]]] = {}
+    seen: dict[str, list[dict[str, Any]]] = {}
     for annotation in annotations:
         if not isinstance(annotation, dict):
             dirt.note("bad_region", f"annotation {annotation!r:.60}")
@@ -63,9 +64,9 @@ def read_coco(path: Union[str, Path], dirt: Dirt) -> Pictures:
     return pictures
 
 
-def _pictures_by_id(images: List[Any], pictures: Pictures, folder: Path, dirt: Dirt) -> Dict[str, List[Picture]]:
+def _pictures_by_id(images: list[Any], pictures: Pictures, folder: Path, dirt: Dirt) -> dict[str, list[Picture]]:
     """Pictures by their ids; merging of files makes ids that several bear."""
-    found: Dict[str, List[Picture]] = {}
+    found: dict[str, list[Picture]] = {}
     for image in images:
         name = reference(image.get("file_name")) if isinstance(image, dict) else None
         if name is None or _key(image.get("id")) == "":
@@ -80,9 +81,9 @@ def _pictures_by_id(images: List[Any], pictures: Pictures, folder: Path, dirt: D
     return found
 
 
-def _category_names(categories: List[Any], dirt: Dirt) -> Dict[str, List[str]]:
+def _category_names(categories: list[Any], dirt: Dirt) -> dict[str, list[str]]:
     """Names by category id; merging of files makes ids that have several."""
-    names: Dict[str, List[str]] = {}
+    names: dict[str, list[str]] = {}
     for category in categories:
         name = _text(category.get("name")) if isinstance(category, dict) else None
         if name is None or _key(category.get("id")) == "":
@@ -99,13 +100,13 @@ def _key(value: Any) -> str:
     return "" if value is None or isinstance(value, (bool, list, dict)) else str(value).strip()
 
 
-def _text(value: Any) -> Optional[str]:
+def _text(value: Any) -> str | None:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) and value else None
 
 
-def _name(annotation: Dict[str, Any], categories: Dict[str, List[str]]) -> List[str]:
+def _name(annotation: dict[str, Any], categories: dict[str, list[str]]) -> list[str]:
     """What an annotation is called; nothing where nothing says it, several where its category has several names."""
     attributes = annotation.get("attributes")
     if isinstance(attributes, list):
@@ -120,7 +121,7 @@ def _name(annotation: Dict[str, Any], categories: Dict[str, List[str]]) -> List[
     return categories.get(_key(annotation.get("category_id")), [])
 
 
-def _region(annotation: Dict[str, Any], name: str, picture: Picture, where: str, dirt: Dirt) -> Optional[Region]:
+def _region(annotation: dict[str, Any], name: str, picture: Picture, where: str, dirt: Dirt) -> Region | None:
     drawing = mask = None
     try:
         drawing, mask = read_segmentation(annotation.get("segmentation"))

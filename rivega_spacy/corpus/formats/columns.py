@@ -1,12 +1,13 @@
 """Which columns of a CoNLL file are read: two, or more than two as in CoNLL-2003, GermEval, MultiCoNER and Twitter-FMNERG."""
+
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Set, Union
 
-from ...post.errors import Errors, RivegaError
 from ...ner.schemes import parse_tag
+from ...post.errors import Errors, RivegaError
 
 # Types of phrases (CoNLL-2000): a column that has no others is one of chunks, not of entities.
 _CHUNKS = {"ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP"}
@@ -34,7 +35,7 @@ class _Column:
 
     values: int = 0
     tags: int = 0
-    labels: Set[str] = field(default_factory=set)
+    labels: set[str] = field(default_factory=set)
     running: bool = True
     last: int = -1
 
@@ -57,7 +58,7 @@ class _Column:
         return bool(self.labels) and {label.upper() for label in self.labels} <= _CHUNKS
 
 
-def cells(line: str) -> List[str]:
+def cells(line: str) -> list[str]:
     """The columns of a line: between tabs where it has any, else between blanks.
 
     line (str): Without its end; blanks and tabs at its end are none.
@@ -66,7 +67,7 @@ def cells(line: str) -> List[str]:
     return line.split("\t") if "\t" in line else [cell for cell in line.split(" ") if cell]
 
 
-def find_columns(lines: Iterable[str], path: Union[str, Path], *, tag_column: Optional[int] = None) -> Columns:
+def find_columns(lines: Iterable[str], path: str | Path, *, tag_column: int | None = None) -> Columns:
     """Look at all lines of a file and decide where its tokens and tags are.
 
     lines (Iterable[str]): Those that may hold a token: no ids, comments or empty ones.
@@ -76,8 +77,8 @@ def find_columns(lines: Iterable[str], path: Union[str, Path], *, tag_column: Op
         number), and the tag the only column of entity tags.
     RAISES (RivegaError): E440 where several columns hold entity tags, E441 where none does, E442 where there is no such column.
     """
-    found: Dict[int, List[_Column]] = {}
-    counts: "Counter[int]" = Counter()
+    found: dict[int, list[_Column]] = {}
+    counts: Counter[int] = Counter()
     for line in lines:
         row = cells(line)
         counts[len(row)] += 1
@@ -101,7 +102,7 @@ def find_columns(lines: Iterable[str], path: Union[str, Path], *, tag_column: Op
     return Columns(count, _token_column(columns, tag), tag)
 
 
-def _tag_column(columns: List[_Column], path: Union[str, Path]) -> int:
+def _tag_column(columns: list[_Column], path: str | Path) -> int:
     places = [place for place, column in enumerate(columns) if place and column.tagged]
     for unlikely in (lambda column: not column.labels, lambda column: column.chunks):
         # A column without any entity, or of chunks, is taken only where there is no better one.
@@ -114,6 +115,6 @@ def _tag_column(columns: List[_Column], path: Union[str, Path]) -> int:
     return places[0]
 
 
-def _token_column(columns: List[_Column], tag: int) -> int:
+def _token_column(columns: list[_Column], tag: int) -> int:
     first = 0 if tag else 1
     return first + 1 if len(columns) > 2 and columns[first].running and first + 1 != tag else first

@@ -3,19 +3,21 @@
 Files without IMGID lines (CoNLL-2003, WNUT, MultiCoNER, GermEval) hold a post between two blank lines. More than two columns are told
 apart in `columns.py`, tags of other schemes in `tags.py`.
 """
-import re
-from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
-from ...post.errors import Errors, RivegaError
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 from ...ner.schemes import parse_tag
+from ...post.errors import Errors, RivegaError
 from ...post.textfiles import BYTE_ORDER_MARK, open_text
 from .columns import Columns, cells, find_columns
 from .dirt import Dirt
 from .regions import picture_stem
 from .tags import TagReader
 
-Post = Dict[str, Any]
+Post = dict[str, Any]
 IMGID = "IMGID:"
 _DOCUMENT = "-DOCSTART-"
 _BLANK_OR_MARK = f" {BYTE_ORDER_MARK}"
@@ -23,7 +25,7 @@ _BLANK_OR_MARK = f" {BYTE_ORDER_MARK}"
 _COMMENT_ID = re.compile(r"#\s*(?:sent_)?id\s*=?\s*(\S+)")
 
 
-def read_conll(path: Union[str, Path], dirt: Dirt, *, tag_column: Optional[int] = None) -> Iterator[Post]:
+def read_conll(path: str | Path, dirt: Dirt, *, tag_column: int | None = None) -> Iterator[Post]:
     """Posts of a file.
 
     path (Union[str, Path]): UTF-8 text, gzipped or not; any of the line ends.
@@ -53,8 +55,8 @@ def read_conll(path: Union[str, Path], dirt: Dirt, *, tag_column: Optional[int] 
 
 
 def read_blocks(
-    path: Union[str, Path], dirt: Dirt, *, by_blank: bool = False, columns: Optional[Columns] = None
-) -> Iterator[Tuple[Optional[str], List[Tuple[str, str]]]]:
+    path: str | Path, dirt: Dirt, *, by_blank: bool = False, columns: Columns | None = None
+) -> Iterator[tuple[str | None, list[tuple[str, str]]]]:
     """Blocks of token-and-tag lines.
 
     path (Union[str, Path]): The file.
@@ -64,8 +66,8 @@ def read_blocks(
         empty then (published knowledge).
     YIELDS (Tuple[Optional[str], List[Tuple[str, str]]]): The block's id where it has one, and its (token, tag) rows.
     """
-    name: Optional[str] = None
-    rows: List[Tuple[str, str]] = []
+    name: str | None = None
+    rows: list[tuple[str, str]] = []
     started = False
     for number, line in _lines(path):
         if _is_id(line):
@@ -100,7 +102,7 @@ def read_blocks(
         yield name, rows
 
 
-def _row(line: str, columns: Optional[Columns]) -> Optional[Tuple[str, str]]:
+def _row(line: str, columns: Columns | None) -> tuple[str, str] | None:
     if columns is None:
         token, tab, tag = line.rpartition("\t") if "\t" in line else line.rpartition(" ")
         return (token, tag.strip()) if tab and tag else None
@@ -124,14 +126,14 @@ def _is_comment(line: str, columns: Columns) -> bool:
     return line[:1] == "#" and line[1:2] in (" ", "\t") and (len(row) != columns.count or parse_tag(row[columns.tag]) is None)
 
 
-def _rows(path: Union[str, Path]) -> Iterator[str]:
+def _rows(path: str | Path) -> Iterator[str]:
     """The lines that may hold a token."""
     for _, line in _lines(path):
         if not (_is_id(line) or _is_blank(line) or line.startswith((_DOCUMENT, "# "))):
             yield line
 
 
-def _lines(path: Union[str, Path]) -> Iterator[Tuple[int, str]]:
+def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
     path = Path(path)
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))

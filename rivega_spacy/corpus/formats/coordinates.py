@@ -1,6 +1,8 @@
 """Numbers of annotation files: what tools write instead of them is told apart here, once for every format."""
+
 import math
-from typing import Any, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 from ...post.images import max_pixels
 
@@ -23,7 +25,7 @@ def read_number(value: Any) -> float:
     return number
 
 
-def read_points(values: Any) -> List[List[float]]:
+def read_points(values: Any) -> list[list[float]]:
     """Points.
 
     values (Any): A list of [x, y].
@@ -35,7 +37,7 @@ def read_points(values: Any) -> List[List[float]]:
     return [[read_number(x), read_number(y)] for x, y in values]
 
 
-def read_box(values: Any) -> List[float]:
+def read_box(values: Any) -> list[float]:
     """Four numbers.
 
     values (Any): A list of four.
@@ -47,7 +49,7 @@ def read_box(values: Any) -> List[float]:
     return [read_number(value) for value in values]
 
 
-def points_box(points: Sequence[Sequence[float]]) -> List[float]:
+def points_box(points: Sequence[Sequence[float]]) -> list[float]:
     """The box around points.
 
     points (Sequence[Sequence[float]]): At least one.
@@ -62,7 +64,7 @@ def has_area(box: Sequence[float]) -> bool:
     return box[2] > box[0] and box[3] > box[1]
 
 
-def picture_size(width: Any, height: Any) -> Tuple[Optional[int], Optional[int], bool]:
+def picture_size(width: Any, height: Any) -> tuple[int | None, int | None, bool]:
     """The size that a file gives of a picture.
 
     width (Any), height (Any): As they stand in the file; None where they do not.

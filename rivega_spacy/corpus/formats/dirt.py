@@ -1,10 +1,9 @@
 """What is wrong with the files: counted and told, or refused in strict mode."""
-from typing import Dict, List
 
 from ...post.errors import Errors, RivegaError
 
 # kind -> how it is told; {n} is the count.
-KINDS: Dict[str, str] = {
+KINDS: dict[str, str] = {
     "bad_line": "{n} lines hold no token and tag",
     "bad_columns": "{n} lines have another number of columns than the file (left out)",
     "comment": "{n} lines are comments (left out)",
@@ -66,9 +65,26 @@ KINDS: Dict[str, str] = {
 }
 # What is no fault of the files: told, but not refused in strict mode.
 HARMLESS = {
-    "comment", "other_scheme", "iob1", "renamed", "split_token", "with_errors",
-    "odd_character", "repeated_text", "two_types", "repaired_name", "unmasked", "knowledge_gap", "no_caption",
-    "rejected", "foreign_region", "turned", "scaled", "box_from_mask", "unmatched_box_again", "unmatched_mask_again",
+    "comment",
+    "other_scheme",
+    "iob1",
+    "renamed",
+    "split_token",
+    "with_errors",
+    "odd_character",
+    "repeated_text",
+    "two_types",
+    "repaired_name",
+    "unmasked",
+    "knowledge_gap",
+    "no_caption",
+    "rejected",
+    "foreign_region",
+    "turned",
+    "scaled",
+    "box_from_mask",
+    "unmatched_box_again",
+    "unmatched_mask_again",
 }
 SHOWN = 5
 
@@ -81,8 +97,8 @@ class Dirt:
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
-        self.counts: Dict[str, int] = {}
-        self.examples: Dict[str, List[str]] = {}
+        self.counts: dict[str, int] = {}
+        self.examples: dict[str, list[str]] = {}
 
     def note(self, kind: str, where: str) -> None:
         """Count one.
@@ -98,7 +114,7 @@ class Dirt:
         if len(examples) < SHOWN:
             examples.append(where)
 
-    def lines(self) -> List[str]:
+    def lines(self) -> list[str]:
         """The report as text, for example "56 boxes match no entity: 12990 'Pacquia', ..."."""
         result = []
         for kind, text in KINDS.items():

@@ -4,8 +4,10 @@ A camera held upright stores a photograph on its side, with a note (EXIF orienta
 note and others do not, and the size they write down need not be that of what they showed. The regions themselves tell: they lie within
 what was shown. Where the picture is at hand everything is turned to the picture as a person sees it, which is what the pipeline works on.
 """
+
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from .regions import Picture, Region
 SLIP_PIXELS, SLIP_SHARE = 2.0, 0.01
 
 # EXIF orientation -> from the stored array to the upright one.
-_TURNS: Dict[int, Callable[[np.ndarray], np.ndarray]] = {
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda stored: stored,
     2: lambda stored: stored[:, ::-1],
     3: lambda stored: stored[::-1, ::-1],
@@ -31,7 +33,7 @@ _TURNS: Dict[int, Callable[[np.ndarray], np.ndarray]] = {
     8: lambda stored: stored.T[::-1],
 }
 # The same for a point; w and h are those of the stored picture.
-_POINTS: Dict[int, Callable[[float, float, float, float], Tuple[float, float]]] = {
+_POINTS: dict[int, Callable[[float, float, float, float], tuple[float, float]]] = {
     1: lambda x, y, w, h: (x, y),
     2: lambda x, y, w, h: (w - x, y),
     3: lambda x, y, w, h: (w - x, h - y),
@@ -67,12 +69,12 @@ class Frame(NamedTuple):
     orientation: int = 1
 
     @property
-    def upright(self) -> Tuple[int, int]:
+    def upright(self) -> tuple[int, int]:
         """Width and height once it is turned."""
         return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
 
 
-def look_at(path: Union[str, Path]) -> Optional[TrueSize]:
+def look_at(path: str | Path) -> TrueSize | None:
     """The size of a picture, from the head of its file.
 
     path (Union[str, Path]): The picture.
@@ -84,7 +86,7 @@ def look_at(path: Union[str, Path]) -> Optional[TrueSize]:
         return None
 
 
-def fit_picture(picture: Picture, true: Optional[TrueSize], name: str, dirt: Dirt) -> Picture:
+def fit_picture(picture: Picture, true: TrueSize | None, name: str, dirt: Dirt) -> Picture:
     """A picture's regions as they lie on the picture that a person sees.
 
     picture (Picture): As its file has it.
@@ -120,7 +122,9 @@ def fit_picture(picture: Picture, true: Optional[TrueSize], name: str, dirt: Dir
             dirt.note("mask_size", f"{name} {region.name!r}")
             mask = None
         kept.append(Region(region.name, region.xyxy, mask, own_box=region.own_box))
-    return Picture(None if sideways else width, None if sideways else height, kept, picture.image, picture.file, lost=list(picture.lost))
+    return Picture(
+        None if sideways else width, None if sideways else height, kept, picture.image, picture.file, lost=list(picture.lost)
+    )
 
 
 def _fit_true(picture: Picture, true: TrueSize, name: str, dirt: Dirt) -> Picture:
@@ -144,7 +148,7 @@ def _fit_true(picture: Picture, true: TrueSize, name: str, dirt: Dirt) -> Pictur
     return Picture(true.width, true.height, kept, picture.image, picture.file, lost=lost)
 
 
-def _frames(picture: Picture, true: TrueSize) -> List[Frame]:
+def _frames(picture: Picture, true: TrueSize) -> list[Frame]:
     """What the regions may have been drawn on, the likeliest first.
 
     A picture that is only mirrored or stands on its head has one size either way; nothing can be read off its regions, and tools show it
@@ -163,7 +167,7 @@ def _frames(picture: Picture, true: TrueSize) -> List[Frame]:
     return frames
 
 
-def _same_shape(first: Tuple[int, int], second: Tuple[int, int]) -> bool:
+def _same_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
     """Whether one is the other scaled, but for the rounding of a side."""
     (a, b), (c, d) = first, second
     return abs(a * d / c - b) <= 1 or abs(b * c / d - a) <= 1
@@ -182,7 +186,7 @@ def _within(region: Region, frame: Frame, picture: Picture) -> bool:
     return all(-slip <= x1 and -slip <= y1 and x2 <= frame.width + slip and y2 <= frame.height + slip for x1, y1, x2, y2 in boxes)
 
 
-def _place(region: Region, frame: Frame, true: TrueSize, picture: Picture, name: str, dirt: Dirt) -> Optional[Region]:
+def _place(region: Region, frame: Frame, true: TrueSize, picture: Picture, name: str, dirt: Dirt) -> Region | None:
     """A region on the upright picture; None where nothing of it is there."""
     mask = _placed_mask(region, frame, true, picture)
     box = None if region.xyxy is None or not region.own_box else _from_zero(region.xyxy, picture)
@@ -203,7 +207,7 @@ def _place(region: Region, frame: Frame, true: TrueSize, picture: Picture, name:
     return Region(region.name, placed, mask)
 
 
-def _placed_box(box: List[float], frame: Frame, true: TrueSize) -> List[float]:
+def _placed_box(box: list[float], frame: Frame, true: TrueSize) -> list[float]:
     if frame == Frame(true.width, true.height):
         return box
     corners = [_POINTS[frame.orientation](x, y, frame.width, frame.height) for x, y in ((box[0], box[1]), (box[2], box[3]))]
@@ -212,7 +216,7 @@ def _placed_box(box: List[float], frame: Frame, true: TrueSize) -> List[float]:
     return [xs[0], ys[0], xs[1], ys[1]]
 
 
-def _placed_mask(region: Region, frame: Frame, true: TrueSize, picture: Picture) -> Optional[RLE]:
+def _placed_mask(region: Region, frame: Frame, true: TrueSize, picture: Picture) -> RLE | None:
     if region.drawing is not None:
         known = region.mask is not None and (frame.width, frame.height) == (picture.width, picture.height)
         mask = region.mask if known else region.drawing.draw(frame.height, frame.width)
@@ -226,26 +230,27 @@ def _placed_mask(region: Region, frame: Frame, true: TrueSize, picture: Picture)
     return None
 
 
-def _turned(rle: RLE, frame: Frame, true: TrueSize) -> Optional[RLE]:
+def _turned(rle: RLE, frame: Frame, true: TrueSize) -> RLE | None:
     """A mask that was drawn on a frame, on the upright picture; None where scaling leaves no pixel of it."""
     if frame == Frame(true.width, true.height):
         return rle
     mask = _TURNS[frame.orientation](decode_mask(rle))
     if mask.shape != (true.height, true.width):
         rows, columns = (
-            np.minimum(((np.arange(size) + 0.5) * side / size).astype(int), side - 1) for size, side in zip((true.height, true.width), mask.shape)
+            np.minimum(((np.arange(size) + 0.5) * side / size).astype(int), side - 1)
+            for size, side in zip((true.height, true.width), mask.shape)
         )
         mask = mask[rows][:, columns]
     placed = encode_mask(mask)
     return placed if rle_area(placed) else None
 
 
-def _mask_size(rle: RLE) -> Tuple[int, int]:
+def _mask_size(rle: RLE) -> tuple[int, int]:
     height, width, _ = parse_rle(rle)
     return height, width
 
 
-def _from_zero(box: List[float], picture: Picture) -> List[float]:
+def _from_zero(box: list[float], picture: Picture) -> list[float]:
     return [box[0] - 1, box[1] - 1, box[2], box[3]] if picture.counted_from_one else box
 
 

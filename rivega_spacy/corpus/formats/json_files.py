@@ -1,9 +1,10 @@
 """JSON files of annotation tools: whatever is in one of them, it ends the reading of no other."""
+
 import json
 import math
 import zlib
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any
 
 from ...post.textfiles import read_text
 
@@ -11,7 +12,7 @@ from ...post.textfiles import read_text
 _DIGITS = 300
 
 
-def read_json(path: Union[str, Path]) -> Any:
+def read_json(path: str | Path) -> Any:
     """The value that a JSON file holds.
 
     path (Union[str, Path]): UTF-8, UTF-16 or UTF-32, with a byte order mark or without.
@@ -28,11 +29,11 @@ def read_json(path: Union[str, Path]) -> Any:
         raise ValueError(str(error)) from error
 
 
-def _whole(digits: str) -> Union[int, float]:
+def _whole(digits: str) -> int | float:
     return int(digits) if len(digits) <= _DIGITS else math.inf
 
 
-def reference(value: Any) -> Optional[str]:
+def reference(value: Any) -> str | None:
     """A reference to a picture that a post can carry.
 
     value (Any): What a file has there.

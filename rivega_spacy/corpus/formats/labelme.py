@@ -1,9 +1,10 @@
 """labelme JSON: masks of Twitter-SMNER, and anybody's own: polygons and bitmaps, several a name."""
+
 import base64
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from .json_files import read_json, reference
 from .regions import RLE, Drawing, Picture, Pictures, Region, add_picture, drawn_region, paint_rle, polygon_mask, post_id
 
 
-def read_labelme(folder: Union[str, Path], dirt: Dirt) -> Pictures:
+def read_labelme(folder: str | Path, dirt: Dirt) -> Pictures:
     """Regions of all files of a folder.
 
     folder (Union[str, Path]): With ID.json for every post that has regions; subfolders are searched too.
@@ -56,8 +57,8 @@ def read_labelme(folder: Union[str, Path], dirt: Dirt) -> Pictures:
     return pictures
 
 
-def _groups(shapes: List[Any]) -> List[List[Any]]:
-    groups: Dict[Any, List[Any]] = {}
+def _groups(shapes: list[Any]) -> list[list[Any]]:
+    groups: dict[Any, list[Any]] = {}
     for number, shape in enumerate(shapes):
         group = shape.get("group_id") if isinstance(shape, dict) else None
         key = repr((shape.get("label"), group)) if group is not None else number
@@ -65,7 +66,7 @@ def _groups(shapes: List[Any]) -> List[List[Any]]:
     return list(groups.values())
 
 
-def _region(shapes: List[Any], picture: Picture) -> Optional[Region]:
+def _region(shapes: list[Any], picture: Picture) -> Region | None:
     name = shapes[0].get("label") if isinstance(shapes[0], dict) else None
     if not isinstance(name, str) or not name:
         return None
@@ -79,7 +80,7 @@ def _region(shapes: List[Any], picture: Picture) -> Optional[Region]:
     return drawn_region(name, Drawing(partial(_draw, shapes, reach), reach), picture)
 
 
-def _reach(shape: Dict[str, Any]) -> List[List[float]]:
+def _reach(shape: dict[str, Any]) -> list[list[float]]:
     """Points that a shape does not reach beyond."""
     points = read_points(shape["points"])
     if shape.get("shape_type") == "circle" and len(points) == 2:
@@ -89,13 +90,13 @@ def _reach(shape: Dict[str, Any]) -> List[List[float]]:
     return points
 
 
-def _draw(shapes: List[Dict[str, Any]], reach: List[float], height: int, width: int) -> Optional[RLE]:
+def _draw(shapes: list[dict[str, Any]], reach: list[float], height: int, width: int) -> RLE | None:
     if any(shape.get("shape_type") == "mask" for shape in shapes):
         reach = [0.0, 0.0, float(width), float(height)]  # a bitmap is as large as it is, whatever its points say
     return paint_rle(partial(_paint, shapes), reach, height, width)
 
 
-def _paint(shapes: List[Dict[str, Any]], height: int, width: int) -> Optional[np.ndarray]:
+def _paint(shapes: list[dict[str, Any]], height: int, width: int) -> np.ndarray | None:
     mask = np.zeros((height, width), dtype=bool)
     for shape in shapes:
         part = shape_mask(shape, height, width)
@@ -105,7 +106,7 @@ def _paint(shapes: List[Dict[str, Any]], height: int, width: int) -> Optional[np
     return mask
 
 
-def shape_mask(shape: Dict[str, Any], height: int, width: int) -> Optional[np.ndarray]:
+def shape_mask(shape: dict[str, Any], height: int, width: int) -> np.ndarray | None:
     """The pixels of one labelme shape.
 
     shape (Dict[str, Any]): `shape_type` polygon (also where it is missing), rectangle, oriented_rectangle, circle or mask.
@@ -129,7 +130,7 @@ def shape_mask(shape: Dict[str, Any], height: int, width: int) -> Optional[np.nd
     return None
 
 
-def _disc(middle: List[float], edge: List[float], height: int, width: int) -> np.ndarray:
+def _disc(middle: list[float], edge: list[float], height: int, width: int) -> np.ndarray:
     """Column by column: distances of all pixels of a large picture would take many times its own memory."""
     (x, y), radius = middle, math.dist(middle, edge)
     mask = np.zeros((height, width), dtype=bool)
@@ -139,7 +140,7 @@ def _disc(middle: List[float], edge: List[float], height: int, width: int) -> np
     return mask
 
 
-def _bitmap(data: str, points: List[List[float]], height: int, width: int) -> np.ndarray:
+def _bitmap(data: str, points: list[list[float]], height: int, width: int) -> np.ndarray:
     """A bitmap covers the picture from its first point on; what hangs over the edge is cut."""
     crop = read_bitmap(base64.b64decode(data)) > 0
     left, top = int(round(points[0][0])), int(round(points[0][1]))

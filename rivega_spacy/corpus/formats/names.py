@@ -1,7 +1,8 @@
 """Which picture is a post's, where tools have renamed it: a hash before or behind, another ending, another case, another form of accents."""
+
 import re
 import unicodedata
-from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import unquote
 
 from .dirt import Dirt
@@ -39,7 +40,7 @@ def original_name(name: str, *, digits: bool = False) -> str:
     return name[start.end() :] if start is not None and (digits or _LETTER.search(start[0])) else name
 
 
-def match_pictures(posts: Sequence[Tuple[str, Optional[str]]], pictures: Iterable[str], dirt: Dirt) -> Dict[str, str]:
+def match_pictures(posts: Sequence[tuple[str, str | None]], pictures: Iterable[str], dirt: Dirt) -> dict[str, str]:
     """The picture of every post that has one, by their names.
 
     posts (Sequence[Tuple[str, Optional[str]]]): Ids, with the posts' own references to their pictures.
@@ -50,7 +51,7 @@ def match_pictures(posts: Sequence[Tuple[str, Optional[str]]], pictures: Iterabl
     """
     names = list(dict.fromkeys(pictures))
     known = set(names)
-    found: Dict[str, str] = {}
+    found: dict[str, str] = {}
     taken = set()
     for post, reference in posts:
         for name in (post, post_id(reference) if reference else post):
@@ -59,7 +60,7 @@ def match_pictures(posts: Sequence[Tuple[str, Optional[str]]], pictures: Iterabl
                 taken.add(name)
     hashed = sum(bool(_HASH.match(name)) for name in names) * 2 >= len(names)
     for level in _levels(hashed):
-        meant: Dict[str, List[str]] = {}
+        meant: dict[str, list[str]] = {}
         for post, reference in posts:
             if post not in found:
                 for key in {level[0](post), level[0](post_id(reference) if reference else post)}:
@@ -77,7 +78,7 @@ def match_pictures(posts: Sequence[Tuple[str, Optional[str]]], pictures: Iterabl
     return found
 
 
-def _levels(hashed: bool) -> List[Tuple[Callable[[str], str], Callable[[str], str]]]:
+def _levels(hashed: bool) -> list[tuple[Callable[[str], str], Callable[[str], str]]]:
     """What posts and pictures are compared by, the surest first: as it is, without a tool's additions, letters and digits only.
 
     hashed (bool): Most pictures have a hash before their names; then one of digits alone is taken for one too.

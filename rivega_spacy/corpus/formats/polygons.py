@@ -6,7 +6,9 @@ row's middle on. What comes out is equal to pycocotools' `frPyObjects` with `dec
 outline passes the middle of a column are computed, so a polygon costs as much as it is wide within the picture, however far it reaches
 beyond.
 """
-from typing import Any, Dict, Sequence, Tuple
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +19,7 @@ _STEPS = 5
 _MIDDLE = 2
 
 
-def polygons_to_rle(polygons: Sequence[Any], height: int, width: int) -> Dict[str, Any]:
+def polygons_to_rle(polygons: Sequence[Any], height: int, width: int) -> dict[str, Any]:
     """The pixels that any of the polygons covers.
 
     polygons (Sequence[ndarray]): Each n x 2, x and y in pixels, finite.
@@ -38,7 +40,7 @@ def _runs(points: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.diff(np.concatenate([[0], places, [height * width]]))
 
 
-def _crossings(points: np.ndarray, width: int) -> Tuple[np.ndarray, np.ndarray]:
+def _crossings(points: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Columns within the picture whose middle an edge passes, and the first row whose middle lies below it."""
     corners = _towards_zero(_STEPS * points)
     following = np.roll(corners, -1, axis=0)

@@ -1,8 +1,10 @@
 """Prodigy exports: entities from `ner.manual`, regions from `image.manual`; JSON lines both."""
+
 import re
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Union
+from typing import Any
 
 from ...post.given_ents import unused_fields
 from ...post.jsonl import read_lines
@@ -12,11 +14,11 @@ from .dirt import Dirt
 from .json_files import reference
 from .regions import RLE, Drawing, Picture, Pictures, Region, add_picture, drawn_region, paint_rle, polygon_mask, post_id
 
-Post = Dict[str, Any]
+Post = dict[str, Any]
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
-def read_prodigy_text(path: Union[str, Path], dirt: Dirt) -> Iterator[Post]:
+def read_prodigy_text(path: str | Path, dirt: Dirt) -> Iterator[Post]:
     """Posts of a `ner.manual` dataset (`prodigy db-out`).
 
     path (Union[str, Path]): JSON lines with text, spans and, as Prodigy writes them, tokens.
@@ -49,7 +51,7 @@ def read_prodigy_text(path: Union[str, Path], dirt: Dirt) -> Iterator[Post]:
         yield {"id": name, "tokens": words, "spaces": spaces, "tags": tags, "image": _image(row)}
 
 
-def read_prodigy_regions(path: Union[str, Path], dirt: Dirt) -> Pictures:
+def read_prodigy_regions(path: str | Path, dirt: Dirt) -> Pictures:
     """Regions of an `image.manual` dataset.
 
     path (Union[str, Path]): JSON lines with spans of type rect, polygon or freehand; `label` is the entity's text or type.
@@ -84,7 +86,7 @@ def read_prodigy_regions(path: Union[str, Path], dirt: Dirt) -> Pictures:
     return pictures
 
 
-def _region(span: Any, picture: Picture) -> Optional[Region]:
+def _region(span: Any, picture: Picture) -> Region | None:
     label = span.get("label") if isinstance(span, dict) else None
     if not isinstance(label, str) or not label:
         return None
@@ -102,21 +104,21 @@ def _region(span: Any, picture: Picture) -> Optional[Region]:
     return drawn_region(label, Drawing(partial(_draw, points), points_box(points)), picture) if len(points) >= 3 else None
 
 
-def _draw(points: List[List[float]], height: int, width: int) -> Optional[RLE]:
+def _draw(points: list[list[float]], height: int, width: int) -> RLE | None:
     return paint_rle(partial(polygon_mask, [points]), points_box(points), height, width)
 
 
-def _spans(row: Dict[str, Any]) -> List[Any]:
+def _spans(row: dict[str, Any]) -> list[Any]:
     spans = row.get("spans") or []
     return spans if isinstance(spans, list) else [spans]
 
 
-def _place(span: Any, key: str) -> Optional[int]:
+def _place(span: Any, key: str) -> int | None:
     value = span.get(key) if isinstance(span, dict) else None
     return value if isinstance(value, int) else None
 
 
-def _name(row: Dict[str, Any], number: int) -> str:
+def _name(row: dict[str, Any], number: int) -> str:
     meta = row.get("meta") if isinstance(row.get("meta"), dict) else {}
     for value in (row.get("id"), meta.get("id"), meta.get("file")):
         if isinstance(value, (str, int, float)):
@@ -125,7 +127,7 @@ def _name(row: Dict[str, Any], number: int) -> str:
     return post_id(image) if image else str(number)
 
 
-def _image(row: Dict[str, Any]) -> Optional[str]:
+def _image(row: dict[str, Any]) -> str | None:
     for value in (row.get("path"), row.get("image")):
         # Prodigy puts pictures into the task as data URIs; those are no reference.
         if reference(value) is not None and not value.startswith("data:"):
@@ -133,14 +135,15 @@ def _image(row: Dict[str, Any]) -> Optional[str]:
     return None
 
 
-def _given_tokens(tokens: Any) -> List[Dict[str, Any]]:
+def _given_tokens(tokens: Any) -> list[dict[str, Any]]:
     """The task's own tokens; none where they are not all of the form."""
     wanted = (("text", str), ("start", int), ("end", int))
     usable = isinstance(tokens, list) and all(
-        isinstance(token, dict) and all(isinstance(token.get(key), kind) for key, kind in wanted) and token["text"] for token in tokens
+        isinstance(token, dict) and all(isinstance(token.get(key), kind) for key, kind in wanted) and token["text"]
+        for token in tokens
     )
     return tokens if usable else []
 
 
-def _tokens(text: str) -> List[Dict[str, Any]]:
+def _tokens(text: str) -> list[dict[str, Any]]:
     return [{"text": match.group(), "start": match.start(), "end": match.end()} for match in _WORD.finditer(text)]

@@ -1,20 +1,21 @@
 """What RiVEG and PGIM publish beside the posts: recorded knowledge, BLIP-2 captions, mPLUG-Owl descriptions."""
+
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Tuple, Union
+from typing import Any
 
 from ...post.errors import Errors, RivegaError
 from ...post.textfiles import read_text
 from .conll import read_blocks
 from .dirt import Dirt
 
-Post = Dict[str, Any]
+Post = dict[str, Any]
 EOS = "<EOS>"
 _CAPTION = re.compile(r"^\s*(?P<id>.+?)\.(?:avif|bmp|gif|jpe?g|png|tiff?|webp)\s*:(?P<text>.*)$", re.IGNORECASE)
 _OWL = re.compile(r"^imgid:(?P<id>.+?)###(?P<text>.*)$", re.IGNORECASE)
 
 
-def add_knowledge(posts: List[Post], path: Union[str, Path], dirt: Dirt) -> None:
+def add_knowledge(posts: list[Post], path: str | Path, dirt: Dirt) -> None:
     """Give posts the knowledge of a published file, which has no ids: entries stand in the order of the posts.
 
     posts (List[Post]): In the order of their file; `knowledge` is set where an entry is found.
@@ -39,9 +40,9 @@ def add_knowledge(posts: List[Post], path: Union[str, Path], dirt: Dirt) -> None
             dirt.note("knowledge_gap", post["id"])
 
 
-def _split(rows: List[Tuple[str, str]], dirt: Dirt) -> Tuple[List[str], List[str]]:
-    tokens: List[str] = []
-    z: List[str] = []
+def _split(rows: list[tuple[str, str]], dirt: Dirt) -> tuple[list[str], list[str]]:
+    tokens: list[str] = []
+    z: list[str] = []
     inside = False
     for token, tag in rows:
         if token == EOS and tag == "X":
@@ -55,14 +56,14 @@ def _split(rows: List[Tuple[str, str]], dirt: Dirt) -> Tuple[List[str], List[str
     return tokens, z
 
 
-def read_captions(path: Union[str, Path], dirt: Dirt) -> Dict[str, str]:
+def read_captions(path: str | Path, dirt: Dirt) -> dict[str, str]:
     """BLIP-2 captions: `ID.jpg :caption` a line; the caption may hold colons itself.
 
     path (Union[str, Path]): The file, or a folder of such (RiVEG has one for the posts of each source).
     dirt (Dirt): Takes what does not fit.
     RETURNS (Dict[str, str]): Caption by post id; "" where it is empty.
     """
-    captions: Dict[str, str] = {}
+    captions: dict[str, str] = {}
     for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
@@ -79,15 +80,15 @@ def read_captions(path: Union[str, Path], dirt: Dirt) -> Dict[str, str]:
     return captions
 
 
-def read_descriptions(path: Union[str, Path], dirt: Dirt) -> Dict[str, str]:
+def read_descriptions(path: str | Path, dirt: Dirt) -> dict[str, str]:
     """mPLUG-Owl descriptions: `imgid:ID###text`, the text going on over paragraphs until the next imgid.
 
     path (Union[str, Path]): The file, or a folder of such (RiVEG has one for each split).
     dirt (Dirt): Takes what does not fit.
     RETURNS (Dict[str, str]): Description by post id, paragraphs kept.
     """
-    parts: Dict[str, List[str]] = {}
-    current: List[str] = []
+    parts: dict[str, list[str]] = {}
+    current: list[str] = []
     for number, line in enumerate(_text(path).split("\n"), start=1):
         line = line.rstrip("\r")
         match = _OWL.match(line)
@@ -103,7 +104,7 @@ def read_descriptions(path: Union[str, Path], dirt: Dirt) -> Dict[str, str]:
     return {name: "\n".join(lines).strip() for name, lines in parts.items()}
 
 
-def _text(path: Union[str, Path]) -> str:
+def _text(path: str | Path) -> str:
     path = Path(path)
     files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
     if not files or not files[0].is_file():

@@ -1,9 +1,11 @@
 """Regions of pictures, whatever tool drew them: a name, a box, a mask."""
+
 import math
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -11,7 +13,7 @@ from PIL import Image, ImageDraw
 from ...post.images import max_pixels
 from ...post.rle import compress_counts, rle_to_box
 
-RLE = Dict[str, Any]
+RLE = dict[str, Any]
 
 
 class Drawing(NamedTuple):
@@ -21,8 +23,8 @@ class Drawing(NamedTuple):
     reach (List[float]): Box around all that is drawn, cut off nowhere.
     """
 
-    draw: Callable[[int, int], Optional[RLE]]
-    reach: List[float]
+    draw: Callable[[int, int], RLE | None]
+    reach: list[float]
 
 
 @dataclass
@@ -37,9 +39,9 @@ class Region:
     """
 
     name: str
-    xyxy: Optional[List[float]] = None
-    mask: Optional[RLE] = None
-    drawing: Optional[Drawing] = None
+    xyxy: list[float] | None = None
+    mask: RLE | None = None
+    drawing: Drawing | None = None
     own_box: bool = True
 
 
@@ -56,14 +58,14 @@ class Picture:
     namesakes (List[Picture]): Pictures of other folders whose file names give the same post id.
     """
 
-    width: Optional[int] = None
-    height: Optional[int] = None
-    regions: List[Region] = field(default_factory=list)
-    image: Optional[str] = None
-    file: Optional[Path] = None
+    width: int | None = None
+    height: int | None = None
+    regions: list[Region] = field(default_factory=list)
+    image: str | None = None
+    file: Path | None = None
     counted_from_one: bool = False
-    lost: List[str] = field(default_factory=list)
-    namesakes: List["Picture"] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    namesakes: list["Picture"] = field(default_factory=list)
 
     def same_as(self, other: "Picture") -> bool:
         """Whether two entries speak of one picture."""
@@ -71,7 +73,7 @@ class Picture:
 
 
 # By post id.
-Pictures = Dict[str, Picture]
+Pictures = dict[str, Picture]
 
 
 def add_picture(pictures: Pictures, name: str, picture: Picture) -> Picture:
@@ -90,7 +92,7 @@ def add_picture(pictures: Pictures, name: str, picture: Picture) -> Picture:
     return picture
 
 
-def choose_picture(picture: Picture, reference: Optional[str]) -> Optional[Picture]:
+def choose_picture(picture: Picture, reference: str | None) -> Picture | None:
     """Which of the pictures of one file name is a post's.
 
     picture (Picture): The first of them.
@@ -109,7 +111,7 @@ def choose_picture(picture: Picture, reference: Optional[str]) -> Optional[Pictu
     return best[0] if len(best) == 1 else None
 
 
-def _shared_end(reference: str, path: Union[str, Path, None]) -> int:
+def _shared_end(reference: str, path: str | Path | None) -> int:
     """How many last parts two paths have in common where the one is the end of the other; 0 where neither is."""
     if path is None:
         return 0
@@ -118,7 +120,7 @@ def _shared_end(reference: str, path: Union[str, Path, None]) -> int:
     return count if count and first[-count:] == second[-count:] else 0
 
 
-def drawn_region(name: str, drawing: Drawing, picture: Picture, box: Optional[List[float]] = None) -> Optional[Region]:
+def drawn_region(name: str, drawing: Drawing, picture: Picture, box: list[float] | None = None) -> Region | None:
     """A region of what was drawn, its mask at the size that the file gives of the picture.
 
     name (str): Its name.
@@ -145,7 +147,7 @@ def _draws_anything(drawing: Drawing) -> bool:
     return width > 0 and height > 0 and width * height <= max_pixels() and drawing.draw(height, width) is not None
 
 
-def stored_region(name: str, mask: RLE, box: Optional[List[float]] = None) -> Region:
+def stored_region(name: str, mask: RLE, box: list[float] | None = None) -> Region:
     """A region whose mask the file holds as pixels.
 
     name (str): Its name.
@@ -169,7 +171,7 @@ def polygon_mask(polygons: Sequence[Sequence[Sequence[float]]], height: int, wid
     return np.array(canvas, dtype=bool)
 
 
-def paint_rle(paint: Callable[[int, int], Optional[np.ndarray]], reach: Sequence[float], height: int, width: int) -> Optional[RLE]:
+def paint_rle(paint: Callable[[int, int], np.ndarray | None], reach: Sequence[float], height: int, width: int) -> RLE | None:
     """A mask that is painted pixel by pixel, as RLE. No more is held than what is painted, however large the picture is said to be.
 
     paint (Callable[[int, int], Optional[ndarray]]): From height and width to HxW bool: the upper left part of the picture.
@@ -199,7 +201,7 @@ def picture_stem(name: str) -> str:
     return _PICTURE_NAME.sub("", name) or name
 
 
-def post_id(name: Union[str, Path]) -> str:
+def post_id(name: str | Path) -> str:
     """The id of a post from its picture's or annotation's file name."""
     # Annotations made on Windows keep its separators.
     return Path(str(name).replace("\\", "/")).stem

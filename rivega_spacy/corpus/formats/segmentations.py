@@ -1,6 +1,7 @@
 """The forms of a mask in COCO's `segmentation`, and in whatever tools write there."""
+
 from functools import partial
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 from ...post.images import max_pixels
 from ...post.rle import RLE, compress_counts, parse_rle, rle_area, rle_union
@@ -12,7 +13,7 @@ from .regions import Drawing
 DEEPEST = 6
 
 
-def read_rle(value: Any) -> Optional[RLE]:
+def read_rle(value: Any) -> RLE | None:
     """A stored mask.
 
     value (Any): RLE as COCO has it: runs as a list, or as text.
@@ -28,15 +29,15 @@ def read_rle(value: Any) -> Optional[RLE]:
     return rle if rle_area(rle) else None
 
 
-def read_segmentation(value: Any) -> Tuple[Optional[Drawing], Optional[RLE]]:
+def read_segmentation(value: Any) -> tuple[Drawing | None, RLE | None]:
     """What an annotation's mask is drawn from, or the stored mask itself.
 
     value (Any): RLE; a polygon as one list of numbers or of [x, y]; a list of polygons; lists within lists; RLEs among them.
     RETURNS (Tuple[Optional[Drawing], Optional[RLE]]): Polygons to be drawn, or a stored mask; None both where nothing is given.
     RAISES (ValueError): Where a part of it is malformed, covers no area, or parts differ in size.
     """
-    polygons: List[List[List[float]]] = []
-    stored: List[Dict[str, Any]] = []
+    polygons: list[list[list[float]]] = []
+    stored: list[dict[str, Any]] = []
     _collect(value, polygons, stored, DEEPEST)
     if not polygons and not stored:
         return None, None
@@ -53,12 +54,12 @@ def read_segmentation(value: Any) -> Tuple[Optional[Drawing], Optional[RLE]]:
     return Drawing(partial(_drawn, outlines), points_box([point for points in outlines for point in points])), None
 
 
-def _drawn(outlines: List[List[List[float]]], height: int, width: int) -> Optional[RLE]:
+def _drawn(outlines: list[list[list[float]]], height: int, width: int) -> RLE | None:
     rle = polygons_to_rle(outlines, height, width)
     return rle if rle_area(rle) else None
 
 
-def _collect(value: Any, polygons: List[List[List[float]]], stored: List[RLE], depth: int) -> None:
+def _collect(value: Any, polygons: list[list[list[float]]], stored: list[RLE], depth: int) -> None:
     if value is None or value == [] or value == {}:
         return
     if isinstance(value, dict):

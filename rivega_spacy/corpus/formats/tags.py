@@ -1,5 +1,4 @@
 """The tags of a file, whatever scheme they are of, as BIO; what they do not say is counted."""
-from typing import List
 
 from ...ner.schemes import bio_tags, parse_tag, read_tags
 from .dirt import Dirt
@@ -17,9 +16,9 @@ class TagReader:
     def __init__(self, dirt: Dirt) -> None:
         self.dirt = dirt
         self.iob1 = True
-        self.waiting: List[str] = []
+        self.waiting: list[str] = []
 
-    def read(self, name: str, tokens: List[str], tags: List[str]) -> List[str]:
+    def read(self, name: str, tokens: list[str], tags: list[str]) -> list[str]:
         """The tags of a post as BIO.
 
         name (str): The post.
@@ -37,7 +36,7 @@ class TagReader:
                 follows = before is not None and before.label == tag.label
                 if tag.prefix in "IE" and not (follows and before is not None and before.prefix in "BI"):
                     self._orphan(f"{name} {token!r}")
-                elif tag.prefix == "S" or tag.prefix == "B" and not follows:
+                elif tag.prefix == "S" or (tag.prefix == "B" and not follows):
                     self._not_iob1()
             before = tag
         return bio_tags(read_tags(tags), len(tags))

@@ -1,9 +1,9 @@
 """Pascal-VOC XML: boxes of Twitter-GMNER v1 and v2.0, one file a post, named after it."""
+
 import codecs
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Optional, Union
 
 from ...post.errors import Errors, RivegaError
 from .coordinates import has_area, picture_size, read_box
@@ -11,12 +11,17 @@ from .dirt import Dirt
 from .regions import Picture, Pictures, Region, post_id
 
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?\bencoding\s*=\s*["']([A-Za-z0-9._:-]+)["']""")
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 # What editors declare for files of these two holds characters of the later, larger code as well.
 _LARGER = {"gb2312": "gb18030", "gbk": "gb18030"}
 
 
-def read_voc(folder: Union[str, Path], dirt: Dirt) -> Pictures:
+def read_voc(folder: str | Path, dirt: Dirt) -> Pictures:
     """Boxes of all files of a folder.
 
     folder (Union[str, Path]): With ID.xml for every post that has boxes.
@@ -100,7 +105,7 @@ def _decode(data: bytes) -> str:
         return data.decode("utf-8")
 
 
-def _region(item: ElementTree.Element) -> Optional[Region]:
+def _region(item: ElementTree.Element) -> Region | None:
     name = item.findtext("name")
     try:
         box = read_box([item.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")])

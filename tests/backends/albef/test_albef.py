@@ -1,4 +1,5 @@
 """The ALBEF port: parity with the published code, its checkpoints' layouts, texts and pictures."""
+
 import shutil
 from dataclasses import replace
 
@@ -9,13 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_networks import ALBEF_SIZES, WORDS
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.backends.albef.images import augment, normalise, preprocess
 from rivega_spacy.backends.albef.model import Albef, AlbefConfig, distilled_loss, entailment_probability, momentum_twin, update_twin
 from rivega_spacy.backends.albef.text import WordPieces, clean
 from rivega_spacy.backends.albef.vit import resize_positions
 from rivega_spacy.backends.albef.weights import albef_from_file, infer_config, read_state, to_ve_layout
 from rivega_spacy.backends.parity import compare_folder
+from rivega_spacy.post.errors import RivegaError
 
 CONFIG = AlbefConfig(**ALBEF_SIZES)
 HEADS = {"vision_heads": 4, "text_heads": 4}
@@ -46,8 +47,10 @@ def test_texts_share_what_is_projected_from_their_picture(network, inputs):
     owner = torch.tensor([1, 0, 1, 1])
     ids, mask = ids[[0, 1, 1, 0]], mask[[0, 1, 1, 0]]
     rows = []
-    hook = network.text_encoder.encoder["layer"][-1].crossattention["self"].key.register_forward_hook(
-        lambda module, given, result: rows.append(len(result))
+    hook = (
+        network.text_encoder.encoder["layer"][-1]
+        .crossattention["self"]
+        .key.register_forward_hook(lambda module, given, result: rows.append(len(result)))
     )
     with torch.inference_mode():
         image = network.encode_image(pixels)
@@ -78,14 +81,18 @@ def pretrained(network, side):
     for name in ("vision_proj.weight", "text_proj.weight", "itm_head.weight", "image_queue", "text_queue"):
         state[name] = torch.zeros(2, 2)
     state["temp"], state["queue_ptr"] = torch.tensor(0.07), torch.zeros(1)
-    state.update({f"{key.split('.')[0]}_m.{key.split('.', 1)[1]}": value for key, value in list(state.items()) if "encoder." in key})
+    state.update(
+        {f"{key.split('.')[0]}_m.{key.split('.', 1)[1]}": value for key, value in list(state.items()) if "encoder." in key}
+    )
     return {"model": state, "epoch": 29}
 
 
 @pytest.mark.shared
 def test_parity_with_the_published_code(shared_dir):
     rows = compare_folder(shared_dir / "fixtures" / "albef")
-    assert {"logits", "image_embeds", "last_hidden_state", "logits_momentum", "loss_alpha_0.4", "interp.to_6x6"} <= {r.name for r in rows}
+    assert {"logits", "image_embeds", "last_hidden_state", "logits_momentum", "loss_alpha_0.4", "interp.to_6x6"} <= {
+        r.name for r in rows
+    }
     assert {"tokenizer.input_ids", "pre_caption", "preprocess.1"} <= {r.name for r in rows}
     assert [r.name for r in rows if not r.ok] == []
 
@@ -120,7 +127,9 @@ def test_the_released_pretraining_file_has_everything_but_the_head(shared_dir):
         full = Albef(infer_config(released, image_size=384))
     assert full.config == AlbefConfig()
     own = {key: value.shape for key, value in full.state_dict().items() if not key.startswith("cls_head.")}
-    differing = {key for key in set(own) | set(released) if key not in own or key not in released or own[key] != released[key].shape}
+    differing = {
+        key for key in set(own) | set(released) if key not in own or key not in released or own[key] != released[key].shape
+    }
     # 16 x 16 places at 256 pixels, 24 x 24 at 384.
     assert differing == {"visual_encoder.pos_embed"} and released["visual_encoder.pos_embed"].shape[1] == 257
 

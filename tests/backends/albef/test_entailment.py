@@ -1,4 +1,5 @@
 """`rivega.ALBEFEntailment.v1` at tiny sizes: learning, saving, odd input, in a pipeline."""
+
 import numpy as np
 import pytest
 import spacy
@@ -6,13 +7,13 @@ import torch
 from tiny_networks import ALBEF_SIZES, colour_questions, learn, odd_batch, photographs, reloaded, spoil, target, write_vocab
 
 from rivega_spacy.backends.albef.entailment import albef_entailment
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.backends.albef.model import Albef, AlbefConfig
 from rivega_spacy.backends.backend import published_form
 from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.post.errors import RivegaError
 
 
-@pytest.fixture()
+@pytest.fixture
 def make(tmp_path):
     vocab = write_vocab(tmp_path)
 
@@ -96,7 +97,9 @@ def test_frozen_parts_stay_and_low_precision_and_checkpointing_train(make):
     before = {key: value.clone() for key, value in model.shims[0].module.state_dict().items()}
     batch, targets = colour_questions()
     learn(model, batch, targets, steps=2, rate=1e-2)
-    changed = {key.split(".")[0] for key, value in model.shims[0].module.state_dict().items() if not torch.equal(value, before[key])}
+    changed = {
+        key.split(".")[0] for key, value in model.shims[0].module.state_dict().items() if not torch.equal(value, before[key])
+    }
     assert changed == {"text_encoder", "cls_head"}
     assert np.isfinite(np.concatenate(model.predict(batch))).all()
     with pytest.raises(RivegaError, match="no parameter begins with 'visualencoder'"):
@@ -139,7 +142,9 @@ def test_expressions_take_the_form_of_the_published_data():
 
 def test_in_a_pipeline_with_posts_without_pictures(make, tmp_path):
     nlp = spacy.blank("rivega")
-    config = {"model": {"@architectures": "rivega.ALBEFEntailment.v1", "network": ALBEF_SIZES, "vocab": str(tmp_path / "vocab.txt")}}
+    config = {
+        "model": {"@architectures": "rivega.ALBEFEntailment.v1", "network": ALBEF_SIZES, "vocab": str(tmp_path / "vocab.txt")}
+    }
     nlp.add_pipe("rivega_entailment", config=config)
     nlp.initialize()
     docs = []

@@ -1,17 +1,18 @@
 """`rivega.ChatEntailment.v1`: what is asked, and how strictly answers are read."""
+
 import math
 
 import numpy as np
 import pytest
 
 from rivega_spacy.backends.chat.entailment import chat_entailment, read_answer, read_judgement
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.llm.base import Answer, finished
 from rivega_spacy.llm.choices import TokenChoice
 from rivega_spacy.llm.pictures import strict_json
 from rivega_spacy.llm.safety import InvalidAnswer
 from rivega_spacy.llm.store import AnswerStore
 from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.post.errors import RivegaError
 
 PICTURE = np.full((30, 40, 3), 90, dtype="uint8")
 
@@ -38,7 +39,9 @@ class Client:
 
 
 def test_probabilities_come_from_the_answers():
-    client = Client(lambda request: '{"shown": "yes", "probability": 0.8}' if "Ann" in request.messages[-1].text else '{"shown": "no"}')
+    client = Client(
+        lambda request: '{"shown": "yes", "probability": 0.8}' if "Ann" in request.messages[-1].text else '{"shown": "no"}'
+    )
     model = chat_entailment(client=client)
     batch = [ImageQueries(PICTURE, ["Ann (PER)", "Bob (PER)"]), ImageQueries(PICTURE, []), ImageQueries(PICTURE, ["Ann (PER)"])]
     rows = model.predict(batch)
@@ -68,7 +71,13 @@ def test_odd_expressions_are_asked_as_data(text):
 
 @pytest.mark.parametrize(
     "value,probability",
-    [({"shown": "yes", "probability": 0.9}, 0.9), ({"shown": False}, 0.0), ({"shown": "YES"}, 1.0), ("no", 0.0), ({"shown": "no", "probability": 0}, 0.0)],
+    [
+        ({"shown": "yes", "probability": 0.9}, 0.9),
+        ({"shown": False}, 0.0),
+        ({"shown": "YES"}, 1.0),
+        ("no", 0.0),
+        ({"shown": "no", "probability": 0}, 0.0),
+    ],
 )
 def test_judgements_are_read(value, probability):
     assert read_judgement(value) == probability
@@ -93,14 +102,24 @@ def test_only_json_is_json():
 
 def told(text, *tokens):
     """An answer whose tokens come with probabilities."""
-    return Answer(text, choices=tuple(TokenChoice(token, {other: math.log(p) for other, p in shares.items()}) for token, shares in tokens))
+    return Answer(
+        text, choices=tuple(TokenChoice(token, {other: math.log(p) for other, p in shares.items()}) for token, shares in tokens)
+    )
 
 
 @pytest.mark.parametrize(
     "answer,probability",
     [
         (told("Yes", ("Yes", {"Yes": 0.6, "No": 0.2})), 0.75),
-        (told('{"shown": "yes", "probability": 0.99}', ('{"shown": "', {}), ("yes", {"yes": 0.6, "no": 0.4}), ('", "probability": 0.99}', {})), 0.6),
+        (
+            told(
+                '{"shown": "yes", "probability": 0.99}',
+                ('{"shown": "', {}),
+                ("yes", {"yes": 0.6, "no": 0.4}),
+                ('", "probability": 0.99}', {}),
+            ),
+            0.6,
+        ),
         # Without token probabilities, or where they do not say it, the words do.
         (told('{"shown": "yes", "probability": 0.99}'), 0.99),
         (told("No.", ("No", {"Well": 0.9}), (".", {})), 0.0),

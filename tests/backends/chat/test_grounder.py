@@ -1,14 +1,15 @@
 """`rivega.ChatGrounder.v1`: coordinates of both conventions, and how strictly answers are read."""
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.backends.chat.grounder import chat_grounder, read_boxes, sent_size, to_pixels
-from rivega_spacy.post.images import read_image
 from rivega_spacy.llm.base import Answer, finished
 from rivega_spacy.llm.safety import InvalidAnswer
 from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.images import read_image
 
 
 class Client:
@@ -49,7 +50,9 @@ def test_boxes_come_back_in_pixels_of_the_original(convention, height, width):
     gold = np.array([width // 4, height // 5, width // 2, height // 2])
     image[gold[1] : gold[3], gold[0] : gold[2]] = 255
     client = Client(convention)
-    rows = chat_grounder(client=client, convention=convention).predict([ImageQueries(image, ["Ann (PER)", "Bob (PER)"]), ImageQueries(image, [])])
+    rows = chat_grounder(client=client, convention=convention).predict(
+        [ImageQueries(image, ["Ann (PER)", "Bob (PER)"]), ImageQueries(image, [])]
+    )
     assert np.allclose(rows[0][0, :4], gold, atol=0.015 * max(height, width)) and rows[0][0, 4] == 1.0
     # Not shown: no box, and no confidence.
     assert np.isnan(rows[0][1, :4]).all() and rows[0][1, 4] == 0.0 and rows[1].shape == (0, 5)
@@ -62,7 +65,7 @@ def test_boxes_come_back_in_pixels_of_the_original(convention, height, width):
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (28, 28), (3000, 4000)])
 def test_pictures_are_sent_in_multiples_of_the_patch(size):
     height, width = sent_size(*size, 1008)
-    assert height % 28 == width % 28 == 0 and 56 <= min(height, width) and max(height, width) <= 1008
+    assert height % 28 == width % 28 == 0 and min(height, width) >= 56 and max(height, width) <= 1008
     boxes = to_pixels(np.array([[0, 0, width, height]]), "absolute", (height, width), size)
     assert boxes.tolist() == [[0, 0, size[1], size[0]]]
 
@@ -83,7 +86,18 @@ def test_boxes_are_read(value, boxes):
 
 @pytest.mark.parametrize(
     "value",
-    ["none", None, 3, [1, 2, 3], [{"box": [1, 2, 3, 4]}], [[1, 2, 3, "4"]], [[3, 2, 1, 4]], [[1, 1, 1, 4]], [[1, 2, 3, True]], [[1, 2, 3, 1e999]]],
+    [
+        "none",
+        None,
+        3,
+        [1, 2, 3],
+        [{"box": [1, 2, 3, 4]}],
+        [[1, 2, 3, "4"]],
+        [[3, 2, 1, 4]],
+        [[1, 1, 1, 4]],
+        [[1, 2, 3, True]],
+        [[1, 2, 3, 1e999]],
+    ],
 )
 def test_anything_else_is_no_box(value):
     with pytest.raises(InvalidAnswer):

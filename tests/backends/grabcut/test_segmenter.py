@@ -1,14 +1,14 @@
 """GrabCut on pictures whose answer is known, and on boxes where there is nothing to cut."""
+
 import sys
 
 import numpy as np
 import pytest
 import spacy
-
-from rivega_spacy.post.errors import RivegaError
-from rivega_spacy.backends.grabcut.segmenter import make_grabcut
-
 from segmenter_tiny import disc_picture, make_post
+
+from rivega_spacy.backends.grabcut.segmenter import make_grabcut
+from rivega_spacy.post.errors import RivegaError
 
 
 def test_discs_are_found():

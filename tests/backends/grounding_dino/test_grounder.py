@@ -1,14 +1,15 @@
 """`rivega.GroundingDINO.v1` with a tiny network: equal to transformers, learning, odd input."""
+
 import numpy as np
 import pytest
 import torch
 from tiny_networks import box_questions, learn, odd_batch, photographs, reloaded, shown_boxes, spoil, tiny_grounding_dino
 
+from rivega_spacy.backends.detection import corners, fitted_size, generalised_iou, one_box_loss
+from rivega_spacy.backends.grounding_dino.grounder import encode_prompts, grounding_dino, prompt
+from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.boxes import box_iou
 from rivega_spacy.post.errors import RivegaError
-from rivega_spacy.backends.grounding_dino.grounder import encode_prompts, grounding_dino, prompt
-from rivega_spacy.backends.detection import corners, fitted_size, generalised_iou, one_box_loss
-from rivega_spacy.pipes.queries import ImageQueries
 
 SIZES = {"shortest": 64, "longest": 96, "max_tokens": 32}
 

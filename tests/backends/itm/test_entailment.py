@@ -1,14 +1,15 @@
 """`rivega.ITMEntailment.v1` with tiny BLIP and BLIP-2 networks, and detectors' scores as entailment."""
+
 import numpy as np
 import pytest
 import torch
 from thinc.api import Model
 from tiny_networks import colour_questions, learn, odd_batch, photographs, reloaded, spoil, tiny_blip
 
-from rivega_spacy.entailment.grounding_score import grounding_score
 from rivega_spacy.backends.itm.entailment import itm_entailment
-from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.entailment.grounding_score import grounding_score
 from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.post.errors import RivegaError
 
 KINDS = ["blip", "blip-2"]
 
@@ -79,7 +80,11 @@ def test_damaged_and_foreign_folders(folder, tmp_path):
     with pytest.raises(RivegaError, match="not finite"):
         model.predict(colour_questions()[0])
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    for path, message in [(str(tmp_path), "'bert', not blip"), (str(tmp_path / "none"), "neither a file or folder"), (None, "neither weights")]:
+    for path, message in [
+        (str(tmp_path), "'bert', not blip"),
+        (str(tmp_path / "none"), "neither a file or folder"),
+        (None, "neither weights"),
+    ]:
         with pytest.raises(RivegaError, match=message):
             make(path)
 

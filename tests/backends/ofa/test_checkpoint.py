@@ -1,4 +1,5 @@
 """Published layouts, and what is said about files that do not fit."""
+
 import argparse
 import json
 import pickle
@@ -8,9 +9,9 @@ import torch
 from ofa_tiny import BINS, published, sizes, tiny_network, to_hf, write_folder
 from safetensors.torch import load_file, save_file
 
+from rivega_spacy.backends.ofa.checkpoint import load_ofa
 from rivega_spacy.cli import main
 from rivega_spacy.post.errors import RivegaError
-from rivega_spacy.backends.ofa.checkpoint import load_ofa
 
 
 def fairseq_file(folder, state, **args):

@@ -1,4 +1,5 @@
 """Beam search and label scores against looking at everything."""
+
 import itertools
 import math
 

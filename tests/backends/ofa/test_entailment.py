@@ -1,4 +1,5 @@
 """`rivega.OFAEntailment.v1`: scores, sharing, bad input, training."""
+
 import numpy as np
 import pytest
 import spacy
@@ -9,12 +10,12 @@ from thinc.api import Adam
 
 import rivega_spacy  # noqa: F401
 from rivega_spacy.backends.ofa.entailment import label_tokens, ofa_entailment, shown_probability
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.backends.ofa.grounder import ofa_grounder
 from rivega_spacy.backends.ofa.pictures import to_pixels
 from rivega_spacy.backends.ofa.serving import pictures_of
 from rivega_spacy.backends.ofa.tokens import OFATokenizer, entailment_prompt
 from rivega_spacy.pipes.queries import ImageQueries, QueryTarget
+from rivega_spacy.post.errors import RivegaError
 
 SIDE = 64
 
@@ -24,7 +25,7 @@ def folder(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("ofa") / "model")
 
 
-@pytest.fixture()
+@pytest.fixture
 def model(folder):
     return ofa_entailment(path=str(folder), image_size=SIDE, batch_size=3)
 
@@ -65,7 +66,7 @@ def test_a_batch_is_judged_like_its_members(model):
     together = model.predict(batch)
     assert [len(scores) for scores in together] == [2 + 1, 0, 1, 5]
     for query, scores in zip(batch, together):
-        assert np.isfinite(scores).all() and ((0 <= scores) & (scores <= 1)).all()
+        assert np.isfinite(scores).all() and ((scores >= 0) & (scores <= 1)).all()
         for text, score in zip(query.expressions, scores):
             (alone,) = model.predict([ImageQueries(query.image, [text], query.caption)])
             assert alone[0] == pytest.approx(score, abs=1e-5)
@@ -177,7 +178,9 @@ def test_it_learns_real_photographs_and_predicts_the_same_after_reloading(vocab,
     examples = demo_examples(nlp, limit=3)
     optimizer = nlp.initialize(lambda: examples)
     optimizer.learn_rate = 0.005
-    stem = {k: v.clone() for k, v in nlp.get_pipe("rivega_entailment").model.shims[0].ready().encoder.embed_images.state_dict().items()}
+    stem = {
+        k: v.clone() for k, v in nlp.get_pipe("rivega_entailment").model.shims[0].ready().encoder.embed_images.state_dict().items()
+    }
     losses = []
     for _ in range(18):
         step = {}
@@ -235,7 +238,8 @@ def test_expressions_that_nobody_judged_teach_nothing(vocab):
 
 def test_bfloat16_is_close_and_trains(vocab):
     plain, half = (
-        ofa_entailment(network=sizes(), vocab=str(vocab), image_size=SIDE, bf16=on, freeze=["encoder.embed_images"]) for on in (False, True)
+        ofa_entailment(network=sizes(), vocab=str(vocab), image_size=SIDE, bf16=on, freeze=["encoder.embed_images"])
+        for on in (False, True)
     )
     queries = [asked(1, "a", "b"), asked(2, "c")]
     for one, two in zip(plain.predict(queries), half.predict(queries)):

@@ -1,4 +1,5 @@
 """`rivega.OFAGrounder.v1`: boxes, bad input, training."""
+
 import numpy as np
 import pytest
 import spacy
@@ -8,13 +9,13 @@ from spacy.tokens import Span
 from thinc.api import Adam
 
 import rivega_spacy  # noqa: F401
-from rivega_spacy.post.boxes import box_iou
-from rivega_spacy.post.errors import RivegaError
-from rivega_spacy.backends.ofa.grounder import ofa_grounder
 from rivega_spacy.backends.ofa.decoding import BeamOptions, beam_search
+from rivega_spacy.backends.ofa.grounder import ofa_grounder
 from rivega_spacy.backends.ofa.pictures import bins_to_box, box_to_bins, to_pixels
 from rivega_spacy.backends.ofa.tokens import OFATokenizer, grounding_prompt
 from rivega_spacy.pipes.queries import ImageQueries, QueryTarget
+from rivega_spacy.post.boxes import box_iou
+from rivega_spacy.post.errors import RivegaError
 
 SIDE = 64
 
@@ -29,7 +30,9 @@ def vocab(tmp_path_factory):
     return write_vocabulary(tmp_path_factory.mktemp("vocab"))
 
 
-@pytest.mark.parametrize("box, size", [((3, 4, 20, 30), (40, 56)), ((0, 0, 640, 480), (480, 640)), ((10.5, 2.25, 30, 40), (61, 33))])
+@pytest.mark.parametrize(
+    "box, size", [((3, 4, 20, 30), (40, 56)), ((0, 0, 640, 480), (480, 640)), ((10.5, 2.25, 30, 40), (61, 33))]
+)
 def test_bins_and_back_are_within_half_a_bin(box, size):
     bins = box_to_bins(box, size, size=512, scale=512, bins=1000)
     again = bins_to_box(bins, size, size=512, scale=512, bins=1000)

@@ -1,4 +1,5 @@
 """The network: sizes, tables, padding, cache, checkpointing."""
+
 import hashlib
 import json
 
@@ -82,7 +83,9 @@ def test_padding_changes_nothing():
             alone = network.encode(tokens[i : i + 1, :n], one)
             assert together.lengths[i] == alone.states.shape[1]
             torch.testing.assert_close(together.states[i, : alone.states.shape[1]], alone.states[0], atol=1e-5, rtol=1e-5)
-            torch.testing.assert_close(logits[i], network.logits(network.decode(answer[i : i + 1], alone)[0])[0], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(
+                logits[i], network.logits(network.decode(answer[i : i + 1], alone)[0])[0], atol=1e-5, rtol=1e-5
+            )
 
 
 def test_both_ways_of_hiding_padding_agree():

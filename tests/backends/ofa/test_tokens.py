@@ -1,13 +1,14 @@
 """Cleaning, prompts and token ids."""
+
 import json
 from pathlib import Path
 
 import pytest
 from ofa_tiny import vocabulary, write_vocabulary
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.backends.ofa.serving import published_expression
 from rivega_spacy.backends.ofa.tokens import OFATokenizer, clean_text, entailment_prompt, fit_source, grounding_prompt
+from rivega_spacy.post.errors import RivegaError
 
 SUBSET = Path(__file__).parent / "gpt2_subset"
 
@@ -50,7 +51,7 @@ def test_prompts():
     assert entailment_prompt("a cat", "two cats") == ' can image and text1 " a cat " imply text2 " two cats "?'
 
 
-@pytest.fixture()
+@pytest.fixture
 def tokenizer(tmp_path):
     return OFATokenizer.from_folder(write_vocabulary(tmp_path), size=1000)
 

@@ -1,14 +1,15 @@
 """`rivega.OWLv2.v1` with a tiny network: equal to transformers, learning, odd input."""
+
 import numpy as np
 import pytest
 import torch
 from tiny_networks import box_questions, learn, odd_batch, photographs, reloaded, shown_boxes, spoil, tiny_owlv2
 
+from rivega_spacy.backends.detection import corners
+from rivega_spacy.backends.owlv2.grounder import owlv2_grounder, preprocess
+from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.boxes import box_iou
 from rivega_spacy.post.errors import RivegaError
-from rivega_spacy.backends.owlv2.grounder import owlv2_grounder, preprocess
-from rivega_spacy.backends.detection import corners
-from rivega_spacy.pipes.queries import ImageQueries
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,17 @@
 """SAM through segment-anything and through transformers, small and with random weights, against the libraries' own predictors."""
+
 import importlib.util
 
 import numpy as np
 import pytest
 import spacy
 import torch
+from segmenter_tiny import make_post
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.backends.sam.hf_segmenter import HFSamSegmenter, make_hf_sam, preprocess
 from rivega_spacy.backends.sam.segmenter import SamSegmenter, load_sam, make_sam, read_checkpoint
 from rivega_spacy.backends.sam.torchvision_bridge import import_segment_anything
-
-from segmenter_tiny import make_post
+from rivega_spacy.post.errors import RivegaError
 
 needs_sam = pytest.mark.skipif(
     importlib.util.find_spec("segment_anything") is None, reason="segment-anything is not installed (extra 'sam')"
@@ -43,7 +43,7 @@ def enlivened(network):
     return network
 
 
-@pytest.fixture()
+@pytest.fixture
 def registered(monkeypatch):
     registry = import_segment_anything().sam_model_registry
     monkeypatch.setitem(registry, "tiny", lambda checkpoint=None: tiny_sam())

@@ -1,4 +1,5 @@
 """segment-anything beside a missing, a broken and a working torchvision, each in a fresh interpreter."""
+
 import importlib.util
 import os
 import subprocess
@@ -66,11 +67,14 @@ def check(before="", after=""):
 @needs_sam
 @pytest.mark.skipif(HAS_TORCHVISION, reason="torchvision is installed here")
 def test_without_torchvision_nothing_changes_for_others():
-    after = SAME_ERROR.format(error="ModuleNotFoundError", message="No module named 'torchvision'") + """
+    after = (
+        SAME_ERROR.format(error="ModuleNotFoundError", message="No module named 'torchvision'")
+        + """
     from transformers.utils import is_torchvision_available
     assert not is_torchvision_available()
     from transformers import SamModel
     """
+    )
     assert python(check(after=after)) == "done"
 
 

@@ -1,4 +1,5 @@
 """`rivega.SeqTRGrounder.v1` at tiny sizes: learning, new words, saving, odd input, in a pipeline."""
+
 import numpy as np
 import pytest
 import spacy
@@ -6,12 +7,12 @@ import srsly
 import torch
 from tiny_networks import SEQTR_SIZES, box_questions, coloured, learn, odd_batch, photographs, reloaded, shown_boxes, spoil, target
 
-from rivega_spacy.post.boxes import box_iou
-from rivega_spacy.post.errors import RivegaError
-from rivega_spacy.backends.seqtr.grounder import SeqtrTrainer, seqtr_grounder
 from rivega_spacy.backends.seqtr.darknet import DarkNet53, save_yolo_weights
+from rivega_spacy.backends.seqtr.grounder import SeqtrTrainer, seqtr_grounder
 from rivega_spacy.backends.seqtr.model import Seqtr, SeqtrConfig
 from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.post.boxes import box_iou
+from rivega_spacy.post.errors import RivegaError
 
 
 def make(**options):
@@ -151,7 +152,9 @@ def test_damaged_weights_are_told_from_a_box():
 
 def test_in_a_pipeline_with_posts_without_pictures(tmp_path):
     nlp = spacy.blank("rivega")
-    nlp.add_pipe("rivega_grounder", config={"model": {"@architectures": "rivega.SeqTRGrounder.v1", "network": SEQTR_SIZES, "max_side": 64}})
+    nlp.add_pipe(
+        "rivega_grounder", config={"model": {"@architectures": "rivega.SeqTRGrounder.v1", "network": SEQTR_SIZES, "max_side": 64}}
+    )
     nlp.initialize()
     docs = []
     for picture in (coloured(40, 60), None):

@@ -1,4 +1,5 @@
 """The SeqTR port: parity with the published code, its files, its geometry and its decoding."""
+
 import io
 import pickle
 import shutil
@@ -10,7 +11,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_networks import SEQTR_SIZES
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.backends.parity import compare_folder
 from rivega_spacy.backends.seqtr.darknet import DarkNet53, load_yolo_weights, save_yolo_weights
 from rivega_spacy.backends.seqtr.geometry import bins_to_box, box_to_bins
@@ -19,6 +19,7 @@ from rivega_spacy.backends.seqtr.model import Seqtr, SeqtrConfig, padding_mask, 
 from rivega_spacy.backends.seqtr.text import SPECIALS, Vocabulary, clean, read_vocabulary, tokenize, word_vectors
 from rivega_spacy.backends.seqtr.transformer import sine_positions
 from rivega_spacy.backends.seqtr.weights import infer_config, read_state, seqtr_from_file
+from rivega_spacy.post.errors import RivegaError
 
 CONFIG = SeqtrConfig.from_dict({**SEQTR_SIZES, "vocab_size": 12})
 
@@ -116,7 +117,9 @@ def test_what_differs_is_named(network, tmp_path):
     torch.save({"state_dict": state}, tmp_path / "det.pth")
     with pytest.raises(RivegaError, match="missing fusion.top_project.1.bn.bias; surplus lan_enc.lstm.extra"):
         seqtr_from_file(tmp_path / "det.pth", heads=4)
-    torch.save({"state_dict": {**network.state_dict(), "head.predictor.0.fc.bias": torch.full((64,), float("inf"))}}, tmp_path / "det.pth")
+    torch.save(
+        {"state_dict": {**network.state_dict(), "head.predictor.0.fc.bias": torch.full((64,), float("inf"))}}, tmp_path / "det.pth"
+    )
     with pytest.raises(RivegaError, match="not finite numbers: head.predictor.0.fc.bias"):
         seqtr_from_file(tmp_path / "det.pth", heads=4)
     torch.save({"model": {"visual_encoder.norm.weight": torch.zeros(1)}}, tmp_path / "albef.pth")
@@ -128,7 +131,7 @@ def test_raw_yolo_weights_round_trip(tmp_path):
     torch.manual_seed(0)
     first, second = DarkNet53(stem=2), DarkNet53(stem=2)
     with torch.no_grad():
-        for name, value in first.named_buffers():
+        for _name, value in first.named_buffers():
             value.copy_(torch.rand(value.shape) + 0.5)
     save_yolo_weights(first, tmp_path / "darknet.weights")
     assert load_yolo_weights(second, tmp_path / "darknet.weights") == 58
@@ -172,10 +175,17 @@ def test_pictures_are_scaled_as_opencv_does_it():
     for new_height, new_width, height, width in sizes:
         image = rng.integers(0, 256, (height, width, 3)).astype("uint8")
         wanted = cv2.resize(image, (int(new_width), int(new_height)), interpolation=cv2.INTER_LINEAR)
-        assert np.array_equal(resize_bilinear(image, int(new_height), int(new_width)), wanted), (height, width, new_height, new_width)
+        assert np.array_equal(resize_bilinear(image, int(new_height), int(new_width)), wanted), (
+            height,
+            width,
+            new_height,
+            new_width,
+        )
 
 
-@pytest.mark.parametrize("height,width,padded", [(1, 1, (640, 640)), (1, 4000, (32, 640)), (4000, 1, (640, 32)), (333, 500, (448, 640))])
+@pytest.mark.parametrize(
+    "height,width,padded", [(1, 1, (640, 640)), (1, 4000, (32, 640)), (4000, 1, (640, 32)), (333, 500, (448, 640))]
+)
 def test_any_picture_is_padded_to_multiples(height, width, padded):
     found = preprocess(np.full((height, width, 3), 200, dtype="uint8"))
     assert found.pixels.shape == (3, *padded)
@@ -252,7 +262,7 @@ def test_a_text_without_words_is_defined(network):
     "text,words",
     [
         ("Park(LOC)-A hall/room", ["parkloc", "a", "hall", "room"]),
-        ("say \"hi\"; it's", ["say", "hi", "its"]),
+        ('say "hi"; it\'s', ["say", "hi", "its"]),
         ("left <person>", ["left", "<person>"]),
         ("", []),
         ("(#)", []),
@@ -292,7 +302,12 @@ def test_a_pickle_with_code_is_refused(tmp_path, capsys):
     (tmp_path / "bad.pkl").write_bytes(buffer.getvalue())
     (tmp_path / "gaps.json").write_text('{"PAD": 0, "UNK": 7}')
     (tmp_path / "order.json").write_text('["red", "PAD"]')
-    for name, message in [("bad.pkl", "builtins.print"), ("gaps.json", "0, 1, 2"), ("order.json", "must begin"), ("none.json", "not exist")]:
+    for name, message in [
+        ("bad.pkl", "builtins.print"),
+        ("gaps.json", "0, 1, 2"),
+        ("order.json", "must begin"),
+        ("none.json", "not exist"),
+    ]:
         with pytest.raises(RivegaError, match=message):
             read_vocabulary(tmp_path / name)
     assert "must not run" not in capsys.readouterr().out

@@ -1,4 +1,5 @@
 """The tiny network of the vision tests, and photos for it."""
+
 import json
 from pathlib import Path
 

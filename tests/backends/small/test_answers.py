@@ -1,15 +1,15 @@
 """Answers at run time: one image pass for both components, boxes within the picture."""
+
 import numpy as np
 import pytest
 from thinc.api import Model
+from vision_tiny import SIZES
 
+from rivega_spacy.backends.small.answers import Store, clear_store
 from rivega_spacy.backends.small.entailment import build_small_entailment
 from rivega_spacy.backends.small.grounder import build_small_grounder
-from rivega_spacy.backends.small.answers import Store, clear_store
 from rivega_spacy.backends.small.image import ImageEncoder
 from rivega_spacy.pipes.queries import ImageQueries
-
-from vision_tiny import SIZES
 
 EXPRESSIONS = ["ada (PER) — a person", "league (ORG)"]
 

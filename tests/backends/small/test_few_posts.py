@@ -1,4 +1,5 @@
 """Fine-tuning the small network on hardly anything: the weights stay numbers, and learn."""
+
 import numpy as np
 import pytest
 import spacy
@@ -22,7 +23,7 @@ def pipeline(factory, weights, size=64):
 
 def examples(nlp, count, text):
     made = []
-    for colour, image, box in squares(4)[:count]:
+    for _colour, image, box in squares(4)[:count]:
         doc = nlp.make_doc(text)
         doc.ents = [Span(doc, 0, 1, label="OTHER")]
         doc._.image = image

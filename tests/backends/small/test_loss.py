@@ -1,18 +1,20 @@
 """The joint loss and the targets it compares with."""
+
 import numpy as np
 import torch
 from PIL import Image
+from vision_tiny import squares, tiny_network
 
 from rivega_spacy.backends.small.loss import generalised_iou, joint_loss, make_batch, make_targets
 from rivega_spacy.backends.small.pictures import Prepared
 from rivega_spacy.backends.small.predict import answers
 
-from vision_tiny import squares, tiny_network
-
 
 def prepared(boxes, owner, hard, status, size=64) -> Prepared:
     pixels = np.zeros((size, size, 3), np.uint8)
-    return Prepared(pixels, np.array(boxes, np.float32).reshape(-1, 4), np.array(owner, int), np.array(hard, bool), np.array(status, np.int8))
+    return Prepared(
+        pixels, np.array(boxes, np.float32).reshape(-1, 4), np.array(owner, int), np.array(hard, bool), np.array(status, np.int8)
+    )
 
 
 def test_generalised_iou_by_hand():
@@ -71,7 +73,11 @@ def test_it_learns_which_square_and_where():
             small = np.asarray(Image.fromarray(image).resize((64, 64)))
             key = 0 if colour == "red" else 1
             status = [1, 0] if key == 0 else [0, 1]
-            items.append(Prepared(small, (box * scale)[None].astype(np.float32), np.array([key]), np.zeros(1, bool), np.array(status, np.int8)))
+            items.append(
+                Prepared(
+                    small, (box * scale)[None].astype(np.float32), np.array([key]), np.zeros(1, bool), np.array(status, np.int8)
+                )
+            )
         return make_batch(items, phrases, np.tile([0, 1, -1], (8, 1)))
 
     network.train()

@@ -1,4 +1,5 @@
 """Fitting and augmentation: boxes stay on what they frame."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,8 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rivega_spacy.backends.small import pictures
-from rivega_spacy.training.blanks import blank_picture
 from rivega_spacy.backends.small.pictures import MAX_STRETCH, Picture, augmented, fit, plain, to_input
+from rivega_spacy.training.blanks import blank_picture
 
 
 def marked(width=120, height=90, box=(30, 20, 80, 70), known=(True, True)) -> Picture:
@@ -36,8 +37,8 @@ def test_fit_maps_back_exactly(width, height, size):
     placed = fit(width, height, size)
     box = np.array([[0.1 * width, 0.2 * height, 0.7 * width, 0.9 * height]])
     assert np.allclose(placed.to_picture(placed.to_input(box)), box)
-    assert 0 <= placed.left and placed.left + placed.inner_width <= size
-    assert 0 <= placed.top and placed.top + placed.inner_height <= size
+    assert placed.left >= 0 and placed.left + placed.inner_width <= size
+    assert placed.top >= 0 and placed.top + placed.inner_height <= size
     assert max(placed.inner_width, placed.inner_height) == size
     if min(placed.inner_width, placed.inner_height) > 30:
         across, down = placed.inner_width / width, placed.inner_height / height

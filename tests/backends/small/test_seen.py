@@ -1,4 +1,5 @@
 """The network on a pre-trained backbone: the backbone itself, nouns and classes, kept views, and training from them."""
+
 import importlib.util
 from pathlib import Path
 
@@ -10,18 +11,22 @@ from spacy.cli.train import train
 from torch.nn import functional as F
 from vision_tiny import WORDS
 
-from rivega_spacy.post.errors import RivegaError
-from rivega_spacy.training import kept
 from rivega_spacy.backends.small import wordnet
-from rivega_spacy.training.kept import KeptSettings, KeptViews
 from rivega_spacy.backends.small.lite import CLASSES, Back, Front, published_weights, take_published
-from rivega_spacy.training.measure import area_under_curve
 from rivega_spacy.backends.small.nouns import IS, LIKE, NounTable, class_synsets, make_table
 from rivega_spacy.backends.small.weights import LITE, build_network, load_network, save_network, sizes
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.training import kept
+from rivega_spacy.training.kept import KeptSettings, KeptViews
+from rivega_spacy.training.measure import area_under_curve
 
 SIZES = {"width": 16, "box_width": 16, "word_width": 8, "middle": 16, "image_width": 16, "depth": 1, "backbone": LITE}
 CONFIG = Path(__file__).parents[3] / "configs" / "vision_small.cfg"
-TABLE = {"dog": {IS * CLASSES + 151: 1.0, LIKE * CLASSES + 7: 0.5}, "stop sign": {IS * CLASSES + 919: 1.0}, "tower": {IS * CLASSES + 437: 1.0}}
+TABLE = {
+    "dog": {IS * CLASSES + 151: 1.0, LIKE * CLASSES + 7: 0.5},
+    "stop sign": {IS * CLASSES + 919: 1.0},
+    "tower": {IS * CLASSES + 437: 1.0},
+}
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +174,11 @@ def test_spacy_train_learns_from_kept_views(photos, tmp_path, weights, without_p
     train(CONFIG, tmp_path / "run", overrides=options)
     nlp = spacy.load(tmp_path / "run" / "model-last")
     trained, before = nlp.get_pipe("rivega_grounder").model.shims[0].module.state_dict(), load_network(weights, {}).state_dict()
-    moved = {name.split(".")[0] for name, value in trained.items() if value.dtype == torch.float32 and not torch.allclose(value, before[name], atol=1e-3)}
+    moved = {
+        name.split(".")[0]
+        for name, value in trained.items()
+        if value.dtype == torch.float32 and not torch.allclose(value, before[name], atol=1e-3)
+    }
     assert {"image", "heat_features"} <= moved and not moved & {"front", "back", "nouns"}
 
 

@@ -1,11 +1,11 @@
 """Expressions to phrase vectors."""
+
 import numpy as np
 import pytest
 import torch
+from vision_tiny import WORDS, tiny_network
 
 from rivega_spacy.backends.small.text import PhraseEncoder, split_expression
-
-from vision_tiny import WORDS, tiny_network
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
 """Weights on disk."""
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from vision_tiny import SIZES, tiny_network
 
-from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.backends.small.predict import answers
 from rivega_spacy.backends.small.weights import load_network, save_network
-
-from vision_tiny import SIZES, tiny_network
+from rivega_spacy.post.errors import RivegaError
 
 
 def ask(network):

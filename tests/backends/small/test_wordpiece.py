@@ -1,4 +1,5 @@
 """Our wordpieces against those of the `tokenizers` library."""
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -21,7 +22,15 @@ def test_known_words():
 
 
 def test_as_the_library_on_posts():
-    for text in ["RT @Nkosi_M: café  Zoë's (PER) — a footballer", "北中\tx", "a" * 61, "a\u200bb", "\ufffd é É", "", "don't-stop...#OK"]:
+    for text in [
+        "RT @Nkosi_M: café  Zoë's (PER) — a footballer",
+        "北中\tx",
+        "a" * 61,
+        "a\u200bb",
+        "\ufffd é É",
+        "",
+        "don't-stop...#OK",
+    ]:
         assert OURS.encode(text) == REFERENCE.encode(text).ids, text
 
 

@@ -1,4 +1,5 @@
 """Posts that the product wrote, corrected or not, and posts as README has them, through `rivega convert` and `rivega annotate`."""
+
 import json
 
 import numpy as np
@@ -74,7 +75,10 @@ def test_corrections_count(tmp_path):
 def test_the_form_of_the_readme(tmp_path):
     post = {"text": TEXT, "ents": [[20, 23, "LOC"], [0, 3, "PER"]], "expansions": ["a city", None], "knowledge": "z"}
     status, (doc, second) = convert(tmp_path, [post, {"text": "nobody"}], "--strict")
-    assert status == 0 and [(e.text, e.label_, e._.expansion, e._.groundable) for e in doc.ents] == [("Ann", "PER", None, None), ("Rio", "LOC", "a city", None)]
+    assert status == 0 and [(e.text, e.label_, e._.expansion, e._.groundable) for e in doc.ents] == [
+        ("Ann", "PER", None, None),
+        ("Rio", "LOC", "a city", None),
+    ]
     assert doc.text == TEXT and second.text == "nobody" and [d.user_data["id"] for d in (doc, second)] == ["1", "2"]
 
 
@@ -151,7 +155,11 @@ def test_regions_of_another_source_take_the_place_of_the_posts_own(tmp_path):
     }
     (tmp_path / "c.json").write_text(json.dumps(coco), encoding="utf8")
     _, (doc,) = convert(tmp_path, [annotated()], "--boxes", tmp_path / "c.json")
-    assert [(e._.boxes, e._.groundable, e._.mask) for e in doc.ents] == [([], False, None), ([], False, None), ([[1, 1, 6, 6]], True, None)]
+    assert [(e._.boxes, e._.groundable, e._.mask) for e in doc.ents] == [
+        ([], False, None),
+        ([], False, None),
+        ([[1, 1, 6, 6]], True, None),
+    ]
     assert doc.ents[0]._.expansion == "a woman"
 
 
@@ -160,7 +168,12 @@ def test_annotate_reads_what_it_wrote(tmp_path):
     nlp.to_disk(tmp_path / "pipeline")
     (tmp_path / "a.jsonl").write_text(json.dumps(annotated()) + "\n", encoding="utf8")
     for one, two in (("a", "b"), ("b", "c")):
-        assert main(["annotate", str(tmp_path / f"{one}.jsonl"), str(tmp_path / f"{two}.jsonl"), "--model", str(tmp_path / "pipeline")]) == 0
+        assert (
+            main(
+                ["annotate", str(tmp_path / f"{one}.jsonl"), str(tmp_path / f"{two}.jsonl"), "--model", str(tmp_path / "pipeline")]
+            )
+            == 0
+        )
     rows = [json.loads((tmp_path / f"{name}.jsonl").read_text(encoding="utf8")) for name in "abc"]
     assert rows[0]["ents"] == rows[1]["ents"] == rows[2]["ents"] and len(rows[0]["ents"]) == 3
     assert all(not row["errors"] and row["knowledge"] == "z" for row in rows)

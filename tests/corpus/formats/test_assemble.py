@@ -1,4 +1,5 @@
 """Whole data sets in the published formats, through `rivega convert`."""
+
 import gzip
 import json
 
@@ -24,17 +25,27 @@ POSTS = [
         "knowledge": "z one",
         "image_width": 40,
         "image_height": 24,
-        "boxes": [{"name": "Ann Lee", "xyxy": [1, 1, 30, 20]}, {"name": "Ann Lee", "xyxy": [3, 3, 8, 9]}, {"name": "rio", "xyxy": [1, 1, 9, 9]}],
+        "boxes": [
+            {"name": "Ann Lee", "xyxy": [1, 1, 30, 20]},
+            {"name": "Ann Lee", "xyxy": [3, 3, 8, 9]},
+            {"name": "rio", "xyxy": [1, 1, 9, 9]},
+        ],
     },
     {"id": "2", "tokens": ["nothing"], "tags": ["O"], "knowledge": "z two", "boxes": []},
 ]
 
 
-@pytest.fixture()
+@pytest.fixture
 def files(tmp_path):
     write_conll(tmp_path / "train.txt", POSTS)
     write_voc(tmp_path / "xml", POSTS)
-    write_labelme(tmp_path / "smner", "17_06_1", [polygon("Ann Lee", SQUARE), polygon("Ann Lee", [[32, 2], [38, 2], [38, 8]]), polygon("Lima", SQUARE)], width=40, height=24)
+    write_labelme(
+        tmp_path / "smner",
+        "17_06_1",
+        [polygon("Ann Lee", SQUARE), polygon("Ann Lee", [[32, 2], [38, 2], [38, 8]]), polygon("Lima", SQUARE)],
+        width=40,
+        height=24,
+    )
     write_knowledge(tmp_path / "z.txt", POSTS)
     (tmp_path / "blip2.txt").write_text("17_06_1.jpg :two women\n2.jpg :a wall\n", encoding="utf8")
     (tmp_path / "owl.txt").write_text("imgid:17_06_1###Two women.\n\nThey talk.\nimgid:2###A wall.\n", encoding="utf8")
@@ -104,8 +115,20 @@ def test_shards(files):
 
 
 def test_a_region_named_by_type_goes_to_the_only_entity_of_it(tmp_path):
-    (tmp_path / "ner.jsonl").write_text(json.dumps({"id": "p1", "text": "Ann in Rio", "spans": [{"start": 0, "end": 3, "label": "PER"}]}), encoding="utf8")
-    (tmp_path / "image.jsonl").write_text(json.dumps({"id": "p1", "width": 9, "height": 9, "spans": [{"label": "PER", "type": "rect", "x": 1, "y": 1, "width": 3, "height": 3}]}), encoding="utf8")
+    (tmp_path / "ner.jsonl").write_text(
+        json.dumps({"id": "p1", "text": "Ann in Rio", "spans": [{"start": 0, "end": 3, "label": "PER"}]}), encoding="utf8"
+    )
+    (tmp_path / "image.jsonl").write_text(
+        json.dumps(
+            {
+                "id": "p1",
+                "width": 9,
+                "height": 9,
+                "spans": [{"label": "PER", "type": "rect", "x": 1, "y": 1, "width": 3, "height": 3}],
+            }
+        ),
+        encoding="utf8",
+    )
     (post,) = read_data_set(Sources(text=tmp_path / "ner.jsonl", boxes=tmp_path / "image.jsonl"), Dirt())
     assert post["boxes"] == [{"name": "Ann", "xyxy": [1, 1, 4, 4]}]
 
@@ -182,7 +205,12 @@ def test_the_published_counts_come_out(shared_dir, tmp_path, version, split):
 @pytest.mark.shared
 def test_the_dirt_of_version_1_is_told_as_it_is(shared_dir, tmp_path, capsys):
     rows = [row for split in ("train", "dev", "test") for row in published(shared_dir / "data" / "posts", 1, split)]
-    arguments = [str(write_conll(tmp_path / "posts.txt", rows)), str(tmp_path / "v1.spacy"), "--boxes", str(write_voc(tmp_path / "xml", rows))]
+    arguments = [
+        str(write_conll(tmp_path / "posts.txt", rows)),
+        str(tmp_path / "v1.spacy"),
+        "--boxes",
+        str(write_voc(tmp_path / "xml", rows)),
+    ]
     assert main(["convert", *arguments]) == 1
     out = capsys.readouterr().out
     assert "56 boxes match no entity: " in out and "4 more boxes bear one of these names" in out
@@ -197,18 +225,36 @@ def test_published_knowledge_comes_back(shared_dir, tmp_path):
     write_knowledge(tmp_path / "z.txt", [row for row in rows if row["knowledge"]])
     dirt = Dirt()
     posts = list(read_data_set(Sources(text=tmp_path / "posts.txt", knowledge=tmp_path / "z.txt"), dirt))
-    assert [" ".join((post.get("knowledge") or "").split()) for post in posts] == [" ".join((row["knowledge"] or "").split()) for row in rows]
+    assert [" ".join((post.get("knowledge") or "").split()) for post in posts] == [
+        " ".join((row["knowledge"] or "").split()) for row in rows
+    ]
     assert "knowledge_order" not in dirt.counts
 
 
 def test_compact_posts_have_their_dirt_told_and_refused_too(tmp_path, capsys):
-    boxes = [{"name": "Ann", "xyxy": [1, 1, 9, 9]}, {"name": "ann", "xyxy": [1, 1, 9, 9]}, {"name": "ann", "xyxy": [2, 2, 9, 9]}, {"name": "Rio", "xyxy": "?"}]
-    row = {"id": "1", "tokens": ["Ann", "in", "Rio"], "tags": ["B-PER", "O", "I-LOC"], "boxes": boxes, "expansions": ["a woman", None]}
+    boxes = [
+        {"name": "Ann", "xyxy": [1, 1, 9, 9]},
+        {"name": "ann", "xyxy": [1, 1, 9, 9]},
+        {"name": "ann", "xyxy": [2, 2, 9, 9]},
+        {"name": "Rio", "xyxy": "?"},
+    ]
+    row = {
+        "id": "1",
+        "tokens": ["Ann", "in", "Rio"],
+        "tags": ["B-PER", "O", "I-LOC"],
+        "boxes": boxes,
+        "expansions": ["a woman", None],
+    }
     path, out = tmp_path / "posts.jsonl", tmp_path / "out.spacy"
     path.write_text(json.dumps(row), encoding="utf8")
     assert main(["convert", str(path), str(out)]) == 1
     told = capsys.readouterr().out
-    for line in ("1 boxes match no entity: 1 'ann'", "1 more boxes bear", "1 I- tags continue nothing", "1 regions are empty or malformed"):
+    for line in (
+        "1 boxes match no entity: 1 'ann'",
+        "1 more boxes bear",
+        "1 I- tags continue nothing",
+        "1 regions are empty or malformed",
+    ):
         assert line in told
     (doc,) = read(out)
     assert [(ent.text, ent._.boxes, ent._.expansion) for ent in doc.ents] == [("Ann", [[1, 1, 9, 9]], "a woman"), ("Rio", [], None)]
@@ -233,7 +279,13 @@ def test_shards_of_a_longer_conversion_go(files):
 
 
 def test_odd_text_is_kept_and_told(tmp_path):
-    posts = [{"id": "1", "tokens": ["Ann", "\u200bx", "Ann", "it\x92s", "\ufffd", "co/…"], "tags": ["B-PER", "O", "B-LOC", "O", "O", "O"]}]
+    posts = [
+        {
+            "id": "1",
+            "tokens": ["Ann", "\u200bx", "Ann", "it\x92s", "\ufffd", "co/…"],
+            "tags": ["B-PER", "O", "B-LOC", "O", "O", "O"],
+        }
+    ]
     dirt = Dirt(strict=True)
     (post,) = read_data_set(Sources(text=write_conll(tmp_path / "t.txt", posts)), dirt)
     assert post["tokens"] == posts[0]["tokens"] and dirt.counts == {"odd_character": 3, "repeated_text": 1, "two_types": 1}

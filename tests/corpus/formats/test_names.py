@@ -1,4 +1,5 @@
 """Pictures that tools renamed, and everything that comes twice, through `rivega convert`."""
+
 import json
 import unicodedata
 
@@ -28,9 +29,14 @@ def write_regions(tmp_path, form, names, label="Rio"):
     if form == "coco.json":
         images = [{"id": n, "file_name": name, "width": 40, "height": 24} for n, name in enumerate(names)]
         boxes = [{"id": n, "image_id": n, "category_id": 1, "bbox": [1, 1, 2 + n, 4]} for n in range(len(names))]
-        (tmp_path / form).write_text(json.dumps({"images": images, "annotations": boxes, "categories": [{"id": 1, "name": label}]}), encoding="utf8")
+        (tmp_path / form).write_text(
+            json.dumps({"images": images, "annotations": boxes, "categories": [{"id": 1, "name": label}]}), encoding="utf8"
+        )
     elif form == "prodigy.jsonl":
-        rows = [{"image": name, "width": 40, "height": 24, "spans": [{"label": label, "x": 1, "y": 1, "width": 2 + n, "height": 4}]} for n, name in enumerate(names)]
+        rows = [
+            {"image": name, "width": 40, "height": 24, "spans": [{"label": label, "x": 1, "y": 1, "width": 2 + n, "height": 4}]}
+            for n, name in enumerate(names)
+        ]
         (tmp_path / form).write_text("\n".join(map(json.dumps, rows)), encoding="utf8")
     else:
         (tmp_path / form).mkdir()
@@ -157,7 +163,9 @@ def test_pictures_are_found_by_other_names(tmp_path, file, image):
     path = tmp_path / "pictures" / file
     path.parent.mkdir(parents=True)
     path.write_bytes(b"any")
-    status, docs = convert(tmp_path, "--images", tmp_path / "pictures", "--relative", ids=["17_06_1"], images=[image] if image else None)
+    status, docs = convert(
+        tmp_path, "--images", tmp_path / "pictures", "--relative", ids=["17_06_1"], images=[image] if image else None
+    )
     assert status == 0 and docs[0]._.image == file
 
 
@@ -169,7 +177,9 @@ def test_a_folder_without_any_of_the_pictures_is_no_harmless_note(tmp_path, caps
 
 
 def test_texts_that_come_twice(tmp_path, capsys):
-    (tmp_path / "z.jsonl").write_text('{"id": "17_06_1", "knowledge": "z"}\n{"id": "17_06_1", "knowledge": "other"}\n', encoding="utf8")
+    (tmp_path / "z.jsonl").write_text(
+        '{"id": "17_06_1", "knowledge": "z"}\n{"id": "17_06_1", "knowledge": "other"}\n', encoding="utf8"
+    )
     (tmp_path / "c.txt").write_text("17_06_1.jpg :a\n17_06_1.png :b\n", encoding="utf8")
     (tmp_path / "d.txt").write_text("imgid:17_06_1###a\nimgid:17_06_1###b\nmore\n", encoding="utf8")
     arguments = ["--knowledge", tmp_path / "z.jsonl", "--captions", tmp_path / "c.txt", "--descriptions", tmp_path / "d.txt"]
@@ -180,7 +190,12 @@ def test_texts_that_come_twice(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "row", [{"text": "Rio", "ents": [{"start": 0, "end": 3, "label": "LOC"}]}, {"tokens": ["Rio"], "tags": ["B-LOC"]}, {"text": "Rio", "ents": [[0, 3, "LOC"]]}]
+    "row",
+    [
+        {"text": "Rio", "ents": [{"start": 0, "end": 3, "label": "LOC"}]},
+        {"tokens": ["Rio"], "tags": ["B-LOC"]},
+        {"text": "Rio", "ents": [[0, 3, "LOC"]]},
+    ],
 )
 def test_scores_keep_the_first_of_two_posts_with_one_id_too(tmp_path, row):
     path = tmp_path / "p.jsonl"

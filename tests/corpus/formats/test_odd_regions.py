@@ -1,4 +1,5 @@
 """What real files hold instead of numbers, masks and names: one bad item is left out and counted, the others are converted."""
+
 import codecs
 import json
 import tracemalloc
@@ -38,7 +39,10 @@ def read(folder, dirt=None, ids=("1",), **sources):
 
 def read_coco(folder, annotations, *, images=None, categories=ADA, folder_of_pictures=None, **options):
     path = folder / "coco.json"
-    path.write_text(json.dumps({"images": [image()] if images is None else images, "annotations": annotations, "categories": categories}), encoding="utf8")
+    path.write_text(
+        json.dumps({"images": [image()] if images is None else images, "annotations": annotations, "categories": categories}),
+        encoding="utf8",
+    )
     return read(folder, boxes=path, images=folder_of_pictures, **options)
 
 
@@ -59,9 +63,17 @@ def square(x1=10, y1=10, x2=30, y2=30, height=60, width=100):
 # VOC
 
 
-def voc(head='<?xml version="1.0"?>', root="<annotation>", name="Ada", size="<size><width>60</width><height>50</height></size>", sides=(1, 2, 30, 40)):
+def voc(
+    head='<?xml version="1.0"?>',
+    root="<annotation>",
+    name="Ada",
+    size="<size><width>60</width><height>50</height></size>",
+    sides=(1, 2, 30, 40),
+):
     corners = "".join(f"<{side}>{value}</{side}>" for side, value in zip(("xmin", "ymin", "xmax", "ymax"), sides))
-    return f"{head}{root}<filename>1.jpg</filename>{size}<object><name>{name}</name><bndbox>{corners}</bndbox></object></annotation>"
+    return (
+        f"{head}{root}<filename>1.jpg</filename>{size}<object><name>{name}</name><bndbox>{corners}</bndbox></object></annotation>"
+    )
 
 
 def read_voc(folder, data, name="Ada"):
@@ -97,13 +109,17 @@ def test_voc_with_a_size_that_is_none(tmp_path, value):
     assert boxes(post) == [[1, 2, 30, 40]] and post["image_width"] is None and counts == {"bad_size": 1}
 
 
-@pytest.mark.parametrize("size", ["", "<size></size>", "<size><width/><height> </height></size>", "<size><width>0</width><height>0</height></size>"])
+@pytest.mark.parametrize(
+    "size", ["", "<size></size>", "<size><width/><height> </height></size>", "<size><width>0</width><height>0</height></size>"]
+)
 def test_voc_that_says_no_size(tmp_path, size):
     post, counts = read_voc(tmp_path, voc(size=size).encode())
     assert boxes(post) == [[1, 2, 30, 40]] and post["image_width"] is None and not counts
 
 
-@pytest.mark.parametrize("root", ['<annotation xmlns="http://example.org/voc">', '<annotation xmlns:x="http://example.org/x" x:verified="yes">'])
+@pytest.mark.parametrize(
+    "root", ['<annotation xmlns="http://example.org/voc">', '<annotation xmlns:x="http://example.org/x" x:verified="yes">']
+)
 def test_voc_with_a_namespace(tmp_path, root):
     post, counts = read_voc(tmp_path, voc(root=root).encode())
     assert boxes(post) == [[1, 2, 30, 40]] and not counts
@@ -119,7 +135,7 @@ def test_voc_with_a_harmless_doctype(tmp_path):
 
 
 @pytest.mark.parametrize("data", [
-    b"", b"<annotation>", voc().encode()[:120], "<?xml version='1.0' encoding='gb2312'?><annotation>中".encode("utf-8"), b"\xff\xfe<\0a",
+    b"", b"<annotation>", voc().encode()[:120], "<?xml version='1.0' encoding='gb2312'?><annotation>中".encode(), b"\xff\xfe<\0a",
     "<annotation><object><name>Zoë</name></object></annotation>".encode("latin-1"), b"<html><body>404</body></html>", b"\0" * 40, codecs.BOM_UTF8,
     b'<!DOCTYPE a [<!ENTITY n SYSTEM "file:///etc/hostname">]><annotation><object><name>&n;</name></object></annotation>',
     b"<!DOCTYPE a SYSTEM 'a.dtd'><annotation><object><name>&undefined;</name></object></annotation>",
@@ -138,7 +154,9 @@ def test_entities_of_a_voc_file_are_not_expanded(tmp_path):
     assert post["boxes"] == [] and counts == {"bad_file": 1} and peak < 5e6
 
 
-@pytest.mark.parametrize("sides", [("nan", 1, 5, 5), (1, 1, "inf", 5), (1, 1, "1e300", 5), ("", 1, 5, 5), ("10px", 1, 50, 5), (5, 5, 1, 1)])
+@pytest.mark.parametrize(
+    "sides", [("nan", 1, 5, 5), (1, 1, "inf", 5), (1, 1, "1e300", 5), ("", 1, 5, 5), ("10px", 1, 50, 5), (5, 5, 1, 1)]
+)
 def test_voc_boxes_of_no_numbers(tmp_path, sides):
     post, counts = read_voc(tmp_path, voc(sides=sides).encode())
     assert post["boxes"] == [] and counts == {"bad_region": 1}
@@ -181,7 +199,18 @@ def test_fields_of_another_type_are_no_loss(tmp_path, fine):
     assert boxes(posts[0]) == [[1, 1, 6, 6]] and not counts
 
 
-@pytest.mark.parametrize("bad", [None, 5, {"id": 2}, {"file_name": "2.jpg"}, {"id": [2], "file_name": "2.jpg"}, {"id": 2, "file_name": 7}, {"id": 2, "file_name": "\ud83d.jpg"}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None,
+        5,
+        {"id": 2},
+        {"file_name": "2.jpg"},
+        {"id": [2], "file_name": "2.jpg"},
+        {"id": 2, "file_name": 7},
+        {"id": 2, "file_name": "\ud83d.jpg"},
+    ],
+)
 def test_one_bad_picture_is_left_out(tmp_path, bad):
     posts, counts = read_coco(tmp_path, [GOOD], images=[bad, image()])
     assert boxes(posts[0]) == [[1, 1, 6, 6]] and counts == {"bad_picture": 1}
@@ -193,7 +222,10 @@ def test_one_bad_category_is_left_out(tmp_path, bad):
     assert boxes(posts[0]) == [[1, 1, 6, 6]] and counts == {"bad_picture": 1}
 
 
-@pytest.mark.parametrize("width, height", [(200_000, 200_000), (NAN, 60), (100, INF), ("60px", 60), (-100, 60), ([100], 60), (None, 60), (10**9, 10**9), (10**400, 1)])
+@pytest.mark.parametrize(
+    "width, height",
+    [(200_000, 200_000), (NAN, 60), (100, INF), ("60px", 60), (-100, 60), ([100], 60), (None, 60), (10**9, 10**9), (10**400, 1)],
+)
 def test_no_mask_is_drawn_at_a_size_that_no_picture_has(tmp_path, width, height):
     tracemalloc.start()
     posts, counts = read_coco(tmp_path, [{**GOOD, "segmentation": [SQUARE]}], images=[image(width=width, height=height)])
@@ -250,7 +282,17 @@ def test_no_mask_is_no_fault(tmp_path, segmentation):
     assert boxes(posts[0]) == [[1, 1, 6, 6]] and not masks(posts[0]) and not counts
 
 
-@pytest.mark.parametrize("box, told", [([], {}), (None, {}), ([0, 0, 0, 0], {"box_from_mask": 1}), ([10, 10, -1, 5], {"box_from_mask": 1}), ([NAN] * 4, {"box_from_mask": 1}), ("?", {"box_from_mask": 1})])
+@pytest.mark.parametrize(
+    "box, told",
+    [
+        ([], {}),
+        (None, {}),
+        ([0, 0, 0, 0], {"box_from_mask": 1}),
+        ([10, 10, -1, 5], {"box_from_mask": 1}),
+        ([NAN] * 4, {"box_from_mask": 1}),
+        ("?", {"box_from_mask": 1}),
+    ],
+)
 @pytest.mark.parametrize("segmentation", [[SQUARE], encode_mask(square())])
 def test_a_region_without_box_has_that_of_its_mask(tmp_path, box, told, segmentation):
     posts, counts = read_coco(tmp_path, [{**GOOD, "bbox": box, "segmentation": segmentation}])
@@ -279,7 +321,13 @@ def test_pictures_of_one_name_in_two_folders(tmp_path):
     posts, counts = read_coco(tmp_path, annotations, images=images)
     assert posts[0]["boxes"] == [] and counts == {"ambiguous": 2}
     row = {"id": "1", "tokens": ["Ada"], "tags": ["B-PER"]}
-    for reference, expected in (("b/1.jpg", [[30, 30, 35, 35]]), ("a\\1.jpg", [[1, 1, 6, 6]]), ("x/b/1.jpg", [[30, 30, 35, 35]]), ("1.jpg", []), ("c/1.jpg", [])):
+    for reference, expected in (
+        ("b/1.jpg", [[30, 30, 35, 35]]),
+        ("a\\1.jpg", [[1, 1, 6, 6]]),
+        ("x/b/1.jpg", [[30, 30, 35, 35]]),
+        ("1.jpg", []),
+        ("c/1.jpg", []),
+    ):
         (tmp_path / "posts.jsonl").write_text(json.dumps({**row, "image": reference}), encoding="utf8")
         (post,) = read_data_set(Sources(text=tmp_path / "posts.jsonl", boxes=tmp_path / "coco.json"), Dirt())
         assert boxes(post) == expected
@@ -301,7 +349,9 @@ def test_one_id_of_two_pictures(tmp_path):
 
 
 def test_a_picture_that_is_listed_twice_is_one(tmp_path):
-    posts, counts = read_coco(tmp_path, [GOOD, {**GOOD, "id": 2, "image_id": 2, "bbox": [2, 2, 5, 5]}], images=[image(1), image(1), image(2)])
+    posts, counts = read_coco(
+        tmp_path, [GOOD, {**GOOD, "id": 2, "image_id": 2, "bbox": [2, 2, 5, 5]}], images=[image(1), image(1), image(2)]
+    )
     assert boxes(posts[0]) == [[1, 1, 6, 6], [2, 2, 7, 7]] and not counts
 
 
@@ -311,7 +361,12 @@ def judged(posts):
 
 def test_whether_the_picture_shows_it_is_not_known_where_its_region_was_left_out(tmp_path):
     bad = {**GOOD, "bbox": [NAN, 1, 5, 5]}
-    for annotations, expected in (([bad], [None]), ([bad, {**GOOD, "id": 2}], [True]), ([], [False]), ([{**bad, "category_id": 5}], [False])):
+    for annotations, expected in (
+        ([bad], [None]),
+        ([bad, {**GOOD, "id": 2}], [True]),
+        ([], [False]),
+        ([{**bad, "category_id": 5}], [False]),
+    ):
         assert judged(read_coco(tmp_path, annotations)[0]) == expected
     images = [image(1, "1.jpg"), image(1, "2.jpg", 50, 50), image(3, "3.jpg")]
     assert judged(read_coco(tmp_path, [GOOD], images=images, ids=("1", "2", "3"))[0]) == [None, None, False]
@@ -329,7 +384,10 @@ def test_annotations_of_one_id(tmp_path):
     assert boxes(posts[0]) == [[1, 1, 6, 6], [2, 2, 7, 7]] and counts == {"duplicate_region": 1}
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"images": 1, "annotations": []}', '{"images": [], "annotations": {}}', "[" * 100_000, '{"images": null}', "{"])
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "{}", '{"images": 1, "annotations": []}', '{"images": [], "annotations": {}}', "[" * 100_000, '{"images": null}', "{"],
+)
 def test_what_is_not_coco_is_told(tmp_path, text):
     (tmp_path / "coco.json").write_text(text, encoding="utf8")
     with pytest.raises(RivegaError, match="not COCO"):
@@ -337,7 +395,9 @@ def test_what_is_not_coco_is_told(tmp_path, text):
 
 
 def test_coco_in_utf_16_and_with_numbers_of_thousands_of_digits(tmp_path):
-    text = json.dumps({"images": [image()], "annotations": [GOOD, {**GOOD, "area": "#"}], "categories": ADA}).replace('"#"', "9" * 5000)
+    text = json.dumps({"images": [image()], "annotations": [GOOD, {**GOOD, "area": "#"}], "categories": ADA}).replace(
+        '"#"', "9" * 5000
+    )
     (tmp_path / "coco.json").write_bytes(text.encode("utf-16"))
     posts, counts = read(tmp_path, boxes=tmp_path / "coco.json")
     assert boxes(posts[0]) == [[1, 1, 6, 6]] * (2 - counts.get("duplicate_region", 0))
@@ -383,7 +443,9 @@ def test_no_more_is_held_than_what_is_drawn(tmp_path, form):
     disc = shape([[20, 20], [25, 20]], "circle")
     tracemalloc.start()
     if form == "labelme":
-        post, counts = read_labelme(tmp_path, [shape(POINTS), disc, shape([[9e6, 9e6], [9e6, 9.1e6], [9.1e6, 9e6]])], imageWidth=10_000, imageHeight=9_000)
+        post, counts = read_labelme(
+            tmp_path, [shape(POINTS), disc, shape([[9e6, 9e6], [9e6, 9.1e6], [9.1e6, 9e6]])], imageWidth=10_000, imageHeight=9_000
+        )
     else:
         post, counts = read_prodigy(tmp_path, [{"type": "polygon", "label": "Ada", "points": POINTS}], width=10_000, height=9_000)
     peak = tracemalloc.get_traced_memory()[1]
@@ -407,7 +469,12 @@ def test_labelme_with_an_odd_reference(tmp_path, path):
 def test_labelme_files_of_one_name_in_two_folders(tmp_path):
     for folder, corner in (("a", 9), ("b", 20)):
         (tmp_path / "r" / folder).mkdir(parents=True)
-        row = {"imagePath": "1.jpg", "imageWidth": 100, "imageHeight": 60, "shapes": [shape([[1, 2], [corner, corner]], "rectangle")]}
+        row = {
+            "imagePath": "1.jpg",
+            "imageWidth": 100,
+            "imageHeight": 60,
+            "shapes": [shape([[1, 2], [corner, corner]], "rectangle")],
+        }
         (tmp_path / "r" / folder / "1.json").write_text(json.dumps(row), encoding="utf8")
     posts, counts = read(tmp_path, boxes=tmp_path / "r")
     assert posts[0]["boxes"] == [] and counts == {"ambiguous": 2}
@@ -458,7 +525,10 @@ def test_prodigy_fields_of_another_type(tmp_path, odd):
     assert boxes(read_prodigy(tmp_path, [RECT], **odd)[0]) == [[1, 1, 6, 6]]
 
 
-@pytest.mark.parametrize("spans", ["Ada", 5, {"start": 0}, [None], ["Ada"], [{"start": [0], "end": 3, "label": "PER"}], [{"start": 0, "end": 3, "label": 5}]])
+@pytest.mark.parametrize(
+    "spans",
+    ["Ada", 5, {"start": 0}, [None], ["Ada"], [{"start": [0], "end": 3, "label": "PER"}], [{"start": 0, "end": 3, "label": 5}]],
+)
 def test_prodigy_texts_with_odd_spans(tmp_path, spans):
     rows = [{"text": "Ada", "spans": spans}, {"text": "Ada", "spans": [{"start": 0, "end": 3, "label": "PER"}]}]
     (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf8")
@@ -483,7 +553,10 @@ def test_one_bad_region_of_a_compact_post_is_left_out(tmp_path, bad, told):
 
 
 def test_compact_masks_that_are_none_or_of_another_size(tmp_path):
-    rows = [{"name": "Ada", "xyxy": [1, 1, 6, 6], "mask_rle": {"size": [60, 100], "counts": "~"}}, {"name": "Ada", "xyxy": [2, 2, 6, 6], "mask_rle": encode_mask(square(height=30))}]
+    rows = [
+        {"name": "Ada", "xyxy": [1, 1, 6, 6], "mask_rle": {"size": [60, 100], "counts": "~"}},
+        {"name": "Ada", "xyxy": [2, 2, 6, 6], "mask_rle": encode_mask(square(height=30))},
+    ]
     row = {"id": "1", "tokens": ["Ada"], "tags": ["B-PER"], "boxes": rows, "image_width": 100, "image_height": 60}
     (tmp_path / "posts.jsonl").write_text(json.dumps(row), encoding="utf8")
     dirt = Dirt()

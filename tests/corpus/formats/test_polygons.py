@@ -1,4 +1,5 @@
 """Polygons by the COCO API's rule: pixel for pixel what pycocotools draws."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

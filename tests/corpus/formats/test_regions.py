@@ -1,4 +1,5 @@
 """VOC XML, labelme, COCO, Prodigy."""
+
 import json
 
 import numpy as np
@@ -26,7 +27,14 @@ def drawn(points, height=24, width=40):
 
 
 def test_voc_goes_by_the_files_own_name(tmp_path):
-    posts = [{"id": "17_06_1", "image_width": 600, "image_height": 400, "boxes": [{"name": "R & B", "xyxy": [1, 2, 30, 40]}, {"name": "R & B", "xyxy": [5, 6, 70, 80]}]}]
+    posts = [
+        {
+            "id": "17_06_1",
+            "image_width": 600,
+            "image_height": 400,
+            "boxes": [{"name": "R & B", "xyxy": [1, 2, 30, 40]}, {"name": "R & B", "xyxy": [5, 6, 70, 80]}],
+        }
+    ]
     dirt = Dirt()
     pictures = read_voc(write_voc(tmp_path, posts, other_name=["17_06_1"]), dirt)
     picture = pictures["17_06_1"]
@@ -41,7 +49,12 @@ def test_names_are_kept_to_the_letter(tmp_path):
 
 
 def test_bad_xml_and_bad_boxes_leave_the_rest(tmp_path):
-    good = {"id": "1", "image_width": 9, "image_height": 9, "boxes": [{"name": "a", "xyxy": [1, 1, 5, 5]}, {"name": "b", "xyxy": [5, 5, 5, 5]}, {"name": "c", "xyxy": ["", 1, 2, 3]}]}
+    good = {
+        "id": "1",
+        "image_width": 9,
+        "image_height": 9,
+        "boxes": [{"name": "a", "xyxy": [1, 1, 5, 5]}, {"name": "b", "xyxy": [5, 5, 5, 5]}, {"name": "c", "xyxy": ["", 1, 2, 3]}],
+    }
     write_voc(tmp_path, [good])
     (tmp_path / "2.xml").write_text("<annotation><object>", encoding="utf8")
     dirt = Dirt()
@@ -129,14 +142,23 @@ def test_coco(tmp_path):
         counts[-1] += 1
     annotations = [
         {"id": 1, "image_id": 5, "category_id": 1, "bbox": [2, 2, 29, 19], "segmentation": [[2, 2, 30, 2, 2, 20]]},
-        {"id": 2, "image_id": 5, "category_id": 1, "bbox": [2, 2, 29, 19], "segmentation": {"size": [24, 40], "counts": counts}, "attributes": {"entity": "Ann"}},
+        {
+            "id": 2,
+            "image_id": 5,
+            "category_id": 1,
+            "bbox": [2, 2, 29, 19],
+            "segmentation": {"size": [24, 40], "counts": counts},
+            "attributes": {"entity": "Ann"},
+        },
         {"id": 3, "image_id": 5, "category_id": 1, "bbox": [2, 2, 29, 19], "segmentation": encode_mask(mask), "name": "Bob"},
         {"id": 4, "image_id": 5, "category_id": 1, "bbox": [2, 2, 0, 19], "segmentation": []},
         {"id": 5, "image_id": 99, "category_id": 1, "bbox": [2, 2, 9, 19]},
     ]
     path = tmp_path / "coco.json"
     images = [{"id": 5, "file_name": "img/p1.jpg", "width": 40, "height": 24}]
-    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "PER"}]}), encoding="utf8")
+    path.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "PER"}]}), encoding="utf8"
+    )
     dirt = Dirt()
     picture = read_coco(path, dirt)["p1"]
     assert [(region.name, region.xyxy) for region in picture.regions] == [(name, [2, 2, 31, 21]) for name in ("PER", "Ann", "Bob")]
@@ -155,8 +177,19 @@ def test_what_is_not_coco_is_told(tmp_path):
 def test_prodigy_text(tmp_path):
     tokens = [{"text": "Ann", "start": 0, "end": 3}, {"text": "Lee", "start": 4, "end": 7}, {"text": "!", "start": 7, "end": 8}]
     rows = [
-        {"text": "Ann Lee!", "tokens": tokens, "spans": [{"start": 0, "end": 7, "label": "PER"}], "meta": {"id": "p1"}, "answer": "accept", "image": "img/p1.jpg"},
-        {"text": "In Rio", "spans": [{"start": 3, "end": 6, "label": "LOC"}, {"start": 4, "end": 6, "label": "LOC"}], "image": "data:image/png;base64,x"},
+        {
+            "text": "Ann Lee!",
+            "tokens": tokens,
+            "spans": [{"start": 0, "end": 7, "label": "PER"}],
+            "meta": {"id": "p1"},
+            "answer": "accept",
+            "image": "img/p1.jpg",
+        },
+        {
+            "text": "In Rio",
+            "spans": [{"start": 3, "end": 6, "label": "LOC"}, {"start": 4, "end": 6, "label": "LOC"}],
+            "image": "data:image/png;base64,x",
+        },
         {"text": "No", "spans": [], "answer": "reject"},
     ]
     path = tmp_path / "ner.jsonl"

@@ -1,4 +1,5 @@
 """CoNLL text of several columns and its kin, and tags of every scheme, through `rivega convert`."""
+
 import json
 
 import pytest
@@ -25,7 +26,9 @@ def entities(docs):
     return [(ent.text, ent.label_) for doc in docs for ent in doc.ents]
 
 
-@pytest.mark.parametrize("text", [CONLL2003, CONLL2003.replace(" ", "\t"), CONLL2003.replace("\n", "\r\n"), CONLL2003.replace(" ", "   ")])
+@pytest.mark.parametrize(
+    "text", [CONLL2003, CONLL2003.replace(" ", "\t"), CONLL2003.replace("\n", "\r\n"), CONLL2003.replace(" ", "   ")]
+)
 def test_conll_2003(tmp_path, text):
     status, docs = convert(tmp_path, text, "--strict")
     assert status == 0 and [[token.text for token in doc] for doc in docs] == [["Ada", "King", "ran"], ["Rio"]]
@@ -97,7 +100,9 @@ FOUND = [("Ada", "PER"), ("Charles van Babbage", "PER"), ("Rio", "LOC"), ("Lima"
 def test_every_scheme_says_the_same(tmp_path, capsys, scheme, form):
     tags = SCHEMES[scheme].split()
     lines = "IMGID:7\n" + "".join(f"{token}\t{tag}\n" for token, tag in zip(TOKENS, tags))
-    status, docs = convert(tmp_path, lines if form == "t.txt" else json.dumps({"id": "7", "tokens": TOKENS, "tags": tags}), "--strict", name=form)
+    status, docs = convert(
+        tmp_path, lines if form == "t.txt" else json.dumps({"id": "7", "tokens": TOKENS, "tags": tags}), "--strict", name=form
+    )
     assert status == 0 and entities(docs) == FOUND
     told = capsys.readouterr().out
     assert ("as in IOB1" in told) == (scheme in ("IOB1", "IOE2")) and ("read as BIO" in told) == (scheme not in ("BIO", "IOB1"))
@@ -106,7 +111,11 @@ def test_every_scheme_says_the_same(tmp_path, capsys, scheme, form):
 @pytest.mark.parametrize("form", ["t.txt", "t.jsonl"])
 @pytest.mark.parametrize("tag", ["PER", "X", "B-", "B", "0", "B-PER|B-LOC", "B-PER,B-LOC|O", "-X-"])
 def test_tags_of_no_scheme_are_counted(tmp_path, capsys, tag, form):
-    text = f"IMGID:7\nAda\tB-PER\nRio\t{tag}\n" if form == "t.txt" else json.dumps({"id": "7", "tokens": ["Ada", "Rio"], "tags": ["B-PER", tag]})
+    text = (
+        f"IMGID:7\nAda\tB-PER\nRio\t{tag}\n"
+        if form == "t.txt"
+        else json.dumps({"id": "7", "tokens": ["Ada", "Rio"], "tags": ["B-PER", tag]})
+    )
     status, docs = convert(tmp_path, text, name=form)
     assert status == 0 and entities(docs) == [("Ada", "PER")]
     assert f"1 tags are of no known scheme (read as O): 7 'Rio' {tag!r}" in capsys.readouterr().out
@@ -124,7 +133,10 @@ def test_one_stray_inside_tag_of_a_bio_file_is_a_fault_wherever_it_stands(tmp_pa
     "rows",
     [
         [{"id": "7", "tokens": ["Ada"], "tags": ["B-PER"]}, {"id": 7, "tokens": ["Ada"], "tags": ["O"]}],
-        [{"meta": {"id": "7"}, "text": "Ada", "spans": [{"start": 0, "end": 3, "label": "PER"}]}, {"meta": {"id": "7"}, "text": "Ada", "spans": []}],
+        [
+            {"meta": {"id": "7"}, "text": "Ada", "spans": [{"start": 0, "end": 3, "label": "PER"}]},
+            {"meta": {"id": "7"}, "text": "Ada", "spans": []},
+        ],
         "IMGID:7\nAda\tB-PER\n\nIMGID:7\nAda\tO\n",
     ],
 )

@@ -1,4 +1,5 @@
 """Photographs that are stored on their side: regions lie on the picture as a person sees it, whatever their tool wrote down."""
+
 import json
 
 import numpy as np
@@ -12,13 +13,22 @@ from rivega_spacy.post.rle import decode_mask, encode_mask
 
 T = Image.Transpose
 # What turns the upright picture into the stored one: the reverse of what a viewer does.
-REVERSE = {1: None, 2: T.FLIP_LEFT_RIGHT, 3: T.ROTATE_180, 4: T.FLIP_TOP_BOTTOM, 5: T.TRANSPOSE, 6: T.ROTATE_90, 7: T.TRANSVERSE, 8: T.ROTATE_270}
+REVERSE = {
+    1: None,
+    2: T.FLIP_LEFT_RIGHT,
+    3: T.ROTATE_180,
+    4: T.FLIP_TOP_BOTTOM,
+    5: T.TRANSPOSE,
+    6: T.ROTATE_90,
+    7: T.TRANSVERSE,
+    8: T.ROTATE_270,
+}
 WIDTH, HEIGHT = 60, 100
 # Low in an upright picture of 60x100: beyond the lower edge of one of 100x60.
 BOX = (12, 70, 32, 92)
 
 
-@pytest.fixture()
+@pytest.fixture
 def photograph(tmp_path):
     """Makes a picture with a red square at BOX as a person sees it; its path, its mask, and the box of the square as it is stored."""
 
@@ -102,7 +112,9 @@ def test_voc_boxes_are_turned_and_still_count_from_one(tmp_path, photograph, ori
     sides = "".join(f"<{side}>{value}</{side}>" for side, value in zip(("xmin", "ymin", "xmax", "ymax"), (x1 + 1, y1 + 1, x2, y2)))
     size = f"<size><width>{HEIGHT}</width><height>{WIDTH}</height></size>"
     (tmp_path / "xml").mkdir()
-    (tmp_path / "xml" / "1.xml").write_text(f"<annotation>{size}<object><name>Ada</name><bndbox>{sides}</bndbox></object></annotation>", encoding="utf8")
+    (tmp_path / "xml" / "1.xml").write_text(
+        f"<annotation>{size}<object><name>Ada</name><bndbox>{sides}</bndbox></object></annotation>", encoding="utf8"
+    )
     post, _ = convert_boxes(tmp_path, tmp_path / "xml")
     assert post["boxes"][0]["xyxy"] == [BOX[0] + 1, BOX[1] + 1, BOX[2], BOX[3]] and post["image_width"] == WIDTH
 
@@ -112,7 +124,12 @@ def test_labelme_polygons_are_drawn_by_its_rule_and_then_turned(tmp_path, photog
     mask, (x1, y1, x2, y2) = photograph(orientation)
     # labelme draws the outline too: the last pixels are one less.
     points = [[x1, y1], [x2 - 1, y1], [x2 - 1, y2 - 1], [x1, y2 - 1]]
-    row = {"imagePath": "../pictures/1.jpg", "imageWidth": HEIGHT, "imageHeight": WIDTH, "shapes": [{"label": "Ada", "points": points, "shape_type": "polygon"}]}
+    row = {
+        "imagePath": "../pictures/1.jpg",
+        "imageWidth": HEIGHT,
+        "imageHeight": WIDTH,
+        "shapes": [{"label": "Ada", "points": points, "shape_type": "polygon"}],
+    }
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks" / "1.json").write_text(json.dumps(row), encoding="utf8")
     # The file itself says where its picture is.
@@ -123,8 +140,17 @@ def test_labelme_polygons_are_drawn_by_its_rule_and_then_turned(tmp_path, photog
 def test_regions_of_a_smaller_copy_are_scaled(tmp_path, photograph):
     mask, _ = photograph(1)
     half = [value / 2 for value in BOX]
-    post, told = convert(tmp_path, {"bbox": [half[0], half[1], half[2] - half[0], half[3] - half[1]], "segmentation": [corners(half)]}, WIDTH // 2, HEIGHT // 2)
-    assert (decode_mask(post["boxes"][0]["mask_rle"]) == mask).all() and post["boxes"][0]["xyxy"] == list(BOX) and "annotated at another size" in told
+    post, told = convert(
+        tmp_path,
+        {"bbox": [half[0], half[1], half[2] - half[0], half[3] - half[1]], "segmentation": [corners(half)]},
+        WIDTH // 2,
+        HEIGHT // 2,
+    )
+    assert (
+        (decode_mask(post["boxes"][0]["mask_rle"]) == mask).all()
+        and post["boxes"][0]["xyxy"] == list(BOX)
+        and "annotated at another size" in told
+    )
 
 
 @pytest.mark.parametrize("width, height", [(200_000, 200_000), (None, None), ("60px", 5), (70, 100), (30, 90)])
@@ -138,7 +164,11 @@ def test_what_reaches_beyond_the_picture_is_cut_and_counted(tmp_path, photograph
     photograph(1)
     post, told = convert(tmp_path, {"bbox": [40, 80, 60, 60], "segmentation": [corners((40, 80, 100, 140))]}, WIDTH, HEIGHT)
     (row,) = post["boxes"]
-    assert row["xyxy"] == [40, 80, WIDTH, HEIGHT] and decode_mask(row["mask_rle"]).sum() == 20 * 20 and "1 regions reach beyond" in told
+    assert (
+        row["xyxy"] == [40, 80, WIDTH, HEIGHT]
+        and decode_mask(row["mask_rle"]).sum() == 20 * 20
+        and "1 regions reach beyond" in told
+    )
     post, told = convert(tmp_path, {"bbox": [400, 80, 60, 60], "segmentation": [corners((400, 80, 460, 140))]}, WIDTH, HEIGHT)
     assert post["boxes"] == [] and "1 regions are empty or malformed" in told
 

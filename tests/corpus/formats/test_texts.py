@@ -1,4 +1,5 @@
 """CoNLL, knowledge, captions."""
+
 import pytest
 
 from rivega_spacy.corpus.formats.conll import read_conll
@@ -71,7 +72,7 @@ def test_a_foreign_entry_costs_no_other(tmp_path):
 
 def test_empty_tokens_of_z_are_dropped_and_counted(tmp_path):
     path = tmp_path / "z.txt"
-    path.write_bytes("Ann\tB-PER\r\n<EOS>\tX\r\nz\tX\r\n\tX\r\ntwo\tX\r\n\r\n".encode())
+    path.write_bytes(b"Ann\tB-PER\r\n<EOS>\tX\r\nz\tX\r\n\tX\r\ntwo\tX\r\n\r\n")
     dirt, posts = Dirt(), [{"id": "1", "tokens": ["Ann"], "tags": ["B-PER"]}]
     add_knowledge(posts, path, dirt)
     assert posts[0]["knowledge"] == "z two" and dirt.counts["empty_token"] == 1

@@ -4,19 +4,22 @@ import json
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import NamedTuple
 
 import numpy as np
 
 from .open import ADJECTIVES, TAILS, OpenKind, read_open_kinds
 
 FOLDER = Path(__file__).parent
-GROUPS: Dict[str, Tuple[str, ...]] = {
+GROUPS: dict[str, tuple[str, ...]] = {
     "animal": ("dog", "cat", "horse", "cow", "sheep", "bird", "elephant", "bear", "zebra", "giraffe"),
     "vehicle": ("aeroplane", "bicycle", "boat", "bus", "car", "motorbike", "train", "truck"),
 }
 _SLOT = re.compile(r"\{(\w+?)(2?)\}")
-_VOWEL = re.compile(r"^(?!(uni|use|eu|one|ub|uk|us\b))[aeiou]|^(mp3|nba|nfl|mlb|nhl|led|lcd|hd|suv|x-|18|8|11|fm|hour|honest|heir|heiress)\b", re.IGNORECASE)
+_VOWEL = re.compile(
+    r"^(?!(uni|use|eu|one|ub|uk|us\b))[aeiou]|^(mp3|nba|nfl|mlb|nhl|led|lcd|hd|suv|x-|18|8|11|fm|hour|honest|heir|heiress)\b",
+    re.IGNORECASE,
+)
 
 
 class Phrase(NamedTuple):
@@ -39,7 +42,7 @@ def with_article(noun: str) -> str:
     return f"{'an' if _VOWEL.search(noun) else 'a'} {noun}"
 
 
-def _split(text: str) -> List[str]:
+def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -53,15 +56,15 @@ class PhraseBank:
         kinds = json.loads((folder / "kinds.json").read_text(encoding="utf8"))
         absent = json.loads((folder / "absent.json").read_text(encoding="utf8"))
         names = json.loads((folder / "names.json").read_text(encoding="utf8"))
-        self.names: Dict[str, List[str]] = {key: _split(text) for key, text in names.items()}
-        self.kinds: List[str] = list(kinds)
-        self.open: Dict[str, OpenKind] = read_open_kinds(folder / "open_kinds.json")
-        self.all_kinds: List[str] = self.kinds + list(self.open)
+        self.names: dict[str, list[str]] = {key: _split(text) for key, text in names.items()}
+        self.kinds: list[str] = list(kinds)
+        self.open: dict[str, OpenKind] = read_open_kinds(folder / "open_kinds.json")
+        self.all_kinds: list[str] = self.kinds + list(self.open)
         self._kinds = {
             kind: {field: text if field in ("label", "names") else _split(text) for field, text in entry.items()}
             for kind, entry in kinds.items()
         }
-        self._tails: List[str] = absent.pop("tails")
+        self._tails: list[str] = absent.pop("tails")
         self._absent = {
             label: {
                 "nouns": _split(entry["nouns"]),
@@ -111,7 +114,7 @@ class PhraseBank:
             text = f"{name} is {text}"
         return Phrase(name, label, text)
 
-    def nouns(self, kind: str) -> List[str]:
+    def nouns(self, kind: str) -> list[str]:
         """The words for a kind of `kinds`."""
         return list(self._kinds[kind]["nouns"])
 
@@ -133,7 +136,9 @@ class PhraseBank:
             roll = rng.random()
             if roll < 0.12:
                 # The name says what it is, as in "Blue Mosque"; the reader of the post knew no more.
-                return Phrase(f"{name.split()[0]} {kind.name.title()}", label, ("", "a place", "a thing", with_article(noun))[rng.integers(4)])
+                return Phrase(
+                    f"{name.split()[0]} {kind.name.title()}", label, ("", "a place", "a thing", with_article(noun))[rng.integers(4)]
+                )
             if roll < 0.2:
                 name = noun
             elif roll < 0.25 and not kind.names.startswith("@"):
@@ -173,7 +178,7 @@ class PhraseBank:
         text = f"the {noun}" if rng.random() < 0.1 else with_article(noun)
         return Phrase(name, label, text + self._fill(self._pick(self._tails, rng), "", rng))
 
-    def _pick(self, items: List[str], rng: np.random.Generator) -> str:
+    def _pick(self, items: list[str], rng: np.random.Generator) -> str:
         return items[rng.integers(len(items))]
 
     def _name(self, source: str, rng: np.random.Generator) -> str:

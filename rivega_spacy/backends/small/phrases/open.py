@@ -7,17 +7,65 @@ so often that no one annotates it ("common").
 
 import json
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import NamedTuple
 
 _STRUCTURES = ("LOC",)
-ADJECTIVES = (
-    "red, blue, green, yellow, black, white, brown, grey, golden, colourful, big, small, large, little, tiny, huge, old, new, modern, "
-    "beautiful, famous, lovely, young, wild, wooden, metal, shiny, bright, dark, tall, vintage, traditional, favourite, single"
-).split(", ")
-TAILS = (
-    "in the picture, on the left, in the middle, outdoors, in the sun, at night, seen from the front, in a park, on a table, by the road, "
-    "in the background, close up, at a show, on display, in the city, in the wild, near the water, from the collection"
-).split(", ")
+ADJECTIVES = [
+    "red",
+    "blue",
+    "green",
+    "yellow",
+    "black",
+    "white",
+    "brown",
+    "grey",
+    "golden",
+    "colourful",
+    "big",
+    "small",
+    "large",
+    "little",
+    "tiny",
+    "huge",
+    "old",
+    "new",
+    "modern",
+    "beautiful",
+    "famous",
+    "lovely",
+    "young",
+    "wild",
+    "wooden",
+    "metal",
+    "shiny",
+    "bright",
+    "dark",
+    "tall",
+    "vintage",
+    "traditional",
+    "favourite",
+    "single",
+]
+TAILS = [
+    "in the picture",
+    "on the left",
+    "in the middle",
+    "outdoors",
+    "in the sun",
+    "at night",
+    "seen from the front",
+    "in a park",
+    "on a table",
+    "by the road",
+    "in the background",
+    "close up",
+    "at a show",
+    "on display",
+    "in the city",
+    "in the wild",
+    "near the water",
+    "from the collection",
+]
 
 
 class OpenKind(NamedTuple):
@@ -26,9 +74,9 @@ class OpenKind(NamedTuple):
     name: str
     label: str
     names: str
-    words: Tuple[str, ...]
-    broader: Tuple[str, ...]
-    parents: Tuple[str, ...]
+    words: tuple[str, ...]
+    broader: tuple[str, ...]
+    parents: tuple[str, ...]
     common: bool
 
     @property
@@ -37,7 +85,7 @@ class OpenKind(NamedTuple):
         return "person" in self.parents or (self.label == "ORG" and self.names == "@team")
 
 
-def read_open_kinds(path: Path) -> Dict[str, OpenKind]:
+def read_open_kinds(path: Path) -> dict[str, OpenKind]:
     """Read open_kinds.json.
 
     path (Path): The file.
@@ -47,8 +95,8 @@ def read_open_kinds(path: Path) -> Dict[str, OpenKind]:
     return {name: _kind(name, row) for name, row in rows.items()}
 
 
-def _kind(name: str, row: Dict) -> OpenKind:
-    def words(key: str) -> Tuple[str, ...]:
+def _kind(name: str, row: dict) -> OpenKind:
+    def words(key: str) -> tuple[str, ...]:
         return tuple(word.strip() for word in row.get(key, "").split(",") if word.strip())
 
     return OpenKind(
@@ -56,13 +104,13 @@ def _kind(name: str, row: Dict) -> OpenKind:
     )
 
 
-def related(kinds: Dict[str, OpenKind]) -> Dict[str, List[str]]:
+def related(kinds: dict[str, OpenKind]) -> dict[str, list[str]]:
     """Kinds of which one may be another: they share a word, a wider word, or one is the wider word of the other.
 
     kinds (Dict[str, OpenKind]): All of them.
     RETURNS (Dict[str, List[str]]): For each kind those related to it, itself among them.
     """
-    by_word: Dict[str, List[str]] = {}
+    by_word: dict[str, list[str]] = {}
     words = {name: _all_words(kind) for name, kind in kinds.items()}
     for name, mine in words.items():
         for word in mine:
@@ -70,7 +118,7 @@ def related(kinds: Dict[str, OpenKind]) -> Dict[str, List[str]]:
     return {name: sorted({other for word in mine for other in by_word[word]}) for name, mine in words.items()}
 
 
-def _all_words(kind: OpenKind) -> List[str]:
+def _all_words(kind: OpenKind) -> list[str]:
     names = [kind.name.lower(), *(word.lower() for word in kind.words), *(word.lower() for word in kind.broader)]
     # "road sign" and "bus stop sign" are both signs; "white wolf" may be the wolf.
     first = kind.name.lower().split(" with ")[0].split(" of ")[0].split(" in ")[0].split(" on ")[0].split()
