@@ -1,7 +1,8 @@
 """Annotated posts as JSON lines: tokens, tags, knowledge, captions and boxes, into spaCy Docs.
 
 One post a line, plain or gzip: `id`, `tokens`, `tags` (BIO), optional `knowledge`, `caption_blip2` or `caption`,
-`description_owl` or `description`, `image`, `expansions` (one for each entity, in order), and `boxes` [{name, xyxy, mask_rle}] and
+`description_owl` or `description`, `image`, `missing_labels` (entity types that this corpus does not annotate), `expansions` (one for each entity, in
+order), and `boxes` [{name, xyxy, mask_rle}] and
 `masks` [{name, mask_rle}], where `name` is the text of an entity, `unclear` [name] (entities of which it is not known whether the
 picture shows them). Published files are not clean: an I- with nothing before it begins
 an entity, a token may be a single no-break space, posts may have no tokens and boxes no entity; all of it is read, and what does
@@ -16,8 +17,9 @@ from typing import Any
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
-from ..ner.schemes import read_tags
-from ..post.errors import Errors, ImageError, PostError
+from ..ner.schemes import UNSAID, read_tags
+from ..ner.targets import check_missing_labels, set_missing_labels
+from ..post.errors import Errors, ImageError, PostError, RivegaError
 from ..post.extensions import MASKS_KEY, record_error
 from ..post.given_ents import set_fields
 from ..post.image_sources import is_data_uri
@@ -205,7 +207,12 @@ def _make_doc(row: dict[str, Any], vocab: Vocab, path: str, number: int, report:
     doc._.description = row.get("description", row.get("description_owl"))
     keep_sources(doc, row)
     spans = [Span(doc, start, end, label=label) for start, end, label in read_tags(tags)]
-    doc.set_ents(spans, default="outside")
+    doc.set_ents(spans, missing=_unsaid(doc, tags), default="outside")
+    try:
+        missing = check_missing_labels(row.get("missing_labels"))
+    except RivegaError as error:
+        raise PostError(Errors.E111.format(post=name, path=path, line=number, reason=str(error))) from error
+    set_missing_labels(doc, missing)
     if "spaces" in row and isinstance(row.get("ents"), list):
         _attach_own(doc, row["ents"], report)
     expansions = row.get("expansions")
@@ -239,6 +246,11 @@ def _attach_own(doc: Doc, ents: list[dict[str, Any]], report: ReadReport) -> Non
         report.boxes += len(fields.get("boxes", ()))
         report.masks += len(fields.get("masks", ())) or int("mask_rle" in fields)
     report.without_boxes += not any(ent.get("boxes") for ent in ents)
+
+
+def _unsaid(doc: Doc, tags: list[str]) -> list[Span]:
+    """Tokens of which the annotation says nothing."""
+    return [Span(doc, place, place + 1) for place, tag in enumerate(tags) if tag == UNSAID]
 
 
 def _attach_regions(doc: Doc, row: dict[str, Any], name: str, report: ReadReport) -> None:

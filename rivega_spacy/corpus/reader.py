@@ -20,6 +20,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..expansion.component import EntityExpander, Expander
+from ..ner.targets import check_missing_labels, set_missing_labels
 from ..post.errors import Errors, RivegaError
 from ..post.extensions import ID_KEY, IMAGE_KEY
 from .docbin import docbin_files, read_docbin
@@ -41,6 +42,7 @@ def make_corpus(
     images: str | Path | None = None,
     buffer: int = 0,
     expander: Expander | None = None,
+    missing_labels: list[str] | None = None,
 ) -> Callable[[Language], Iterator[Example]]:
     """Reader for `[corpora.train]` and `[corpora.dev]`.
 
@@ -61,8 +63,11 @@ def make_corpus(
     buffer (int): With `shuffle`: posts held at a time; 0 holds all of them (see above).
     expander (Optional[Expander]): Writes the expansions of entities that have none, as `rivega_expander` will do at run time:
         `rivega.NounPhraseExpander.v1` or `rivega.LLMExpander.v1`. None leaves them without; entailment and grounder say so.
+    missing_labels (Optional[List[str]]): Entity types that these posts do not annotate, so that what is outside their entities may be one
+        of them; `rivega_ner` does not learn it as O. Posts whose own `missing_labels` field says so need no setting.
     RETURNS (Callable): From the pipeline to examples. Words are those of the file.
-    RAISES (RivegaError): E113, E150, E151 or E416 for values that are none of these.
+    RAISES (RivegaError): E113, E150, E151, E390 or E416 for values that are none of these; (PostError) E391, while reading, for a post
+        that has an entity of a type said to be missing.
     """
     return PostCorpus(
         path,
@@ -75,6 +80,7 @@ def make_corpus(
         images=images,
         buffer=buffer,
         expander=expander,
+        missing_labels=missing_labels,
     )
 
 
@@ -94,6 +100,7 @@ class PostCorpus:
         images: str | Path | None = None,
         buffer: int = 0,
         expander: Expander | None = None,
+        missing_labels: list[str] | None = None,
     ) -> None:
         if knowledge not in KNOWLEDGE:
             raise RivegaError(Errors.E113.format(known=", ".join(KNOWLEDGE), value=knowledge))
@@ -113,6 +120,7 @@ class PostCorpus:
         self.images = None if images is None else Path(images)
         self.buffer = buffer
         self.expander = None if expander is None else EntityExpander(None, expander)
+        self.missing_labels = check_missing_labels(missing_labels)
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """YIELDS (Example): One a post that has words and passes the filter; one for each of several `sources`."""
@@ -127,6 +135,7 @@ class PostCorpus:
             if self.limit and count >= self.limit:
                 break
             count += 1
+            set_missing_labels(post, self.missing_labels)
             for reference in self.versions(post):
                 number += 1
                 known += bool(reference._.knowledge)

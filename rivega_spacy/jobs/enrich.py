@@ -20,7 +20,7 @@ from ..knowledge.selection import no_examples
 from ..llm.asking import Asker
 from ..llm.base import LanguageModel
 from ..llm.store import AnswerStore
-from ..ner.schemes import parse_tag, read_tags
+from ..ner.schemes import UNSAID, parse_tag, read_tags
 from ..post.errors import Errors, PostError, RivegaError
 from ..post.extensions import post_name, record_error
 from ..post.failures import note_failure
@@ -211,7 +211,7 @@ class Enricher:
         if isinstance(tags, list) and len(tags) == len(words) and all(isinstance(tag, str) for tag in tags):
             doc.ents = [Span(doc, start, end, label=label) for start, end, label in read_tags(tags)]
             for tag in tags:
-                if parse_tag(tag) is None:
+                if tag != UNSAID and parse_tag(tag) is None:
                     record_error(doc, "post", Errors.E444.format(post=post_name(doc), tag=tag))
         elif tags is not None:
             record_error(doc, "post", Errors.E428.format(post=post_name(doc)))

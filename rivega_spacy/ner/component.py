@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from spacy.attrs import ORTH
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
-from spacy.training.iob_utils import doc_to_biluo_tags
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
@@ -19,10 +17,20 @@ from ..pipes.batched import BatchedPipe
 from ..post.errors import Errors, RivegaError
 from ..post.extensions import post_name, record_error
 from ..post.text import trim_invisible
-from .crf import ChainGradient, constrain, disagreement, length_mask, nll, span_probabilities, tempered, viterbi
+from .crf import (
+    ChainGradient,
+    ChainScores,
+    agreeing_chains,
+    constrain,
+    disagreement,
+    length_mask,
+    span_probabilities,
+    tempered,
+)
 from .encoding import MAX_POST
 from .schemes import TagScheme
 from .tagger import TaggerScores
+from .targets import targets
 
 default_model_config = """
 [model]
@@ -236,8 +244,8 @@ class KnowledgeNER(BatchedPipe):
         if chains.emissions.shape[1] > MAX_POST:
             chains = chains._replace(emissions=chains.emissions[:, :MAX_POST], lengths=chains.lengths.clamp(max=MAX_POST))
         if self.constrain:
-            chains = constrain(chains, *(part.to(chains.start.device) for part in self._allowed))
-        tags = viterbi(chains)
+            chains = constrain(chains, *self._rules(chains.start.device))
+        tags = scores.crf.viterbi(chains)
         lengths = chains.lengths.cpu().numpy()
         flat = tags[length_mask(chains.lengths)].cpu().numpy()
         starts, ends, labels = scheme.spans(flat, lengths)
@@ -328,16 +336,16 @@ class KnowledgeNER(BatchedPipe):
     def get_loss(self, examples: Sequence[Example], scores: TaggerScores) -> tuple[float, ChainGradient]:
         """Negative log likelihood of the gold tags, and what views of the same post disagree in.
 
-        examples (Sequence[Example]): Posts with gold entities. One whose annotation is missing, of an unknown type or
-            does not fall on token boundaries is left out, with one warning a batch.
+        examples (Sequence[Example]): Posts with gold entities. What their annotation leaves open (types that it does not have, see
+            `missing_labels`; tokens of which it says nothing, or on which it does not fall) is not learnt; a post of which it says nothing at
+            all, or with entities of an unknown type, is left out, with one warning a batch.
         scores (TaggerScores): What the model said about them.
         RETURNS (Tuple[float, ChainGradient]): The loss and its gradient.
         """
         chains = scores.chains
         filled = [example for example in examples if len(example.predicted)]
-        gold = [self.scheme.encode(_gold_tags(example)) for example in filled]
-        rows = [row for row, tags in enumerate(gold) if tags is not None]
-        left_out = len(gold) - len(rows)
+        rows, agreeing = targets(filled, self.scheme)
+        left_out = len(filled) - len(rows)
         if left_out:
             warnings.warn(
                 f"{left_out} posts left out of training: their entities do not fall on token boundaries or are of another type",
@@ -351,14 +359,11 @@ class KnowledgeNER(BatchedPipe):
         )
         if not rows:
             return 0.0, gradient
-        tags = torch.zeros(chains.emissions.shape[:2], dtype=torch.int64)
-        for row in rows:
-            tags[row, : len(gold[row])] = torch.from_numpy(gold[row])
         index = torch.tensor(rows, device=chains.emissions.device)
         part = chains._replace(emissions=chains.emissions[index], lengths=chains.lengths[index])
         width = int(part.lengths.max())
         part = part._replace(emissions=part.emissions[:, :width])
-        loss, found = nll(part, tags[rows, :width].to(index.device), reduction=self.loss)
+        loss, found = self._likelihood(part, torch.from_numpy(agreeing).to(index.device), scores.crf)
         if self.agreement:
             partner = torch.from_numpy(_partners([filled[row] for row in rows])).to(index.device)
             apart, d_emissions = disagreement(part, partner, reduction=self.loss)
@@ -366,6 +371,19 @@ class KnowledgeNER(BatchedPipe):
             found = found._replace(emissions=found.emissions + self.agreement * d_emissions)
         gradient.emissions[index, :width] = found.emissions
         return loss, found._replace(emissions=gradient.emissions)
+
+    def _likelihood(self, chains: ChainScores, agreeing: torch.Tensor, crf: Any) -> tuple[float, ChainGradient]:
+        """Loss and gradient for B x L x n_tags bool, the tags that agree with gold, by one of the CRF's implementations."""
+        open_ = (agreeing.sum(2) > 1) & length_mask(chains.lengths)
+        if not bool(open_.any()):
+            return crf.nll(chains, agreeing.int().argmax(2), reduction=self.loss)
+        left = agreeing_chains(chains, agreeing, *self._rules(chains.start.device))
+        return crf.partial_nll(chains, left, reduction=self.loss)
+
+    def _rules(self, device: torch.device) -> tuple[torch.Tensor, ...]:
+        """What the scheme allows: first tags, last tags, pairs."""
+        _ = self.scheme
+        return tuple(part.to(device) for part in self._allowed)
 
     def initialize(
         self,
@@ -430,15 +448,6 @@ def _partners(examples: Sequence[Example]) -> np.ndarray:
     for rows in views.values():
         partner[rows] = np.roll(rows, -1)
     return partner
-
-
-def _gold_tags(example: Example) -> list[str | None]:
-    """BILUO tags of the gold entities on the tokens of the predicted side; None for a token about which gold says nothing."""
-    predicted, reference = example.predicted, example.reference
-    if np.array_equal(predicted.to_array([ORTH]), reference.to_array([ORTH])):
-        # The same words: aligning them token by token would take longer than the loss itself.
-        return [None if tag == "-" else tag for tag in doc_to_biluo_tags(reference)]
-    return example.get_aligned_ner()
 
 
 __all__ = ["DEFAULT_NER_MODEL", "GIVEN_ENTS_KEY", "FoundEntities", "KnowledgeNER", "make_knowledge_ner"]

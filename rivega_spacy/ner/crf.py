@@ -19,6 +19,7 @@ NEVER = float("-inf")
 _TINY = 1e-290
 # Where scores lie further apart than this, products underflow even in double precision, and logarithms are summed instead.
 _FAR_APART = 200.0
+_NEARLY_NEVER = -1e30
 
 
 class ChainScores(NamedTuple):
@@ -125,22 +126,16 @@ def nll(scores: ChainScores, tags: Tensor, *, reduction: str = "token_mean") -> 
     RAISES (RivegaError): E101 for another reduction.
     """
     weight = _weight(scores, reduction)
-    size, _, n_tags = scores.emissions.shape
+    n_tags = scores.emissions.shape[2]
     if _far_apart(scores):
         return _nll_in_logs(scores, tags, weight)
     passes = _passes(scores)
     loss = float((passes.log_z - path_scores(_double(scores), tags)).sum()) * weight
 
     # Expected counts under the model, minus the counts of the gold path.
-    unary = _unary(passes)
-    right = passes.local[1:] * passes.beta[1:] / (passes.scale[1:] * passes.mass)[:, :, None]
-    right = right * passes.active[1:, :, None]
-    pairs = (passes.alpha[:-1].reshape(-1, n_tags).T @ right.reshape(-1, n_tags)) * passes.trans
-    rows = torch.arange(size, device=tags.device)
-    first, final = unary[0].sum(0), unary[scores.lengths - 1, rows].sum(0)
+    unary, first, final, pairs = _expected_counts(passes, scores.lengths)
     gold_last = tags.gather(1, scores.lengths[:, None] - 1)[:, 0]
     mask = passes.active.T
-    unary = unary.transpose(0, 1).clone()
     unary.scatter_add_(2, tags.clamp(min=0)[:, :, None], -mask[:, :, None].to(unary.dtype))
     steps = mask[:, 1:]
     seen = tags[:, :-1][steps] * n_tags + tags[:, 1:][steps]
@@ -149,6 +144,42 @@ def nll(scores: ChainScores, tags: Tensor, *, reduction: str = "token_mean") -> 
     final = final - torch.bincount(gold_last, minlength=n_tags)
     kind = scores.emissions.dtype
     return loss, ChainGradient(*((part * weight).to(kind) for part in (unary, first, final, pairs)))
+
+
+def partial_nll(scores: ChainScores, agreeing: ChainScores, *, reduction: str = "token_mean") -> tuple[float, ChainGradient]:
+    """Negative log likelihood of all tag sequences that agree with a partial annotation, with its gradient.
+
+    What is annotated leaves more than one sequence where a corpus has no word for a type, or says nothing of a token. Their
+    probabilities are summed by the forward algorithm (Tsuboi et al. 2008), so nothing is learnt of what the annotation leaves open. Where it
+    leaves a single sequence this is `nll`.
+
+    scores (ChainScores): Of the model.
+    agreeing (ChainScores): The same with minus infinity on what does not agree, see `agreeing_chains`; at least one sequence of each
+        post must be left.
+    reduction (str): As in `nll`.
+    RETURNS (Tuple[float, ChainGradient]): The loss and its derivative by every score.
+    RAISES (RivegaError): E101 for another reduction.
+    """
+    weight = _weight(scores, reduction)
+    if _far_apart(scores):
+        return _partial_nll_in_logs(scores, agreeing, weight)
+    every, left = _passes(scores), _passes(agreeing)
+    loss = float((every.log_z - left.log_z).sum()) * weight
+    # Expected counts under the model, minus those under the model where only what agrees is possible.
+    counts = zip(_expected_counts(every, scores.lengths), _expected_counts(left, scores.lengths))
+    kind = scores.emissions.dtype
+    return loss, ChainGradient(*(((mine - other) * weight).to(kind) for mine, other in counts))
+
+
+def agreeing_chains(scores: ChainScores, allowed: Tensor, start: Tensor, end: Tensor, transitions: Tensor) -> ChainScores:
+    """The chains with nothing possible but what agrees with an annotation and with the tag scheme.
+
+    allowed (Tensor): B x L x K bool: tags that agree with what is said of each token; what lies behind a length is not read.
+    start (Tensor), end (Tensor), transitions (Tensor): What the scheme allows, as in `constrain`.
+    RETURNS (ChainScores): Minus infinity on everything else.
+    """
+    open_ = allowed | ~length_mask(scores.lengths)[:, :, None]
+    return constrain(scores._replace(emissions=scores.emissions.masked_fill(~open_, NEVER)), start, end, transitions)
 
 
 def token_probabilities(scores: ChainScores) -> tuple[Tensor, Tensor]:
@@ -265,10 +296,15 @@ def span_probabilities(scores: ChainScores, tags: Tensor, posts: Tensor, first: 
     return (ends.clamp(min=_TINY).log() + path[posts, last] - path[posts, first]).exp().clamp(max=1.0)
 
 
-def _weight(scores: ChainScores, reduction: str) -> float:
-    """What a sum over posts is multiplied by."""
+def check_reduction(reduction: str) -> None:
+    """RAISES (RivegaError): E101 for a reduction that there is not."""
     if reduction not in REDUCTIONS:
         raise RivegaError(Errors.E101.format(reduction=reduction, known=", ".join(REDUCTIONS)))
+
+
+def _weight(scores: ChainScores, reduction: str) -> float:
+    """What a sum over posts is multiplied by."""
+    check_reduction(reduction)
     return 1.0 / {"sum": 1, "mean": len(scores.lengths), "token_mean": int(scores.lengths.sum())}[reduction]
 
 
@@ -317,6 +353,33 @@ def _nll_in_logs(scores: ChainScores, tags: Tensor, weight: float) -> tuple[floa
     kind = scores.emissions.dtype
     grads = [torch.zeros_like(part) if grad is None else grad for part, grad in zip(parts, found)]
     return float(loss.detach()), ChainGradient(*(grad.to(kind) for grad in grads))
+
+
+def _partial_nll_in_logs(scores: ChainScores, agreeing: ChainScores, weight: float) -> tuple[float, ChainGradient]:
+    parts = [part.detach().double().requires_grad_() for part in (scores.emissions, scores.start, scores.end, scores.transitions)]
+    with torch.enable_grad():
+        # A large negative number for minus infinity, of which the derivative of a sum in logarithms would be no number.
+        limits = (agreeing.emissions, agreeing.start, agreeing.end, agreeing.transitions)
+        left = [part.masked_fill(limit == NEVER, _NEARLY_NEVER) for part, limit in zip(parts, limits)]
+        every = ChainScores(parts[0], scores.lengths, *parts[1:])
+        loss = (
+            _log_partition_in_logs(every) - _log_partition_in_logs(ChainScores(left[0], scores.lengths, *left[1:]))
+        ).sum() * weight
+        found = torch.autograd.grad(loss, parts, allow_unused=True)
+    kind = scores.emissions.dtype
+    grads = [torch.zeros_like(part) if grad is None else grad for part, grad in zip(parts, found)]
+    return float(loss.detach()), ChainGradient(*(grad.to(kind) for grad in grads))
+
+
+def _expected_counts(passes: _Passes, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """How often the model expects every tag at every token (B x L x K), first (K), last (K), and every pair of tags (K x K)."""
+    n_tags = passes.alpha.shape[2]
+    unary = _unary(passes)
+    right = passes.local[1:] * passes.beta[1:] / (passes.scale[1:] * passes.mass)[:, :, None]
+    right = right * passes.active[1:, :, None]
+    pairs = (passes.alpha[:-1].reshape(-1, n_tags).T @ right.reshape(-1, n_tags)) * passes.trans
+    rows = torch.arange(len(lengths), device=lengths.device)
+    return unary.transpose(0, 1).clone(), unary[0].sum(0), unary[lengths - 1, rows].sum(0), pairs
 
 
 def _unary(passes: _Passes) -> Tensor:

@@ -16,6 +16,8 @@ _BILUO = {"B": BEGIN, "I": INSIDE, "L": END, "U": SINGLE}
 _WRITTEN = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S", "W": "S"}
 _PREFIXED = re.compile(r"(?P<prefix>[BIMELSUWbimelsuw])[-_](?P<label>[^|\t]+)$")
 _SUFFIXED = re.compile(r"(?P<label>[^|\t]+)[-_](?P<prefix>[BIMELSUW])$")
+# The tag of a token of which an annotation says nothing, as in spaCy's BILUO tags.
+UNSAID = "-"
 _PREFIX = {BEGIN: "B", INSIDE: "I", END: "E", SINGLE: "S"}
 
 
@@ -71,25 +73,52 @@ class TagScheme:
         follows = np.where(opened[:, None], continues[None, :] & same, ~continues[None, :])
         return ~continues, ~opened, follows
 
-    def encode(self, biluo: Sequence[str | None]) -> np.ndarray | None:
-        """Tag ids of one post.
+    def agreeing(self, biluo: Sequence[str | None], missing_labels: Sequence[str] = ()) -> np.ndarray | None:
+        """The tags of one post that agree with its annotation, where that may be partial.
 
-        biluo (Sequence[Optional[str]]): spaCy's BILUO tags; None or "-" where the annotation is missing or misaligned.
-        RETURNS (Optional[ndarray]): One id a token, or None where a tag is missing or of an unknown type: a chain with
-            holes has no score.
+        biluo (Sequence[Optional[str]]): spaCy's BILUO tags; None or "-" where nothing is said of a token.
+        missing_labels (Sequence[str]): Types that the annotation does not have: a token outside may belong to one of them.
+        RETURNS (Optional[ndarray]): Tokens x n_tags bool; one True a token where the annotation is complete. None where nothing can be
+            learnt: of a type that is not among `labels`, without a word about any token, or at odds with the scheme.
         """
-        ids = np.zeros(len(biluo), dtype="int64")
         known = {label: index for index, label in enumerate(self.labels)}
+        prefix, label = self.codes
+        outside = (prefix == OUT) | np.isin(label, [known[name] for name in missing_labels if name in known])
+        allowed = np.zeros((len(biluo), len(self)), dtype=bool)
         for position, tag in enumerate(biluo):
-            if tag == "O":
-                continue
-            if not tag or tag[0] not in _BILUO or tag[2:] not in known:
+            if not tag or tag == UNSAID:
+                allowed[position] = True
+            elif tag == "O":
+                allowed[position] = outside
+            elif tag[0] not in _BILUO or tag[2:] not in known:
                 return None
-            prefix = _BILUO[tag[0]]
-            if self.kind == "bio":
-                prefix = BEGIN if prefix in (BEGIN, SINGLE) else INSIDE
-            ids[position] = self._ids[(prefix, known[tag[2:]])]
-        return ids
+            else:
+                allowed[position, self._ids[(self._prefix(tag[0]), known[tag[2:]])]] = True
+        single = allowed.sum(1) == 1
+        if single.all():
+            return allowed
+        if all(not tag or tag == UNSAID for tag in biluo):
+            return None
+        if self.kind == "bio":
+            # An entity that is annotated ends where the annotation ends it; in BIOES its last tag says so.
+            for position, tag in enumerate(biluo[:-1]):
+                if tag and tag[0] in "LU" and not single[position + 1]:
+                    allowed[position + 1, self._ids[(INSIDE, known[tag[2:]])]] = False
+        return allowed if self._has_path(allowed) else None
+
+    def _has_path(self, allowed: np.ndarray) -> bool:
+        start, end, follows = self.constraints()
+        reached = start & allowed[0]
+        for row in allowed[1:]:
+            reached = (reached @ follows) & row
+        return bool((reached & end).any())
+
+    def _prefix(self, letter: str) -> int:
+        """The prefix code of a BILUO letter."""
+        prefix = _BILUO[letter]
+        if self.kind == "bio":
+            prefix = BEGIN if prefix in (BEGIN, SINGLE) else INSIDE
+        return prefix
 
     def spans(self, tags: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Entities of a batch of posts, without a loop over its tokens.

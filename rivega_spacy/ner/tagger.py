@@ -1,5 +1,7 @@
 """The tagger's model: token vectors, a linear layer, and the scores of a linear-chain CRF over the tokens of the post."""
 
+import importlib
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +12,11 @@ from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 
 from ..backends.shim import TorchShim
+from ..post.errors import Errors, RivegaError
 from .crf import ChainGradient, ChainScores, pad_chains
+
+# Whose code computes loss and best tags: modules with `nll`, `partial_nll` and `viterbi`.
+IMPLEMENTATIONS = {"ours": "crf", "pytorch-crf": "pytorch_crf"}
 
 
 @dataclass
@@ -19,10 +25,17 @@ class TaggerScores:
 
     chains (ChainScores): The posts that have tokens, padded.
     lengths (List[int]): Tokens of every post, also of those that have none.
+    implementation (str): Whose code makes loss and tags of them, one of IMPLEMENTATIONS.
     """
 
     chains: ChainScores
     lengths: list[int]
+    implementation: str = "ours"
+
+    @property
+    def crf(self) -> Any:
+        """The module with `nll`, `partial_nll` and `viterbi`."""
+        return importlib.import_module(f".{IMPLEMENTATIONS[self.implementation]}", __package__)
 
 
 class CRFHead(torch.nn.Module):
@@ -73,6 +86,7 @@ def build_crf_tagger(
     crf_learn_rate: float = 1.0,
     half_on_disk: bool = True,
     ema_decay: float = 0.0,
+    implementation: str = "ours",
 ) -> Model[list[Doc], TaggerScores]:
     """`rivega.CRFTagger.v1`: a linear-chain CRF over any tok2vec layer (the paper's section IV-B d).
 
@@ -84,8 +98,12 @@ def build_crf_tagger(
     crf_learn_rate (float): Of the CRF's start, end and transition scores, in multiples of the optimiser's.
     half_on_disk (bool): Save weights in half precision.
     ema_decay (float): Moving average of the weights, see TorchShim; 0 for none.
+    implementation (str): Whose CRF computes loss and best tags: "ours", or "pytorch-crf" (the package of that name, slower). Weights are the
+        same, so a pipeline trained with either can be loaded with the other.
     RETURNS (Model): From posts to TaggerScores; its way back takes a ChainGradient.
+    RAISES (RivegaError): E394 for another implementation, E395 where pytorch-crf is not installed.
     """
+    check_implementation(implementation)
     shim = TorchShim(
         None,
         name="rivega_ner",
@@ -94,7 +112,7 @@ def build_crf_tagger(
         lr_scale=_RateScale(learn_rate, crf_learn_rate),
         ema_decay=ema_decay,
     )
-    settings = _HeadSettings(hidden_width=hidden_width, dropout=dropout)
+    settings = _HeadSettings(hidden_width=hidden_width, dropout=dropout, implementation=implementation)
     return Model(
         "crf-tagger",
         forward,
@@ -107,10 +125,19 @@ def build_crf_tagger(
     )
 
 
+def check_implementation(name: str) -> None:
+    """RAISES (RivegaError): E394 for an implementation that there is not, E395 for one whose package is not installed."""
+    if name not in IMPLEMENTATIONS:
+        raise RivegaError(Errors.E394.format(value=name, known=", ".join(IMPLEMENTATIONS)))
+    if name == "pytorch-crf" and importlib.util.find_spec("torchcrf") is None:
+        raise RivegaError(Errors.E395)
+
+
 @dataclass
 class _HeadSettings:
     hidden_width: int
     dropout: float
+    implementation: str
 
 
 def _build_head(config: dict[str, Any]) -> CRFHead:
@@ -171,4 +198,4 @@ def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[TaggerScores
             position += length
         return backprop_vectors(d_vectors)
 
-    return TaggerScores(chains, lengths), backprop
+    return TaggerScores(chains, lengths, model.attrs["settings"].implementation), backprop

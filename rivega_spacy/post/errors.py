@@ -217,6 +217,14 @@ class Errors:
     E351 = "WordNet's data.noun and index.noun are not in {folder}. Install Debian's package wordnet-base, or give their folder as `wordnet`."
     E352 = "{folder} holds views of other photographs, or made with other settings. Give another folder, or empty it."
     E353 = "There is no backbone {backbone!r}. Take {known}."
+    # Partial annotation (E390-E399)
+    E390 = '`missing_labels` must be a list of entity types, for example ["OTHER"], not {value!r}.'
+    E391 = "Post {post}: {entity!r} is annotated as {label}, which is among the post's `missing_labels`. Name only types that the corpus does not annotate."
+    E392 = "`missing_labels` names {labels}, which the tagger does not know: it has {known}. A type that is not learnt at all need not be named."
+    E393 = "`rivega.JoinedCorpus.v1` cannot use the shares {shares}; it has the corpora {known}. A share is 0 or more and belongs to one of the `corpora`."
+    E394 = "There is no implementation {value!r} of the CRF. Known are: {known}."
+    E395 = 'pytorch-crf is not installed. Run `pip install rivega_spacy[crf]`, or set `implementation = "ours"`, which has the same weights.'
+
     E340 = "{component}: its model gave {found} masks for {asked} expressions. A text segmenter gives one for each."
     E341 = (
         "{component}: its model gave a mask of (height, width) {mask} for a picture of {image}. Masks must have the picture's size."

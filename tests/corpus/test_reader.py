@@ -13,8 +13,10 @@ from spacy.tokens import Doc
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin, write_docbin
+from rivega_spacy.corpus.posts_jsonl import make_docs
 from rivega_spacy.corpus.reader import entailment_pairs, make_corpus, window_shuffle
-from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.ner.targets import missing_labels
+from rivega_spacy.post.errors import PostError, RivegaError
 from rivega_spacy.post.rle import encode_mask
 
 NLP = spacy.blank("rivega")
@@ -170,3 +172,39 @@ def test_a_stream_reads_one_shard_at_a_time(shards: Path, monkeypatch: pytest.Mo
     for _ in range(30):
         next(examples)
     assert len(opened) == 2
+
+
+def write_partial(folder: Path, rows: list[Any]) -> Path:
+    (folder / "partial.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf8")
+    assert main(["convert", str(folder / "partial.jsonl"), str(folder / "partial.spacy")]) == 0
+    return folder / "partial.spacy"
+
+
+@pytest.mark.filterwarnings("ignore:None of the")
+def test_what_a_corpus_does_not_annotate(tmp_path: Path) -> None:
+    rows = [
+        {"id": "1", "tokens": ["Ann", "plays", "Tetris"], "tags": ["B-PER", "O", "O"], "missing_labels": ["OTHER"]},
+        {"id": "2", "tokens": ["Rome", "?", "!"], "tags": ["B-LOC", "-", "O"]},
+    ]
+    path = write_partial(tmp_path, rows)
+    first, second = make_corpus(path)(NLP)
+    assert missing_labels(first.reference) == ["OTHER"] and missing_labels(second.reference) == []
+    # spaCy's own mark of a token without annotation.
+    assert [token.ent_iob for token in second.reference] == [3, 0, 2]
+    told = list(make_corpus(path, missing_labels=["OTHER", "ORG"])(NLP))
+    assert [missing_labels(example.reference) for example in told] == [["OTHER", "ORG"], ["OTHER", "ORG"]]
+    assert not any(missing_labels(example.predicted) for example in told)
+
+
+@pytest.mark.filterwarnings("ignore:None of the")
+def test_what_is_annotated_cannot_be_missing(tmp_path: Path) -> None:
+    path = write_partial(tmp_path, [{"id": "7", "tokens": ["Ann"], "tags": ["B-PER"]}])
+    with pytest.raises(PostError, match="'7'.*'Ann'.*PER"):
+        list(make_corpus(path, missing_labels=["PER"])(NLP))
+    with pytest.raises(RivegaError, match="missing_labels.*'PER'"):
+        make_corpus(path, missing_labels="PER")  # type: ignore[arg-type]
+    bad = [({"missing_labels": ["PER"]}, "'8'.*'Ann'"), ({"missing_labels": "PER"}, "'8'.*missing_labels")]
+    for field, message in bad:
+        row = {"id": "8", "tokens": ["Ann"], "tags": ["B-PER"], **field}
+        with pytest.raises(PostError, match=message):
+            list(make_docs([(1, row)], NLP.vocab, source="rows"))

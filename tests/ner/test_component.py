@@ -6,8 +6,11 @@ import spacy
 import torch
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
+from torchcrf import CRF
 
-from rivega_spacy.ner.crf import disagreement
+from rivega_spacy.ner import tagger
+from rivega_spacy.ner.crf import disagreement, token_probabilities
+from rivega_spacy.ner.targets import set_missing_labels
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.training.batch_twice import make_batch_twice
 
@@ -208,14 +211,85 @@ def test_what_cannot_be_learned_from_is_left_out(encoder_dir):
     nlp = make_pipeline(encoder_dir)
     optimizer = nlp.initialize(lambda: make_examples(nlp))
     examples = make_examples(nlp)[:2]
-    bad = nlp.make_doc("Nike rocks Paris")
-    reference = Doc(nlp.vocab, words=["Nike", "rocks", "Par", "is"], spaces=[True, True, False, False])
-    reference.ents = [reference.char_span(11, 14, label="LOC")]
+    strange = Example.from_dict(nlp.make_doc("Nike rocks Paris"), {"entities": [(11, 16, "PLANET")]})
     empty = Example(nlp.make_doc(""), nlp.make_doc(""))
-    with pytest.warns(UserWarning, match="1 posts left out"):
-        losses = nlp.update([*examples, Example(bad, reference), empty], sgd=optimizer)
+    silent = Example(nlp.make_doc("Nike rocks"), nlp.make_doc("Nike rocks"))
+    with pytest.warns(UserWarning, match="2 posts left out"):
+        losses = nlp.update([*examples, strange, silent, empty], sgd=optimizer)
     assert np.isfinite(losses["rivega_ner"]) and losses["rivega_ner"] > 0
     assert nlp.update([empty], sgd=optimizer)["rivega_ner"] == 0.0
+
+
+@pytest.mark.parametrize("implementation", ["ours", "pytorch-crf"])
+@pytest.mark.parametrize("left_open", ["type", "token", "boundary"])
+def test_what_the_annotation_leaves_open_is_not_learnt_as_outside(encoder_dir, left_open, implementation):
+    """Paris is annotated in one post and left open in another: only where it is told to be outside does it become so."""
+    likely = {}
+    for partial in (True, False):
+        nlp = make_pipeline(
+            encoder_dir, head={"learn_rate": 3.0, "crf_learn_rate": 3.0, "dropout": 0.0, "implementation": implementation}
+        )
+        told = {"entities": [(11, 16, "LOC"), (0, 4, "ORG")]}
+        optimizer = nlp.initialize(lambda: [Example.from_dict(nlp.make_doc("Nike rocks Paris"), told)])
+        optimizer.learn_rate = 0.01
+        for _ in range(25):
+            whole = Example.from_dict(nlp.make_doc("Nike rocks Paris"), told)
+            words = ["Nike", "plays", "Paris"] if left_open != "boundary" else ["Nike", "plays", "Par", "is"]
+            gold = Doc(nlp.vocab, words=words, spaces=[True, True, False, False][: len(words)])
+            hole = [gold[2:3]] if partial and left_open == "token" else []
+            # Half of a token: what that says of the token is nothing.
+            half = [gold.char_span(11, 14, label="LOC")] if partial and left_open == "boundary" else []
+            gold.set_ents([gold.char_span(0, 4, label="ORG"), *half], missing=hole, default="outside")
+            if partial and left_open == "type":
+                set_missing_labels(gold, ["LOC"])
+            nlp.update([whole, Example(nlp.make_doc("Nike plays Paris"), gold)], sgd=optimizer)
+        component = nlp.get_pipe("rivega_ner")
+        doc = nlp.make_doc("Nike plays Paris")
+        nlp.get_pipe("transformer").set_annotations([doc], nlp.get_pipe("transformer").predict([doc]))
+        places = [number for number, tag in enumerate(component.scheme.tags) if tag.endswith("LOC")]
+        found, _ = token_probabilities(component.model.predict([doc]).chains)
+        likely[partial] = float(found[0, 2, places].sum())
+    assert likely[True] > 0.5 > 0.1 > likely[False]
+
+
+def test_a_type_that_is_not_learnt_cannot_be_missing(encoder_dir):
+    nlp = make_pipeline(encoder_dir)
+    nlp.initialize(lambda: make_examples(nlp))
+    example = make_examples(nlp)[0]
+    set_missing_labels(example.reference, ["PLANET"])
+    with pytest.raises(RivegaError, match="PLANET.*LOC, ORG, PER"):
+        nlp.update([example])
+
+
+def test_weights_of_either_crf_serve_the_other(trained, encoder_dir, tmp_path):
+    trained.to_disk(tmp_path / "ours")
+    other = {"components.rivega_ner.model.implementation": "pytorch-crf"}
+    theirs = spacy.load(tmp_path / "ours", config=other)
+    theirs.to_disk(tmp_path / "theirs")
+    back = spacy.load(tmp_path / "theirs", config={"components.rivega_ner.model.implementation": "ours"})
+    docs = [list(nlp.pipe(posts(nlp))) for nlp in (trained, theirs, back)]
+    for mine, other_docs in ((docs[0], docs[1]), (docs[0], docs[2])):
+        assert [found(doc) for doc in mine] == [found(doc) for doc in other_docs]
+        scores = [[ent._.ner_score for doc in side for ent in doc.ents] for side in (mine, other_docs)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+    # The names in a checkpoint are pytorch-crf's own.
+    head, crf = theirs.get_pipe("rivega_ner").model.shims[0].module, CRF(7)
+    crf.load_state_dict({name: value for name, value in head.state_dict().items() if name.endswith("transitions")})
+    head.load_state_dict(crf.state_dict(), strict=False)
+    assert theirs.get_pipe("rivega_ner").model.predict(posts(theirs)).implementation == "pytorch-crf"
+    losses = []
+    for nlp in (back, theirs):
+        spacy.util.fix_random_seed(0)  # of the encoder's dropout
+        losses.append(nlp.update(make_examples(nlp), sgd=False)["rivega_ner"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_an_implementation_that_there_is_not_is_refused(encoder_dir, monkeypatch):
+    with pytest.raises(RivegaError, match="ours, pytorch-crf"):
+        make_pipeline(encoder_dir, head={"implementation": "tensorflow"})
+    monkeypatch.setattr(tagger.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RivegaError, match=r"rivega_spacy\[crf\]"):
+        make_pipeline(encoder_dir, head={"implementation": "pytorch-crf"})
 
 
 def test_posts_survive_bytes_and_docbin(trained):

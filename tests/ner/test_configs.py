@@ -1,5 +1,6 @@
 """The training configs resolve, initialize and take a step, on a tiny random encoder."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,22 @@ def test_later_stages_go_on_from_a_pipeline(name, options, encoder_dir, corpus, 
     trained = two_steps(name, paths, tmp_path / "out")
     before, after = (nlp.get_pipe("rivega_ner") for nlp in (spacy.load(tmp_path / "start"), trained))
     assert after.agreement == options.get("agreement", 0.0)
+    assert before.model.shims[0].digest != after.model.shims[0].digest
+
+
+def test_a_tagger_goes_on_with_several_corpora(encoder_dir, corpus, tmp_path):
+    start = make_pipeline(encoder_dir)
+    start.initialize(lambda: make_examples(start))
+    start.to_disk(tmp_path / "start")
+    folder = tmp_path / "corpora"
+    folder.mkdir()
+    for name in ("gmner", "more", "swapped", "wnut17", "btc", "conll03"):
+        shutil.copy(corpus, folder / f"{name}.spacy")
+    paths = {"paths.start": str(tmp_path / "start"), "paths.corpus": str(folder), "paths.dev": str(corpus)}
+    # The tiny posts have no OTHER, so their tagger cannot be told that it is missing.
+    paths["corpora.train.corpora.btc.missing_labels"] = None
+    trained = two_steps("ner_minilm_carry", paths, tmp_path / "out")
+    before, after = (nlp.get_pipe("rivega_ner") for nlp in (spacy.load(tmp_path / "start"), trained))
     assert before.model.shims[0].digest != after.model.shims[0].digest
 
 

@@ -8,15 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchcrf import CRF
 
+from rivega_spacy.ner import pytorch_crf
 from rivega_spacy.ner.crf import (
     ChainScores,
     _viterbi_on_device,
+    agreeing_chains,
     constrain,
     disagreement,
     length_mask,
     log_partition,
     nll,
     pad_chains,
+    partial_nll,
     path_scores,
     span_probabilities,
     tempered,
@@ -219,6 +222,74 @@ def test_nothing_forbidden_is_decoded_and_the_rest_is_the_best_of_what_is_left(k
         assert max(legal)[1] == tuple(path)
 
 
+partial = st.tuples(
+    st.integers(0, 10_000),
+    st.sampled_from(["bio", "bioes"]),
+    st.lists(st.sampled_from(["O", "U-X", None, "-"]), min_size=1, max_size=3),
+    st.sampled_from([[], ["Y"]]),
+    st.sampled_from([1.0, 300.0]),
+)
+
+
+@pytest.mark.parametrize("implementation", [partial_nll, pytorch_crf.partial_nll])
+@settings(max_examples=25, deadline=None)
+@given(partial)
+def test_the_loss_of_a_partial_annotation_sums_over_the_paths_that_agree(implementation, case):
+    seed, kind, biluo, missing, spread = case
+    scheme = TagScheme(["X", "Y"], kind)
+    allowed = scheme.agreeing(biluo, missing)
+    if allowed is None:
+        assert not {"O", "U-X"} & set(biluo)
+        return
+    torch.manual_seed(seed)
+    scores, _ = make_scores(seed, 1, len(biluo), len(scheme), spread=spread)
+    scores.lengths[:] = len(biluo)
+    leaves = [part.clone().requires_grad_() for part in (scores.emissions, scores.start, scores.end, scores.transitions)]
+    asked = ChainScores(leaves[0], scores.lengths, *leaves[1:])
+    rules = [torch.from_numpy(part.copy()) for part in scheme.constraints()]
+    every, agree = [], []
+    for path in itertools.product(range(len(scheme)), repeat=len(biluo)):
+        score = path_scores(asked, torch.tensor([path]))[0]
+        every.append(score)
+        legal = rules[0][path[0]] and rules[1][path[-1]] and all(rules[2][a, b] for a, b in zip(path, path[1:]))
+        if legal and all(allowed[place, tag] for place, tag in enumerate(path)):
+            agree.append(score)
+    expected = torch.stack(every).logsumexp(0) - torch.stack(agree).logsumexp(0)
+    wanted = torch.autograd.grad(expected, leaves, allow_unused=True)
+    left = agreeing_chains(scores, torch.from_numpy(allowed)[None], *rules)
+    loss, gradient = implementation(scores, left, reduction="sum")
+    assert loss == pytest.approx(float(expected.detach()), rel=1e-9, abs=1e-9)
+    for found, grad in zip(gradient, wanted):
+        assert torch.allclose(found, torch.zeros_like(found) if grad is None else grad, atol=1e-8)
+
+
+@settings(max_examples=30, deadline=None)
+@given(sizes, st.sampled_from(["sum", "mean", "token_mean"]))
+def test_both_implementations_are_equal(size, reduction):
+    scores, tags = make_scores(*size)
+    assert torch.equal(viterbi(scores), pytorch_crf.viterbi(scores))
+    free = torch.zeros(scores.emissions.shape, dtype=torch.bool).scatter(2, tags[:, :, None], True)
+    free[:, ::2] = True
+    any_tag = torch.ones(scores.emissions.shape[2], dtype=torch.bool)
+    left = agreeing_chains(scores, free, any_tag, any_tag, any_tag[:, None] & any_tag)
+    for ours, theirs in (
+        (nll(scores, tags, reduction=reduction), pytorch_crf.nll(scores, tags, reduction=reduction)),
+        (partial_nll(scores, left, reduction=reduction), pytorch_crf.partial_nll(scores, left, reduction=reduction)),
+    ):
+        assert ours[0] == pytest.approx(theirs[0], rel=1e-9, abs=1e-9)
+        assert all(torch.allclose(a, b, atol=1e-8) for a, b in zip(ours[1], theirs[1]))
+
+
+def test_a_complete_annotation_leaves_one_path():
+    scores, tags = make_scores(5, 4, 6, 5)
+    allowed = torch.zeros(scores.emissions.shape, dtype=torch.bool).scatter(2, tags[:, :, None], True)
+    any_tag = torch.ones(5, dtype=torch.bool)
+    left = agreeing_chains(scores, allowed, any_tag, any_tag, any_tag[:, None] & any_tag)
+    (loss, gradient), (wanted, expected) = partial_nll(scores, left), nll(scores, tags)
+    assert loss == pytest.approx(wanted)
+    assert all(torch.allclose(a, b, atol=1e-9) for a, b in zip(gradient, expected))
+
+
 def test_scores_far_apart_stay_finite():
     scores, tags = make_scores(3, 2, 50, 5, spread=300.0)
     loss, gradient = nll(scores, tags)
@@ -252,3 +323,8 @@ def test_unknown_reduction_is_refused():
         nll(scores, tags, reduction="average")
     with pytest.raises(RivegaError, match="E101|reduction 'average'"):
         disagreement(scores, torch.tensor([0]), reduction="average")
+    for refused in (partial_nll, pytorch_crf.partial_nll):
+        with pytest.raises(RivegaError, match="reduction 'average'"):
+            refused(scores, scores, reduction="average")
+    with pytest.raises(RivegaError, match="reduction 'average'"):
+        pytorch_crf.nll(scores, tags, reduction="average")

@@ -40,7 +40,9 @@ def test_entities_come_back_from_their_tags(kind, batch):
     start, end, follows = scheme.constraints()
     rows = []
     for length, spans in batch:
-        tags = scheme.encode(biluo(length, spans))
+        allowed = scheme.agreeing(biluo(length, spans))
+        assert (allowed.sum(1) == 1).all()
+        tags = allowed.argmax(1)
         assert start[tags[0]] and end[tags[-1]] and all(follows[a, b] for a, b in zip(tags, tags[1:]))
         rows.append(tags)
     lengths = [length for length, _ in batch]
@@ -78,11 +80,33 @@ def test_tags_that_break_the_scheme_begin_entities():
     assert list(zip(starts, ends)) == [(0, 1), (1, 2), (3, 4), (4, 6)]
 
 
-def test_missing_annotation_has_no_tags():
+def names(scheme, allowed):
+    return [{scheme.tags[tag] for tag in np.flatnonzero(row)} for row in allowed]
+
+
+def test_a_token_without_annotation_may_be_anything():
     scheme = TagScheme(LABELS)
-    assert scheme.encode(["O", None]) is None
-    assert scheme.encode(["O", "-"]) is None
-    assert scheme.encode(["U-ORG"]) is None
+    for hole in (None, "-"):
+        assert names(scheme, scheme.agreeing(["O", hole])) == [{"O"}, set(scheme.tags)]
+    # What comes after the end of an annotated entity is not part of it.
+    assert names(scheme, scheme.agreeing(["U-LOC", None])) == [{"B-LOC"}, set(scheme.tags) - {"I-LOC"}]
+    assert names(scheme, scheme.agreeing(["B-LOC", None])) == [{"B-LOC"}, set(scheme.tags)]
+
+
+@pytest.mark.parametrize("kind,open_", [("bio", {"O", "B-PER", "I-PER"}), ("bioes", {"O", "B-PER", "I-PER", "E-PER", "S-PER"})])
+def test_what_a_corpus_does_not_annotate_may_be_outside(kind, open_):
+    scheme = TagScheme(LABELS, kind)
+    first = "B-LOC" if kind == "bio" else "S-LOC"
+    assert names(scheme, scheme.agreeing(["U-LOC", "O"], ["PER"])) == [{first}, open_]
+    assert names(scheme, scheme.agreeing(["U-LOC", "O"])) == [{first}, {"O"}]
+
+
+def test_nothing_is_learnt_of_what_says_nothing_or_breaks_the_scheme():
+    scheme = TagScheme(LABELS, "bioes")
+    assert scheme.agreeing(["U-ORG"]) is None
+    assert scheme.agreeing([None, "-"]) is None
+    # An entity that is cut off: no tags in a row agree with that.
+    assert scheme.agreeing(["B-LOC", "O", None]) is None
 
 
 def test_published_dirt_is_read():

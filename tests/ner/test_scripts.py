@@ -1,6 +1,8 @@
 """The scripts around the tagger's training: more posts, and the mean of several runs."""
 
+import gzip
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,21 @@ def test_no_post_of_dev_or_test_gets_in(shared_dir):
     # The same words under another id stay out, too, unless Twitter-GMNER's own training split has them.
     assert all(len(row["tokens"]) == len(row["tags"]) for row in rows)
     assert sum(not row["id"].endswith("-mix") for row in rows) == 3074
+
+
+def test_at_signs_are_outside_and_a_type_is_missing(tmp_path):
+    script = load("more_texts")
+    assert script.without_at(["@", "ann", "in", "@"], ["B-PER", "B-PER", "O", "B-ORG"]) == ["O", "B-PER", "O", "O"]
+    assert script.without_at(["@", "ann", "lee"], ["B-PER", "I-PER", "I-PER"]) == ["O", "B-PER", "I-PER"]
+    for name in script.BTC:
+        rows = [{"id": f"{name}-{line}", "tokens": ["@", "ann"], "tags": ["B-PER", "B-PER"]} for line in range(1010)]
+        with gzip.open(tmp_path / f"{name}.jsonl.gz", "wt", encoding="utf8") as file:
+            file.write("\n".join(map(json.dumps, rows)))
+    rows = list(script.training_rows(tmp_path, "btc"))
+    assert all(row["tags"] == ["O", "B-PER"] and row["missing_labels"] == ["OTHER"] for row in rows)
+    lines = {name: {int(row["id"].split("-")[1]) for row in rows if row["id"].startswith(name)} for name in script.BTC}
+    # Nothing of what is measured (the second half of section H), and nothing of what is chosen on.
+    assert lines["btc_h"] == set(range(800)) and lines["btc_a"] == {line for line in range(1010) if line % 10 != 9}
 
 
 def test_other_names_in_post_and_knowledge():

@@ -1,6 +1,6 @@
 """The tags of a file, whatever scheme they are of, as BIO; what they do not say is counted."""
 
-from ...ner.schemes import bio_tags, parse_tag, read_tags
+from ...ner.schemes import UNSAID, bio_tags, parse_tag, read_tags
 from .dirt import Dirt
 
 
@@ -23,14 +23,14 @@ class TagReader:
 
         name (str): The post.
         tokens (List[str]), tags (List[str]): Of equal length.
-        RETURNS (List[str]): Of the same length; a tag of no scheme is O.
+        RETURNS (List[str]): Of the same length; a tag of no scheme is O, "-" (nothing is said of the token) stays.
         """
         before = None
         for token, written in zip(tokens, tags):
             tag = parse_tag(written)
-            if tag is None:
+            if tag is None and written != UNSAID:
                 self.dirt.note("unknown_tag", f"{name} {token!r} {written!r}")
-            elif tag.label:
+            elif tag is not None and tag.label:
                 if written not in (f"B-{tag.label}", f"I-{tag.label}"):
                     self.dirt.note("other_scheme", f"{name} {token!r} {written!r}")
                 follows = before is not None and before.label == tag.label
@@ -39,7 +39,7 @@ class TagReader:
                 elif tag.prefix == "S" or (tag.prefix == "B" and not follows):
                     self._not_iob1()
             before = tag
-        return bio_tags(read_tags(tags), len(tags))
+        return [UNSAID if written == UNSAID else tag for written, tag in zip(tags, bio_tags(read_tags(tags), len(tags)))]
 
     def close(self) -> None:
         """Say at the end of the file what its entities that begin with I- are."""
