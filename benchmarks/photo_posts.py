@@ -8,8 +8,9 @@ post: names from photo_posts_names.json stand for annotated objects, others for 
 photo_posts_templates.json. Both files were written for this benchmark and share no name with what the networks were trained on
 (tests/scoring/test_photo_posts.py). The same seed makes the same posts.
 
-Two sets are made: `boxes` (VOC photographs with an object that can be named without doubt; its box as gold) and `masks` (CCP, and the
-VOC photographs with instance masks; only objects with a mask are named, so that EES and SMNER have gold for everything).
+Three sets are made: `boxes` (VOC photographs with an object that can be named without doubt; its box as gold), `masks` (CCP, and the
+VOC photographs with instance masks; only objects with a mask are named, so that EES and SMNER have gold for everything) and, where the
+further sets are there, `kinds` (animals, vehicles, landmarks, things, logos and signs of ECSSD, SOD, FlickrLogos-27 and Roboflow's road signs).
 """
 
 import argparse
@@ -26,6 +27,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
+from rivega_spacy.backends.small.phrases.bank import PhraseBank, load_bank
 from rivega_spacy.corpus.docbin import write_docbin
 from rivega_spacy.post.boxes import box_area
 from rivega_spacy.post.extensions import MASKS_KEY
@@ -58,12 +60,14 @@ class Thing(NamedTuple):
     kind (str): Key of the templates.
     label (str): Entity type.
     boxes (List[List[float]]), masks (List[Dict]): Gold, one for each instance; masks may be missing.
+    word (str): What the thing is, for templates that say so.
     """
 
     kind: str
     label: str
     boxes: list[list[float]]
     masks: list[dict[str, Any]]
+    word: str = ""
 
 
 class Entity(NamedTuple):
@@ -79,7 +83,9 @@ class Entity(NamedTuple):
 def photos(folder: Path, source: str) -> Iterator[dict[str, Any]]:
     """Held-out photographs of one data set, by id, with `image` relative to the folder."""
     rows = []
-    for file in sorted(folder.glob(f"{source}*/annotations.jsonl")):
+    # Of VOC the photographs of 2007 alone, whatever else lies in the folder.
+    files = [file for file in folder.glob(f"{source}*/annotations.jsonl") if not file.parent.name.startswith("voc2012")]
+    for file in sorted(files):
         for line in file.read_text(encoding="utf8").splitlines():
             row = json.loads(line)
             if int(row["id"]) % 5 == 0:
@@ -120,6 +126,20 @@ def ccp_things(row: dict[str, Any]) -> list[Thing]:
             seen.add(kind)
             things.append(_thing(kind, "PER" if kind == "person" else "ORG", [item]))
     return things
+
+
+def open_things(row: dict[str, Any], bank: PhraseBank) -> list[Thing]:
+    """The one thing that a photograph of the further sets is about, where it is not a person; of logos all of the first brand."""
+    classes = {item["class"] for item in row["objects"]}
+    first = row["objects"][0]["class"] if row["objects"] else ""
+    kind = bank.open.get(first)
+    if kind is None or kind.person or (len(classes) > 1 and not first.endswith(" logo")):
+        return []
+    group = "logo" if first.endswith(" logo") else "landmark" if kind.label == "LOC" else next((g for g in ("animal", "vehicle") if g in kind.parents), "thing")
+    items = [item for item in row["objects"] if item["class"] == first]
+    if max(box_area(item["bbox"]) for item in items) < SMALLEST * row["w"] * row["h"]:
+        return []
+    return [_thing(group, kind.label, items)._replace(word=kind.names if group == "logo" else first)]
 
 
 def _thing(kind: str, label: str, items: list[dict[str, Any]]) -> Thing:
@@ -174,12 +194,16 @@ class Writer:
         while True:
             if kind == "person":
                 name = f"{rng.choice(self.names['first'])} {rng.choice(self.names['last'])}"
+            elif kind == "logo" and thing is not None:
+                name = thing.word
+            elif kind == "landmark" and thing is not None:
+                name = f"{rng.choice(self.names['landmark'])} {thing.word.title()}"
             else:
                 name = rng.choice(self.names[kind if kind in self.names else "garment"])
             if name not in used:
                 used.add(name)
                 break
-        template = rng.choice(self.templates[part][kind])
+        template = rng.choice(self.templates[part][kind]).replace("{k}", thing.word if thing is not None else "")
         return template.replace("{n}", name), template.index("{n}"), name, Entity(0, len(name), label, kind, thing)
 
     def _join(self, clauses: list[tuple[str, int, str, Entity]]) -> tuple[str, list[Entity]]:
@@ -235,11 +259,11 @@ def make_doc(nlp: Language, name: str, image: str, text: str, entities: Iterable
 
 
 def make_posts(folder: Path, *, seed: int = 0) -> dict[str, list[Doc]]:
-    """The two sets.
+    """The sets.
 
     folder (Path): Folder of the extracted photograph archives (each with annotations.jsonl and images/).
     seed (int): Of all choices.
-    RETURNS (Dict[str, List[Doc]]): "boxes" and "masks"; images are paths relative to the folder.
+    RETURNS (Dict[str, List[Doc]]): "boxes", "masks" and perhaps "kinds"; images are paths relative to the folder.
     """
     nlp = spacy.blank("rivega")
     names = json.loads((FOLDER / "photo_posts_names.json").read_text(encoding="utf8"))
@@ -263,7 +287,14 @@ def make_posts(folder: Path, *, seed: int = 0) -> dict[str, list[Doc]]:
                 text, entities = writer.write(things, absent)
                 docs.append(make_doc(nlp, f"{source}-{row['id']}", row["image"], text, entities))
         sets[part] = docs
-    return sets
+    bank, writer, docs = load_bank(), Writer(seed), []
+    for source in ("ecssd", "sod_bsd", "flickrlogos27", "road_signs"):
+        for row in photos(folder, source):
+            things = open_things(row, bank)
+            if things:
+                text, entities = writer.write(things, [kind for kind in ABSENT_THINGS if kind not in things[0].word])
+                docs.append(make_doc(nlp, f"{source}-{row['id']}", row["image"], text, entities))
+    return {**sets, "kinds": docs} if docs else sets
 
 
 def describe(docs: list[Doc]) -> str:

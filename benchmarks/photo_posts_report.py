@@ -26,14 +26,14 @@ def report_set(nlp: Language, docs: list[Doc]) -> list[str]:
     options = MatchOptions()
     runs: dict[str, Scores] = {name: score(found, gold, options) for name, found in propagate(nlp, docs).items()}
     own = runs["pipeline"]
-    lines = ["| task | P | R | F1 | F1, 95 % |", "|---|---|---|---|---|"]
+    # What the eyes do stands first: with its own entities, the pipeline loses most to names that its tagger does not find.
+    lines = ["F1 when gold is fed in; VE accuracy, VG Prec@0.5 and mask mIoU of what was then found.", "", *propagation_table(runs), ""]
+    lines += ["| task, own entities | P | R | F1 | F1, 95 % |", "|---|---|---|---|---|"]
     for name in TASKS:
         if name in own.tasks:
             total, (low, high) = own.tasks[name].total, bootstrap(own.tasks[name])["f"]
             numbers = " | ".join(f"{100 * value:.2f}" for value in (total.p, total.r, total.f))
             lines.append(f"| {name.upper()} | {numbers} | {100 * low:.2f}–{100 * high:.2f} |")
-    lines += ["", "Error propagation: F1 when gold is fed in; VE accuracy, VG Prec@0.5 and mask mIoU of what was then found.", ""]
-    lines += propagation_table(runs)
     for step in ("entailment", "grounding"):
         if getattr(own, step):
             values = ", ".join(
@@ -64,7 +64,7 @@ def propagation_table(runs: dict[str, Scores]) -> list[str]:
     """One row a run."""
     heads = [name.upper() for name in TASKS if name in runs["pipeline"].tasks] + [name for name, _, _ in STEPS]
     lines = ["| fed in | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
-    for name, run in runs.items():
+    for name, run in sorted(runs.items(), key=lambda pair: pair[0] == "pipeline"):
         cells = [f"{100 * run.tasks[task].total.f:.2f}" for task in TASKS if task in runs["pipeline"].tasks]
         for _, step, key in STEPS:
             values = getattr(run, step)

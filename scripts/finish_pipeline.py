@@ -12,10 +12,13 @@ from typing import Any
 import spacy
 import srsly
 
+import rivega_spacy
+
 DESCRIPTION = (
     "Named entities in social-media posts with a picture: which of them the picture shows, where (box), and which pixels (mask). "
     "Runs on a CPU, without network, language model or hub."
 )
+WORDNET = Path(rivega_spacy.__file__).parent / "backends" / "small" / "phrases" / "wordnet_license.txt"
 # What git hosts and package mirrors take without special treatment.
 MAX_BYTES = 80_000_000
 
@@ -34,6 +37,8 @@ def main() -> None:
     forget_paths(args.pipeline)
     write_meta(args.pipeline, args.name, args.version, args.metrics)
     shutil.copyfile(args.card, args.pipeline / "README.md")
+    # The vision network's table of nouns comes from WordNet, whose licence wants to be with every copy.
+    shutil.copyfile(WORDNET, args.pipeline / WORDNET.name)
     check_files(args.pipeline)
 
 
