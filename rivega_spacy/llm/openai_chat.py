@@ -22,7 +22,7 @@ from .secrets import check_key_name, check_key_server, check_no_credentials, is_
 
 # A try may take so many times its `timeout` where `total_timeout` is left open.
 TOTAL_FACTOR = 10.0
-logger = logging.getLogger("rivega_spacy")
+logger = logging.getLogger(__name__)
 
 
 def make_openai_chat(

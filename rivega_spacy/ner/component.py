@@ -347,10 +347,7 @@ class KnowledgeNER(BatchedPipe):
         rows, agreeing = targets(filled, self.scheme)
         left_out = len(filled) - len(rows)
         if left_out:
-            warnings.warn(
-                f"{left_out} posts left out of training: their entities do not fall on token boundaries or are of another type",
-                stacklevel=2,
-            )
+            warnings.warn(Errors.W108.format(count=left_out, labels=", ".join(self.scheme.labels)), stacklevel=2)
         gradient = ChainGradient(
             torch.zeros_like(chains.emissions),
             torch.zeros_like(chains.start),

@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 from .errors import Errors, RivegaError, SetupError
 from .extensions import post_name, record_error
 
-LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 # On posts that an error handler of the user's has been given.
 _HANDED_OVER = "rivega_handed_over"
 
@@ -30,7 +30,7 @@ def note_failure(name: str, proc: Any, docs: list[Doc], error: Exception) -> Non
     for doc in docs:
         text = message.format(post=post_name(doc), component=name, reason=f"{type(error).__name__}: {error}")
         record_error(doc, name, text)
-        LOGGER.warning(text, exc_info=error)
+        logger.warning(text, exc_info=error)
 
 
 class Failing:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..backends.small.network import SmallVision
 from ..backends.small.weights import build_network, load_network, save_network, sizes
+from ..post.errors import Errors, RivegaError
 
 
 def deepen(network: SmallVision, depths: Sequence[int]) -> SmallVision:
@@ -20,13 +21,13 @@ def deepen(network: SmallVision, depths: Sequence[int]) -> SmallVision:
     network (SmallVision): A trained network.
     depths (Sequence[int]): Blocks of the four stages, none fewer than it has.
     RETURNS (SmallVision): A network with the same answers and more blocks; weights are copies.
-    RAISES (ValueError): Where a stage would lose blocks.
+    RAISES (RivegaError): E263 if a stage would lose blocks.
     """
     state = network.state_dict()
     config = sizes(state)
     before = config["image_depths"]
     if len(depths) != len(before) or any(new < old for new, old in zip(depths, before)):
-        raise ValueError(f"The network has {before} blocks in its stages: {list(depths)} would take some away.")
+        raise RivegaError(Errors.E263.format(depths=list(depths), before=list(before)))
     deeper = build_network({**config, "image_depths": list(depths)})
     deeper.load_state_dict({**deeper.state_dict(), **state})
     return deeper

