@@ -13,6 +13,7 @@ import rivega_spacy
 from rivega_spacy.post import errors
 from rivega_spacy.post.errors import Errors, ImageError, RivegaError
 from rivega_spacy.post.errors.messages import CODE
+from rivega_spacy.post.errors.page import error_page
 
 PACKAGE = Path(rivega_spacy.__file__).parent
 TABLE = Path(errors.__file__).parent
@@ -110,3 +111,9 @@ def test_loggers_lie_under_the_package():
         if ast.unparse(node.value.func).endswith("getLogger")
     }
     assert made and set(made.values()) == {"__name__"}
+
+
+def test_the_page_of_messages_is_written_from_the_tables():
+    path = PACKAGE.parent / "docs/errors.md"
+    assert path.read_text(encoding="utf8") == error_page(), "write it again: python -m rivega_spacy.post.errors"
+    assert all(f'<a id="{code.lower()}"></a>' in error_page() for room in defined().values() for code in room)
