@@ -135,7 +135,13 @@ def open_things(row: dict[str, Any], bank: PhraseBank) -> list[Thing]:
     kind = bank.open.get(first)
     if kind is None or kind.person or (len(classes) > 1 and not first.endswith(" logo")):
         return []
-    group = "logo" if first.endswith(" logo") else "landmark" if kind.label == "LOC" else next((g for g in ("animal", "vehicle") if g in kind.parents), "thing")
+    group = (
+        "logo"
+        if first.endswith(" logo")
+        else "landmark"
+        if kind.label == "LOC"
+        else next((g for g in ("animal", "vehicle") if g in kind.parents), "thing")
+    )
     items = [item for item in row["objects"] if item["class"] == first]
     if max(box_area(item["bbox"]) for item in items) < SMALLEST * row["w"] * row["h"]:
         return []

@@ -27,7 +27,12 @@ def report_set(nlp: Language, docs: list[Doc]) -> list[str]:
     runs: dict[str, Scores] = {name: score(found, gold, options) for name, found in propagate(nlp, docs).items()}
     own = runs["pipeline"]
     # What the eyes do stands first: with its own entities, the pipeline loses most to names that its tagger does not find.
-    lines = ["F1 when gold is fed in; VE accuracy, VG Prec@0.5 and mask mIoU of what was then found.", "", *propagation_table(runs), ""]
+    lines = [
+        "F1 when gold is fed in; VE accuracy, VG Prec@0.5 and mask mIoU of what was then found.",
+        "",
+        *propagation_table(runs),
+        "",
+    ]
     lines += ["| task, own entities | P | R | F1 | F1, 95 % |", "|---|---|---|---|---|"]
     for name in TASKS:
         if name in own.tasks:

@@ -51,17 +51,30 @@ def folder(tmp_path_factory):
                 )
                 if number % 5 == 0:
                     Image.new("RGB", (80, 60), (number, 90, 90)).save(root / source / "images" / f"{number}.jpg")
-    kinds = {"ecssd": ["tiger", "church", "woman", "clock"], "flickrlogos27": ["Pepsi logo", "Nike logo"], "road_signs": ["parking sign"], "voc2012_tiny": ["dog"]}
+    kinds = {
+        "ecssd": ["tiger", "church", "woman", "clock"],
+        "flickrlogos27": ["Pepsi logo", "Nike logo"],
+        "road_signs": ["parking sign"],
+        "voc2012_tiny": ["dog"],
+    }
     for source, names in kinds.items():
         (root / source / "images").mkdir(parents=True)
-        rows = [{"id": 5 * n + 5, "file": f"images/{n}.jpg", "w": 80, "h": 60, "objects": [item(names[n % len(names)], [5, 5, 40, 50])]} for n in range(20)]
+        rows = [
+            {"id": 5 * n + 5, "file": f"images/{n}.jpg", "w": 80, "h": 60, "objects": [item(names[n % len(names)], [5, 5, 40, 50])]}
+            for n in range(20)
+        ]
         (root / source / "annotations.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf8")
     return root
 
 
 def test_further_kinds_are_named_as_what_they_are(folder):
     docs = photo_posts.make_posts(folder)["kinds"]
-    shown = {(kind, ent.label_, ent.text) for doc in docs for ent, (_, _, kind) in zip(doc.ents, doc.user_data["kinds"]) if ent._.groundable}
+    shown = {
+        (kind, ent.label_, ent.text)
+        for doc in docs
+        for ent, (_, _, kind) in zip(doc.ents, doc.user_data["kinds"])
+        if ent._.groundable
+    }
     assert {"animal", "landmark", "logo", "thing"} == {kind for kind, _, _ in shown}
     assert ("logo", "ORG", "Pepsi") in shown and all(text.endswith("Church") for kind, _, text in shown if kind == "landmark")
     assert not any(doc.user_data["id"].startswith("voc2012") for docs in photo_posts.make_posts(folder).values() for doc in docs)
