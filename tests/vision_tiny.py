@@ -1,10 +1,12 @@
 """A network small enough to learn something within a test, and pictures it can learn from."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from rivega_spacy.backends.small.network import SmallVision
 from rivega_spacy.backends.small.weights import build_network, save_network
@@ -46,3 +48,18 @@ def square_picture(rng: np.random.Generator, colour: str, height: int = 72, widt
 def squares(count: int, seed: int = 0) -> list[tuple]:
     rng = np.random.default_rng(seed)
     return [(colour, *square_picture(rng, colour)) for colour in ["red", "green"] * (count // 2)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve photos of dogs (red squares) and cats (green squares)."""
+    folder = tmp_path / "photos" / "voc_squares"
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for number, (colour, image, box) in zip([1, 2, 3, 4, 6, 7, 8, 9, 21, 22, 41, 42], squares(12)):
+        name = f"images/{number:06d}.png"
+        Image.fromarray(image).save(folder / name)
+        kind = {"red": "dog", "green": "cat"}[colour]
+        rows.append({"id": f"{number:06d}", "file": name, "objects": [{"class": kind, "bbox": box.tolist(), "difficult": False}]})
+    (folder / "annotations.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf8")
+    return tmp_path / "photos"

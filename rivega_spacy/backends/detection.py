@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from ..pipes.queries import ImageQueries, QueryTarget
 from ..post.boxes import box_area
+from .boxes import corners, generalised_iou
 
 
 def fitted_size(height: int, width: int, *, shortest: int, longest: int, least: int = 32) -> tuple[int, int]:
@@ -46,20 +47,6 @@ def largest_boxes(
     return found
 
 
-def corners(boxes: torch.Tensor) -> torch.Tensor:
-    """cx, cy, w, h to x1, y1, x2, y2. boxes (Tensor): ... x 4."""
-    centre, half = boxes[..., :2], boxes[..., 2:] / 2
-    return torch.cat([centre - half, centre + half], dim=-1)
-
-
-def generalised_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Generalised IoU of boxes in pairs (Rezatofighi et al. 2019). a, b (Tensor): ... x 4 XYXY, broadcast. RETURNS (Tensor): ..."""
-    inner = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
-    hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
-    union = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(-1) + (b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1) - inner
-    return inner / union.clamp(min=1e-9) - (hull - union) / hull.clamp(min=1e-9)
-
-
 def one_box_loss(
     logits: torch.Tensor, phrase: torch.Tensor, boxes: torch.Tensor, gold: torch.Tensor
 ) -> tuple[torch.Tensor, dict[str, float]]:
@@ -79,7 +66,7 @@ def one_box_loss(
         wanted = 0.25 * (1 - shares) ** 2 * -F.logsigmoid(logits) - 0.75 * shares**2 * -F.logsigmoid(-logits)
         cost = (wanted * named).sum(-1) / named.sum(-1).clamp(min=1)
         cost = cost + 5 * (boxes - gold[:, None]).abs().sum(-1)
-        cost = cost - 2 * generalised_iou(corners(boxes), corners(gold)[:, None])
+        cost = cost - 2 * generalised_iou(corners(boxes), corners(gold)[:, None])[1]
         best = cost.argmin(dim=1)
     rows = torch.arange(len(gold), device=gold.device)
     positive = torch.zeros_like(logits)
@@ -91,7 +78,7 @@ def one_box_loss(
     classes = (focal * named).sum() / len(gold)
     chosen = boxes[rows, best]
     distance = (chosen - gold).abs().sum(-1).mean()
-    overlap = (1 - generalised_iou(corners(chosen), corners(gold))).mean()
+    overlap = (1 - generalised_iou(corners(chosen), corners(gold))[1]).mean()
     loss = 2 * classes + 5 * distance + 2 * overlap
     parts = {"class": float(classes.detach()), "l1": float(distance.detach()), "giou": float(overlap.detach())}
     return loss, parts

@@ -204,10 +204,7 @@ def write_compact(docs: Iterable[Any], current: list[dict[str, Any]], path: Path
     current (List[Dict[str, Any]]): Holds the row that the latest of `docs` was made of.
     path (Path): The file; gzipped where its name ends in .gz.
     """
-    from ..post.files import open_output
-    from ..post.jsonl import dump_line
+    from ..post.jsonl import write_lines
 
-    with open_output(path) as out:
-        for doc in docs:
-            row = {**current[0], "image": doc._.image, "knowledge": doc._.knowledge}
-            out.write(dump_line({key: value for key, value in row.items() if value is not None}))
+    rows = ({**current[0], "image": doc._.image, "knowledge": doc._.knowledge} for doc in docs)
+    write_lines(path, ({key: value for key, value in row.items() if value is not None} for row in rows))

@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
 
     from ..jobs.enrich import Enricher, read_settings
     from ..pipes.loading import load_pipeline
-    from ..post.files import check_input, check_output, open_output
-    from ..post.jsonl import dump_line
+    from ..post.files import check_input, check_output
+    from ..post.jsonl import write_lines
     from ..post.posts import check_images, read_posts
 
     overrides = dict(read_override(text) for text in args.set)
@@ -56,14 +56,17 @@ def run(args: argparse.Namespace) -> int:
     check_images(images)
     settings = read_settings(args.config, measured=args.measured, overrides=overrides)
     enricher = Enricher(load_pipeline(args.model) if args.model else spacy.blank("rivega"), settings)
-    total = failed = 0
+    failed = 0
+
+    def counted(post: dict) -> dict:
+        nonlocal failed
+        failed += bool(post.get("errors"))
+        return post
+
     try:
         # What a stopped run had asked is in the store, and the next one writes the file at once.
-        with open_output(args.out) as out:
-            for post in tqdm(enricher.run(read_posts(args.posts), images=images), unit=" posts", disable=None):
-                out.write(dump_line(post))
-                total += 1
-                failed += bool(post.get("errors"))
+        posts = tqdm(enricher.run(read_posts(args.posts), images=images), unit=" posts", disable=None)
+        total = write_lines(args.out, map(counted, posts))
     finally:
         enricher.close()
     sys.stdout.write("\n".join([f"{total} posts, {failed} of them with errors -> {args.out}", *_summary(enricher)]) + "\n")

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """RETURNS (int): 0."""
     from ..post.errors import Errors, RivegaError
+    from ..post.files import write_text
     from ..recipes.choosing import choose, named_for
     from ..recipes.writing import config_text
 
@@ -37,7 +38,6 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.output)
     if path.exists() and not args.force:
         raise RivegaError(Errors.E543.format(path=path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(config_text(named_for(recipe, path)), encoding="utf8")
+    write_text(path, config_text(named_for(recipe, path)))
     sys.stdout.write(f"{path}: the recipe {recipe.name}. Its head says how to use it.\n")
     return 0

@@ -114,7 +114,7 @@ def read_knowledge(path: str | Path, *, twice: Callable[[str], None] | None = No
     return found
 
 
-def read_posts(
+def read_compact(
     path: str | Path,
     vocab: Vocab,
     *,
@@ -146,11 +146,11 @@ def make_docs(
     report: ReadReport | None = None,
     relative: bool = False,
 ) -> Iterator[Doc]:
-    """Compact posts, wherever they were read, as Docs; see `read_posts`.
+    """Compact posts, wherever they were read, as Docs; see `read_compact`.
 
     rows (Iterable[Tuple[int, Dict]]): Number (for messages) and post.
     source (str): The file, for messages.
-    images, knowledge, report: As in `read_posts`. Where a post names its `image`, that is looked for in the folder before
+    images, knowledge, report: As in `read_compact`. Where a post names its `image`, that is looked for in the folder before
         `{id}.jpg`; without a folder the name is kept as it is, to be found below a root given later.
     relative (bool): Refer to pictures from the folder on, so that the folder may move; whoever reads the posts names it again.
     YIELDS (Doc): In order.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from spacy.tokens import Doc
 
 from ..corpus.docbin import write_docbin
-from ..post.files import open_output, open_output_folder, write_json
+from ..post.files import open_output, open_output_folder, write_json, write_text
+from ..post.jsonl import dump_line
 from .coco import to_coco
 from .label_studio import label_studio_config, to_label_studio
 from .labelme import to_labelme
@@ -55,7 +55,7 @@ def _write_label_studio(docs: Iterable[Doc], path: Path, image_prefix: str = "")
         }
         write_json(folder / "tasks.json", tasks)
         config = label_studio_config(labels) if labels else label_studio_config()
-        (folder / "config.xml").write_text(config, encoding="utf8")
+        write_text(folder / "config.xml", config)
 
 
 def _write_prodigy(docs: Iterable[Doc], path: Path) -> None:
@@ -65,16 +65,16 @@ def _write_prodigy(docs: Iterable[Doc], path: Path) -> None:
             for doc in docs:
                 for out, tasks in ((texts, to_prodigy_text([doc])), (pictures, to_prodigy_image([doc]))):
                     for task in tasks:
-                        out.write(json.dumps(task, ensure_ascii=False) + "\n")
+                        out.write(dump_line(task))
 
 
 def _write_web_annotations(docs: Iterable[Doc], path: Path) -> None:
     with open_output(path) as out:
         head = {"@context": CONTEXT, "id": f"urn:rivega:page:{path.stem}", "type": "AnnotationPage", "items": []}
-        start, end = json.dumps(head, ensure_ascii=False).rsplit("[]", 1)
+        start, end = dump_line(head).rstrip("\n").rsplit("[]", 1)
         out.write(start + "[")
         for separator, annotation in zip(itertools.chain([""], itertools.repeat(",")), to_web_annotations(docs), strict=False):
-            out.write(f"{separator}\n{json.dumps(annotation, ensure_ascii=False)}")
+            out.write(separator + "\n" + dump_line(annotation).rstrip("\n"))
         out.write(f"\n]{end}\n")
 
 

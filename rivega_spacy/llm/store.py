@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..post.errors import Errors, RivegaError
-from ..post.files import open_output
-from ..post.jsonl import dump_line
+from ..post.jsonl import write_lines
 from .base import Answer, kept_answer
 from .choices import load_choices
 
@@ -182,14 +181,8 @@ class AnswerStore:
         model (Optional[str]): Only this source.
         RETURNS (int): How many.
         """
-        count = 0
-        with open_output(path) as out:
-            for record in self.records(model=model):
-                row = record._asdict()
-                row["identity"] = json.loads(record.identity)
-                out.write(dump_line(row))
-                count += 1
-        return count
+        rows = ({**record._asdict(), "identity": json.loads(record.identity)} for record in self.records(model=model))
+        return write_lines(path, rows)
 
     def records(self, *, model: str | None = None) -> Iterator[Record]:
         """All rows in the order they came, a few hundred at a time."""

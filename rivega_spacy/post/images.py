@@ -9,13 +9,13 @@ import io
 import os
 import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .cache import RecentCache
 from .errors import Errors, ImageError
 from .image_sources import describe_source, is_data_uri, max_bytes, max_pixels, read_data_uri, read_source
 from .jpeg_scans import MAX_SCANS, too_many_scans
@@ -333,49 +333,18 @@ def _check_size(size: tuple[int, int], name: str, limit: int) -> None:
         raise ImageError(Errors.E004.format(source=name, **values))
 
 
-class _DecodedCache:
-    """Least recently used decoded pictures, bounded in bytes; a failed one is remembered by its message."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.size = 0
-        self.items: OrderedDict[str, np.ndarray | str] = OrderedDict()
-        self.lock = threading.Lock()
-
-    def get(self, key: str) -> np.ndarray | str | None:
-        with self.lock:
-            if key in self.items:
-                self.items.move_to_end(key)
-                return self.items[key]
-        return None
-
-    def put(self, key: str, value: np.ndarray | str) -> None:
-        with self.lock:
-            if key in self.items:
-                return
-            self.items[key] = value
-            self.size += self._bytes(value)
-            while self.size > self.limit and len(self.items) > 1:
-                _, old = self.items.popitem(last=False)
-                self.size -= self._bytes(old)
-
-    def clear(self) -> None:
-        with self.lock:
-            self.items.clear()
-            self.size = 0
-
-    @staticmethod
-    def _bytes(value: np.ndarray | str) -> int:
-        return value.nbytes if isinstance(value, np.ndarray) else len(value)
+def _kept_bytes(value: np.ndarray | str) -> int:
+    return value.nbytes if isinstance(value, np.ndarray) else len(value)
 
 
-def _renew_locks() -> None:
+def _renew_lock() -> None:
     global _THUMBNAILS
-    _CACHE.lock, _THUMBNAILS = threading.Lock(), threading.Lock()
+    _THUMBNAILS = threading.Lock()
 
 
-_CACHE = _DecodedCache(CACHE_BYTES)
+# Decoded pictures; one that cannot be decoded is remembered by its message.
+_CACHE: RecentCache[np.ndarray | str] = RecentCache(CACHE_BYTES, _kept_bytes)
 _THUMBNAILS = threading.Lock()
 if hasattr(os, "register_at_fork"):
     # A forked worker may inherit a lock in locked state.
-    os.register_at_fork(after_in_child=_renew_locks)
+    os.register_at_fork(after_in_child=_renew_lock)

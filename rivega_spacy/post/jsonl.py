@@ -6,12 +6,12 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from .errors import Errors, RivegaError
-from .files import check_input
+from .files import check_input, open_output
 from .text import replace_surrogates, replace_surrogates_in
 from .textfiles import BYTE_ORDER_MARK, GZIP, encoding_of
 
@@ -116,6 +116,22 @@ def dump_line(value: Any) -> str:
     except ValueError:
         text = json.dumps(_finite(value), ensure_ascii=False)
     return replace_surrogates(text) + "\n"
+
+
+def write_lines(path: str | Path, rows: Iterable[Any]) -> int:
+    """Write a JSON lines file, whole or not at all, while the rows come.
+
+    path (Union[str, Path]): The file; gzipped where its name ends in .gz.
+    rows (Iterable[Any]): One a line, see `dump_line`.
+    RETURNS (int): How many.
+    RAISES (OutputError): E052 where the file system will not have it.
+    """
+    count = 0
+    with open_output(path) as out:
+        for row in rows:
+            out.write(dump_line(row))
+            count += 1
+    return count
 
 
 def _finite(value: Any) -> Any:

@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
+from ..post.files import write_text
 from .fragment import compose, names
 from .writing import config_text
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "configs")
 for name in names():
-    (folder / f"{name}.cfg").write_text(config_text(compose(name)), encoding="utf8")
+    write_text(folder / f"{name}.cfg", config_text(compose(name)))

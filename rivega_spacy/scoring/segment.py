@@ -3,14 +3,15 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..pipes.loading import load_pipeline
 from ..post.boxes import box_area, clip_boxes
 from ..post.errors import Errors, ImageError, RivegaError
-from ..post.files import open_output
 from ..post.images import read_image
-from ..post.jsonl import dump_line
+from ..post.jsonl import write_lines
 from ..post.rle import encode_mask
 from .mentions import Annotations, Mention
 
@@ -68,8 +69,6 @@ def load_segmenter(source: str | Path) -> Segmenter:
         from ..backends.sam.hf_segmenter import make_hf_sam
 
         return make_hf_sam(str(path))
-    from ..pipes.loading import load_pipeline
-
     nlp = load_pipeline(str(source))
     for name in nlp.pipe_names:
         if "span._.mask_rle" in nlp.get_pipe_meta(name).assigns:
@@ -83,11 +82,12 @@ def write_mentions(annotations: Annotations, path: Path) -> None:
     annotations (Annotations): The entities.
     path (Path): The file.
     """
-    with open_output(path) as out:
-        for mention in annotations.mentions:
-            row = {"id": mention.post, "text": mention.text, "type": mention.type, "groundable": mention.groundable}
-            row.update(_offsets(mention))
-            out.write(dump_line({**row, "boxes": mention.boxes, "masks": mention.masks}))
+    write_lines(path, map(_row, annotations.mentions))
+
+
+def _row(mention: Mention) -> dict[str, Any]:
+    row = {"id": mention.post, "text": mention.text, "type": mention.type, "groundable": mention.groundable}
+    return {**row, **_offsets(mention), "boxes": mention.boxes, "masks": mention.masks}
 
 
 def _offsets(mention: Mention) -> dict[str, int | None]:

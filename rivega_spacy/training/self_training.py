@@ -8,19 +8,19 @@ test by the box's sides is that of Khoreva et al., "Simple Does It", 2017).
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import spacy
 from tqdm import tqdm
 
-from ..post.boxes import box_iou
+from ..corpus.posts_jsonl import read_json_lines
+from ..pipes.loading import load_pipeline
+from ..post.boxes import box_area, box_iou
 from ..post.images import read_image
+from ..post.jsonl import write_lines
 from ..post.rle import encode_mask, rle_to_box
-from ..post.textfiles import read_text
 
 BOX_SOURCES = ("voc2007_test_a", "voc2007_test_b")
 
@@ -50,12 +50,12 @@ def draw_masks(
         that passes.
     """
     for source in sources:
-        rows = [json.loads(line) for line in read_text(photos / source / "annotations.jsonl").splitlines()]
+        rows = [row for _, row in read_json_lines(photos / source / "annotations.jsonl")]
         for row in tqdm(rows, desc=source, mininterval=5.0):
             if int(row["id"]) % every == 0:
                 continue
             items = [item for item in row["objects"] if _wanted(item, min_side)]
-            items = sorted(items, key=_box_size, reverse=True)[:max_boxes]
+            items = sorted(items, key=lambda item: box_area(item["bbox"]), reverse=True)[:max_boxes]
             if not items:
                 continue
             path = (photos / source / row["file"]).resolve()
@@ -77,11 +77,6 @@ def _wanted(item: dict[str, Any], min_side: float) -> bool:
     return not item.get("segmentation") and not item.get("difficult") and min(x2 - x1, y2 - y1) >= min_side
 
 
-def _box_size(item: dict[str, Any]) -> float:
-    x1, y1, x2, y2 = item["bbox"]
-    return (x2 - x1) * (y2 - y1)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Draw masks into the boxes of photographs, for training on them.")
     parser.add_argument("pipeline", help="a pipeline with a trained rivega_segmenter")
@@ -91,8 +86,7 @@ def main() -> None:
     parser.add_argument("--min-score", type=float, default=0.8)
     parser.add_argument("--min-mask-box-iou", type=float, default=0.8)
     arguments = parser.parse_args()
-    model = spacy.load(arguments.pipeline).get_pipe("rivega_segmenter").model
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    model = load_pipeline(arguments.pipeline).get_pipe("rivega_segmenter").model
     rows = draw_masks(
         model.predict,
         arguments.photos,
@@ -100,9 +94,7 @@ def main() -> None:
         min_score=arguments.min_score,
         min_mask_box_iou=arguments.min_mask_box_iou,
     )
-    with (arguments.output / "annotations.jsonl").open("w", encoding="utf8") as file:
-        for row in rows:
-            file.write(json.dumps(row) + "\n")
+    write_lines(arguments.output / "annotations.jsonl", rows)
 
 
 if __name__ == "__main__":

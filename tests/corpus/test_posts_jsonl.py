@@ -8,7 +8,7 @@ import spacy
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin, write_docbin
-from rivega_spacy.corpus.posts_jsonl import ReadReport, read_posts
+from rivega_spacy.corpus.posts_jsonl import ReadReport, read_compact
 from rivega_spacy.corpus.reader import bare_copy, make_corpus
 from rivega_spacy.post.errors import PostError, RivegaError
 
@@ -47,7 +47,7 @@ def posts_file(tmp_path):
 
 def test_posts_with_their_dirt(posts_file, vocab):
     report = ReadReport()
-    docs = list(read_posts(posts_file, vocab, report=report))
+    docs = list(read_compact(posts_file, vocab, report=report))
     assert [[token.text for token in doc] for doc in docs] == [row["tokens"] for row in ROWS]
     assert [(ent.start, ent.end, ent.label_) for ent in docs[0].ents] == [(0, 1, "LOC"), (2, 3, "ORG"), (6, 7, "LOC")]
     assert [(ent.text, ent.label_) for ent in docs[1].ents] == [("Jonas Brothers", "PER")]
@@ -67,12 +67,12 @@ def test_posts_with_their_dirt(posts_file, vocab):
 def test_pictures_are_referred_to_where_they_are(posts_file, vocab, tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "2.jpg").write_bytes(b"any")
-    docs = list(read_posts(posts_file, vocab, images=tmp_path / "images"))
+    docs = list(read_compact(posts_file, vocab, images=tmp_path / "images"))
     assert [doc._.image for doc in docs] == [None, str(tmp_path / "images" / "2.jpg"), None, None]
 
 
 def test_docbin_keeps_all_of_it(posts_file, vocab, tmp_path):
-    docs = list(read_posts(posts_file, vocab))
+    docs = list(read_compact(posts_file, vocab))
     assert write_docbin(docs, tmp_path / "deep" / "posts.spacy") == 4
     for folder_or_file in (tmp_path, tmp_path / "deep" / "posts.spacy"):
         again = list(read_docbin(folder_or_file, vocab))
@@ -86,7 +86,7 @@ def test_docbin_keeps_all_of_it(posts_file, vocab, tmp_path):
 
 
 def test_the_predicted_side_keeps_what_is_given_and_nothing_that_is_predicted(posts_file, vocab):
-    doc = next(read_posts(posts_file, vocab))
+    doc = next(read_compact(posts_file, vocab))
     doc._.image = "pictures/1.jpg"
     copy = bare_copy(doc)
     assert [token.text for token in copy] == [token.text for token in doc] and copy.text == doc.text
@@ -99,7 +99,7 @@ def test_the_predicted_side_keeps_what_is_given_and_nothing_that_is_predicted(po
 
 @pytest.mark.parametrize("knowledge,expected", [("present", [ROWS[0]["knowledge"], None, None]), ("absent", [None, None, None])])
 def test_corpus(posts_file, vocab, tmp_path, knowledge, expected):
-    write_docbin(read_posts(posts_file, vocab), tmp_path / "posts.spacy")
+    write_docbin(read_compact(posts_file, vocab), tmp_path / "posts.spacy")
     nlp = spacy.blank("rivega")
     examples = list(make_corpus(tmp_path / "posts.spacy", knowledge=knowledge)(nlp))
     # The post without words is left out.
@@ -182,7 +182,7 @@ def test_lines_that_are_no_posts_are_named(tmp_path, vocab, line, message):
     path = tmp_path / "posts.jsonl"
     path.write_text('{"id": "6", "tokens": ["a"], "tags": ["O"]}\n' + line + "\n", encoding="utf8")
     with pytest.raises(PostError, match=message):
-        list(read_posts(path, vocab))
+        list(read_compact(path, vocab))
 
 
 def test_nothing_to_read_and_wrong_options_are_refused(tmp_path):
@@ -203,7 +203,7 @@ def test_nothing_to_read_and_wrong_options_are_refused(tmp_path):
 )
 def test_published_counts(shared_dir, vocab, split, counts):
     report = ReadReport()
-    for _ in read_posts(shared_dir / "data" / "posts" / f"twitter_gmner_{split}.jsonl.gz", vocab, report=report):
+    for _ in read_compact(shared_dir / "data" / "posts" / f"twitter_gmner_{split}.jsonl.gz", vocab, report=report):
         pass
     assert (report.posts, report.entities, report.groundable, report.boxes, report.without_entities, report.without_boxes) == counts
     assert report.unmatched_boxes == [] and report.orphan_tags == 0
@@ -214,7 +214,7 @@ def test_a_token_that_is_only_a_no_break_space_keeps_its_place(shared_dir, vocab
     """Twitter-2015 has such tokens; a plain split() drops them and shifts the tags."""
     found = 0
     for split in ("train", "valid", "test"):
-        for doc in read_posts(shared_dir / "data" / "posts" / f"twitter2015_{split}.jsonl.gz", vocab):
+        for doc in read_compact(shared_dir / "data" / "posts" / f"twitter2015_{split}.jsonl.gz", vocab):
             found += sum(token.text == "\u00a0" for token in doc)
     assert found > 0
 
@@ -227,8 +227,8 @@ def test_an_image_that_is_none_is_counted_and_a_data_uri_is_kept_as_bytes(tmp_pa
     path = tmp_path / "posts.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf8")
     report = ReadReport()
-    assert [doc._.image for doc in read_posts(path, vocab, report=report)] == [b"ABC", None, None, None, "a.jpg"]
+    assert [doc._.image for doc in read_compact(path, vocab, report=report)] == [b"ABC", None, None, None, "a.jpg"]
     assert report.without_picture == 3
     report = ReadReport()
-    assert [doc._.image for doc in read_posts(path, vocab, images=tmp_path, report=report)] == [b"ABC"] + [None] * 4
+    assert [doc._.image for doc in read_compact(path, vocab, images=tmp_path, report=report)] == [b"ABC"] + [None] * 4
     assert report.without_picture == 4

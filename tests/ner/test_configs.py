@@ -11,7 +11,6 @@ from spacy.training.loop import train
 from spacy.util import load_config
 
 from rivega_spacy.corpus.docbin import write_docbin
-from rivega_spacy.ner import minilm
 from rivega_spacy.post.errors import RivegaError
 
 from .conftest import make_examples, make_pipeline
@@ -82,7 +81,7 @@ def test_a_tagger_goes_on_with_several_corpora(encoder_dir, corpus, tmp_path):
 
 
 def test_a_missing_minilm_package_matters_at_initialization_only(encoder_dir, monkeypatch):
-    monkeypatch.setattr(minilm.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     nlp = make_pipeline(encoder_dir)
     nlp.remove_pipe("transformer")
     model = {"@architectures": "rivega.KnowledgeTransformerModel.v1", "name": {"@misc": "rivega.minilm_path.v1"}}

@@ -15,7 +15,8 @@ from torch import nn
 from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.boxes import clip_boxes
 from ..backend import BackendShim, backend_model, set_dropout
-from ..detection import corners, fitted_size, largest_boxes, one_box_loss
+from ..boxes import corners
+from ..detection import fitted_size, largest_boxes, one_box_loss
 from ..hub import Kinds, Tools, hub_shim
 from ..pretrained import finite_or_raise
 

@@ -1,18 +1,20 @@
 """The picture stem of OFA: a ResNet (v1.5, stride on the 3x3 convolution) up to its third stage, 1/16 of the resolution."""
 
 import contextlib
-import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
+
+from ..folding import folded
 
 
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolution beside a shortcut; the output has four times `width` channels."""
+
+    folds = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
     def __init__(self, channels: int, width: int, *, stride: int) -> None:
         super().__init__()
@@ -40,6 +42,8 @@ class ResNetStem(nn.Module):
     layers (Tuple[int, ...]): Blocks of the three stages, (3, 8, 36) for a ResNet-152.
     width (int): Channels after the first convolution, 64 as published.
     """
+
+    folds = (("conv1", "bn1"),)
 
     def __init__(self, layers: tuple[int, ...], width: int) -> None:
         super().__init__()
@@ -71,16 +75,7 @@ class ResNetStem(nn.Module):
 
     def folded(self) -> "ResNetStem":
         """A copy for prediction: batch normalisation is folded into the convolutions, memory is laid out as they like it."""
-        stem = copy.deepcopy(self).eval()
-        for module in [stem, *(block for block in stem.modules() if isinstance(block, Bottleneck))]:
-            for i in (1, 2, 3):
-                if hasattr(module, f"bn{i}"):
-                    fused = fuse_conv_bn_eval(getattr(module, f"conv{i}"), getattr(module, f"bn{i}"))
-                    setattr(module, f"conv{i}", fused)
-                    setattr(module, f"bn{i}", nn.Identity())
-            if isinstance(module, Bottleneck) and module.downsample is not None:
-                module.downsample = nn.Sequential(fuse_conv_bn_eval(module.downsample[0], module.downsample[1]))
-        return stem.requires_grad_(False).to(memory_format=torch.channels_last)
+        return folded(self).requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 class _CountOnce:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from thinc.api import Optimizer
 
 from ...pipes.queries import ImageQueries
+from ...post.cache import RecentCache
 from ..backend import BackendShim, Loaded, questions
 from ..compiling import Compiled, compile_parts
 from .checkpoint import load_ofa
@@ -42,41 +42,26 @@ _PICTURES: "weakref.WeakKeyDictionary[OFA, PictureCache]" = weakref.WeakKeyDicti
 _EXPRESSION = re.compile(r"^(?P<name>.*?) \((?P<type>[^()]*)\)(?: — (?P<rest>.*))?$", re.DOTALL)
 
 
-class PictureCache:
-    """Encoded pictures, least recently used out first, bounded in bytes; and what encodes them.
+class PictureCache(RecentCache[Picture]):
+    """Encoded pictures, bounded in bytes; and what encodes them.
 
     encoded (int): How many pictures were encoded since the start.
     stem (Optional[ResNetStem]): The network's picture stem, folded for prediction.
     """
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
-        self.limit = limit
-        self.size = 0
-        self.items: OrderedDict[Any, Picture] = OrderedDict()
+        super().__init__(limit, _state_bytes)
         self.encoded = 0
         self.stem: ResNetStem | None = None
-
-    def get(self, key: Any) -> Picture | None:
-        """The picture, or None."""
-        if key in self.items:
-            self.items.move_to_end(key)
-        return self.items.get(key)
-
-    def put(self, key: Any, picture: Picture) -> None:
-        """Keep a picture."""
-        if key in self.items:
-            return
-        self.items[key] = picture
-        self.size += picture.states.nbytes
-        while self.size > self.limit and len(self.items) > 1:
-            _, old = self.items.popitem(last=False)
-            self.size -= old.states.nbytes
 
     def clear(self) -> None:
         """Forget all, because the weights changed."""
         self.stem = None
-        self.items.clear()
-        self.size = 0
+        super().clear()
+
+
+def _state_bytes(picture: Picture) -> int:
+    return picture.states.nbytes
 
 
 class OFAShim(BackendShim):

@@ -12,8 +12,9 @@ from torch import nn
 from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.boxes import clip_boxes
 from ..backend import BackendShim, answers, backend_model, flat_texts, set_dropout
+from ..boxes import corners
 from ..compiling import Compiled, compile_parts
-from ..detection import corners, largest_boxes, one_box_loss
+from ..detection import largest_boxes, one_box_loss
 from ..hub import Kinds, Tools, hub_shim
 
 NAME = "OWLv2"

@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 
 from ...post.errors import Errors, RivegaError
+from ..boxes import box_area, box_iou
 
 PACKAGE = "segment_anything"
 _LOCK = threading.RLock()
@@ -123,11 +124,6 @@ def to_pil_image(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array)
 
 
-def box_area(boxes: torch.Tensor) -> torch.Tensor:
-    """Areas of boxes n x 4, XYXY."""
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-
-
 def batched_nms(boxes: torch.Tensor, scores: torch.Tensor, groups: torch.Tensor, iou_threshold: float) -> torch.Tensor:
     """Non-maximum suppression within groups.
 
@@ -138,17 +134,13 @@ def batched_nms(boxes: torch.Tensor, scores: torch.Tensor, groups: torch.Tensor,
     RETURNS (Tensor): Places of the boxes kept, best first.
     """
     order = torch.argsort(scores, descending=True, stable=True)
-    areas = box_area(boxes)
     gone = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     kept = []
     for place in order.tolist():
         if gone[place]:
             continue
         kept.append(place)
-        low = torch.maximum(boxes[place, :2], boxes[:, :2])
-        high = torch.minimum(boxes[place, 2:], boxes[:, 2:])
-        shared = (high - low).clamp(min=0).prod(dim=1)
-        gone |= (shared / (areas[place] + areas - shared) > iou_threshold) & (groups == groups[place])
+        gone |= (box_iou(boxes[place], boxes)[0] > iou_threshold) & (groups == groups[place])
     return torch.tensor(kept, dtype=torch.long, device=boxes.device)
 
 

@@ -4,8 +4,6 @@ Encodings are kept in a small least-recently-used store for the whole process, k
 and a digest of the picture. Two components that hold equal weights therefore cost one image pass together.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +12,7 @@ import torch
 
 from ...pipes.queries import ImageQueries
 from ...post.boxes import clip_boxes
+from ...post.cache import RecentCache
 from ..shim import TorchShim
 from .network import Encoded, Questions, SmallVision
 from .pictures import fit, to_input
@@ -35,41 +34,8 @@ class Answer(NamedTuple):
     scores: np.ndarray
 
 
-class Store:
-    """Least recently used values.
-
-    limit (int): How many are kept.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.items: OrderedDict[Any, Any] = OrderedDict()
-        self.lock = threading.Lock()
-
-    def get(self, key: Any) -> Any:
-        """The value, or None."""
-        with self.lock:
-            if key in self.items:
-                self.items.move_to_end(key)
-                return self.items[key]
-        return None
-
-    def put(self, key: Any, value: Any) -> None:
-        """Keep a value."""
-        with self.lock:
-            self.items[key] = value
-            self.items.move_to_end(key)
-            while len(self.items) > self.limit:
-                self.items.popitem(last=False)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self.lock:
-            self.items.clear()
-
-
-_PICTURES = Store(PICTURES)
-_PHRASES = Store(PHRASES)
+_PICTURES: RecentCache[Encoded] = RecentCache(PICTURES)
+_PHRASES: RecentCache[Questions] = RecentCache(PHRASES)
 
 
 def clear_store() -> None:
@@ -157,4 +123,4 @@ def _encode_phrases(network: SmallVision, shim: TorchShim, queries: Sequence[Ima
     return rows
 
 
-__all__ = ["Answer", "Store", "answer", "clear_store"]
+__all__ = ["Answer", "answer", "clear_store"]

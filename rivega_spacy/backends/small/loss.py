@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..boxes import generalised_iou
 from .image import STRIDE
 from .network import SmallVision
 from .pictures import Prepared
@@ -134,20 +135,6 @@ def _places(boxes: np.ndarray, hard: np.ndarray, centre: np.ndarray) -> tuple[np
         best[take], which[take] = far[take], n
     places = np.flatnonzero(which.ravel() >= 0)
     return places, boxes[which.ravel()[places]], np.flatnonzero(blocked.ravel())
-
-
-def generalised_iou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU and generalised IoU of paired boxes (Rezatofighi et al. 2019, Algorithm 1).
-
-    a (Tensor): N x 4 XYXY.
-    b (Tensor): N x 4 XYXY.
-    RETURNS (Tuple[Tensor, Tensor]): N IoU, N GIoU.
-    """
-    inner = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp_min(0).prod(dim=1)
-    union = (a[:, 2:] - a[:, :2]).prod(dim=1) + (b[:, 2:] - b[:, :2]).prod(dim=1) - inner
-    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(dim=1)
-    iou = inner / union.clamp_min(1e-6)
-    return iou, iou - (hull - union) / hull.clamp_min(1e-6)
 
 
 def joint_loss(

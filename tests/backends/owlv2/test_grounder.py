@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny_networks import box_questions, learn, odd_batch, photographs, reloaded, shown_boxes, spoil, tiny_owlv2
 
-from rivega_spacy.backends.detection import corners
+from rivega_spacy.backends.boxes import corners
 from rivega_spacy.backends.owlv2.grounder import owlv2_grounder, preprocess
 from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.boxes import box_iou

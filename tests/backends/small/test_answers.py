@@ -5,7 +5,7 @@ import pytest
 from thinc.api import Model
 from vision_tiny import SIZES
 
-from rivega_spacy.backends.small.answers import Store, clear_store
+from rivega_spacy.backends.small.answers import clear_store
 from rivega_spacy.backends.small.entailment import build_small_entailment
 from rivega_spacy.backends.small.grounder import build_small_grounder
 from rivega_spacy.backends.small.image import ImageEncoder
@@ -70,15 +70,6 @@ def test_batches_give_what_single_pictures_give(tiny_weights, passes):
 def test_equal_pictures_of_a_batch_are_encoded_once(tiny_weights, passes):
     loaded(build_small_entailment, tiny_weights).predict([ImageQueries(picture(), EXPRESSIONS, "", "same")] * 3)
     assert sum(passes) == 1
-
-
-def test_store_forgets_the_least_recently_used():
-    store = Store(2)
-    store.put("a", 1)
-    store.put("b", 2)
-    assert store.get("a") == 1
-    store.put("c", 3)
-    assert store.get("b") is None and store.get("a") == 1 and store.get("c") == 3
 
 
 def test_bfloat16_answers_nearly_the_same_and_is_the_configs_to_say(tiny_weights, passes):

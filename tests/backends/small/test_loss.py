@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 from vision_tiny import squares, tiny_network
 
-from rivega_spacy.backends.small.loss import generalised_iou, joint_loss, make_batch, make_targets
+from rivega_spacy.backends.boxes import generalised_iou
+from rivega_spacy.backends.small.loss import joint_loss, make_batch, make_targets
 from rivega_spacy.backends.small.pictures import Prepared
 from rivega_spacy.backends.small.predict import answers
 
