@@ -30,7 +30,7 @@ from spacy.tokens import Doc, Span
 from rivega_spacy.backends.small.phrases.bank import PhraseBank, load_bank
 from rivega_spacy.corpus.docbin import write_docbin
 from rivega_spacy.post.boxes import box_area
-from rivega_spacy.post.extensions import MASKS_KEY
+from rivega_spacy.post.extensions import MASKS_KEY, move_image
 from rivega_spacy.post.rle import rle_area
 
 FOLDER = Path(__file__).parent
@@ -356,7 +356,7 @@ def main() -> None:
     for part, docs in sets.items():
         docs = docs[: args.limit] if args.limit else docs
         for doc in docs:
-            doc._.image = str(args.photos / doc._.image)
+            move_image(doc, str(args.photos / doc._.image))
         started = time.perf_counter()
         lines += [f"## {part}", "", describe(docs) + ".", "", *report_set(nlp, docs), ""]
         lines += [f"({time.perf_counter() - started:.0f} s for all runs of this set.)", ""]

@@ -80,7 +80,7 @@ def _find_docs(path: Path, wanted: set[str], images: Path | None) -> dict[str, A
 
     from ..corpus.docbin import read_docbin
     from ..post.annotated import read_annotated
-    from ..post.extensions import ID_KEY
+    from ..post.extensions import ID_KEY, move_image
     from ..post.image_sources import locate_image
 
     found: dict[str, Any] = {}
@@ -93,6 +93,6 @@ def _find_docs(path: Path, wanted: set[str], images: Path | None) -> dict[str, A
         if post in wanted and len(doc):
             image = doc._.image
             if binary and images is not None and isinstance(image, str):
-                doc._.image = locate_image(image, images)
+                move_image(doc, locate_image(image, images))
             found[post] = doc
     return found

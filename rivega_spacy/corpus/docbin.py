@@ -8,6 +8,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
 from ..post.errors import Errors, RivegaError
+from ..post.extensions import move_image
 from ..post.files import open_output
 from ..post.image_sources import locate_image
 
@@ -63,7 +64,7 @@ def read_docbin(path: str | Path, vocab: Vocab, *, images: Path | None = None, l
                 return
             number += 1
             if images is not None and isinstance(doc._.image, str):
-                doc._.image = locate_image(doc._.image, images)
+                move_image(doc, locate_image(doc._.image, images))
             yield doc
 
 

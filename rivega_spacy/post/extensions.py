@@ -134,6 +134,14 @@ def _set_image(doc: Doc, value: Any) -> None:
         doc.user_data[IMAGE_KEY] = EncodedPicture(stored) if isinstance(stored, bytes) else stored
 
 
+def move_image(doc: Doc, path: str) -> None:
+    """The same picture under another path: what was found in it stays, which setting `doc._.image` would forget.
+
+    doc (Doc): A post. path (str): Where its picture is.
+    """
+    doc.user_data[IMAGE_KEY] = path
+
+
 def _forget_picture(doc: Doc) -> None:
     """What was found in the former picture says nothing about the next one."""
     for key in list(doc.user_data):

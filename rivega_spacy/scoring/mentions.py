@@ -108,6 +108,7 @@ class Annotations:
             setattr(self, name, getattr(self, name) or getattr(other, name))
         self.notes += other.notes
         self.refused += other.refused
+        self.twice += other.twice
         self.images.update(other.images)
         self.texts.update(other.texts)
 

@@ -1,6 +1,7 @@
 """Predictions and gold data from files: JSON lines of four shapes, RiVEG's `###` text, DocBin."""
 
 import re
+from collections.abc import Container
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def read_annotations(path: str | Path, *, skip: bool = False) -> Annotations:
     first_error: RivegaError | None = None
     for number, line in read_text_lines(path, newline="\n"):
         try:
-            result.take(_read_line(line, number))
+            result.take(_read_line(line, number, result.posts))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
             reason = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
             if not skip:
@@ -63,8 +64,8 @@ def read_annotations(path: str | Path, *, skip: bool = False) -> Annotations:
     return result
 
 
-def _read_line(line: str | RivegaError, number: int) -> Annotations:
-    """What one line says: nothing where it is empty. RAISES (ValueError and others): Where it is none of the forms."""
+def _read_line(line: str | RivegaError, number: int, known: Container[str]) -> Annotations:
+    """What one line says: nothing where it is empty or a post that is known already. RAISES (ValueError and others): Where it is none of the forms."""
     result = Annotations()
     if isinstance(line, RivegaError):
         raise line
@@ -73,7 +74,7 @@ def _read_line(line: str | RivegaError, number: int) -> Annotations:
         row = parse_object(line)
         if isinstance(row, str):
             raise ValueError(row)
-        _add_json(result, row, number)
+        _add_json(result, row, number, known)
     elif "###" in line:
         _add_text(result, line)
     elif line.strip():
@@ -130,11 +131,11 @@ def _add_text(result: Annotations, line: str) -> None:
     result.add(mention)
 
 
-def _add_json(result: Annotations, row: Row, number: int) -> None:
+def _add_json(result: Annotations, row: Row, number: int, known: Container[str]) -> None:
     if "ents" in row:
-        _add_annotated(result, row, number)
+        _add_annotated(result, row, number, known)
     elif "tokens" in row:
-        _add_compact(result, row)
+        _add_compact(result, row, known)
     else:
         _add_flat(result, row)
 
@@ -163,10 +164,10 @@ def _add_flat(result: Annotations, row: Row) -> None:
     )
 
 
-def _add_annotated(result: Annotations, row: Row, number: int) -> None:
+def _add_annotated(result: Annotations, row: Row, number: int, known: Container[str]) -> None:
     """One post a line, as `rivega annotate` writes it."""
     post = str(row["id"]) if row.get("id") is not None else str(number - 1)
-    if _seen(result, post):
+    if _seen(result, post, known):
         return
     result.add_post(post)
     if isinstance(row.get("image"), str):
@@ -198,12 +199,12 @@ def _add_annotated(result: Annotations, row: Row, number: int) -> None:
         )
 
 
-def _add_compact(result: Annotations, row: Row) -> None:
+def _add_compact(result: Annotations, row: Row, known: Container[str]) -> None:
     """One post a line with tokens and tags; boxes go by the entity's name."""
     from ..ner.schemes import parse_tag, read_tags
 
     post = str(row["id"])
-    if _seen(result, post):
+    if _seen(result, post, known):
         return
     result.add_post(post)
     named: dict[str, list[Row]] = {}
@@ -227,11 +228,11 @@ def _add_compact(result: Annotations, row: Row) -> None:
         result.add(Mention(post, text, label, tokens=(start, end), chars=chars, groundable=shown, boxes=boxes, masks=masks))
 
 
-def _seen(result: Annotations, post: str) -> bool:
+def _seen(result: Annotations, post: str, known: Container[str]) -> bool:
     """Whether a post is there already: of several lines with one id the first is kept, here as in conversions."""
-    if post in result.posts:
+    if post in known:
         result.twice.append(post)
-    return post in result.posts
+    return post in known
 
 
 def _regions(row: Row, plural: str, singular: str) -> tuple[bool, list[Any]]:

@@ -27,7 +27,7 @@ def stages(doc):
 def files(tmp_path, monkeypatch):
     nlp = spacy.blank("rivega")
     nlp.add_pipe("evaluate_test_stages")
-    monkeypatch.setattr(spacy, "load", lambda name: nlp)
+    monkeypatch.setattr(spacy, "load", lambda name, **options: nlp)
     docs = []
     for number, (text, ents, image) in enumerate(
         [("Ann sings", [[0, 3, "PER"]], "a.jpg"), ("Bob and Ann", [[0, 3, "PER"], [8, 11, "PER"]], "b.jpg"), ("nothing", [], None)]

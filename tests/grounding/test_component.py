@@ -12,7 +12,7 @@ from thinc.api import Adam, Model
 from vision_tiny import SIZES, squares
 
 from rivega_spacy.grounding.component import VisualGrounder
-from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError, SetupError
 
 ARCHITECTURE = {"@architectures": "rivega.SmallGrounder.v1", "size": 64, **SIZES}
 
@@ -151,8 +151,8 @@ def test_weights_for_an_architecture_that_takes_none_are_refused():
 def test_an_empty_network_says_so(picture):
     nlp = spacy.blank("rivega")
     pipe = nlp.add_pipe("rivega_grounder", config={"model": ARCHITECTURE})
-    doc = pipe(post(picture))
-    assert doc.ents[0]._.boxes == [] and len(doc._.rivega_errors) == 1
+    with pytest.raises(SetupError, match="no weights yet"):
+        pipe(post(picture))
 
 
 def test_both_components_see_the_post_as_one(tiny_weights, picture):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DOOR = Path("rivega_spacy/post/images.py")
 SOURCES = sorted(path for folder in ("rivega_spacy", "benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py"))
 # What opens pictures besides `PIL.Image.open`: module as imported, and name.

@@ -127,7 +127,11 @@ def test_names_are_not_those_the_networks_were_trained_with():
 
     bank = set()
     for name in ("names", "absent", "kinds"):
-        bank |= set(strings(json.loads((ROOT / "rivega_spacy" / "corpus" / "phrases" / f"{name}.json").read_text(encoding="utf8"))))
+        bank |= set(
+            strings(
+                json.loads((ROOT / "rivega_spacy" / "backends" / "small" / "phrases" / f"{name}.json").read_text(encoding="utf8"))
+            )
+        )
     assert len(bank) > 500
     ours = json.loads((ROOT / "benchmarks" / "photo_posts_names.json").read_text(encoding="utf8"))
     assert {kind: sorted(name for name in names if name.lower() in bank) for kind, names in ours.items()} == {
