@@ -11,6 +11,7 @@ import torch
 from thinc.api import Model, Optimizer
 from torch import nn
 
+from ..pipes.contract import TrainStep
 from ..pipes.queries import ImageQueries, QueryTarget
 from ..post.errors import Errors, RivegaError
 from ..post.failures import setting_up
@@ -139,13 +140,13 @@ def backend_model(
     shim: BackendShim,
     predict: Callable[[BackendShim, list[ImageQueries]], list[np.ndarray]],
     *,
-    train_step: Callable[..., dict[str, float]] | None = None,
+    train_step: TrainStep | None = None,
 ) -> Model:
     """The Thinc model around a network that answers questions about pictures.
 
     name (str): Name of the layer.
     predict (Callable): (shim, batch) -> one array for each picture: n probabilities, or n x 5 boxes with scores.
-    train_step (Optional[Callable]): See `rivega_spacy.pipes.queries`; None where the network cannot be trained.
+    train_step (Optional[Callable]): See `rivega_spacy.pipes.contract`; None where the network cannot be trained.
     RETURNS (Model): Its backward pass does nothing: it is trained through `train_step`.
     """
     attrs: dict[str, Any] = {} if train_step is None else {"train_step": partial(_counted, train_step)}
@@ -174,7 +175,7 @@ def _init(model: Model, X: Any = None, Y: Any = None) -> None:
     model.shims[0].ready()
 
 
-def _counted(train_step: Callable[..., dict[str, float]], model: Model, *arguments: Any, **options: Any) -> dict[str, float]:
+def _counted(train_step: TrainStep, model: Model, *arguments: Any, **options: Any) -> dict[str, float]:
     losses = train_step(model, *arguments, **options)
     model.shims[0].parts += any(losses.values())
     return losses

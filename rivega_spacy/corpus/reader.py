@@ -14,6 +14,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
@@ -37,7 +38,7 @@ def make_corpus(
     limit: int = 0,
     shuffle: bool = False,
     max_length: int = 0,
-    sources: list[str] | None = None,
+    sources: list[str] | Literal["all"] | None = None,
     filter: str = "none",
     images: str | Path | None = None,
     buffer: int = 0,
@@ -52,9 +53,9 @@ def make_corpus(
     limit (int): Read so many posts at most; 0 reads all.
     shuffle (bool): In another order each time it is read.
     max_length (int): Leave out posts of more tokens; 0 leaves out none.
-    sources (Optional[List[str]]): Whose knowledge and expansions: names of models, as in `rivega enrich`. One name for dev and test;
-        several make one example of each ("Mix", for training). None takes what the post came with, and so does a post that has
-        nothing of any of them.
+    sources (Optional[Union[List[str], Literal["all"]]]): Whose knowledge and expansions: names of models, as in `rivega enrich`. One
+        name for dev and test; several, or "all" that a post has, make one example of each ("Mix", for training). None takes what the
+        post came with, and so does a post that has nothing of any of them.
     filter (str): "none": all posts, and the predicted side has no entities. The others keep only posts with a picture, and of those
         the entities that a component learns from, and put these on the predicted side too, with their expansions: "entailment":
         entities that gold judged (label e or c, see `entailment_pairs`); "grounding": entities that the picture shows, with boxes,
@@ -95,7 +96,7 @@ class PostCorpus:
         limit: int = 0,
         shuffle: bool = False,
         max_length: int = 0,
-        sources: list[str] | None = None,
+        sources: list[str] | Literal["all"] | None = None,
         filter: str = "none",
         images: str | Path | None = None,
         buffer: int = 0,
@@ -108,8 +109,10 @@ class PostCorpus:
             raise RivegaError(Errors.E150.format(known=", ".join(FILTERS), value=filter))
         if buffer < 0 or (buffer and not shuffle):
             raise RivegaError(Errors.E151.format(value=buffer))
-        if sources is not None and (not sources or len(set(sources)) != len(sources)):
-            raise RivegaError(Errors.E416.format(field="sources", value=sources, wanted="a list of different names, or null"))
+        if isinstance(sources, list) and (not sources or len(set(sources)) != len(sources)):
+            raise RivegaError(
+                Errors.E416.format(field="sources", value=sources, wanted='a list of different names, "all", or null')
+            )
         self.path = Path(path)
         self.knowledge = knowledge
         self.limit = limit
@@ -152,10 +155,12 @@ class PostCorpus:
 
     def versions(self, doc: Doc) -> Iterator[Doc]:
         """The post as it is, or once for each source that is asked for."""
-        if self.sources is None:
+        # A tagger reads knowledge alone: without it the examples would all be the same.
+        same = self.knowledge == "absent" and self.filter == "none"
+        if self.sources is None or same:
             yield doc
         else:
-            yield from per_source(doc, self.sources)
+            yield from per_source(doc, None if self.sources == "all" else self.sources)
 
     def _in_order(self, nlp: Language) -> Iterator[Doc]:
         if not self.shuffle:

@@ -9,6 +9,7 @@ from thinc.api import Model
 from thinc.types import Floats1d, Floats2d
 
 from ..backends.backend import no_gradient
+from ..pipes.contract import LoadWeights, promise
 from ..pipes.queries import ImageQueries
 
 
@@ -20,7 +21,7 @@ def grounding_score(grounder: Model[list[ImageQueries], list[Floats2d]]) -> Mode
     grounder (Model[List[ImageQueries], List[Floats2d]]): For example `rivega.GroundingDINO.v1` or `rivega.OWLv2.v1`.
     RETURNS (Model[List[ImageQueries], List[Floats1d]]): The score of each expression's best box. It is not trained here.
     """
-    load = grounder.attrs.get("load")
+    load = promise(grounder, "load")
     attrs = {} if load is None else {"load": partial(_load, load=load)}
     return Model("grounding_score", _forward, init=_init, layers=[grounder], attrs=attrs)
 
@@ -31,7 +32,7 @@ def _forward(model: Model, batch: list[ImageQueries], is_train: bool) -> tuple[l
     return found, no_gradient
 
 
-def _load(model: Model, weights: str, *, load: Callable[[Model, str], None]) -> None:
+def _load(model: Model, weights: str, *, load: LoadWeights) -> None:
     load(model.layers[0], weights)
 
 

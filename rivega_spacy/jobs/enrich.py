@@ -12,7 +12,7 @@ from spacy.util import minibatch, registry
 from thinc.api import Config, ConfigValidationError
 
 from ..captioning.component import Captioner
-from ..corpus.mix import EXPANSIONS_FIELD, KNOWLEDGE_FIELD
+from ..corpus.sources import EXPANSIONS_FIELD, KNOWLEDGE_FIELD
 from ..expansion.component import EntityExpander
 from ..expansion.llm import LLMExpander
 from ..knowledge.component import KnowledgeRefiner

@@ -13,6 +13,7 @@ from ..post import images
 from ..post.errors import Errors, RivegaError, SetupError
 from ..post.extensions import referring_expression
 from ..post.images import doc_image, image_digest
+from .contract import promise
 from .queries import VIEW_KEY, ImageQueries, QueryTarget
 
 
@@ -137,7 +138,7 @@ def learn(
 ) -> dict[str, float]:
     """One training step of an entailment or grounding network on gold entities.
 
-    model (Model): With `attrs["train_step"]` (see queries.py).
+    model (Model): One that promises a `contract.TrainStep`.
     examples (Iterable[Example]): The reference docs carry picture, entities, `groundable` and `boxes`.
     component (str): Under which name the loss is kept.
     drop (float): Dropout.
@@ -147,16 +148,17 @@ def learn(
     RETURNS (Dict[str, float]): The losses.
     RAISES (RivegaError): E206 where the architecture cannot be trained, E262 where it cannot learn from views.
     """
-    step = model.attrs.get("train_step")
+    step = promise(model, "train_step")
     if step is None:
         raise RivegaError(Errors.E206.format(component=component, model=model.name))
     losses.setdefault(component, 0.0)
     examples = list(examples)
     views = [example.reference.user_data[VIEW_KEY] for example in examples if VIEW_KEY in example.reference.user_data]
     if views:
-        if "train_views" not in model.attrs:
+        learn_views = promise(model, "train_views")
+        if learn_views is None:
             raise RivegaError(Errors.E262.format(component=component, model=model.name))
-        losses[component] += float(model.attrs["train_views"](model, views, dropout=drop)["loss"])
+        losses[component] += float(learn_views(model, views, dropout=drop)["loss"])
         if sgd is not None:
             model.finish_update(sgd)
         return losses
@@ -216,15 +218,16 @@ def start_model(model: Model, component: str, *, weights: str | None, word_vecto
 
     model (Model): Entailment or grounding model.
     component (str): Whose it is, for the error.
-    weights (Optional[str]): A file of weights, for architectures with `attrs["load"]`.
-    word_vectors (Optional[str]): A sentence encoder to begin from, for architectures with `attrs["start"]`.
+    weights (Optional[str]): A file of weights, for architectures that promise `contract.LoadWeights`.
+    word_vectors (Optional[str]): A sentence encoder to begin from, for architectures that promise `contract.Start`.
     wordnet (Optional[str]): Folder of WordNet's database files, for the same.
     RAISES (RivegaError): E207 where weights are given to an architecture that takes none.
     """
+    load, start = promise(model, "load"), promise(model, "start")
     if weights is not None:
-        if "load" not in model.attrs:
+        if load is None:
             raise RivegaError(Errors.E207.format(component=component, model=model.name, weights=weights))
-        model.attrs["load"](model, weights)
-    elif "start" in model.attrs:
-        model.attrs["start"](model, word_vectors, wordnet)
+        load(model, weights)
+    elif start is not None:
+        start(model, word_vectors, wordnet)
     model.initialize()

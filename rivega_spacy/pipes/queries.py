@@ -33,9 +33,6 @@ class QueryTarget:
     boxes: np.ndarray
 
 
-# What a trainable entailment or grounding architecture keeps under `model.attrs["train_step"]`: it runs the network forward and
-# backward on a batch, leaves the gradients in the network (`model.finish_update` takes the step) and returns named losses.
-#     train_step(model: Model, batch: List[ImageQueries], targets: List[List[QueryTarget]], *, dropout: float) -> Dict[str, float]
-# Where the references of `rivega.PhotoViews.v1` keep, in their user data, a view of a photograph instead of the photograph. An
-# architecture that can learn from them has `model.attrs["train_views"]`: (model, views, *, dropout) -> named losses.
+# Where the references of `rivega.PhotoViews.v1` keep, in their user data, a view of a photograph instead of the photograph:
+# `contract.TrainViews` learns from them.
 VIEW_KEY = "rivega_view"

@@ -61,7 +61,7 @@ def make_segmenter(nlp: Language, name: str, model: Model | Segmenter, scorer: C
     """Construct the component.
 
     model (Union[Model, Segmenter]): What turns boxes into masks: a Thinc model that can be trained, such as
-        `rivega.SmallSegmenter.v1`, or any function with the same arguments, such as `rivega.SAM.v1`, `rivega.HFSam.v1` and
+        `rivega.SmallSegmenter.v2`, or any function with the same arguments, such as `rivega.SAM.v1`, `rivega.HFSam.v1` and
         `rivega.GrabCut.v1`.
     scorer (Optional[Callable]): The scoring method.
     """

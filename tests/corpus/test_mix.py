@@ -8,7 +8,9 @@ import pytest
 import spacy
 
 from rivega_spacy.cli import main
-from rivega_spacy.corpus.mix import make_mix_corpus, source_names, take_source
+from rivega_spacy.corpus.mix import make_mix_corpus
+from rivega_spacy.corpus.reader import make_corpus
+from rivega_spacy.corpus.sources import source_names, take_source
 from rivega_spacy.post.errors import RivegaError
 
 NLP = spacy.blank("rivega")
@@ -41,7 +43,8 @@ def seen(path: Path, **options: Any) -> list[str | None]:
 
 def test_training_sees_every_source_of_a_post(corpus: Path) -> None:
     assert seen(corpus) == ["g1", "l1", "l2", "main 3"]
-    examples = list(make_mix_corpus(corpus)(NLP))
+    examples = list(make_corpus(corpus, sources="all")(NLP))
+    assert [example.reference._.knowledge for example in examples] == ["g1", "l1", "l2", "main 3"]
     assert [len(example.reference.ents) for example in examples] == [2, 2, 1, 0]
     assert [[ent._.expansion for ent in example.reference.ents] for example in examples[:2]] == [["a woman", None], [None, None]]
     assert all(len(example.predicted.ents) == 0 for example in examples)
@@ -71,3 +74,9 @@ def test_taking_a_source_changes_no_post(corpus: Path) -> None:
     other = take_source(doc, "llama")
     assert (other._.knowledge, doc._.knowledge) == ("l1", "g1")
     assert take_source(doc, "nobody")._.knowledge is None
+
+
+def test_a_config_asks_for_all_sources_by_one_word(corpus: Path) -> None:
+    reader = {"@readers": "rivega.Corpus.v1", "path": str(corpus), "sources": "all"}
+    examples = spacy.registry.resolve({"reader": reader})["reader"](NLP)
+    assert [example.reference._.knowledge for example in examples] == ["g1", "l1", "l2", "main 3"]

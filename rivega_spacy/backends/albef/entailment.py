@@ -172,7 +172,7 @@ class AlbefTrainer:
     def __call__(
         self, model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float
     ) -> dict[str, float]:
-        """See `rivega_spacy.pipes.queries`. Expressions of which nobody said whether the picture shows them are left out."""
+        """See `rivega_spacy.pipes.contract`. Expressions of which nobody said whether the picture shows them are left out."""
         shim: BackendShim = model.shims[0]
         network = shim.ready()
         self._rng = self._rng or generator()

@@ -201,7 +201,7 @@ def _layers(network: nn.Module, output: Any, mask: torch.Tensor) -> Iterator[tup
 def _train_step(
     model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float, settings: Settings
 ) -> dict[str, float]:
-    """Set loss of proposals and every decoder layer against the largest gold box; see `rivega_spacy.pipes.queries`.
+    """Set loss of proposals and every decoder layer against the largest gold box; see `rivega_spacy.pipes.contract`.
 
     Pictures go through one by one, so that the gradient is the one of prediction (no padding).
     """

@@ -115,7 +115,7 @@ def _read(network: nn.Module, image: torch.Tensor, owner: torch.Tensor, ids: tor
 def _train_step(
     model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float, bf16: bool
 ) -> dict[str, float]:
-    """Cross entropy of match and no match; see `rivega_spacy.pipes.queries`."""
+    """Cross entropy of match and no match; see `rivega_spacy.pipes.contract`."""
     shim: BackendShim = model.shims[0]
     network = shim.ready()
     pictures, expressions, shown = judged(batch, targets)

@@ -35,7 +35,7 @@ MakeRow = Callable[[OFATokenizer, OFA, ImageQueries, int, QueryTarget, int], Row
 
 
 class OFATrainer:
-    """See `train_step` in `rivega_spacy.pipes.queries`.
+    """See `rivega_spacy.pipes.contract.TrainStep`.
 
     name (str): Of the loss.
     make_row (MakeRow): From a target to the answer.

@@ -142,7 +142,7 @@ def _read(
 def _train_step(
     model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float, bf16: bool
 ) -> dict[str, float]:
-    """Set loss against the largest gold box; see `rivega_spacy.pipes.queries`."""
+    """Set loss against the largest gold box; see `rivega_spacy.pipes.contract`."""
     shim: BackendShim = model.shims[0]
     network = shim.ready()
     found = largest_boxes(batch, targets)

@@ -215,7 +215,7 @@ class SeqtrTrainer:
     def __call__(
         self, model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float
     ) -> dict[str, float]:
-        """See `rivega_spacy.pipes.queries`. Expressions without a box are left out."""
+        """See `rivega_spacy.pipes.contract`. Expressions without a box are left out."""
         shim: BackendShim = model.shims[0]
         network = shim.ready()
         self._rng = self._rng or generator()

