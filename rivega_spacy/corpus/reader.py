@@ -67,7 +67,7 @@ def make_corpus(
     missing_labels (Optional[List[str]]): Entity types that these posts do not annotate, so that what is outside their entities may be one
         of them; `rivega_ner` does not learn it as O. Posts whose own `missing_labels` field says so need no setting.
     RETURNS (Callable): From the pipeline to examples. Words are those of the file.
-    RAISES (RivegaError): E113, E150, E151, E390 or E416 for values that are none of these; (PostError) E391, while reading, for a post
+    RAISES (RivegaError): E151, E390, E416 or E738 for values that are none of these; (PostError) E391, while reading, for a post
         that has an entity of a type said to be missing.
     """
     return PostCorpus(
@@ -104,9 +104,9 @@ class PostCorpus:
         missing_labels: list[str] | None = None,
     ) -> None:
         if knowledge not in KNOWLEDGE:
-            raise RivegaError(Errors.E113.format(known=", ".join(KNOWLEDGE), value=knowledge))
+            raise RivegaError(Errors.E738.format(option="knowledge", allowed=f"one of {', '.join(KNOWLEDGE)}", value=knowledge))
         if filter not in FILTERS:
-            raise RivegaError(Errors.E150.format(known=", ".join(FILTERS), value=filter))
+            raise RivegaError(Errors.E738.format(option="filter", allowed=f"one of {', '.join(FILTERS)}", value=filter))
         if buffer < 0 or (buffer and not shuffle):
             raise RivegaError(Errors.E151.format(value=buffer))
         if isinstance(sources, list) and (not sources or len(set(sources)) != len(sources)):

@@ -207,7 +207,7 @@ def _get_mask_rle(span: Span) -> dict[str, Any] | None:
 def _set_mask_rle(span: Span, value: Any) -> None:
     if value is not None:
         if not isinstance(value, dict) or not isinstance(value.get("counts"), str) or len(value.get("size", ())) != 2:
-            raise RivegaError(Errors.E007.format(value=value))
+            raise RivegaError(Errors.E007.format(value=repr(value)[:80]))
         value = {"size": [int(x) for x in value["size"]], "counts": value["counts"]}
     span.doc.user_data[("._.", "mask_rle", span.start_char, span.end_char)] = value
 

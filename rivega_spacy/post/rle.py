@@ -194,7 +194,7 @@ def parse_rle(rle: RLE) -> tuple[int, int, np.ndarray]:
     except RivegaError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise RivegaError(Errors.E302.format(rle=repr(rle)[:80])) from None
+        raise RivegaError(Errors.E007.format(value=repr(rle)[:80])) from None
     # A single run that is too long would let the sum run over.
     outside = bool(len(counts)) and (counts.min() < 0 or counts.max() > height * width)
     if outside or int(counts.sum()) != height * width:

@@ -122,11 +122,11 @@ def test_what_a_folder_lacks_is_named(copied, capsys, name):
             json.dumps({key: value for key, value in whole.items() if key != part}), encoding="utf8"
         )
         assert main(["parity", str(folder)]) == 2
-        assert f"lacks '{part}'" in capsys.readouterr().err
+        assert f"has no '{part}'" in capsys.readouterr().err
     (folder / "config.json").write_text(json.dumps(whole), encoding="utf8")
     inputs = load_file(folder / "inputs.safetensors")
     for key in [key for key in inputs if key.rpartition(".")[2] in ("patch_images", "image", "img")]:
         del inputs[key]
     save_file(inputs, folder / "inputs.safetensors")
     assert main(["parity", str(folder)]) == 2
-    assert "lacks" in capsys.readouterr().err
+    assert "has no" in capsys.readouterr().err

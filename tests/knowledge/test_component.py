@@ -93,7 +93,7 @@ def test_examples_that_cannot_be_chosen_are_done_without() -> None:
         examples = {"@misc": "rivega.MSEA.v1", "text_encoder": {"@misc": "rivega.DocVectors.v1"}}
         doc = pipeline(proxy.url, examples=examples)("Nice day in Paris")
     assert doc._.knowledge == KNOWLEDGE
-    assert "goes without" in doc._.rivega_errors[0]["message"] and last_text(proxy.requests[0]).count("Answer:") == 1
+    assert "E425" in doc._.rivega_errors[0]["message"] and last_text(proxy.requests[0]).count("Answer:") == 1
 
 
 def test_knowledge_that_came_with_the_post_is_kept() -> None:

@@ -128,7 +128,7 @@ def test_the_identity_follows_the_weights(tiny_llama: Path, tmp_path: Path) -> N
 
 def test_a_text_model_says_that_it_takes_no_pictures(chat: TransformersChat, pictures: list[str]) -> None:
     request = ChatRequest((Message("user", "What?", (image_ref(pictures[0]),)),), 8, "caption", "v")
-    assert "takes no pictures" in answers(chat, [request])[0].error
+    assert "cannot read pictures" in answers(chat, [request])[0].error
 
 
 def test_folders_that_hold_no_model_are_told(tmp_path: Path, ask: Callable[..., ChatRequest]) -> None:

@@ -245,7 +245,7 @@ def test_files_that_are_no_store_are_told(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "other.sqlite")
     other.execute("CREATE TABLE t (x)")
     other.commit()
-    with pytest.raises(RivegaError, match="something else"):
+    with pytest.raises(RivegaError, match="E411"):
         AnswerStore(tmp_path / "other.sqlite").get_many(["k"])
     AnswerStore(tmp_path / "new.sqlite").put(record(1))
     later = sqlite3.connect(tmp_path / "new.sqlite")

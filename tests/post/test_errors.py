@@ -13,7 +13,7 @@ import rivega_spacy
 from rivega_spacy.post import errors
 from rivega_spacy.post.errors import Errors, ImageError, RivegaError
 from rivega_spacy.post.errors.messages import CODE
-from rivega_spacy.post.errors.page import error_page
+from rivega_spacy.post.errors.page import error_page, split
 
 PACKAGE = Path(rivega_spacy.__file__).parent
 TABLE = Path(errors.__file__).parent
@@ -66,6 +66,11 @@ def test_a_code_survives_formatting_and_pickling():
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error) and str(error).startswith("[E001] The picture {cat}.jpg does not exist.")
     assert type(again) is ImageError and isinstance(again, RivegaError) and isinstance(again, ValueError)
+
+
+def test_every_message_says_what_to_do():
+    silent = [code for room in defined().values() for code in room if not all(split(getattr(Errors, code)))]
+    assert not silent, "add a sentence that says what to do (reasons within other messages: after a semicolon)"
 
 
 def test_each_code_is_defined_once_and_used():

@@ -176,7 +176,7 @@ def test_a_broken_row_is_told_and_leaves_the_others(changes, message, tmp_path, 
     "text,message",
     [
         ("just text", "no `axes` and `groups`"),
-        ("axes: [", "no list of experiments"),
+        ("axes: [", "E530"),
         ("axes: {voice: {}}\ngroups: {}", "no axis 'voice'"),
         ("axes: {tagger: {a: {weights: {x.y: none}}}}\ngroups: {}", "does not list none"),
         ("axes: {tagger: {a: {wieghts: {}}}}\ngroups: {}", "unknown wieghts"),

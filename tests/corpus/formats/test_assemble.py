@@ -150,9 +150,9 @@ def test_repaired_names(name, texts, meant):
 
 
 def test_unknown_forms_are_told(files):
-    with pytest.raises(RivegaError, match="Known are"):
+    with pytest.raises(RivegaError, match="E133"):
         list(read_data_set(Sources(text=files / "train.txt", format="xml"), Dirt()))
-    with pytest.raises(RivegaError, match="no file of regions"):
+    with pytest.raises(RivegaError, match="E134"):
         list(read_data_set(Sources(text=files / "train.txt", boxes=files / "z.txt"), Dirt()))
 
 

@@ -62,7 +62,7 @@ def test_the_column_of_fine_or_coarse_types_is_chosen(tmp_path, column, first):
         (FMNERG, ["--tag-column", "4"], "no tag column 4"),
         (FMNERG, ["--tag-column", "0"], "no tag column 0"),
         (WNUT, ["--tag-column", "3"], "no tag column 3"),
-        ('{"id": "1", "tokens": ["Ada"], "tags": ["O"]}', ["--tag-column", "2", "--format", "jsonl"], "nothing would come of it"),
+        ('{"id": "1", "tokens": ["Ada"], "tags": ["O"]}', ["--tag-column", "2", "--format", "jsonl"], "E443"),
     ],
 )
 def test_columns_that_cannot_be_told_are_refused(tmp_path, capsys, text, arguments, said):
