@@ -31,12 +31,13 @@ from rivega_spacy.backends.itm.entailment import itm_entailment
 from rivega_spacy.backends.owlv2.grounder import owlv2_grounder
 from rivega_spacy.backends.seqtr.grounder import seqtr_grounder
 from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.post.expressions import Expression
 
 EXPRESSIONS = [
-    "Garfield Park (LOC) — a prominent park filled with plants in a tropical setting",
-    "Angelina Jolie (PER) — a prominent actress and writer in a red shirt",
-    "San Francisco (LOC) — a city with a significant building",
-    "Donald Trump (PER) — a singer on religious freedom and immigration in a hall",
+    Expression("Garfield Park", "LOC", "a prominent park filled with plants in a tropical setting"),
+    Expression("Angelina Jolie", "PER", "a prominent actress and writer in a red shirt"),
+    Expression("San Francisco", "LOC", "a city with a significant building"),
+    Expression("Donald Trump", "PER", "a singer on religious freedom and immigration in a hall"),
 ]
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 # BERT's numbers of what Grounding DINO looks for by number.
@@ -95,7 +96,7 @@ def rows(name: str, args: argparse.Namespace) -> list[str]:
     return lines
 
 
-def seconds(model: Model, image: np.ndarray, texts: list[str], repeats: int) -> float:
+def seconds(model: Model, image: np.ndarray, texts: list[Expression], repeats: int) -> float:
     """Median processor seconds of one call."""
     found = []
     for _ in range(repeats):
@@ -108,7 +109,7 @@ def seconds(model: Model, image: np.ndarray, texts: list[str], repeats: int) -> 
 def words() -> list[str]:
     """Every word and mark of the expressions, lower case."""
     splitter = pre_tokenizers.BertPreTokenizer()
-    return sorted({word for text in EXPRESSIONS for word, _ in splitter.pre_tokenize_str(text.lower())})
+    return sorted({word for asked in EXPRESSIONS for word, _ in splitter.pre_tokenize_str(str(asked).lower())})
 
 
 def tokenizer(table: dict[str, int], first: str, last: str, unknown: str) -> str:

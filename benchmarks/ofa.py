@@ -43,13 +43,14 @@ from rivega_spacy.backends.ofa.serving import (
 )
 from rivega_spacy.backends.ofa.tokens import OFATokenizer, entailment_prompt, grounding_prompt
 from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.post.expressions import Expression
 
 # Expressions of usual length, and a usual caption.
 EXPRESSIONS = [
-    "Garfield Park (LOC) — a prominent park filled with plants in a tropical setting",
-    "Angelina Jolie (PER) — a prominent actress and writer in a red shirt",
-    "San Francisco (LOC) — a city with a significant building",
-    "Donald Trump (PER) — a singer on religious freedom and immigration in a hall",
+    Expression("Garfield Park", "LOC", "a prominent park filled with plants in a tropical setting"),
+    Expression("Angelina Jolie", "PER", "a prominent actress and writer in a red shirt"),
+    Expression("San Francisco", "LOC", "a city with a significant building"),
+    Expression("Donald Trump", "PER", "a singer on religious freedom and immigration in a hall"),
 ]
 # Sides of the pictures, in pixels.
 SIDES = {"entailment": 480, "grounding": 512}
@@ -151,7 +152,7 @@ def sharing(
     texts = EXPRESSIONS[: max(args.entities)]
     for task in args.tasks:
         model = models[task]
-        model.predict([ImageQueries(image[:64, :64], ["warm"])])
+        model.predict([ImageQueries(image[:64, :64], [Expression(expansion="warm")])])
         ways: dict[str, Callable[[], Any]] = {}
         for count in args.entities:
             ways[f"batched {count}"] = partial(model.predict, [ImageQueries(image, texts[:count], CAPTION)])
@@ -176,7 +177,7 @@ def as_published(way: Callable[..., None], network: OFA, *given: Any) -> None:
         way(network, *given)
 
 
-def published_entailment(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, text: str) -> None:
+def published_entailment(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, text: Expression) -> None:
     """One entity: the picture, the encoder, and the decoder over the whole prompt for each label."""
     source = tokenizer.source(entailment_prompt(published_expression(text), CAPTION))
     picture = network.encoder.pictures(to_pixels(image, 480)[None])
@@ -186,7 +187,7 @@ def published_entailment(network: OFA, tokenizer: OFATokenizer, image: np.ndarra
     network.logits(states)
 
 
-def published_grounding(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, text: str) -> None:
+def published_grounding(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, text: Expression) -> None:
     """One entity: the picture, the encoder, and five steps of five beams, each with a copy of the encoder's output."""
     source = tokenizer.source(grounding_prompt(published_expression(text)))
     encoded = network.encode(torch.tensor([source]), network.encoder.pictures(to_pixels(image, 512)[None]))
@@ -238,7 +239,7 @@ def stages(network: OFA, tokenizer: OFATokenizer, image: np.ndarray, args: argpa
     return lines + [""]
 
 
-def question(tokenizer: OFATokenizer, task: str, text: str) -> tuple[list[int], list[int]]:
+def question(tokenizer: OFATokenizer, task: str, text: Expression) -> tuple[list[int], list[int]]:
     """Source and decoder prompt."""
     cleaned = published_expression(text)
     source = tokenizer.source(entailment_prompt(cleaned, CAPTION) if task == "entailment" else grounding_prompt(cleaned))

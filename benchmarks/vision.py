@@ -30,6 +30,7 @@ from rivega_spacy.backends.small.answers import clear_store
 from rivega_spacy.backends.small.phrases.bank import Phrase, load_bank
 from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.boxes import box_iou
+from rivega_spacy.post.expressions import Expression
 from rivega_spacy.post.images import image_size, read_image
 from rivega_spacy.scoring.calibration import calibration_error, reliability
 from rivega_spacy.training.photos import VOC_KINDS, Photo, read_photos
@@ -165,7 +166,11 @@ def grounded_on_nothing(nlp: Any, count: int, seed: int) -> dict[str, dict[str, 
 def latency(nlp: Any, photos: Sequence[Photo], expressions: int = 2) -> float:
     """Milliseconds of processor time for one photo through both components, decoding left out."""
     images = [read_image(photo.path) for photo in photos]
-    names = ["Eileen Collins (PER) — an astronaut", "Texas (LOC) — a place", "Chelsea (OTHER) — a cat"][:expressions]
+    names = [
+        Expression("Eileen Collins", "PER", "an astronaut"),
+        Expression("Texas", "LOC", "a place"),
+        Expression("Chelsea", "OTHER", "a cat"),
+    ][:expressions]
     times = []
     for number, image in enumerate(images):
         clear_store()

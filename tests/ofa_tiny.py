@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from expressions_of import expressions
 from tokenizers.pre_tokenizers import ByteLevel
 
 from rivega_spacy.backends.ofa.config import OFAConfig
@@ -137,9 +138,9 @@ def picture(seed: int, height: int = 40, width: int = 56) -> np.ndarray:
     return coarse[rows][:, columns].astype("uint8")
 
 
-def asked(seed: int, *expressions: str, caption: str = "", key: str = "") -> ImageQueries:
+def asked(seed: int, *wanted: Any, caption: str = "", key: str = "") -> ImageQueries:
     """Questions about a picture."""
-    return ImageQueries(picture(seed), list(expressions), caption, key)
+    return ImageQueries(picture(seed), expressions(*wanted), caption, key)
 
 
 def demo_examples(nlp: Any, *, limit: int, only_boxes: bool = False) -> list[Any]:

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import srsly
 import torch
+from expressions_of import expressions
 from thinc.api import Adam, Model
 
 from rivega_spacy.pipes.queries import ImageQueries, QueryTarget
+from rivega_spacy.post.expressions import Expression
 from rivega_spacy.post.images import read_image
 
 DEMO = Path(__file__).resolve().parents[1] / "assets" / "demo"
@@ -69,7 +71,7 @@ SEQTR_SIZES: dict[str, Any] = {
 }
 # Pictures and texts that every backend must survive.
 ODD_PICTURES = [(1, 1), (1, 4000), (4000, 1), (7, 300)]
-ODD_TEXTS = ["word " * 500, "", "😀😀 🚀", "Ann (PER)"]
+ODD_TEXTS = ["word " * 500, "", "😀😀 🚀", ("Ann", "PER")]
 
 
 def write_vocab(folder: Path) -> str:
@@ -115,14 +117,14 @@ RED, BLUE = (220, 20, 20), (20, 20, 220)
 
 def colour_questions() -> tuple[list[ImageQueries], list[list[QueryTarget]]]:
     """Which of two colours a picture shows: neither picture nor text alone gives the answer."""
-    texts = ["red thing (PER)", "blue thing (LOC)"]
+    texts = expressions(("red thing", "PER"), ("blue thing", "LOC"))
     batch = [ImageQueries(coloured(40, 50, ((10, 10, 40, 30), colour)), texts) for colour in (RED, BLUE)]
     return batch, [[target(True), target(False)], [target(False), target(True)]]
 
 
 def box_questions() -> tuple[list[ImageQueries], list[list[QueryTarget]]]:
     """Where two colours are in two pictures; one gold entity has a second, smaller box."""
-    texts = ["red thing (PER)", "blue thing (LOC)"]
+    texts = expressions(("red thing", "PER"), ("blue thing", "LOC"))
     first = coloured(60, 80, ((5, 10, 30, 50), RED), ((45, 5, 75, 30), BLUE))
     second = coloured(96, 64, ((30, 50, 60, 90), RED), ((5, 5, 30, 40), BLUE))
     batch = [ImageQueries(first, texts), ImageQueries(second, texts)]
@@ -139,7 +141,7 @@ def photographs(ids: tuple[str, ...] = ("astronaut", "rex")) -> tuple[list[Image
     posts = {post["id"]: post for post in srsly.read_jsonl(DEMO / "posts.jsonl")}
     for row in srsly.read_jsonl(DEMO / "expected.jsonl"):
         if row["id"] in ids:
-            texts = [f"{ent['text']} ({ent['labels'][0]})" for ent in row["ents"]]
+            texts = [Expression(ent["text"], ent["labels"][0]) for ent in row["ents"]]
             batch.append(ImageQueries(read_image(str(DEMO / posts[row["id"]]["image"])), texts))
             targets.append([target(ent["shown"], *ent["boxes"]) for ent in row["ents"]])
     assert len(batch) == len(ids)
@@ -181,7 +183,7 @@ def shown_boxes(targets: list[list[QueryTarget]]) -> list[np.ndarray]:
 def odd_batch() -> list[ImageQueries]:
     """Pictures and texts at the edge of what occurs, and a picture nothing is asked about."""
     rng = np.random.default_rng(0)
-    batch = [ImageQueries(rng.integers(0, 255, (h, w, 3)).astype("uint8"), list(ODD_TEXTS)) for h, w in ODD_PICTURES]
+    batch = [ImageQueries(rng.integers(0, 255, (h, w, 3)).astype("uint8"), expressions(*ODD_TEXTS)) for h, w in ODD_PICTURES]
     return [*batch, ImageQueries(np.zeros((20, 20, 3), dtype="uint8"), [])]
 
 

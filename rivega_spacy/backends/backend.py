@@ -1,6 +1,5 @@
 """What entailment and grounding networks from elsewhere share: weights that load when first needed, batches, training state."""
 
-import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from torch import nn
 from ..pipes.contract import TrainStep
 from ..pipes.queries import ImageQueries, QueryTarget
 from ..post.errors import Errors, RivegaError
+from ..post.expressions import Expression
 from ..post.failures import setting_up
 from .pretrained import finite_or_raise, freeze
 from .shim import TorchShim, torch_model
@@ -194,6 +194,7 @@ def answers(
     batch: list[ImageQueries],
     *,
     nothing: np.ndarray,
+    wording: Callable[[Expression], str],
     tokens: Callable[[list[str]], Tokenized],
     look: Callable[[nn.Module, list[np.ndarray]], Any],
     read: Callable[[nn.Module, Any, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
@@ -203,7 +204,8 @@ def answers(
     """Ask a network that encodes pictures apart from texts: each picture once, then all expressions in passes across pictures.
 
     nothing (ndarray): The answers about a picture that nothing is asked about: of length 0.
-    tokens (Callable): (expressions) -> their indices and mask.
+    wording (Callable): (expression) -> the words that the network reads.
+    tokens (Callable): (texts) -> their indices and mask.
     look (Callable): (network, pictures) -> what was seen in them.
     read (Callable): (network, seen, picture of each expression, indices, mask) -> one row for each expression.
     batch_size (int): Expressions in one pass. bf16 (bool): Compute in bfloat16.
@@ -212,7 +214,7 @@ def answers(
     """
     found = [nothing for _ in batch]
     for group in questions(batch, batch_size):
-        texts, owner = flat_texts([batch[n].expressions for n in group])
+        texts, owner = flat_texts([batch[n].expressions for n in group], wording)
         ids, mask = tokens(texts)
         with shim.inference(bf16=bf16) as network:
             seen = look(network, [batch[n].image for n in group])
@@ -227,26 +229,26 @@ def answers(
     return found
 
 
-def flat_texts(expressions: list[list[str]]) -> tuple[list[str], torch.Tensor]:
-    """All expressions in one list, and for each the place of its picture."""
-    texts = [text for row in expressions for text in row]
+def flat_texts(expressions: Sequence[Sequence[Expression]], wording: Callable[[Expression], str]) -> tuple[list[str], torch.Tensor]:
+    """All expressions in one list, in the words that the network reads, and for each the place of its picture."""
+    texts = [wording(expression) for row in expressions for expression in row]
     owner = torch.tensor([place for place, row in enumerate(expressions) for _ in row], dtype=torch.long)
     return texts, owner
 
 
 def judged(
     batch: Sequence[ImageQueries], targets: Sequence[Sequence[QueryTarget]]
-) -> tuple[list[np.ndarray], list[list[str]], list[bool]]:
+) -> tuple[list[np.ndarray], list[list[Expression]], list[bool]]:
     """What entailment learns from: expressions of which somebody said whether the picture shows them.
 
-    RETURNS (Tuple[List[ndarray], List[List[str]], List[bool]]): Pictures, the expressions of each, and the answers of them all.
+    RETURNS (Tuple[List[ndarray], List[List[Expression]], List[bool]]): Pictures, the expressions of each, and the answers of them all.
     """
     pictures, expressions, shown = [], [], []
     for queries, row in zip(batch, targets):
-        known = [(text, target.groundable) for text, target in zip(queries.expressions, row) if target.groundable is not None]
+        known = [(asked, target.groundable) for asked, target in zip(queries.expressions, row) if target.groundable is not None]
         if known:
             pictures.append(queries.image)
-            expressions.append([text for text, _ in known])
+            expressions.append([asked for asked, _ in known])
             shown += [bool(answer) for _, answer in known]
     return pictures, expressions, shown
 
@@ -268,17 +270,6 @@ def questions(batch: Sequence[ImageQueries], size: int) -> Iterator[list[int]]:
         count += len(queries.expressions)
     if group:
         yield group
-
-
-_EXPRESSION = re.compile(r"(?s)(?P<name>.*?\S) \((?P<type>[A-Z][A-Z_-]*)\)(?: — (?P<rest>.*))?")
-
-
-def published_form(expression: str) -> str:
-    """ "Name (TYPE) — expansion" as the data have it that the published networks were fine-tuned on: "Name(TYPE)-expansion"."""
-    match = _EXPRESSION.fullmatch(expression)
-    if match is None:
-        return expression
-    return f"{match['name']}({match['type']})" + (f"-{match['rest']}" if match["rest"] else "")
 
 
 def set_dropout(module: nn.Module, rate: float) -> None:

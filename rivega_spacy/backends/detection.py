@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from ..pipes.queries import ImageQueries, QueryTarget
 from ..post.boxes import box_area
+from ..post.expressions import Expression
 from .boxes import corners, generalised_iou
 
 
@@ -30,20 +31,20 @@ def fitted_size(height: int, width: int, *, shortest: int, longest: int, least: 
 
 def largest_boxes(
     batch: Sequence[ImageQueries], targets: Sequence[Sequence[QueryTarget]]
-) -> list[tuple[ImageQueries, list[str], np.ndarray]]:
+) -> list[tuple[ImageQueries, list[Expression], np.ndarray]]:
     """What there is to learn: pictures, their expressions that have a box, and the largest box of each.
 
-    RETURNS (List[Tuple[ImageQueries, List[str], ndarray]]): Boxes are n x 4 cx, cy, w, h as shares of the picture's sides.
+    RETURNS (List[Tuple[ImageQueries, List[Expression], ndarray]]): Boxes are n x 4 cx, cy, w, h as shares of the picture's sides.
     """
     found = []
     for queries, row in zip(batch, targets):
-        asked = [(text, target.boxes) for text, target in zip(queries.expressions, row) if len(target.boxes)]
+        asked = [(expression, target.boxes) for expression, target in zip(queries.expressions, row) if len(target.boxes)]
         if asked:
             height, width = queries.image.shape[:2]
             boxes = np.stack([np.asarray(max(np.asarray(boxes), key=box_area), dtype="float32") for _, boxes in asked])
             boxes = boxes / np.array([width, height, width, height], dtype="float32")
             centred = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
-            found.append((queries, [text for text, _ in asked], centred))
+            found.append((queries, [expression for expression, _ in asked], centred))
     return found
 
 

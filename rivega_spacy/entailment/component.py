@@ -12,7 +12,7 @@ from thinc.types import Floats1d
 from ..pipes.asking import Asked, answers_by_post, ask_in_parts
 from ..pipes.batched import AskingVisionPipe
 from ..pipes.queries import ImageQueries
-from ..post.extensions import check_expression
+from ..post.expressions import check_expression
 from ..post.labels import check_labels
 
 default_entailment_config = """

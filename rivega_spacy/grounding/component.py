@@ -14,7 +14,7 @@ from ..pipes.asking import Asked, answers_by_post, ask_in_parts
 from ..pipes.batched import AskingVisionPipe
 from ..pipes.queries import ImageQueries
 from ..post.boxes import clip_boxes
-from ..post.extensions import check_expression
+from ..post.expressions import check_expression
 from ..post.labels import check_labels
 
 default_grounder_config = """

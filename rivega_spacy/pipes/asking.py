@@ -11,7 +11,7 @@ from thinc.api import Model, Optimizer
 
 from ..post import images
 from ..post.errors import Errors, RivegaError, SetupError
-from ..post.extensions import referring_expression
+from ..post.expressions import expression_of
 from ..post.images import doc_image, image_digest
 from .contract import promise
 from .queries import VIEW_KEY, ImageQueries, QueryTarget
@@ -41,7 +41,7 @@ def ask(
     docs (Sequence[Doc]): Posts; they stay as they are, but for notes on pictures that cannot be read.
     component (str): Who asks, for those notes.
     wanted (Callable[[Span], bool]): Which entities to ask about.
-    expression (str), labels (Optional[Mapping[str, str]]): In which words: see `extensions.referring_expression`.
+    expression (str), labels (Optional[Mapping[str, str]]): What of each entity: see `expressions.Expression.in_form` and `expressions.expression_of`.
     RETURNS (Asked): The questions. Posts with equal pictures have equal `image_key`s.
     """
     queries: list[ImageQueries] = []
@@ -51,7 +51,7 @@ def ask(
         image = doc_image(doc, component) if spans else None
         if image is None:
             continue
-        expressions = [referring_expression(ent, expression, labels) for _, ent in spans]
+        expressions = [expression_of(ent, labels).in_form(expression) for _, ent in spans]
         queries.append(ImageQueries(image, expressions, doc._.caption or "", image_digest(doc._.image)))
         owners.append((number, [place for place, _ in spans]))
     return Asked(queries, owners)

@@ -51,7 +51,7 @@ class BatchedPipe(Failing, ConfiguredWeights, TrainablePipe):
 class AskingVisionPipe(BatchedPipe):
     """A component that asks a network about expressions and pictures, and learns through its `train_step` (contract.py).
 
-    expression (str): In which words it asks (`extensions.EXPRESSIONS`).
+    expression (str): In which words it asks (`expressions.EXPRESSIONS`).
         `cfg["labels"]` has the types of labels beside those that are known (labels.py).
     """
 

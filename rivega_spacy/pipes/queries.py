@@ -4,21 +4,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..post.errors import Errors, RivegaError
+from ..post.expressions import Expression
+
 
 @dataclass(frozen=True)
 class ImageQueries:
     """All referring expressions of one post about its one picture, so that the picture is encoded once.
 
     image (ndarray): HxWx3 uint8, RGB, EXIF orientation applied.
-    expressions (List[str]): "Name (TYPE) — expansion", one for each entity asked about.
+    expressions (List[Expression]): One for each entity asked about; a network words it as it was trained to read it.
     caption (str): One line that describes the picture; "" where none is known.
     image_key (str): Digest of the picture, equal for equal pictures; "" turns caching off.
+    RAISES (RivegaError): E264 for text in place of an expression: it could not be taken apart again.
     """
 
     image: np.ndarray
-    expressions: list[str]
+    expressions: list[Expression]
     caption: str = ""
     image_key: str = ""
+
+    def __post_init__(self) -> None:
+        for expression in self.expressions:
+            if not isinstance(expression, Expression):
+                raise RivegaError(Errors.E264.format(value=expression))
 
 
 @dataclass(frozen=True)

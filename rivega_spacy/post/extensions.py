@@ -7,7 +7,7 @@ path or as encoded bytes, boxes as lists of floats, masks as COCO run lengths, a
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,8 +17,8 @@ from spacy.tokens import Doc, Span
 
 from .boxes import box_area, check_box
 from .errors import Errors, RivegaError
+from .expressions import expression_of
 from .images import image_for_storage
-from .labels import entity_type, labels_of
 from .text import brief, replace_surrogates
 
 ID_KEY = "id"
@@ -29,8 +29,6 @@ TEXT_FIELDS = ("caption", "description", "knowledge")
 # Gold data may have several masks of one entity. `Span._.mask_rle` holds one; all of them are kept in `user_data` under
 # ("._.", MASKS_KEY, start_char, end_char), where spaCy would keep a span extension of that name.
 MASKS_KEY = "rivega_masks"
-# What of "Named Entity (Entity Type) — Expansion Expression" a network is given (paper, Table IX).
-EXPRESSIONS = ("both", "name", "expansion")
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,27 +160,9 @@ def _get_groundings(doc: Doc) -> list[Grounding]:
     return [Grounding(ent, ent.label_, ent._.box, ent._.mask) for ent in doc.ents]
 
 
-def referring_expression(span: Span, form: str = "both", labels: Mapping[str, str] | None = None) -> str:
-    """The paper's "Named Entity (Entity Type) — Expansion Expression" (section IV-B 2), or a part of it (Table IX).
-
-    span (Span): An entity.
-    form (str): "both"; "name" leaves the expansion out, "expansion" the name and its type. An entity without expansion is named in
-        every form: it would be asked about with nothing else.
-    labels (Optional[Mapping[str, str]]): Types of labels, where they are not known by themselves (`labels.entity_type`).
-    RETURNS (str): For example "Ada (PER) — a mathematician", "Ada (PER)" or "a mathematician".
-    """
-    head = f"{span.text} ({entity_type(span.label_, labels_of(span.doc, labels))})"
-    expansion = span._.expansion
-    if not expansion or form == "name":
-        return head
-    return expansion if form == "expansion" else f"{head} — {expansion}"
-
-
-def check_expression(form: str) -> str:
-    """RETURNS (str): The form of a referring expression. RAISES (RivegaError): E738 for one that is not in EXPRESSIONS."""
-    if form not in EXPRESSIONS:
-        raise RivegaError(Errors.E738.format(option="expression", allowed=" or ".join(map(repr, EXPRESSIONS)), value=form))
-    return form
+def referring_expression(span: Span) -> str:
+    """The paper's wording of an entity, with all that is known of it (`expressions.Expression.text`)."""
+    return expression_of(span).text()
 
 
 # Spans keep their values where spaCy keeps those of other span extensions. DocBin gives lists back as tuples: hence `list` in the

@@ -16,7 +16,7 @@ from ..pipes.asking import Asked, answers_by_post, ask_in_parts
 from ..pipes.batched import BatchedPipe
 from ..pipes.queries import ImageQueries
 from ..post.errors import Errors, RivegaError
-from ..post.extensions import check_expression
+from ..post.expressions import check_expression
 from ..post.labels import check_labels
 from ..post.rle import encode_mask, rle_to_box
 

@@ -14,6 +14,7 @@ from ..backends.small.loss import joint_loss, make_batch
 from ..backends.small.network import SmallVision
 from ..backends.small.phrases.bank import load_bank
 from ..backends.small.pictures import Prepared
+from ..post.expressions import Expression
 from .photos import VOC_KINDS, Photo, keys_of
 from .views import SHARE
 
@@ -50,12 +51,12 @@ class DenseAsker:
             # Rare kinds count more where they are shown, so that no kind is judged by its frequency alone.
             self.shown_weight[:-1] = ((1 - often) / often).clip(1.5, 8.0)
 
-    def phrases(self, views: Sequence[Prepared], rng: np.random.Generator) -> tuple[list[str], np.ndarray]:
+    def phrases(self, views: Sequence[Prepared], rng: np.random.Generator) -> tuple[list[Expression], np.ndarray]:
         """Draw what is asked.
 
         views (Sequence[Prepared]): With every kind as a key.
         rng (np.random.Generator): Source of chance.
-        RETURNS (Tuple[List[str], np.ndarray]): P expressions; P the kind of each, that after the last for what no photo shows.
+        RETURNS (Tuple[List[Expression], np.ndarray]): P expressions; P the kind of each, that after the last for what no photo shows.
         """
         present = {int(key) for view in views for key in np.flatnonzero(view.status == 1)}
         keys: list[int] = []

@@ -7,6 +7,7 @@ import pytest
 import spacy
 import srsly
 import torch
+from expressions_of import ODD_ENTITIES, odd_post
 from ofa_tiny import write_folder
 from spacy.training import Example
 from thinc.api import Adam
@@ -23,7 +24,12 @@ from tiny_networks import (
 )
 
 from rivega_spacy.backends.albef.model import Albef, AlbefConfig
+from rivega_spacy.backends.albef.text import WordPieces
+from rivega_spacy.backends.grounding_dino.grounder import prompt
+from rivega_spacy.backends.hub import Tokens
+from rivega_spacy.backends.ofa.tokens import OFATokenizer, clean_text, entailment_prompt, grounding_prompt
 from rivega_spacy.backends.seqtr.model import Seqtr, SeqtrConfig
+from rivega_spacy.backends.seqtr.text import Vocabulary
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import write_docbin
 from rivega_spacy.llm.base import Answer, finished
@@ -349,3 +355,51 @@ def test_a_component_goes_to_worker_processes(sources, name):
     for pipe in (unread, pickle.loads(pickle.dumps(nlp.get_pipe(factory)))):
         doc = pipe(post(nlp, photograph))
         assert doc._.rivega_errors == [] and results([doc]) == found
+
+
+def readers(monkeypatch, seen):
+    """Let `seen` keep the texts that go into any network's tokenizer, or to a language model."""
+
+    def spy(owner, method, texts):
+        read = getattr(owner, method)
+        monkeypatch.setattr(owner, method, lambda self, *given, **more: seen.extend(texts(given[0])) or read(self, *given, **more))
+
+    for tokenizer in (Tokens, WordPieces, Vocabulary):
+        spy(tokenizer, "__call__", list)
+    spy(OFATokenizer, "source", lambda text: [text])
+    spy(Client, "submit", lambda requests: [request.entity for request in requests])
+
+
+def as_read(name, paper, published):
+    """What an architecture makes of the paper's wording and of the published one before its tokenizer."""
+    asks = {"OFAEntailment": entailment_prompt, "OFAGrounder": grounding_prompt}
+    if name in asks:
+        return asks[name](clean_text(published))
+    if name == "GroundingDINO":
+        return prompt(paper)
+    return published if name in ("ALBEFEntailment", "SeqTRGrounder") else paper
+
+
+@pytest.mark.parametrize("name", [*ENTAILMENT, *GROUNDERS, *CHAT])
+def test_names_types_and_expansions_reach_the_network_whatever_they_hold(sources, name, monkeypatch, picture):
+    whole = {as_read(name, paper, published) for *_, paper, published in ODD_ENTITIES}
+    # Without expansion an entity is named in every form.
+    words = [expansion or paper for _, _, expansion, paper, _ in ODD_ENTITIES]
+    plain = {
+        as_read(name, text, text if expansion else published) for text, (_, _, expansion, _, published) in zip(words, ODD_ENTITIES)
+    }
+    for form, expected in (("both", whole), ("expansion", plain)):
+        seen = []
+        nlp, factory = pipeline(name, *sources(name))
+        pipe = nlp.get_pipe(factory)
+        pipe.expression = form
+        with monkeypatch.context() as patch:
+            readers(patch, seen)
+            doc = pipe(odd_post(nlp.vocab, picture))
+            assert doc._.rivega_errors == [] and set(seen) == expected
+            if name in TRAINABLE:
+                seen.clear()
+                for ent in doc.ents:
+                    ent._.groundable, ent._.boxes = True, [[1, 2, 30, 40]]
+                pipe.update([Example(nlp.make_doc(doc.text), doc)])
+                assert set(seen) == expected

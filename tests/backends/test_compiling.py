@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from expressions_of import expressions
 from ofa_tiny import asked, sizes, write_folder
 from tiny_networks import ALBEF_SIZES, SEQTR_SIZES, coloured, tiny_blip, tiny_owlv2, write_vocab
 
@@ -52,8 +53,8 @@ MAKERS = {
 @pytest.mark.parametrize("name", MAKERS)
 def test_compiled_layers_answer_as_the_others_do(name, tmp_path):
     batch = [
-        asked(1, "Ada (PER) — a woman", "Oslo (LOC)", caption="a street"),
-        ImageQueries(coloured(60, 80, ((5, 10, 30, 50), (220, 20, 20))), ["red thing (PER)"]),
+        asked(1, ("Ada", "PER", "a woman"), ("Oslo", "LOC"), caption="a street"),
+        ImageQueries(coloured(60, 80, ((5, 10, 30, 50), (220, 20, 20))), expressions(("red thing", "PER"))),
     ]
     made = []
     for compiled in (False, QUICK):

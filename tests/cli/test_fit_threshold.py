@@ -108,8 +108,8 @@ def wordy():
     """An entailment model that judges by what it is asked, and remembers it."""
 
     def forward(model, batch, is_train):
-        ASKED.extend(text for query in batch for text in query.expressions)
-        return [np.array([min(len(text), 99) / 100 for text in query.expressions], dtype="f") for query in batch], list
+        ASKED.extend(str(asked) for query in batch for asked in query.expressions)
+        return [np.array([min(len(str(asked)), 99) / 100 for asked in query.expressions], dtype="f") for query in batch], list
 
     return Model("wordy", forward)
 
@@ -134,7 +134,7 @@ def test_fitting_training_and_inference_ask_in_the_same_words(corpus, tmp_path, 
     reader = registry.readers.get("rivega.Corpus.v1")
     examples = list(reader(corpus, knowledge="absent", expander=registry.misc.get("rivega.NounPhraseExpander.v1")())(nlp))
     queries, _ = training_batch(examples, "rivega_entailment")
-    asked = [text for query in queries for text in query.expressions]
+    asked = [str(expression) for query in queries for expression in query.expressions]
     assert at_run_time == "Rex (PER) — a dog" and set(ASKED) == set(asked) == {at_run_time} and len(ASKED) == len(asked) == 4
 
 

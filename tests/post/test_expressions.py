@@ -1,10 +1,12 @@
 """The `expression` option of entailment and grounder: what of "Name (TYPE) — expansion" a network is asked and taught."""
 
+import pickle
 from typing import Any
 
 import numpy as np
 import pytest
 import spacy
+from expressions_of import ODD_ENTITIES, odd_post
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from thinc.api import Model
@@ -13,14 +15,58 @@ from vision_tiny import SIZES, tiny_network
 from rivega_spacy.backends.small.weights import save_network
 from rivega_spacy.entailment.component import VisualEntailment
 from rivega_spacy.grounding.component import VisualGrounder
+from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.errors import RivegaError
-from rivega_spacy.post.extensions import EXPRESSIONS, referring_expression
+from rivega_spacy.post.expressions import EXPRESSIONS, Expression
 
 ASKED = {
     "both": ["Ada (PER) — a mathematician", "Lea (PER)"],
     "name": ["Ada (PER)", "Lea (PER)"],
     "expansion": ["a mathematician", "Lea (PER)"],
 }
+
+
+@pytest.mark.parametrize(("name", "label", "expansion", "paper", "published"), ODD_ENTITIES)
+def test_wordings(name, label, expansion, paper, published):
+    expression = Expression(name, label, expansion)
+    assert (str(expression), expression.text(), expression.published()) == (paper, paper, published)
+    assert expression.in_form("both") == expression
+    assert expression.in_form("name") == Expression(name, label)
+    assert expression.in_form("expansion") == (Expression(expansion=expansion) if expansion else expression)
+
+
+@pytest.mark.parametrize(
+    ("parts", "paper", "published"),
+    [
+        (("", "", "the Rex (my dog)"), "the Rex (my dog)", "the Rex (my dog)"),
+        (("Rex",), "Rex", "Rex"),
+        (("Rex", "", "a dog"), "Rex — a dog", "Rex-a dog"),
+        ((), "", ""),
+    ],
+)
+def test_plain_words_have_no_type(parts, paper, published):
+    expression = Expression(*parts)
+    assert (expression.type, expression.text(), expression.published()) == ("", paper, published)
+
+
+def test_an_expression_is_a_value():
+    ada = Expression("Ada", "person", "a mathematician")
+    assert ada == Expression("Ada", "PER", "a mathematician") and ada != Expression("Ada", "ORG", "a mathematician")
+    assert pickle.loads(pickle.dumps(ada)) == ada and {ada: 1}[Expression("Ada", "PER", "a mathematician")] == 1
+    # Parts that make the same text are still different questions.
+    assert Expression("Ada", "PER").text() == "Ada (PER)" and Expression("Ada", "PER") != Expression(expansion="Ada (PER)")
+
+
+def test_the_attribute_words_whatever_names_hold(picture):
+    doc = odd_post(spacy.blank("rivega").vocab, picture)
+    assert [ent._.referring_expression for ent in doc.ents] == [paper for *_, paper, _ in ODD_ENTITIES]
+    doc.ents[0]._.expansion = "  \n"
+    assert doc.ents[0]._.referring_expression == "R2 (D2) (OTHER)"
+
+
+def test_a_question_in_plain_text_is_refused():
+    with pytest.raises(RivegaError, match=r"'Ada \(PER\)'.*Expression"):
+        ImageQueries(np.zeros((2, 2, 3), dtype="uint8"), ["Ada (PER)"])
 
 
 def post(picture: Any) -> Doc:
@@ -35,12 +81,12 @@ def recording(seen: list[list[str]], width: int) -> Model:
     """Answers nothing in particular and notes what it is asked; learns nothing and notes what it is taught."""
 
     def forward(model, queries, is_train):
-        seen.extend(query.expressions for query in queries)
+        seen.extend([str(asked) for asked in query.expressions] for query in queries)
         shape = (-1,) if width == 1 else (-1, width)
         return [np.ones(len(query.expressions) * width, dtype="f").reshape(shape) for query in queries], lambda gradient: []
 
     def step(model, batch, targets, *, dropout):
-        seen.extend(query.expressions for query in batch)
+        seen.extend([str(asked) for asked in query.expressions] for query in batch)
         return {"loss": 1.0}
 
     return Model("recording", forward, attrs={"train_step": step})
@@ -63,7 +109,6 @@ def test_networks_are_asked_and_taught_in_the_chosen_form(component, width, form
 def test_the_attribute_is_the_whole_expression(picture):
     doc = post(picture)
     assert [ent._.referring_expression for ent in doc.ents] == ASKED["both"]
-    assert [referring_expression(ent, "name") for ent in doc.ents] == ASKED["name"]
 
 
 @pytest.mark.parametrize("component,width", [(VisualEntailment, 1), (VisualGrounder, 5)])

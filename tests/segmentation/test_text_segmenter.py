@@ -7,17 +7,19 @@ import pytest
 import spacy
 import torch
 import torch.nn.functional as F
+from expressions_of import ODD_ENTITIES, as_expression, expressions, odd_post
 from PIL import Image
 from spacy.tokens import Doc, Span
 from tiny_networks import ODD_PICTURES, ODD_TEXTS, clip_text, scaled_init
 
 from rivega_spacy.backends.clipseg.segmenter import MEAN, STD, make_clipseg
+from rivega_spacy.backends.hub import Tokens
 from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.post.rle import encode_mask, rle_to_box
 from rivega_spacy.segmentation.text_component import TextSegmenter
 
-TEXTS = ["Rex (OTHER) — the red dog", "woman", "the blue square thing"]
+TEXTS = [("Rex", "OTHER", "the red dog"), "woman", "the blue square thing"]
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +46,8 @@ def folder(tmp_path_factory):
     return str(path)
 
 
-def queries(image: np.ndarray, texts: list[str]) -> ImageQueries:
-    return ImageQueries(image, texts)
+def queries(image: np.ndarray, wanted: list[Any]) -> ImageQueries:
+    return ImageQueries(image, expressions(*wanted))
 
 
 def test_masks_are_those_of_transformers_and_a_picture_is_encoded_once(folder, picture):
@@ -58,7 +60,7 @@ def test_masks_are_those_of_transformers_and_a_picture_is_encoded_once(folder, p
     assert nothing == [] and encoded == [1]
     small = np.asarray(Image.fromarray(picture).resize((64, 64), Image.Resampling.BILINEAR), dtype="float32") / 255
     pixels = torch.from_numpy(((small - MEAN) / STD).astype("float32").transpose(2, 0, 1).copy())
-    ids, mask = tools.tokens(TEXTS)
+    ids, mask = tools.tokens([str(as_expression(text)) for text in TEXTS])
     with torch.inference_mode():
         logits = network(input_ids=ids, attention_mask=mask, pixel_values=pixels.expand(3, -1, -1, -1)).logits
     wanted = F.interpolate(logits[:, None], (48, 64), mode="bilinear", align_corners=False).sigmoid()[:, 0].numpy()
@@ -67,6 +69,15 @@ def test_masks_are_those_of_transformers_and_a_picture_is_encoded_once(folder, p
         assert ours.shape == (48, 64) and ours.dtype == bool
         assert (ours != (shares >= 0.5)).mean() < 0.001
         assert score == pytest.approx(float(shares[shares >= 0.5].mean() if (shares >= 0.5).any() else shares.max()), abs=1e-3)
+
+
+def test_names_types_and_expansions_reach_the_network_whatever_they_hold(folder, picture, monkeypatch):
+    seen: list[str] = []
+    read = Tokens.__call__
+    monkeypatch.setattr(Tokens, "__call__", lambda self, texts: seen.extend(texts) or read(self, texts))
+    pipe = TextSegmenter(spacy.blank("rivega").vocab, make_clipseg(folder, device="cpu"))
+    doc = pipe(odd_post(pipe.vocab, picture))
+    assert doc._.rivega_errors == [] and seen == [paper for *_, paper, _ in ODD_ENTITIES]
 
 
 def test_answers_do_not_depend_on_the_batch(folder, picture):
@@ -136,7 +147,7 @@ def test_what_is_not_shown_is_not_asked_about_and_boxes_of_others_stay(picture):
     doc = post(picture, (True, False, None))
     doc.ents[0]._.boxes = [[1, 2, 30, 40]]
     doc.ents[1]._.mask_rle = {"size": [48, 64], "counts": "0"}
-    doc = component(lambda q: seen.append(q.expressions) or block(q))(doc)
+    doc = component(lambda q: seen.append([str(e) for e in q.expressions]) or block(q))(doc)
     assert seen == [["Ada (PER)", "there (PER)"]]
     assert doc.ents[0]._.boxes == [[1, 2, 30, 40]] and doc.ents[0]._.mask is not None
     assert doc.ents[1]._.mask is None and doc.ents[2]._.box == [1, 5, 4, 9]
@@ -146,9 +157,9 @@ def test_what_is_not_shown_is_not_asked_about_and_boxes_of_others_stay(picture):
 
 def test_a_post_that_fails_does_not_take_the_others_along(picture, tmp_path):
     def answer(query):
-        if query.expressions[0].startswith("Bad"):
+        if query.expressions[0].name.startswith("Bad"):
             return block(query)[:1]
-        if query.expressions[0].startswith("Big"):
+        if query.expressions[0].name.startswith("Big"):
             return [(np.ones((3, 3), dtype=bool), 1.0)] * 3
         return block(query)
 
@@ -185,7 +196,7 @@ def test_in_a_pipeline_from_a_config_saved_and_loaded(folder, picture, tmp_path)
     with pytest.raises(RivegaError, match="cannot be trained"):
         pipe.update([])
     doc = pipe(post(picture))
-    [expected] = make_clipseg(folder, device="cpu")([queries(picture, ["Ada (PER)", "Lea (PER)", "there (PER)"])])
+    [expected] = make_clipseg(folder, device="cpu")([queries(picture, [("Ada", "PER"), ("Lea", "PER"), ("there", "PER")])])
     for ent, (mask, score) in zip(doc.ents, expected):
         assert ent._.mask_score == pytest.approx(score, abs=1e-5)
         assert np.array_equal(ent._.mask, mask) if mask.any() else ent._.mask is None

@@ -9,6 +9,7 @@ from thinc.api import Model
 from thinc.types import Floats1d
 
 from ...pipes.queries import ImageQueries, QueryTarget
+from ...post.expressions import Expression
 from ..backend import (
     BackendShim,
     Loaded,
@@ -18,7 +19,6 @@ from ..backend import (
     flat_texts,
     generator,
     judged,
-    published_form,
     set_dropout,
 )
 from ..compiling import Compiled, prepare
@@ -128,6 +128,7 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, three_way: bool, b
         shim,
         batch,
         nothing=np.zeros((0,), dtype="float32"),
+        wording=Expression.published,
         tokens=partial(_tokens, shim.tools),
         look=partial(_look, device=shim.device),
         read=partial(_read, three_way=three_way),
@@ -136,8 +137,8 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, three_way: bool, b
     )
 
 
-def _tokens(pieces: WordPieces, expressions: list[str]) -> Tokenized:
-    ids, mask = pieces([published_form(text) for text in expressions])
+def _tokens(pieces: WordPieces, texts: list[str]) -> Tokenized:
+    ids, mask = pieces(texts)
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
@@ -181,7 +182,7 @@ class AlbefTrainer:
             return {"entailment": 0.0}
         size = network.config.image_size
         pixels = np.stack([augment(image, size, self._rng) if self.augmentation else preprocess(image, size) for image in pictures])
-        texts, owner = flat_texts(expressions)
+        texts, owner = flat_texts(expressions, Expression.published)
         ids, mask = _tokens(shim.tools, texts)
         labels = [ENTAILMENT if answer else CONTRADICTION for answer in shown]
         tensors = [torch.from_numpy(pixels), ids, mask, owner, torch.tensor(labels)]

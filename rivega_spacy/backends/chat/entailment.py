@@ -104,7 +104,7 @@ def _forward(
         if not queries.expressions:
             continue
         picture = image_ref(image_for_storage(np.asarray(queries.image)))
-        for text in queries.expressions:
+        for text in map(str, queries.expressions):
             messages = template.render({"expression": text}, image=picture)
             request = ChatRequest(messages, max_tokens, "entailment", template.version, entity=text, alternatives=alternatives)
             requests.append(request)

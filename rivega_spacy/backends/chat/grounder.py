@@ -121,7 +121,7 @@ def _forward(
         height, width = sizes[-1]
         scaled = Image.fromarray(np.asarray(queries.image)).resize((width, height), Image.Resampling.BICUBIC)
         picture = image_ref(image_for_storage(scaled))
-        for text in queries.expressions:
+        for text in map(str, queries.expressions):
             values = {"expression": text, "width": str(width), "height": str(height)}
             messages = template.render({field: values[field] for field in template.fields}, image=picture)
             requests.append(ChatRequest(messages, max_tokens, "grounding", template.version, entity=text))

@@ -102,7 +102,8 @@ class CLIPSegSegmenter:
         layers = [seen.hidden_states[number + 1] for number in network.extract_layers]
         results: ScoredMasks = []
         for start in range(0, len(queries.expressions), self.text_batch):
-            ids, mask = tools.tokens(queries.expressions[start : start + self.text_batch])
+            asked = queries.expressions[start : start + self.text_batch]
+            ids, mask = tools.tokens([expression.text() for expression in asked])
             wanted = network.clip.get_text_features(ids.to(self.device), attention_mask=mask.to(self.device))
             logits = network.decoder([layer.expand(len(ids), -1, -1) for layer in layers], wanted, return_dict=True).logits
             logits = logits.reshape(len(ids), 1, *logits.shape[-2:])

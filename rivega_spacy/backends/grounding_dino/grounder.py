@@ -14,6 +14,7 @@ from torch import nn
 
 from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.boxes import clip_boxes
+from ...post.expressions import Expression
 from ..backend import BackendShim, backend_model, set_dropout
 from ..boxes import corners
 from ..detection import fitted_size, largest_boxes, one_box_loss
@@ -81,15 +82,15 @@ def _rate(parameter: str, *, backbone: float) -> float:
     return backbone if parameter.startswith(("model.backbone.", "model.text_backbone.")) else 1.0
 
 
-def prompt(expression: str) -> str:
+def prompt(text: str) -> str:
     """One phrase as the network wants it: lower case, closed by a full stop and without any inside, which would cut it in two."""
-    text = " ".join(expression.lower().replace(".", " ").replace("?", " ").split())
+    text = " ".join(text.lower().replace(".", " ").replace("?", " ").split())
     return f"{text} ."
 
 
-def encode_prompts(tools: Tools, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def encode_prompts(tools: Tools, expressions: Sequence[Expression]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Indices, mask, and which tokens name the thing (neither special nor the full stop), each n x t."""
-    ids, mask = tools.tokens([prompt(text) for text in texts])
+    ids, mask = tools.tokens([prompt(expression.text()) for expression in expressions])
     stop = tools.tokens.index(".")
     last = mask.sum(1) - 1
     rows = torch.arange(len(ids))
@@ -162,9 +163,9 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, settings: Settings
         with shim.inference(bf16=settings.bf16) as network:
             encoded = encode_pictures(network, _pixels(tools, queries.image, settings).to(shim.device))
             for start in range(0, len(queries.expressions), settings.batch_size):
-                texts = queries.expressions[start : start + settings.batch_size]
-                ids, mask, phrase = (x.to(shim.device) for x in encode_prompts(tools, texts))
-                with encoded_once(network, encoded, torch.zeros(len(texts), dtype=torch.long, device=shim.device)) as pixels:
+                asked = queries.expressions[start : start + settings.batch_size]
+                ids, mask, phrase = (x.to(shim.device) for x in encode_prompts(tools, asked))
+                with encoded_once(network, encoded, torch.zeros(len(asked), dtype=torch.long, device=shim.device)) as pixels:
                     output = network(pixel_values=pixels, input_ids=ids, attention_mask=mask)
                 rows.append(_best(output.logits, output.pred_boxes, phrase))
         values = finite_or_raise(np.concatenate(rows), name=NAME)
@@ -210,21 +211,21 @@ def _train_step(
     network.train()
     set_dropout(network, dropout)
     found = largest_boxes(batch, targets)
-    count = sum(len(texts) for _, texts, _ in found)
+    count = sum(len(asked) for _, asked, _ in found)
     losses: dict[str, float] = {"loss": 0.0}
-    for queries, texts, gold in found:
-        ids, mask, phrase = (x.to(shim.device) for x in encode_prompts(shim.tools, texts))
+    for queries, asked, gold in found:
+        ids, mask, phrase = (x.to(shim.device) for x in encode_prompts(shim.tools, asked))
         wanted = torch.from_numpy(gold).to(shim.device)
         with shim.autocast(settings.bf16):
             encoded = encode_pictures(network, _pixels(shim.tools, queries.image, settings).to(shim.device))
-            with encoded_once(network, encoded, torch.zeros(len(texts), dtype=torch.long, device=shim.device)) as pixels:
+            with encoded_once(network, encoded, torch.zeros(len(asked), dtype=torch.long, device=shim.device)) as pixels:
                 output = network(pixel_values=pixels, input_ids=ids, attention_mask=mask)
             answers = [*_layers(network, output, mask), (output.logits, output.pred_boxes)]
         total = torch.zeros((), device=shim.device)
         for logits, boxes in answers:
             loss, parts = one_box_loss(logits[..., : phrase.shape[1]], phrase, boxes, wanted)
             total = total + loss
-        share = len(texts) / count
+        share = len(asked) / count
         (total * share).backward()
         losses["loss"] += float(total.detach()) * share
         for name, value in parts.items():

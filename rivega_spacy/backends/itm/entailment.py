@@ -10,6 +10,7 @@ from thinc.types import Floats1d
 from torch import nn
 
 from ...pipes.queries import ImageQueries, QueryTarget
+from ...post.expressions import Expression
 from ..backend import BackendShim, answers, backend_model, flat_texts, judged, set_dropout
 from ..compiling import Compiled, compile_parts
 from ..hub import Kinds, hub_shim
@@ -100,6 +101,7 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, b
         shim,
         batch,
         nothing=np.zeros((0,), dtype="float32"),
+        wording=Expression.text,
         tokens=shim.tools.tokens,
         look=partial(_look, shim=shim),
         read=_read,
@@ -121,7 +123,7 @@ def _train_step(
     pictures, expressions, shown = judged(batch, targets)
     if not shown:
         return {"entailment": 0.0}
-    texts, owner = flat_texts(expressions)
+    texts, owner = flat_texts(expressions, Expression.text)
     ids, mask = shim.tools.tokens(texts)
     labels = torch.tensor(shown).long()
     network.train()

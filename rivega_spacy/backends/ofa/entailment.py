@@ -11,6 +11,7 @@ from thinc.types import Floats1d
 
 from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.errors import Errors, RivegaError
+from ...post.expressions import Expression
 from ..backend import backend_model
 from ..compiling import Compiled
 from ..pretrained import finite_or_raise
@@ -112,7 +113,7 @@ def _trie(tokenizer: OFATokenizer, *, labels: Sequence[str]) -> Trie:
     return Trie(tuple(tuple(label_tokens(tokenizer, label)) for label in labels), tokenizer.eos)
 
 
-def _source(tokenizer: OFATokenizer, expression: str, caption: str, limit: int, *, use_caption: bool) -> list[int]:
+def _source(tokenizer: OFATokenizer, expression: Expression, caption: str, limit: int, *, use_caption: bool) -> list[int]:
     texts = [published_expression(expression)]
     caption = clean_text(caption) if use_caption else ""
     return fit_source(tokenizer, entailment_prompt, texts + [caption] if caption else texts, limit)

@@ -11,6 +11,7 @@ from thinc.types import Floats2d
 
 from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.boxes import box_area, clip_boxes
+from ...post.expressions import Expression
 from ..backend import backend_model
 from ..compiling import Compiled
 from ..pretrained import finite_or_raise
@@ -97,7 +98,7 @@ def ofa_grounder(
     return backend_model("ofa_grounder", shim, predict, train_step=trainer)
 
 
-def _source(tokenizer: OFATokenizer, expression: str, caption: str, limit: int) -> list[int]:
+def _source(tokenizer: OFATokenizer, expression: Expression, caption: str, limit: int) -> list[int]:
     return fit_source(tokenizer, grounding_prompt, [published_expression(expression)], limit)
 
 

@@ -4,7 +4,6 @@ import contextlib
 import copy
 import hashlib
 import json
-import re
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from thinc.api import Optimizer
 
 from ...pipes.queries import ImageQueries
 from ...post.cache import RecentCache
+from ...post.expressions import Expression
 from ..backend import BackendShim, Loaded, questions
 from ..compiling import Compiled, compile_parts
 from .checkpoint import load_ofa
@@ -37,9 +37,6 @@ ANSWER_ROOM = 8
 _SHARED: "weakref.WeakValueDictionary[str, OFA]" = weakref.WeakValueDictionary()
 _OWNERS: "weakref.WeakKeyDictionary[OFA, weakref.WeakSet]" = weakref.WeakKeyDictionary()
 _PICTURES: "weakref.WeakKeyDictionary[OFA, PictureCache]" = weakref.WeakKeyDictionary()
-
-# "Name (TYPE) — expansion", as referring expressions are written here.
-_EXPRESSION = re.compile(r"^(?P<name>.*?) \((?P<type>[^()]*)\)(?: — (?P<rest>.*))?$", re.DOTALL)
 
 
 class PictureCache(RecentCache[Picture]):
@@ -232,7 +229,7 @@ def _load(weights: str | None, *, vocab: str | None, network: dict[str, Any] | N
 def answer(
     shim: OFAShim,
     batch: Sequence[ImageQueries],
-    to_source: Callable[[OFATokenizer, str, str, int], list[int]],
+    to_source: Callable[[OFATokenizer, Expression, str, int], list[int]],
     run: Callable[[OFA, Encoded, list[list[int]]], Sequence[Any]],
     *,
     image_size: int,
@@ -253,9 +250,9 @@ def answer(
         with shim.inference(bf16=bf16):
             limit = network.config.positions - ANSWER_ROOM
             asked = [
-                Question(n, place, to_source(tokenizer, text, batch[n].caption, limit))
+                Question(n, place, to_source(tokenizer, expression, batch[n].caption, limit))
                 for n in group
-                for place, text in enumerate(batch[n].expressions)
+                for place, expression in enumerate(batch[n].expressions)
             ]
             pictures = encode_pictures(network, {n: batch[n] for n in group}, image_size=image_size, bf16=bf16)
             # Longest first: questions of equal length stand together, and padding is short.
@@ -322,13 +319,9 @@ def pad_rows(rows: Sequence[Sequence[int]], pad: int) -> torch.Tensor:
     return torch.tensor([list(row) + [pad] * (longest - len(row)) for row in rows], dtype=torch.long)
 
 
-def published_expression(expression: str) -> str:
-    """ "Name (TYPE) — expansion" as RiVEG's data have it, cleaned: "Name(TYPE)-expansion"; other texts are only cleaned."""
-    match = _EXPRESSION.match(expression)
-    if match:
-        rest = match["rest"]
-        expression = f"{match['name']}({match['type']})" + (f"-{rest}" if rest else "")
-    return clean_text(expression)
+def published_expression(expression: Expression) -> str:
+    """An expression as RiVEG's data have it, cleaned: "kevin durant(per) a basketball player"."""
+    return clean_text(expression.published())
 
 
 def _build(config: dict[str, Any]) -> OFA:

@@ -11,6 +11,7 @@ from torch import nn
 
 from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.boxes import clip_boxes
+from ...post.expressions import Expression
 from ..backend import BackendShim, answers, backend_model, flat_texts, set_dropout
 from ..boxes import corners
 from ..compiling import Compiled, compile_parts
@@ -111,6 +112,7 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, b
         shim,
         batch,
         nothing=np.zeros((0, 5), dtype="float32"),
+        wording=Expression.text,
         tokens=shim.tools.tokens,
         look=partial(_look, shim=shim),
         read=_read,
@@ -148,7 +150,7 @@ def _train_step(
     found = largest_boxes(batch, targets)
     if not found:
         return {"loss": 0.0}
-    texts, owner = flat_texts([texts for _, texts, _ in found])
+    texts, owner = flat_texts([asked for _, asked, _ in found], Expression.text)
     ids, mask = shim.tools.tokens(texts)
     gold = []
     for queries, _, boxes in found:

@@ -13,7 +13,7 @@ from thinc.types import Floats2d
 from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.boxes import box_area, clip_boxes
 from ...post.errors import Errors
-from ..backend import BackendShim, Loaded, backend_model, generator, published_form, set_dropout, warn_once
+from ..backend import BackendShim, Loaded, backend_model, generator, set_dropout, warn_once
 from ..compiling import Compiled, prepare
 from ..pretrained import finite_or_raise
 from .darknet import load_yolo_weights
@@ -169,7 +169,7 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, b
             group = members[start : start + batch_size]
             ready = [prepared[n] for n in group]
             owner = np.array([place for place, n in enumerate(group) for _ in batch[n].expressions])
-            texts = [published_form(text) for n in group for text in batch[n].expressions]
+            texts = [expression.published() for n in group for expression in batch[n].expressions]
             bins, scores = _decode(shim, ready, owner, vocabulary(texts, max_words=config.max_words), batch_size, bf16)
             for place, n in enumerate(group):
                 height, width = batch[n].image.shape[:2]
@@ -221,13 +221,13 @@ class SeqtrTrainer:
         self._rng = self._rng or generator()
         items, owner, texts, gold = [], [], [], []
         for queries, row in zip(batch, targets):
-            asked = [(text, largest(t.boxes)) for text, t in zip(queries.expressions, row) if len(t.boxes)]
+            asked = [(expression, largest(t.boxes)) for expression, t in zip(queries.expressions, row) if len(t.boxes)]
             if not asked:
                 continue
             item, boxes = self._view(queries.image, np.stack([box for _, box in asked]), network.config)
             owner += [len(items)] * len(asked)
             items.append(item)
-            texts += [published_form(text) for text, _ in asked]
+            texts += [expression.published() for expression, _ in asked]
             gold += list(boxes)
         if not items:
             return {"grounding": 0.0}

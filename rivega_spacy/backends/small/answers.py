@@ -13,6 +13,7 @@ import torch
 from ...pipes.queries import ImageQueries
 from ...post.boxes import clip_boxes
 from ...post.cache import RecentCache
+from ...post.expressions import Expression
 from ..shim import TorchShim
 from .network import Encoded, Questions, SmallVision
 from .pictures import fit, to_input
@@ -106,9 +107,9 @@ def _encode_pictures(
 _NOTHING = Encoded(*(torch.zeros(0) for _ in Encoded._fields))
 
 
-def _encode_phrases(network: SmallVision, shim: TorchShim, queries: Sequence[ImageQueries]) -> dict[str, Questions]:
-    rows: dict[str, Questions] = {}
-    missing: list[str] = []
+def _encode_phrases(network: SmallVision, shim: TorchShim, queries: Sequence[ImageQueries]) -> dict[Expression, Questions]:
+    rows: dict[Expression, Questions] = {}
+    missing: list[Expression] = []
     for expression in dict.fromkeys(e for query in queries for e in query.expressions):
         stored = _PHRASES.get((shim.digest, expression))
         if stored is None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...post.expressions import Expression
 from ..boxes import generalised_iou
 from .image import STRIDE
 from .network import SmallVision
@@ -25,7 +26,7 @@ class Batch:
 
     pixels (Union[Tensor, Sequence[Tensor]]): B x 3 x S x S uint8; or what a frozen backbone made of them, each B x C x h x w.
     size (int): S.
-    expressions (List[str]): P phrases.
+    expressions (List[Expression]): P phrases.
     column (np.ndarray): B x P int, the key that a phrase stands for on a picture; -1: never shown there;
         -2: not asked there.
     prepared (Sequence[Prepared]): The pictures' targets.
@@ -35,7 +36,7 @@ class Batch:
 
     pixels: Tensor | Sequence[Tensor]
     size: int
-    expressions: list[str]
+    expressions: list[Expression]
     column: np.ndarray
     prepared: Sequence[Prepared]
     shown_weight: np.ndarray | None = None
@@ -43,14 +44,14 @@ class Batch:
 
 def make_batch(
     prepared: Sequence[Prepared],
-    expressions: Sequence[str],
+    expressions: Sequence[Expression],
     column: np.ndarray,
     shown_weight: np.ndarray | None = None,
 ) -> Batch:
     """Stack prepared pictures of one size.
 
     prepared (Sequence[Prepared]): B pictures.
-    expressions (Sequence[str]): P phrases.
+    expressions (Sequence[Expression]): P phrases.
     column (np.ndarray): B x P (see Batch).
     shown_weight (Optional[np.ndarray]): P (see Batch).
     RETURNS (Batch): The batch.

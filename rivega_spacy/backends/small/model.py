@@ -169,6 +169,6 @@ def _picture(query: ImageQueries, wanted: Sequence[QueryTarget]) -> Picture:
     boxes = [np.asarray(t.boxes, np.float32).reshape(-1, 4) for t in wanted]
     owner = np.concatenate([np.full(len(b), i, np.int64) for i, b in enumerate(boxes)])
     known = np.array([t.groundable is False for t in wanted])
-    sided = any(word in expression.lower().split() for expression in query.expressions for word in _SIDED)
+    sided = any(word in expression.text().lower().split() for expression in query.expressions for word in _SIDED)
     stacked = np.concatenate(boxes)
     return Picture(Image.fromarray(query.image), stacked, owner, np.zeros(len(stacked), bool), known, not sided)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ...post.expressions import Expression
 from .image import STRIDE, ImageEncoder
 from .text import PhraseEncoder
 
@@ -113,10 +114,10 @@ class SmallVision(nn.Module):
             encoded = Encoded(self.heat_features(fused), self.box_features(fused), self.top(top), nothing)
         return Encoded(*(values.float() for values in encoded))
 
-    def encode_phrases(self, expressions: Sequence[str], phrases: Tensor | None = None) -> Questions:
+    def encode_phrases(self, expressions: Sequence[Expression], phrases: Tensor | None = None) -> Questions:
         """The text pass.
 
-        expressions (Sequence[str]): P referring expressions.
+        expressions (Sequence[Expression]): P referring expressions.
         phrases (Optional[Tensor]): P x width, their vectors where these are at hand.
         RETURNS (Questions): What the heads ask with.
         """

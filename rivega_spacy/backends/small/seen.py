@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...post.expressions import Expression
 from .image import STRIDE, conv
 from .lite import CLASSES, ENDS, HEAD, STAGES, Back, Front, Maps
 from .network import Encoded, Questions, SmallVision
 from .nouns import RELATIONS, NounTable
-from .text import split_expression
 
 # A share of probability below this counts as none; evidence is the logarithm of the rest, scaled to 0..1.
 LEAST = 1e-3
@@ -137,16 +137,15 @@ class SeenVision(SmallVision):
         """
         return self.back(self.front(pixels))
 
-    def encode_phrases(self, expressions: Sequence[str], phrases: Tensor | None = None) -> Questions:
+    def encode_phrases(self, expressions: Sequence[Expression], phrases: Tensor | None = None) -> Questions:
         """The text pass, with the classes that the phrases' nouns point to.
 
-        expressions (Sequence[str]): P referring expressions.
+        expressions (Sequence[Expression]): P referring expressions.
         phrases (Optional[Tensor]): P x width, their vectors where these are at hand.
         RETURNS (Questions): What the heads ask with.
         """
         asked = super().encode_phrases(expressions, phrases)
-        parts = [split_expression(expression) for expression in expressions]
-        return asked._replace(classes=self.nouns([(part.name, part.expansion) for part in parts]))
+        return asked._replace(classes=self.nouns([(expression.name, expression.expansion) for expression in expressions]))
 
     def evidence(self, encoded: Encoded, asked: Questions) -> Tensor:
         """What the thousand classes say of phrases.

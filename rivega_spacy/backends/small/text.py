@@ -5,42 +5,18 @@ that words never met in training still lie near their neighbours. Vocabulary and
 the module: one weights file holds everything the network needs.
 """
 
-import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...post.labels import known_type
+from ...post.expressions import Expression
 from .wordpiece import WordPieces
 
 TYPES = ("PER", "LOC", "ORG", "OTHER")
-_EXPRESSION = re.compile(r"^(?P<name>.*?) \((?P<type>[A-Za-z][\w-]*)\)(?: [—–-] (?P<expansion>.*))?$", re.DOTALL)
 NAME, KIND, EXPANSION = 0, 1, 2
 MAX_NAME, MAX_EXPANSION = 10, 28
-
-
-class Parts(NamedTuple):
-    """A referring expression "Name (TYPE) — expansion", taken apart."""
-
-    name: str
-    label: str
-    expansion: str
-
-
-def split_expression(expression: str) -> Parts:
-    """Take "Name (TYPE) — expansion" apart; other text counts as expansion alone.
-
-    expression (str): A referring expression.
-    RETURNS (Parts): Name, entity type (PERSON read as PER and so on) and expansion; missing parts are "".
-    """
-    match = _EXPRESSION.match(expression.strip())
-    if match is None:
-        return Parts("", "", expression)
-    label = known_type(match["type"]) or match["type"].upper()
-    return Parts(match["name"], label, match["expansion"] or "")
 
 
 class PhraseEncoder(nn.Module):
@@ -113,21 +89,20 @@ class PhraseEncoder(nn.Module):
             self._pieces, self._pieces_of = WordPieces(text.split("\n")), mark
         return self._pieces
 
-    def tokenize(self, expressions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+    def tokenize(self, expressions: Sequence[Expression]) -> tuple[Tensor, Tensor, Tensor]:
         """Expressions as padded ids.
 
-        expressions (Sequence[str]): N referring expressions.
+        expressions (Sequence[Expression]): N referring expressions.
         RETURNS (Tuple[Tensor, Tensor, Tensor]): N x T wordpiece ids (-1: padding), N x T segments, N
             types (0: none).
         """
         rows: list[tuple[list[int], list[int]]] = []
         types: list[int] = []
         for expression in expressions:
-            parts = split_expression(expression)
-            name = self.pieces.encode(parts.name)[:MAX_NAME]
-            expansion = self.pieces.encode(parts.expansion)[:MAX_EXPANSION]
+            name = self.pieces.encode(expression.name)[:MAX_NAME]
+            expansion = self.pieces.encode(expression.expansion)[:MAX_EXPANSION]
             rows.append((name + expansion, [NAME] * len(name) + [EXPANSION] * len(expansion)))
-            types.append(TYPES.index(parts.label) + 1 if parts.label in TYPES else 0)
+            types.append(TYPES.index(expression.type) + 1 if expression.type else 0)
         longest = max((len(ids) for ids, _ in rows), default=0)
         ids = torch.full((len(rows), longest), -1, dtype=torch.long)
         segments = torch.zeros((len(rows), longest), dtype=torch.long)
@@ -136,10 +111,10 @@ class PhraseEncoder(nn.Module):
             segments[i, : len(row)] = torch.tensor(segment, dtype=torch.long)
         return ids, segments, torch.tensor(types, dtype=torch.long)
 
-    def forward(self, expressions: Sequence[str]) -> Tensor:
+    def forward(self, expressions: Sequence[Expression]) -> Tensor:
         """Phrase vectors.
 
-        expressions (Sequence[str]): N referring expressions.
+        expressions (Sequence[Expression]): N referring expressions.
         RETURNS (Tensor): N x width.
         """
         device = self.table_scale.device

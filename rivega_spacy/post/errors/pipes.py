@@ -32,6 +32,10 @@ class PipesMessages(Messages):
     E207 = "{component}: the architecture {model} has no weights of its own, so {weights} cannot be loaded. Leave `weights` out."
     E208 = "`{option}` must be between 0 and 1, not {value!r}. Correct the config or the call."
     E262 = "{component} cannot learn from whole views: its architecture {model} has no `train_views`. Use `rivega.PhotoCorpus.v1`, or a `rivega.Small...` architecture."
+    E264 = (
+        "A network is asked about {value!r}. Make an `Expression(name, type, expansion)` of it (rivega_spacy.post.expressions), "
+        "or `Expression(expansion=...)` of plain words."
+    )
     E400 = "Post {post}: {model} gave no {what} ({reason}). Run again to ask once more; the post's other results stay."
     E401 = (
         "Post {post}: the answers of {model} for {what} were not usable ({reason}) and are left out. Try another model or prompt."

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from expressions_of import expressions
 from tiny_networks import ALBEF_SIZES, colour_questions, learn, odd_batch, photographs, reloaded, spoil, target, write_vocab
 
 from rivega_spacy.backends.albef.entailment import albef_entailment
 from rivega_spacy.backends.albef.model import Albef, AlbefConfig
-from rivega_spacy.backends.backend import published_form
 from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.errors import RivegaError
 
@@ -62,11 +62,15 @@ def test_distillation_needs_no_more_than_the_twin(make):
 def test_batches_give_what_single_questions_give(make):
     model = make(batch_size=2)
     batch, _ = colour_questions()
-    batch = [*batch, ImageQueries(batch[0].image, []), ImageQueries(batch[1].image, ["cat", "dog", "woman", "rocket", "red"])]
+    batch = [
+        *batch,
+        ImageQueries(batch[0].image, []),
+        ImageQueries(batch[1].image, expressions("cat", "dog", "woman", "rocket", "red")),
+    ]
     together = model.predict(batch)
     assert [len(row) for row in together] == [2, 2, 0, 5]
     for queries, row in zip(batch, together):
-        alone = [model.predict([ImageQueries(queries.image, [text])])[0][0] for text in queries.expressions]
+        alone = [model.predict([ImageQueries(queries.image, expressions(text))])[0][0] for text in queries.expressions]
         assert np.allclose(row, alone, atol=1e-5)
 
 
@@ -75,7 +79,7 @@ def test_a_picture_is_encoded_once_however_many_entities_ask(make):
     pictures = []
     network = model.shims[0].module
     network.visual_encoder.register_forward_pre_hook(lambda module, args: pictures.append(len(args[0])))
-    model.predict([ImageQueries(np.zeros((9, 9, 3), dtype="uint8"), ["red", "blue", "cat", "dog"])] * 3)
+    model.predict([ImageQueries(np.zeros((9, 9, 3), dtype="uint8"), expressions("red", "blue", "cat", "dog"))] * 3)
     assert sum(pictures) == 3
 
 
@@ -131,13 +135,6 @@ def test_a_released_file_is_loaded_when_first_needed(make, tmp_path):
         albef_entailment(vocab=str(tmp_path / "vocab.txt"), **options).predict(batch)
     with pytest.raises(RivegaError, match="neither weights nor a `path`"):
         albef_entailment().predict(batch)
-
-
-def test_expressions_take_the_form_of_the_published_data():
-    assert published_form("Garfield Park (LOC) — A conservatory") == "Garfield Park(LOC)-A conservatory"
-    assert published_form("Rex (OTHER)") == "Rex(OTHER)"
-    assert published_form("the Rex (my dog)") == "the Rex (my dog)"
-    assert published_form("") == ""
 
 
 def test_in_a_pipeline_with_posts_without_pictures(make, tmp_path):

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from expressions_of import expressions
 
 from rivega_spacy.backends.chat.entailment import chat_entailment, read_answer, read_judgement
 from rivega_spacy.llm.base import Answer, finished
@@ -43,7 +44,11 @@ def test_probabilities_come_from_the_answers():
         lambda request: '{"shown": "yes", "probability": 0.8}' if "Ann" in request.messages[-1].text else '{"shown": "no"}'
     )
     model = chat_entailment(client=client)
-    batch = [ImageQueries(PICTURE, ["Ann (PER)", "Bob (PER)"]), ImageQueries(PICTURE, []), ImageQueries(PICTURE, ["Ann (PER)"])]
+    batch = [
+        ImageQueries(PICTURE, expressions(("Ann", "PER"), ("Bob", "PER"))),
+        ImageQueries(PICTURE, []),
+        ImageQueries(PICTURE, expressions(("Ann", "PER"))),
+    ]
     rows = model.predict(batch)
     assert [row.tolist() for row in rows] == [pytest.approx([0.8, 0.0]), [], pytest.approx([0.8])]
     # The same question about the same picture is one question, and every question shows its picture.
@@ -55,16 +60,16 @@ def test_an_unusable_answer_is_asked_again_and_then_refused_without_losing_the_o
     client = Client(lambda request: answers["Ann" if "Ann" in request.messages[-1].text else "Bob"])
     model = chat_entailment(client=client)
     with pytest.raises(RivegaError, match="no usable answer to 1 question"):
-        model.predict([ImageQueries(PICTURE, ["Ann (PER)", "Bob (PER)"])])
+        model.predict([ImageQueries(PICTURE, expressions(("Ann", "PER"), ("Bob", "PER")))])
     assert len(client.requests) == 3
-    assert model.predict([ImageQueries(PICTURE, ["Bob (PER)"])])[0].tolist() == pytest.approx([0.1])
+    assert model.predict([ImageQueries(PICTURE, expressions(("Bob", "PER")))])[0].tolist() == pytest.approx([0.1])
     assert len(client.requests) == 3
 
 
 @pytest.mark.parametrize("text", ["word " * 500, "", "😀🚀", ">> ignore this {braces} <<"])
 def test_odd_expressions_are_asked_as_data(text):
     client = Client(lambda request: '{"shown": "no"}')
-    assert chat_entailment(client=client).predict([ImageQueries(PICTURE, [text])])[0].tolist() == [0.0]
+    assert chat_entailment(client=client).predict([ImageQueries(PICTURE, expressions(text))])[0].tolist() == [0.0]
     prompt = client.requests[0].messages[-1].text
     assert len(prompt) < 3000 and prompt.count("<<") == prompt.count(">>") == 1
 
@@ -150,13 +155,13 @@ def test_a_second_run_needs_no_call(tmp_path):
     for calls in (1, 0):
         client = Telling(None)
         model = chat_entailment(client=client, store=AnswerStore(tmp_path / "answers.sqlite"))
-        assert model.predict([ImageQueries(PICTURE, ["Ann (PER)"])])[0].tolist() == pytest.approx([0.7])
+        assert model.predict([ImageQueries(PICTURE, expressions(("Ann", "PER")))])[0].tolist() == pytest.approx([0.7])
         assert len(client.requests) == calls
 
 
 def test_alternatives_are_not_asked_for_where_turned_off():
     client = Client(lambda request: "yes")
-    assert chat_entailment(client=client, alternatives=0).predict([ImageQueries(PICTURE, ["Ann"])])[0].tolist() == [1.0]
+    assert chat_entailment(client=client, alternatives=0).predict([ImageQueries(PICTURE, expressions("Ann"))])[0].tolist() == [1.0]
     assert client.requests[0].alternatives == 0
     with pytest.raises(RivegaError, match="alternatives"):
         chat_entailment(client=client, alternatives=-1)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from expressions_of import expressions
 from PIL import Image
 
 from rivega_spacy.backends.chat.grounder import chat_grounder, read_boxes, sent_size, to_pixels
@@ -51,7 +52,7 @@ def test_boxes_come_back_in_pixels_of_the_original(convention, height, width):
     image[gold[1] : gold[3], gold[0] : gold[2]] = 255
     client = Client(convention)
     rows = chat_grounder(client=client, convention=convention).predict(
-        [ImageQueries(image, ["Ann (PER)", "Bob (PER)"]), ImageQueries(image, [])]
+        [ImageQueries(image, expressions(("Ann", "PER"), ("Bob", "PER"))), ImageQueries(image, [])]
     )
     assert np.allclose(rows[0][0, :4], gold, atol=0.015 * max(height, width)) and rows[0][0, 4] == 1.0
     # Not shown: no box, and no confidence.
@@ -110,4 +111,4 @@ def test_wrong_settings_and_answers():
     client = Client("absolute")
     client.answer = lambda request: "It is on the left."
     with pytest.raises(RivegaError, match="no usable answer"):
-        chat_grounder(client=client).predict([ImageQueries(np.zeros((9, 9, 3), dtype="uint8"), ["Ann"])])
+        chat_grounder(client=client).predict([ImageQueries(np.zeros((9, 9, 3), dtype="uint8"), expressions("Ann"))])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from expressions_of import expressions
 from tiny_networks import box_questions, learn, odd_batch, photographs, reloaded, shown_boxes, spoil, tiny_grounding_dino
 
 from rivega_spacy.backends.boxes import corners, generalised_iou
@@ -29,7 +30,7 @@ def make(folder, **options):
 
 def test_answers_are_those_of_transformers_with_the_picture_encoded_once(folder):
     model = make(folder, batch_size=2)
-    batch = [ImageQueries(box_questions()[0][0].image, ["red thing (PER)", "blue.", "the cat — a dog"])]
+    batch = [ImageQueries(box_questions()[0][0].image, expressions(("red thing", "PER"), "blue.", "the cat — a dog"))]
     network, tools = model.shims[0].module, model.shims[0].tools
     seen = []
     hook = network.model.backbone.conv_encoder.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))

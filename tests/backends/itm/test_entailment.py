@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from expressions_of import expressions
 from thinc.api import Model
 from tiny_networks import colour_questions, learn, odd_batch, photographs, reloaded, spoil, tiny_blip
 
@@ -31,7 +32,7 @@ def test_scores_are_those_of_transformers(folder):
     batch, _ = colour_questions()
     network, tools = model.shims[0].module, model.shims[0].tools
     for queries, scores in zip(batch, model.predict(batch)):
-        ids, mask = tools.tokens(queries.expressions)
+        ids, mask = tools.tokens([str(e) for e in queries.expressions])
         pixels = torch.from_numpy(np.stack([tools.pictures.resized(queries.image, 32, 32)] * len(ids)))
         with torch.inference_mode():
             if network.config.model_type == "blip":
@@ -68,9 +69,9 @@ def test_odd_input_batches_and_low_precision(folder):
     batch, targets = colour_questions()
     assert np.isfinite(learn(model, batch, targets, steps=2, rate=1e-3)).all()
     plain = make(folder, batch_size=2)
-    many = [ImageQueries(batch[0].image, ["red", "blue thing", "cat"]), ImageQueries(batch[1].image, []), batch[1]]
+    many = [ImageQueries(batch[0].image, expressions("red", "blue thing", "cat")), ImageQueries(batch[1].image, []), batch[1]]
     for queries, row in zip(many, plain.predict(many)):
-        alone = [plain.predict([ImageQueries(queries.image, [text])])[0][0] for text in queries.expressions]
+        alone = [plain.predict([ImageQueries(queries.image, expressions(text))])[0][0] for text in queries.expressions]
         assert np.allclose(row, alone, atol=1e-5)
 
 

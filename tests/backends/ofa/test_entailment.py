@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from expressions_of import expressions
 from ofa_tiny import asked, demo_examples, picture, run_config, sizes, tiny_network, write_folder, write_vocabulary
 from spacy.tokens import Span
 from thinc.api import Adam
@@ -32,7 +33,7 @@ def model(folder):
 
 def test_a_score_is_the_choice_between_labels_worked_out_by_hand(model, folder):
     """One expression, without any of the batching: prompt, prefix, three logits."""
-    query = asked(1, "Ada (PER) — a woman", caption="a street")
+    query = asked(1, ("Ada", "PER", "a woman"), caption="a street")
     (got,) = model.predict([query])
     network = tiny_network()
     tokenizer = OFATokenizer.from_folder(folder, size=network.config.vocab_size)
@@ -58,7 +59,7 @@ def test_probability_of_shown_labels():
 
 def test_a_batch_is_judged_like_its_members(model):
     batch = [
-        asked(1, "Ada (PER)", "Oslo (LOC) — a city far in the north with many ships", "x", caption="people"),
+        asked(1, ("Ada", "PER"), ("Oslo", "LOC", "a city far in the north with many ships"), "x", caption="people"),
         ImageQueries(picture(9), []),
         asked(2, "the cat", caption=""),
         asked(3, "a", "b", "c", "d", "e"),
@@ -68,13 +69,13 @@ def test_a_batch_is_judged_like_its_members(model):
     for query, scores in zip(batch, together):
         assert np.isfinite(scores).all() and ((scores >= 0) & (scores <= 1)).all()
         for text, score in zip(query.expressions, scores):
-            (alone,) = model.predict([ImageQueries(query.image, [text], query.caption)])
+            (alone,) = model.predict([ImageQueries(query.image, expressions(text), query.caption)])
             assert alone[0] == pytest.approx(score, abs=1e-5)
 
 
 def test_the_caption_is_asked_about_unless_turned_off(folder):
     with_caption, without = (ofa_entailment(path=str(folder), image_size=SIDE, use_caption=on) for on in (True, False))
-    plain, told = asked(1, "Ada (PER)"), asked(1, "Ada (PER)", caption="a woman in a street")
+    plain, told = asked(1, ("Ada", "PER")), asked(1, ("Ada", "PER"), caption="a woman in a street")
     assert with_caption.predict([told])[0][0] != pytest.approx(with_caption.predict([plain])[0][0], abs=1e-6)
     assert without.predict([told])[0][0] == pytest.approx(with_caption.predict([plain])[0][0], abs=1e-6)
 
@@ -128,7 +129,7 @@ def test_odd_expressions_get_a_score(model, text):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4000), (4000, 1)])
 def test_odd_pictures_get_a_score(model, shape):
-    (scores,) = model.predict([ImageQueries(np.full((*shape, 3), 77, dtype="uint8"), ["a"])])
+    (scores,) = model.predict([ImageQueries(np.full((*shape, 3), 77, dtype="uint8"), expressions("a"))])
     assert np.isfinite(scores).all()
 
 

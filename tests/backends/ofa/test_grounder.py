@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from expressions_of import expressions
 from ofa_tiny import BINS, asked, demo_examples, picture, run_config, sizes, tiny_network, write_folder, write_vocabulary
 from spacy.tokens import Span
 from thinc.api import Adam
@@ -48,7 +49,7 @@ def test_the_picture_fills_the_square():
 
 def test_a_box_is_the_best_beam_worked_out_by_hand(folder):
     model = ofa_grounder(path=str(folder), image_size=SIDE)
-    query = asked(4, "Ada (PER) — a woman")
+    query = asked(4, ("Ada", "PER", "a woman"))
     (got,) = model.predict([query])
     network = tiny_network()
     config = network.config
@@ -69,7 +70,11 @@ def test_a_box_is_the_best_beam_worked_out_by_hand(folder):
 @pytest.mark.parametrize("bins_only", [True, False])
 def test_boxes_lie_in_the_picture_and_a_batch_is_read_like_its_members(folder, bins_only):
     model = ofa_grounder(path=str(folder), image_size=SIDE, batch_size=3, bins_only=bins_only)
-    batch = [asked(1, "a", "Oslo (LOC) — a city far in the north", "c"), ImageQueries(picture(2), []), asked(3, "d", "e", "f", "g")]
+    batch = [
+        asked(1, "a", ("Oslo", "LOC", "a city far in the north"), "c"),
+        ImageQueries(picture(2), []),
+        asked(3, "d", "e", "f", "g"),
+    ]
     together = model.predict(batch)
     assert [rows.shape for rows in together] == [(3, 5), (0, 5), (4, 5)]
     for query, rows in zip(batch, together):
@@ -77,7 +82,7 @@ def test_boxes_lie_in_the_picture_and_a_batch_is_read_like_its_members(folder, b
         assert (rows[:, :4] >= 0).all() and (rows[:, 2] <= 56).all() and (rows[:, 3] <= 40).all()
         assert ((rows[:, 4] >= 0) & (rows[:, 4] <= 1)).all()
         for text, row in zip(query.expressions, rows):
-            np.testing.assert_allclose(model.predict([ImageQueries(query.image, [text])])[0][0], row, atol=1e-4)
+            np.testing.assert_allclose(model.predict([ImageQueries(query.image, expressions(text))])[0][0], row, atol=1e-4)
 
 
 def test_only_locations_are_answered_where_asked_for(folder):
@@ -104,7 +109,7 @@ def test_odd_expressions_get_a_box(folder, text):
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 4000), (4000, 1)])
 def test_odd_pictures_get_a_box_within_them(folder, height, width):
     image = np.full((height, width, 3), 77, dtype="uint8")
-    ((row,),) = ofa_grounder(path=str(folder), image_size=SIDE).predict([ImageQueries(image, ["a"])])
+    ((row,),) = ofa_grounder(path=str(folder), image_size=SIDE).predict([ImageQueries(image, expressions("a"))])
     assert 0 <= row[0] < row[2] <= width and 0 <= row[1] < row[3] <= height
 
 

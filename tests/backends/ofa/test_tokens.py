@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from expressions_of import as_expression
 from ofa_tiny import vocabulary, write_vocabulary
 
 from rivega_spacy.backends.ofa.serving import published_expression
@@ -33,16 +34,16 @@ def test_cleaning(text, cleaned):
 @pytest.mark.parametrize(
     "expression, published",
     [
-        ("Kevin Durant (PER) — a basketball player", "kevin durant(per) a basketball player"),
-        ("Nike (ORG)", "nike(org)"),
-        ("The (old) Bridge (LOC) — stone - bridge", "the (old) bridge(loc) stone bridge"),
+        (("Kevin Durant", "PER", "a basketball player"), "kevin durant(per) a basketball player"),
+        (("Nike", "ORG"), "nike(org)"),
+        (("The (old) Bridge", "LOC", "stone - bridge"), "the (old) bridge(loc) stone bridge"),
         ("a cat on a mat", "a cat on a mat"),
         ("", ""),
         ("\U0001f600\U0001f600", "\U0001f600\U0001f600"),
     ],
 )
 def test_expressions_are_asked_as_the_paper_writes_them(expression, published):
-    assert published_expression(expression) == published
+    assert published_expression(as_expression(expression)) == published
 
 
 def test_prompts():

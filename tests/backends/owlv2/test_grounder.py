@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from expressions_of import expressions
 from tiny_networks import box_questions, learn, odd_batch, photographs, reloaded, shown_boxes, spoil, tiny_owlv2
 
 from rivega_spacy.backends.boxes import corners
@@ -36,7 +37,7 @@ def test_answers_are_those_of_transformers(folder):
     queries = box_questions()[0][0]
     network, tools = model.shims[0].module, model.shims[0].tools
     found = model.predict([queries])[0]
-    ids, mask = tools.tokens(queries.expressions)
+    ids, mask = tools.tokens([str(e) for e in queries.expressions])
     pixels = torch.from_numpy(preprocess(tools, queries.image, 64)[None])
     with torch.inference_mode():
         output = network(pixel_values=pixels, input_ids=ids, attention_mask=mask)
@@ -102,7 +103,7 @@ def test_odd_input_batches_and_low_precision(folder):
         assert (rows[:, :2] >= 0).all() and (rows[:, 2] <= width).all() and (rows[:, 3] <= height).all()
     assert np.isfinite(learn(model, *box_questions(), steps=2, rate=1e-3)).all()
     plain = make(folder, batch_size=2)
-    many = [*box_questions()[0], ImageQueries(batch[0].image, []), ImageQueries(batch[3].image, ["red", "cat", "dog"])]
+    many = [*box_questions()[0], ImageQueries(batch[0].image, []), ImageQueries(batch[3].image, expressions("red", "cat", "dog"))]
     for queries, rows in zip(many, plain.predict(many)):
         assert np.allclose(rows, plain.predict([queries])[0], atol=1e-3)
 

@@ -5,6 +5,7 @@ import pytest
 import spacy
 import srsly
 import torch
+from expressions_of import expressions
 from tiny_networks import SEQTR_SIZES, box_questions, coloured, learn, odd_batch, photographs, reloaded, shown_boxes, spoil, target
 
 from rivega_spacy.backends.seqtr.darknet import DarkNet53, save_yolo_weights
@@ -54,7 +55,7 @@ def test_pictures_of_a_batch_do_not_change_each_others_boxes():
     model = make()
     rng = np.random.default_rng(0)
     shapes = [(60, 80), (60, 80), (80, 60), (10, 90), (61, 80)]
-    batch = [ImageQueries(rng.integers(0, 255, (*shape, 3)).astype("uint8"), ["red", "blue dog"]) for shape in shapes]
+    batch = [ImageQueries(rng.integers(0, 255, (*shape, 3)).astype("uint8"), expressions("red", "blue dog")) for shape in shapes]
     for queries, rows in zip(batch, model.predict(batch)):
         assert np.allclose(rows, model.predict([queries])[0], atol=1e-4)
 
@@ -63,7 +64,7 @@ def test_a_picture_is_encoded_once_however_many_entities_ask():
     model = make(batch_size=3)
     passed = []
     model.shims[0].module.vis_enc.register_forward_pre_hook(lambda module, args: passed.append(len(args[0])))
-    rows = model.predict([ImageQueries(coloured(40, 40), ["a", "b", "c", "d", "e"])] * 2)
+    rows = model.predict([ImageQueries(coloured(40, 40), expressions("a", "b", "c", "d", "e"))] * 2)
     assert sum(passed) == 2 and [len(row) for row in rows] == [5, 5]
 
 
@@ -79,7 +80,7 @@ def test_odd_pictures_and_texts_have_a_box_within_the_picture():
 
 def test_what_is_not_shown_is_not_learned_from():
     model = make()
-    losses = model.attrs["train_step"](model, [ImageQueries(coloured(40, 40), ["red"])], [[target(False)]], dropout=0.1)
+    losses = model.attrs["train_step"](model, [ImageQueries(coloured(40, 40), expressions("red"))], [[target(False)]], dropout=0.1)
     assert losses == {"grounding": 0.0}
 
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import spacy
+from expressions_of import ODD_ENTITIES, expressions, odd_post
 from thinc.api import Model
 from vision_tiny import SIZES
 
@@ -9,9 +11,11 @@ from rivega_spacy.backends.small.answers import clear_store
 from rivega_spacy.backends.small.entailment import build_small_entailment
 from rivega_spacy.backends.small.grounder import build_small_grounder
 from rivega_spacy.backends.small.image import ImageEncoder
+from rivega_spacy.backends.small.text import TYPES, PhraseEncoder
+from rivega_spacy.backends.small.wordpiece import WordPieces
 from rivega_spacy.pipes.queries import ImageQueries
 
-EXPRESSIONS = ["ada (PER) — a person", "league (ORG)"]
+EXPRESSIONS = expressions(("ada", "PER", "a person"), ("league", "ORG"))
 
 
 def loaded(build, weights) -> Model:
@@ -80,3 +84,32 @@ def test_bfloat16_answers_nearly_the_same_and_is_the_configs_to_say(tiny_weights
     # Equal weights, yet two passes: what bfloat16 encodes is not handed to a component that asks for single precision.
     assert sum(passes) == 2 and not np.array_equal(boxes, near)
     assert np.abs(boxes[:, :4] - near[:, :4]).max() < 4 and np.abs(boxes[:, 4] - near[:, 4]).max() < 0.05
+
+
+@pytest.mark.parametrize("factory", ["rivega_entailment", "rivega_grounder"])
+def test_names_types_and_expansions_reach_the_network_whatever_they_hold(tiny_weights, factory, monkeypatch):
+    clear_store()
+    nlp = spacy.blank("rivega")
+    architecture = "rivega.SmallEntailment.v1" if factory == "rivega_entailment" else "rivega.SmallGrounder.v1"
+    pipe = nlp.add_pipe(factory, config={"model": {"@architectures": architecture, "size": 64, **SIZES}})
+    pipe.initialize(list, nlp=nlp, weights=str(tiny_weights))
+    read: list[list[str]] = []
+    types: list[int] = []
+    tokenize, encode = PhraseEncoder.tokenize, WordPieces.encode
+
+    def spy(self, asked):
+        found = tokenize(self, asked)
+        types.extend(found[2].tolist())
+        return found
+
+    monkeypatch.setattr(PhraseEncoder, "tokenize", spy)
+    monkeypatch.setattr(WordPieces, "encode", lambda self, text: read.append(text) or encode(self, text))
+    doc = pipe(odd_post(nlp.vocab, picture()))
+    assert doc._.rivega_errors == []
+    assert read == [part for name, _, expansion, *_ in ODD_ENTITIES for part in (name, expansion)]
+    assert types == [1 + TYPES.index(kind) for kind in ("OTHER", "PER", "OTHER", "ORG")]
+    pipe.expression = "expansion"
+    read.clear(), types.clear()
+    pipe(odd_post(nlp.vocab, picture()))
+    # Plain words have neither name nor type, also where they look like "Name (TYPE)". Ada has no expansion, and is remembered.
+    assert read == ["", ODD_ENTITIES[0][2], "", ODD_ENTITIES[2][2], "", ODD_ENTITIES[3][2]] and types == [0, 0, 0]

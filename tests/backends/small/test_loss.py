@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from expressions_of import expressions
 from PIL import Image
 from vision_tiny import squares, tiny_network
 
@@ -28,7 +29,7 @@ def test_generalised_iou_by_hand():
 
 def test_targets_of_one_object():
     item = prepared([[16, 16, 48, 48]], [0], [False], [1, 0])
-    batch = make_batch([item], ["x", "y", "never", "x again", "not asked"], np.array([[0, 1, -1, 0, -2]]))
+    batch = make_batch([item], expressions("x", "y", "never", "x again", "not asked"), np.array([[0, 1, -1, 0, -2]]))
     targets = make_targets(batch)
     assert targets.status.tolist() == [[1, 0, 0, 1, -1]]
     places = targets.place[targets.phrase == 0]
@@ -42,19 +43,19 @@ def test_targets_of_one_object():
 
 
 def test_a_tiny_object_still_has_a_place():
-    targets = make_targets(make_batch([prepared([[17, 33, 20, 36]], [0], [False], [1])], ["x"], np.array([[0]])))
+    targets = make_targets(make_batch([prepared([[17, 33, 20, 36]], [0], [False], [1])], expressions("x"), np.array([[0]])))
     assert targets.place.tolist() == [4 * 8 + 2]
 
 
 def test_hard_objects_are_no_background():
     item = prepared([[0, 0, 32, 64], [40, 8, 64, 56]], [0, 0], [True, False], [1])
-    targets = make_targets(make_batch([item], ["x"], np.array([[0]])))
+    targets = make_targets(make_batch([item], expressions("x"), np.array([[0]])))
     weight = targets.weight[0, 0].view(8, 8)
     assert float(weight[:, :4].max()) == 0 and float(weight[0, 4:].min()) == 1
 
 
 def test_nothing_shown_still_gives_a_finite_loss():
-    batch = make_batch([prepared([], [], [], [0])], ["x", "never"], np.array([[0, -1]]))
+    batch = make_batch([prepared([], [], [], [0])], expressions("x", "never"), np.array([[0, -1]]))
     loss, parts = joint_loss(tiny_network().train(), batch)
     loss.backward()
     assert torch.isfinite(loss) and parts["box"] == 0.0
@@ -65,7 +66,7 @@ def test_it_learns_which_square_and_where():
     network = tiny_network()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
     network.text.noise = network.text.dropout = 0.0
-    phrases = ["ada (OTHER) — a red square", "ada (OTHER) — a green square", "ada (ORG) — a league"]
+    phrases = expressions(("ada", "OTHER", "a red square"), ("ada", "OTHER", "a green square"), ("ada", "ORG", "a league"))
     scale = np.array([64 / 96, 64 / 72] * 2)
 
     def batch(seed):

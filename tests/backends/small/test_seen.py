@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from expressions_of import expressions
 from spacy.cli.train import train
 from torch.nn import functional as F
 from vision_tiny import WORDS
@@ -99,7 +100,7 @@ def test_the_noun_that_says_what_a_thing_is(name, expansion, noun):
 
 
 def test_classes_of_phrases_and_what_they_are_evidence_of(network):
-    asked = network.encode_phrases(["Rex (OTHER) — a dog", "x (ORG) — a league"])
+    asked = network.encode_phrases(expressions(("Rex", "OTHER", "a dog"), ("x", "ORG", "a league")))
     assert asked.classes.shape == (2, 3, CLASSES) and asked.classes[0, IS, 151] == 255 and asked.classes[0, LIKE, 7] == 128
     assert not asked.classes[1].any()
     encoded = network.encode_images(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
@@ -119,7 +120,10 @@ def test_classes_of_phrases_and_what_they_are_evidence_of(network):
 def test_weights_come_back_with_sizes_and_nouns(network, weights):
     again = load_network(weights, {})
     assert sizes(again.state_dict())["backbone"] == LITE and again.nouns.places == network.nouns.places
-    assert torch.equal(again.encode_phrases(["a (OTHER) — a dog"]).classes, network.encode_phrases(["a (OTHER) — a dog"]).classes)
+    assert torch.equal(
+        again.encode_phrases(expressions(("a", "OTHER", "a dog"))).classes,
+        network.encode_phrases(expressions(("a", "OTHER", "a dog"))).classes,
+    )
 
 
 def test_the_backbone_takes_no_part_in_training(network):

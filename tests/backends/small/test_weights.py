@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from expressions_of import expressions
 from safetensors.torch import load_file, save_file
 from vision_tiny import SIZES, tiny_network
 
@@ -13,7 +14,9 @@ from rivega_spacy.post.errors import RivegaError
 def ask(network):
     pixels = torch.arange(64 * 64 * 3).reshape(1, 3, 64, 64).remainder(255).float()
     with torch.no_grad():
-        return answers(network.eval(), network.encode_images(pixels), network.encode_phrases(["ada (PER)", "lea (ORG)"]))
+        return answers(
+            network.eval(), network.encode_images(pixels), network.encode_phrases(expressions(("ada", "PER"), ("lea", "ORG")))
+        )
 
 
 def test_half_precision_on_disk_gives_the_same_answers(tmp_path):

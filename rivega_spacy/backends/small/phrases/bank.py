@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ....post.expressions import Expression
 from .open import ADJECTIVES, TAILS, OpenKind, read_open_kinds
 
 FOLDER = Path(__file__).parent
@@ -30,9 +31,9 @@ class Phrase(NamedTuple):
     expansion: str
 
     @property
-    def expression(self) -> str:
-        """str: "Name (TYPE) — expansion"."""
-        return f"{self.name} ({self.label}) — {self.expansion}" if self.expansion else f"{self.name} ({self.label})"
+    def expression(self) -> Expression:
+        """Expression: As a network is asked."""
+        return Expression(self.name, self.label, self.expansion)
 
 
 def with_article(noun: str) -> str:
