@@ -11,7 +11,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from rivega_spacy.cli.convert import convert_sources
+from rivega_spacy.corpus.converting import convert_sources
 from rivega_spacy.corpus.formats.assemble import Sources
 
 SPLITS = ("train", "dev", "test")

@@ -1,210 +1,122 @@
 """`rivega convert`: annotated posts, as published or from annotation tools, to the .spacy files that `spacy train` reads."""
 
-import argparse
-import itertools
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-NAME = "convert"
-HELP = "Turn annotated posts (compact JSON lines, CoNLL text, Prodigy exports) with boxes and masks into .spacy files."
+import typer
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The sub-command's arguments."""
-    parser.add_argument(
-        "input",
-        type=Path,
-        help="posts with tokens and tags, or with text and ents (as `rivega annotate` writes them); .gz is read as it is",
-    )
-    parser.add_argument("output", type=Path, help="the .spacy file to write; compact posts where it ends in .jsonl or .jsonl.gz")
-    parser.add_argument(
-        "--images", type=Path, help="folder of pictures, called as the posts say or {id}.jpg (.png, .webp and what else is read)"
-    )
-    parser.add_argument(
-        "--relative", action="store_true", help="refer to the pictures from that folder on; readers are then told --images"
-    )
-    parser.add_argument(
-        "--image-names", help="references below a root that is given later, for example {id}.jpg; nothing is looked for"
-    )
-    parser.add_argument(
-        "--knowledge", type=Path, help="JSON lines with id and knowledge, or the published text in the order of the posts"
-    )
-    parser.add_argument("--lang", default="rivega", help="language class of the pipeline (default: %(default)s)")
-    parser.add_argument(
-        "--format",
-        choices=("auto", "jsonl", "conll", "prodigy", "posts"),
-        default="auto",
-        help="of the posts (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--tag-column",
-        type=int,
-        metavar="N",
-        help="of CoNLL text with several: the column of the tags, from 1, or from the end as -1",
-    )
-    parser.add_argument("--boxes", type=Path, help="folder of VOC XML or labelme JSON, COCO .json, Prodigy .jsonl")
-    parser.add_argument("--masks", type=Path, help="the same, where masks come from another source than boxes (Twitter-SMNER)")
-    parser.add_argument("--captions", type=Path, help="BLIP-2 captions: ID.jpg :caption a line; a file or a folder of .txt")
-    parser.add_argument("--descriptions", type=Path, help="mPLUG-Owl descriptions: imgid:ID###text; the same")
-    parser.add_argument(
-        "--repair", action="store_true", help="mend region names that differ from an entity in case, blanks or a cut-off end"
-    )
-    parser.add_argument("--strict", action="store_true", help="fail at the first thing that does not fit")
-    parser.add_argument("--shard", type=int, default=0, metavar="N", help="write files of N posts, OUTPUT-000.spacy and so on")
+EXAMPLES = (
+    "rivega convert train.jsonl.gz train.spacy --images images",
+    "rivega convert txt/train.txt train.spacy --format conll --boxes xml --images images",
+    "rivega convert reviewed.jsonl train.spacy --format prodigy",
+)
+ALONGSIDE = "Files beside the posts"
 
 
-def run(args: argparse.Namespace) -> int:
+def run(
+    input: Annotated[
+        Path,
+        typer.Argument(
+            help="Posts with tokens and tags, or with text and ents (as `rivega annotate` writes them); .gz is read as it is."
+        ),
+    ],
+    output: Annotated[Path, typer.Argument(help="The .spacy file to write; compact posts where it ends in .jsonl or .jsonl.gz.")],
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", help="Folder of pictures, called as the posts say or {id}.jpg (.png, .webp and what else is read)."
+        ),
+    ] = None,
+    relative: Annotated[
+        bool, typer.Option("--relative", help="Refer to the pictures from that folder on; readers are then told --images.")
+    ] = False,
+    image_names: Annotated[
+        str | None,
+        typer.Option(
+            "--image-names", help="References below a root that is given later, for example {id}.jpg; nothing is looked for."
+        ),
+    ] = None,
+    knowledge: Annotated[
+        Path | None,
+        typer.Option(
+            "--knowledge",
+            help="JSON lines with id and knowledge, or the published text in the order of the posts.",
+            rich_help_panel=ALONGSIDE,
+        ),
+    ] = None,
+    lang: Annotated[str, typer.Option("--lang", help="Language class of the pipeline.")] = "rivega",
+    format: Annotated[
+        Literal["auto", "jsonl", "conll", "prodigy", "posts"], typer.Option("--format", help="Of the posts.")
+    ] = "auto",
+    tag_column: Annotated[
+        int | None,
+        typer.Option(
+            "--tag-column",
+            metavar="N",
+            help="Of CoNLL text with several: the column of the tags, from 1, or from the end as -1.",
+        ),
+    ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option("--boxes", help="Folder of VOC XML or labelme JSON, COCO .json, Prodigy .jsonl.", rich_help_panel=ALONGSIDE),
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            "--masks",
+            help="The same, where masks come from another source than boxes (Twitter-SMNER).",
+            rich_help_panel=ALONGSIDE,
+        ),
+    ] = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option(
+            "--captions",
+            help="BLIP-2 captions: ID.jpg :caption a line; a file or a folder of .txt.",
+            rich_help_panel=ALONGSIDE,
+        ),
+    ] = None,
+    descriptions: Annotated[
+        Path | None,
+        typer.Option("--descriptions", help="mPLUG-Owl descriptions: imgid:ID###text; the same.", rich_help_panel=ALONGSIDE),
+    ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Repair region names that differ from an entity in case, blanks or a cut-off end."),
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail at the first thing that does not fit.")] = False,
+    shard: Annotated[
+        int, typer.Option("--shard", metavar="N", help="Write files of N posts, OUTPUT-000.spacy and so on; 0 for one file.")
+    ] = 0,
+) -> int:
     """RETURNS (int): Exit status; 1 where boxes did not fit any entity."""
+    from ..corpus.converting import convert_sources
     from ..corpus.formats.assemble import Sources
 
-    apart = args.knowledge is not None and ".jsonl" in args.knowledge.name
+    apart = knowledge is not None and ".jsonl" in knowledge.name
     sources = Sources(
-        text=args.input,
-        format=args.format,
-        boxes=args.boxes,
-        masks=args.masks,
-        knowledge=None if apart else args.knowledge,
-        captions=args.captions,
-        descriptions=args.descriptions,
-        repair=args.repair,
-        tag_column=args.tag_column,
-        lang=args.lang,
+        text=input,
+        format=format,
+        boxes=boxes,
+        masks=masks,
+        knowledge=None if apart else knowledge,
+        captions=captions,
+        descriptions=descriptions,
+        repair=repair,
+        tag_column=tag_column,
+        lang=lang,
     )
     lines, refused = convert_sources(
         sources,
-        args.output,
-        images=args.images,
-        relative=args.relative,
-        image_names=args.image_names,
-        knowledge=args.knowledge if apart else None,
-        lang=args.lang,
-        strict=args.strict,
-        shard=args.shard,
+        output,
+        images=images,
+        relative=relative,
+        image_names=image_names,
+        knowledge=knowledge if apart else None,
+        lang=lang,
+        strict=strict,
+        shard=shard,
     )
     sys.stdout.write("\n".join(lines) + "\n")
     return 1 if refused else 0
-
-
-def convert(
-    input_path: Path, output_path: Path, *, images: Path | None = None, knowledge: Path | None = None, lang: str = "rivega"
-) -> "tuple[list[str], int]":
-    """Convert a file of compact posts.
-
-    input_path (Path): Annotated posts as JSON lines.
-    output_path (Path): The .spacy file.
-    images (Optional[Path]): Folder of pictures called {id}.jpg.
-    knowledge (Optional[Path]): JSON lines with id and knowledge.
-    lang (str): Language class whose vocabulary is used.
-    RETURNS (Tuple[List[str], int]): Lines that say what was read, and how many boxes named no entity.
-    RAISES (RivegaError): As `convert_sources`.
-    """
-    from ..corpus.formats.assemble import Sources
-
-    return convert_sources(
-        Sources(text=Path(input_path), format="jsonl"), output_path, images=images, knowledge=knowledge, lang=lang
-    )
-
-
-def convert_sources(
-    sources: Any,
-    output_path: Path,
-    *,
-    images: Path | None = None,
-    relative: bool = False,
-    image_names: str | None = None,
-    knowledge: Path | None = None,
-    lang: str = "rivega",
-    strict: bool = False,
-    shard: int = 0,
-) -> tuple[list[str], int]:
-    """Convert a data set of any of the known forms.
-
-    sources (Sources): Its files.
-    output_path (Path): The .spacy file, or with `shard` the beginning of the files' names; one that ends in .jsonl or .jsonl.gz is
-        written as compact posts, which `rivega enrich` and this command read.
-    images (Optional[Path]): Folder of pictures.
-    relative (bool): Refer to them from that folder on.
-    image_names (Optional[str]): Reference to the picture of each post, with {id}; not looked for.
-    knowledge (Optional[Path]): JSON lines with id and knowledge.
-    lang (str): Language class whose vocabulary is used.
-    strict (bool): Fail at the first thing that does not fit.
-    shard (int): Posts a file; 0 writes one file.
-    RETURNS (Tuple[List[str], int]): Lines that say what was read, and how many boxes and masks named no entity.
-    RAISES (RivegaError): E018 where the folder of pictures does not exist, E020 where a file does not, E110, E111 where a line is
-        no post, E130 in strict mode.
-    """
-    import spacy
-
-    from ..corpus.docbin import write_docbin
-    from ..corpus.formats.assemble import read_data_set
-    from ..corpus.formats.dirt import Dirt
-    from ..corpus.posts_jsonl import ReadReport, make_docs, read_knowledge
-    from ..post.errors import Errors, RivegaError
-    from ..post.files import check_output, open_output_folder
-
-    for path in (sources.text, sources.knowledge, knowledge):
-        if path is not None and not Path(path).is_file():
-            raise RivegaError(Errors.E020.format(path=path))
-    if images is not None and not Path(images).is_dir():
-        raise RivegaError(Errors.E018.format(root=images))
-    if shard < 0:
-        raise RivegaError(Errors.E209.format(option="shard", least=0, value=shard))
-    inputs = (sources.text, sources.boxes, sources.masks, sources.knowledge, sources.captions, sources.descriptions, knowledge)
-    first = Path(output_path).with_suffix("")
-    check_output(first.with_name(f"{first.name}-000.spacy") if shard else output_path, inputs=inputs)
-    try:
-        vocab = spacy.blank(lang).vocab
-    except ImportError as error:
-        raise RivegaError(
-            Errors.E510.format(option="lang", value=lang, known="rivega and the language codes of spaCy (en, de, xx, ...)")
-        ) from error
-    report, dirt = ReadReport(), Dirt(strict=strict)
-    known = None if knowledge is None else read_knowledge(knowledge, twice=partial(dirt.note, "duplicate_text"))
-
-    kept: list[dict[str, Any]] = []
-
-    def rows() -> Iterator[tuple[int, dict[str, Any]]]:
-        for number, post in enumerate(read_data_set(replace(sources, images=images), dirt), start=1):
-            kept[:] = [post if image_names is None else {**post, "image": image_names.format(id=post["id"])}]
-            yield number, kept[0]
-
-    docs = make_docs(rows(), vocab, source=str(sources.text), images=images, knowledge=known, report=report, relative=relative)
-    if ".jsonl" in Path(output_path).name:
-        write_compact(docs, kept, Path(output_path))
-    elif not shard:
-        write_docbin(docs, output_path)
-    else:
-        stem = Path(output_path).with_suffix("")
-        with open_output_folder(stem.parent) as folder:
-            for number in itertools.count():
-                part = list(itertools.islice(docs, shard))
-                if not part and number:
-                    break
-                write_docbin(part, folder / f"{stem.name}-{number:03d}.spacy")
-        # Shards of an earlier, longer conversion would be read along with these.
-        for old in stem.parent.glob(f"{stem.name}-*.spacy"):
-            if old.stem[len(stem.name) + 1 :].isdigit() and int(old.stem[len(stem.name) + 1 :]) >= max(1, number):
-                old.unlink()
-    refused = len(report.unmatched_boxes) + dirt.counts.get("unmatched_box", 0) + dirt.counts.get("unmatched_mask", 0)
-    refused += dirt.counts.get("unused_entities", 0) + dirt.counts.get("no_region", 0)
-    if images is not None and report.posts and report.without_picture == report.posts:
-        dirt.note("no_picture", str(images))
-        refused += 1
-    return [f"{sources.text} -> {output_path}", *report.summary(), *dirt.lines()], refused
-
-
-def write_compact(docs: Iterable[Any], current: list[dict[str, Any]], path: Path) -> None:
-    """Write posts as compact JSON lines.
-
-    docs (Iterable[Doc]): The posts; what was found about them (picture, knowledge of another file) is taken from here.
-    current (List[Dict[str, Any]]): Holds the row that the latest of `docs` was made of.
-    path (Path): The file; gzipped where its name ends in .gz.
-    """
-    from ..post.jsonl import write_lines
-
-    rows = ({**current[0], "image": doc._.image, "knowledge": doc._.knowledge} for doc in docs)
-    write_lines(path, ({key: value for key, value in row.items() if value is not None} for row in rows))

@@ -1,32 +1,35 @@
 """`rivega convert-checkpoint IN OUT.safetensors`: a published checkpoint as plain tensors."""
 
-import argparse
 import sys
 from pathlib import Path
+from typing import Annotated
 
-NAME = "convert-checkpoint"
-HELP = "Write a published network's weights (OFA, ALBEF, SeqTR) as safetensors, which hold nothing that could run."
+import typer
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    parser.add_argument("source", type=Path, metavar="IN", help="the published file or folder")
-    parser.add_argument("target", type=Path, metavar="OUT.safetensors", help="file to write")
-    parser.add_argument("--network", default=None, help="which network it is (default: told by the names of its tensors)")
-    parser.add_argument("--ema", action="store_true", help="take the moving average that the file keeps beside the weights")
+EXAMPLES = (
+    "rivega convert-checkpoint ofa_large.pt ofa_large.safetensors",
+    "rivega convert-checkpoint det_best.pth seqtr.safetensors --network seqtr --ema",
+)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The published file or folder.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="File to write.")],
+    network: Annotated[
+        str | None, typer.Option("--network", help="Which network it is.", show_default="told by the names of its tensors")
+    ] = None,
+    ema: Annotated[bool, typer.Option("--ema", help="Take the moving average that the file keeps beside the weights.")] = False,
+) -> int:
     """Convert. RETURNS (int): 0."""
     from ..backends.checkpoints import CONVERTERS, convert
     from ..post.errors import Errors, RivegaError
     from ..post.files import check_output
 
-    if args.target.suffix != ".safetensors":
-        raise RivegaError(Errors.E723.format(path=args.target))
-    if args.network is not None and args.network not in CONVERTERS:
-        raise RivegaError(Errors.E724.format(network=args.network, known=", ".join(sorted(CONVERTERS))))
-    check_output(args.target, inputs=[args.source])
-    network, count = convert(args.source, args.target, network=args.network, ema=args.ema)
-    sys.stdout.write(f"{network}: {count} tensors -> {args.target}\n")
+    if target.suffix != ".safetensors":
+        raise RivegaError(Errors.E723.format(path=target))
+    if network is not None and network not in CONVERTERS:
+        raise RivegaError(Errors.E724.format(network=network, known=", ".join(sorted(CONVERTERS))))
+    check_output(target, inputs=[source])
+    name, count = convert(source, target, network=network, ema=ema)
+    sys.stdout.write(f"{name}: {count} tensors -> {target}\n")
     return 0

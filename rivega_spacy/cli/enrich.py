@@ -1,41 +1,38 @@
 """`rivega enrich`: captions, knowledge and expansions of one or several language models for a file of posts."""
 
-import argparse
-import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-NAME = "enrich"
-HELP = "Let language models write captions, knowledge and expansions for posts; every answer is kept, none is asked for twice."
+import typer
 
+from .options import Changes, PostsImages
+from .overrides import read_override
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The sub-command's arguments."""
-    parser.add_argument(
-        "posts", type=Path, help="JSON lines: text, or tokens and tags; optional id, image, caption, description, ents"
-    )
-    parser.add_argument("out", type=Path, help="where to write the enriched JSON lines (.gz compresses)")
-    parser.add_argument(
-        "--config", type=Path, required=True, help="models, store, examples, and what is asked: configs/enrich_openai.cfg"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="overrides a value of the config (JSON)"
-    )
-    parser.add_argument(
-        "--images", type=Path, default=None, help="folder that relative image paths start from (default: that of POSTS)"
-    )
-    parser.add_argument("--model", default=None, help="pipeline that finds the entities of posts without `ents` or `tags`")
-    parser.add_argument(
-        "--measured",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="POSTS",
-        help="posts that are measured: never shown as an example",
-    )
+if TYPE_CHECKING:
+    from ..jobs.enrich import Enricher
+
+EXAMPLES = (
+    "rivega enrich posts.jsonl enriched.jsonl --config configs/enrich_openai.cfg --model rivega_twitter",
+    "rivega enrich train.jsonl.gz enriched.jsonl.gz --config configs/enrich_openai.cfg --measured dev.jsonl.gz --measured test.jsonl.gz",
+)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(
+    posts: Annotated[
+        Path, typer.Argument(help="JSON lines: text, or tokens and tags; optional id, image, caption, description, ents.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Where to write the enriched JSON lines (.gz compresses).")],
+    config: Annotated[Path, typer.Option("--config", help="Models, store, examples, and what is asked: configs/enrich_openai.cfg")],
+    changes: Changes = [],
+    images: PostsImages = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Pipeline that finds the entities of posts without `ents` or `tags`.")
+    ] = None,
+    measured: Annotated[
+        list[Path], typer.Option("--measured", metavar="POSTS", help="Posts that are measured: never shown as an example.")
+    ] = [],
+) -> int:
     """Enrich the file.
 
     RETURNS (int): 0 where every post got all its answers, 1 where some carry errors (they are in the output, on their lines).
@@ -49,34 +46,34 @@ def run(args: argparse.Namespace) -> int:
     from ..post.jsonl import write_lines
     from ..post.posts import check_images, read_posts
 
-    overrides = dict(read_override(text) for text in args.set)
-    check_input(args.posts)
-    check_output(args.out, inputs=[args.posts, args.config, *args.measured])
-    images = args.images if args.images is not None else args.posts.resolve().parent
+    overrides = dict(read_override(text) for text in changes)
+    check_input(posts)
+    check_output(out, inputs=[posts, config, *measured])
+    images = images if images is not None else posts.resolve().parent
     check_images(images)
-    settings = read_settings(args.config, measured=args.measured, overrides=overrides)
-    enricher = Enricher(load_pipeline(args.model) if args.model else spacy.blank("rivega"), settings)
+    settings = read_settings(config, measured=measured, overrides=overrides)
+    enricher = Enricher(load_pipeline(model) if model else spacy.blank("rivega"), settings)
     failed = 0
 
-    def counted(post: dict) -> dict:
+    def counted(post: dict[str, Any]) -> dict[str, Any]:
         nonlocal failed
         failed += bool(post.get("errors"))
         return post
 
     try:
         # What a stopped run had asked is in the store, and the next one writes the file at once.
-        posts = tqdm(enricher.run(read_posts(args.posts), images=images), unit=" posts", disable=None)
-        total = write_lines(args.out, map(counted, posts))
+        enriched = tqdm(enricher.run(read_posts(posts), images=images), unit=" posts", disable=None)
+        total = write_lines(out, map(counted, enriched))
     finally:
         enricher.close()
-    sys.stdout.write("\n".join([f"{total} posts, {failed} of them with errors -> {args.out}", *_summary(enricher)]) + "\n")
+    sys.stdout.write("\n".join([f"{total} posts, {failed} of them with errors -> {out}", *_summary(enricher)]) + "\n")
     return 1 if failed else 0
 
 
-def _summary(enricher: "object") -> list[str]:
+def _summary(enricher: "Enricher") -> list[str]:
     """What was asked and what was known, a line each."""
     lines = []
-    for what, asker in enricher.askers().items():  # type: ignore[attr-defined]
+    for what, asker in enricher.askers().items():
         counts = asker.counts
         line = f"{what}: {counts.questions} questions, {counts.stored} answers from the store, {counts.asked} asked"
         if counts.asked:
@@ -87,16 +84,3 @@ def _summary(enricher: "object") -> list[str]:
             line += f", {counts.unusable} not usable"
         lines.append(line)
     return lines
-
-
-def read_override(text: str) -> "tuple[str, object]":
-    """SECTION.NAME and the value of SECTION.NAME=VALUE, which other commands share. RAISES (RivegaError): E538 for another form."""
-    from ..post.errors import Errors, RivegaError
-
-    name, equals, value = text.partition("=")
-    if not equals or "." not in name:
-        raise RivegaError(Errors.E538.format(value=text))
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value

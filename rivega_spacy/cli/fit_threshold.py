@@ -1,149 +1,57 @@
 """`rivega fit-threshold MODEL DEV.spacy`: from which score on the entailment component takes an entity as shown."""
 
-import argparse
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Literal
 
-NAME = "fit-threshold"
-HELP = "Choose the threshold of the entailment component on dev posts and save the pipeline with it."
+import typer
 
+from .options import GoldCorpus, GpuId, Images, Limit, ModelArgument
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    parser.add_argument("model", help="installed pipeline or folder")
-    parser.add_argument("corpus", type=Path, help=".spacy file or folder of them, from `rivega convert`: dev posts, never test")
-    parser.add_argument("--output", type=Path, default=None, help="save the pipeline there; without it the threshold is only shown")
-    parser.add_argument("--component", default="rivega_entailment", help="name of the component (default: %(default)s)")
-    measures = ("accuracy", "f1")
-    parser.add_argument("--measure", choices=measures, default="accuracy", help="what to make highest (default: %(default)s)")
-    parser.add_argument("--images", type=Path, default=None, help="folder that relative image paths start from")
-    parser.add_argument("--limit", type=int, default=0, help="take so many posts at most (default: all)")
-    parser.add_argument("--gpu-id", type=int, default=-1, help="GPU to use; -1 for the CPU (default: %(default)s)")
+EXAMPLES = (
+    "rivega fit-threshold training/rivega_twitter corpus/dev.spacy",
+    "rivega fit-threshold training/rivega_twitter corpus/dev.spacy --measure f1 --output training/rivega_fitted",
+)
+MORE_HELP = "Fit on dev posts, never on test posts."
 
 
-class Fitted(NamedTuple):
-    """What was chosen.
-
-    threshold (float): Scores from it on mean "shown".
-    value (float): The measure with it.
-    before (float): The measure with the threshold the component had.
-    count (int): Entities judged.
-    """
-
-    threshold: float
-    value: float
-    before: float
-    count: int
-
-
-def run(args: argparse.Namespace) -> int:
+def run(
+    model: ModelArgument,
+    corpus: GoldCorpus,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Save the pipeline there; without it the threshold is only shown.")
+    ] = None,
+    component: Annotated[str, typer.Option("--component", help="Name of the component.")] = "rivega_entailment",
+    measure: Annotated[Literal["accuracy", "f1"], typer.Option("--measure", help="What to make highest.")] = "accuracy",
+    images: Images = None,
+    limit: Limit = 0,
+    gpu_id: GpuId = -1,
+) -> int:
     """Fit, show, save. RETURNS (int): 0."""
     from ..corpus.docbin import docbin_files, read_docbin
     from ..pipes.loading import load_pipeline
     from ..pipes.settings import configure
     from ..post.errors import Errors, RivegaError
     from ..post.files import check_output_folder, open_output_folder
+    from ..scoring.thresholds import dev_scores, expanded, fit_threshold
 
-    docbin_files(args.corpus)  # says at once where there is nothing to read
-    if args.output is not None:
-        check_output_folder(args.output)
-    nlp = load_pipeline(args.model, gpu_id=args.gpu_id)
-    if args.component not in nlp.pipe_names:
-        raise RivegaError(Errors.E742.format(model=args.model, component=args.component, names=", ".join(nlp.pipe_names)))
-    pipe = nlp.get_pipe(args.component)
-    docs = expanded(nlp, read_docbin(args.corpus, nlp.vocab, images=args.images, limit=args.limit), args.component)
+    docbin_files(corpus)  # says at once where there is nothing to read
+    if output is not None:
+        check_output_folder(output)
+    nlp = load_pipeline(model, gpu_id=gpu_id)
+    if component not in nlp.pipe_names:
+        raise RivegaError(Errors.E742.format(model=model, component=component, names=", ".join(nlp.pipe_names)))
+    pipe = nlp.get_pipe(component)
+    docs = expanded(nlp, read_docbin(corpus, nlp.vocab, images=images, limit=limit), component)
     scores, shown = dev_scores(pipe, docs)
-    fitted = fit_threshold(scores, shown, measure=args.measure, before=pipe.cfg["threshold"])
+    fitted = fit_threshold(scores, shown, measure=measure, before=pipe.cfg["threshold"])
     sys.stdout.write(
-        f"{fitted.count} entities: {args.measure} {100 * fitted.before:.2f} at {pipe.cfg['threshold']:.4g}, "
+        f"{fitted.count} entities: {measure} {100 * fitted.before:.2f} at {pipe.cfg['threshold']:.4g}, "
         f"{100 * fitted.value:.2f} at {fitted.threshold:.4g}\n"
     )
-    if args.output is not None:
-        configure(nlp, args.component, threshold=fitted.threshold)
-        with open_output_folder(args.output) as folder:
+    if output is not None:
+        configure(nlp, component, threshold=fitted.threshold)
+        with open_output_folder(output) as folder:
             nlp.to_disk(folder)
-        sys.stdout.write(f"saved to {args.output}\n")
+        sys.stdout.write(f"saved to {output}\n")
     return 0
-
-
-def expanded(nlp: Any, docs: Iterable[Any], component: str) -> Iterable[Any]:
-    """Posts with the expansions that the pipeline's own expanders write before a component, so that it is asked what it will be asked.
-
-    nlp (Language): The pipeline.
-    docs (Iterable[Doc]): Posts with entities; expansions that came with them stay.
-    component (str): Where to stop.
-    RETURNS (Iterable[Doc]): The same posts.
-    """
-    from ..expansion.component import EntityExpander
-
-    for _name, pipe in nlp.pipeline[: nlp.pipe_names.index(component)]:
-        if isinstance(pipe, EntityExpander):
-            docs = pipe.pipe(docs, batch_size=32)
-    return docs
-
-
-def dev_scores(pipe: Any, docs: Iterable[Any], *, batch_size: int = 32) -> tuple[list[float], list[bool]]:
-    """Scores of the gold entities of annotated posts, with what gold says; posts without a readable picture are left out.
-
-    pipe (VisualEntailment): The component.
-    docs (Iterable[Doc]): Posts with entities and `groundable`; their judgements are taken away.
-    RETURNS (Tuple[List[float], List[bool]]): Scores, and whether the picture shows the entity.
-    """
-    from spacy.util import minibatch
-
-    scores: list[float] = []
-    shown: list[bool] = []
-    for batch in minibatch(docs, size=batch_size):
-        gold = []
-        for doc in batch:
-            gold.append([_groundable(ent) for ent in doc.ents])
-            for ent in doc.ents:
-                ent._.groundable = None
-        for judgements, answers in zip(pipe.predict(batch), gold):
-            for judgement, answer in zip(judgements, answers):
-                if judgement is not None and answer is not None:
-                    scores.append(judgement.score)
-                    shown.append(answer)
-    return scores, shown
-
-
-def fit_threshold(scores: list[float], shown: list[bool], *, measure: str = "accuracy", before: float = 0.5) -> Fitted:
-    """The threshold with the highest measure: every one that tells two scores apart is tried.
-
-    scores (List[float]): 0..1. shown (List[bool]): What gold says.
-    measure (str): "accuracy", or "f1" of "shown".
-    before (float): A threshold to compare with.
-    RETURNS (Fitted): Of several equally good thresholds the one nearest to `before`.
-    RAISES (RivegaError): E743 where there are no scores, or gold has only one answer.
-    """
-    import numpy as np
-
-    from ..post.errors import Errors, RivegaError
-
-    values, truth = np.asarray(scores, dtype="float64"), np.asarray(shown, dtype=bool)
-    finite = np.isfinite(values)
-    values, truth = values[finite], truth[finite]
-    if not len(values) or truth.all() or not truth.any():
-        raise RivegaError(Errors.E743.format(count=len(values), shown=int(truth.sum())))
-    order = np.argsort(values, kind="stable")
-    values, truth = values[order], truth[order]
-    edges = np.unique(values)
-    candidates = np.concatenate([[0.0], (edges[:-1] + edges[1:]) / 2, [before]])
-    below = np.searchsorted(values, candidates, side="left")
-    shown_below = np.concatenate([[0], np.cumsum(truth)])[below]
-    right_shown = truth.sum() - shown_below
-    if measure == "accuracy":
-        found = (right_shown + below - shown_below) / len(values)
-    else:
-        found = 2 * right_shown / (len(values) - below + truth.sum())
-    best = np.flatnonzero(found == found.max())
-    chosen = best[np.argmin(np.abs(candidates[best] - before))]
-    return Fitted(float(candidates[chosen]), float(found[chosen]), float(found[-1]), len(values))
-
-
-def _groundable(ent: Any) -> Any:
-    if ent._.groundable is None and ent._.boxes:
-        return True
-    return ent._.groundable

@@ -1,42 +1,52 @@
 """`rivega init-config OUT`: a complete, commented config for a part of the pipeline."""
 
-import argparse
 import sys
 from pathlib import Path
+from typing import Annotated, Literal
 
-NAME = "init-config"
-HELP = "Write a complete, commented training config: which part, which network, CPU or GPU."
+import typer
 
+from ..recipes.parts import PARTS
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    from ..recipes.choosing import PARTS
-
-    parts = "; ".join(f"{part}: {', '.join(backends)}" for part, backends in PARTS.items())
-    parser.add_argument("output", help='file to write, or "-" for standard output')
-    parser.add_argument("--part", required=True, choices=tuple(PARTS), help="what to train or put together")
-    parser.add_argument("--backend", default=None, help=f"what it is made of ({parts}; default: the first)")
-    parser.add_argument("--encoder", default=None, help="folder or hub name of the tagger's encoder (bert and xlmr)")
-    parser.add_argument("--optimize", default=None, choices=("efficiency", "accuracy"), help="choose the backend by this instead")
-    parser.add_argument(
-        "--gpu", action=argparse.BooleanOptionalAction, default=None, help="settings for a GPU (or, --no-gpu, a CPU)"
-    )
-    parser.add_argument("--force", action="store_true", help="overwrite OUT")
+EXAMPLES = (
+    "rivega init-config tagger.cfg --part tagger",
+    "rivega init-config grounder.cfg --part grounder --backend ofa --gpu",
+    "rivega init-config - --part tagger --optimize accuracy",
+)
+Part = Literal["tagger", "entailment", "grounder", "vision", "segmenter", "pipeline", "enrich"]
+BACKENDS = "; ".join(f"{part}: {', '.join(backends)}" for part, backends in PARTS.items())
 
 
-def run(args: argparse.Namespace) -> int:
+def run(
+    output: Annotated[str, typer.Argument(help='File to write, or "-" for standard output.')],
+    part: Annotated[Part, typer.Option("--part", help="What to train or put together.")],
+    backend: Annotated[
+        str | None, typer.Option("--backend", help=f"What it is made of ({BACKENDS}).", show_default="the first")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="Folder or hub name of the tagger's encoder (bert and xlmr).")
+    ] = None,
+    optimize: Annotated[
+        Literal["efficiency", "accuracy"] | None, typer.Option("--optimize", help="Choose the backend by this instead.")
+    ] = None,
+    gpu: Annotated[
+        bool | None,
+        typer.Option("--gpu/--no-gpu", help="Settings for a GPU, or for a CPU.", show_default="the machine the recipe is for"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUTPUT.")] = False,
+) -> int:
     """RETURNS (int): 0."""
     from ..post.errors import Errors, RivegaError
     from ..post.files import write_text
     from ..recipes.choosing import choose, named_for
     from ..recipes.writing import config_text
 
-    recipe = choose(args.part, backend=args.backend, encoder=args.encoder, gpu=args.gpu, optimize=args.optimize)
-    if args.output == "-":
+    recipe = choose(part, backend=backend, encoder=encoder, gpu=gpu, optimize=optimize)
+    if output == "-":
         sys.stdout.write(config_text(recipe))
         return 0
-    path = Path(args.output)
-    if path.exists() and not args.force:
+    path = Path(output)
+    if path.exists() and not force:
         raise RivegaError(Errors.E543.format(path=path))
     write_text(path, config_text(named_for(recipe, path)))
     sys.stdout.write(f"{path}: the recipe {recipe.name}. Its head says how to use it.\n")

@@ -1,34 +1,35 @@
 """`rivega parity FOLDER`: whether our port of a published network computes what the published code computed."""
 
-import argparse
 import sys
 from pathlib import Path
+from typing import Annotated
 
-NAME = "parity"
-HELP = "Compare a port of a published network with reference outputs: the largest difference of every tensor."
+import typer
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    parser.add_argument(
-        "folder", type=Path, nargs="+", help="with config.json, state_dict.safetensors, inputs.safetensors, outputs.safetensors"
-    )
-    parser.add_argument("--quiet", action="store_true", help="print only what does not hold, and the last line")
+EXAMPLES = ("rivega parity fixtures/albef", "rivega parity --quiet fixtures/ofa fixtures/seqtr")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(
+    folder: Annotated[
+        list[Path],
+        typer.Argument(
+            help="With config.json, state_dict.safetensors, inputs.safetensors, outputs.safetensors; several may be given."
+        ),
+    ],
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only what does not hold, and the last line.")] = False,
+) -> int:
     """Compare and print. RETURNS (int): 0 only if everything holds."""
     from ..backends.parity import compare_folder
 
     held = True
-    for folder in args.folder:
-        rows = compare_folder(folder)
+    for each in folder:
+        rows = compare_folder(each)
         width = max([len(row.name) for row in rows] + [6])
         for row in rows:
-            if not (args.quiet and row.ok):
+            if not (quiet and row.ok):
                 mark = "ok" if row.ok else "DIFFERS"
                 sys.stdout.write(f"{row.name:<{width}}  {row.difference:10.3g}  {row.tolerance:10.3g}  {mark}\n")
         wrong = sum(not row.ok for row in rows)
         held = held and bool(rows) and not wrong
-        sys.stdout.write(f"{folder}: {len(rows)} compared, {wrong} differ\n")
+        sys.stdout.write(f"{each}: {len(rows)} compared, {wrong} differ\n")
     return 0 if held else 1

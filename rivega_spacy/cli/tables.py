@@ -1,45 +1,49 @@
 """`rivega tables`: the paper's tables from one list of experiments."""
 
-import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-NAME = "tables"
-HELP = "Configs, commands, runs and tables of a list of experiments (configs/variants.yml)."
+import typer
+
+from .options import GpuId, Limit
+
+EXAMPLES = (
+    "rivega tables list",
+    "rivega tables run --data corpus --weights weights --gpu-id 0",
+    "rivega tables commands --group variants --variant xlmr",
+)
 VERBS = {
     "list": "which variants there are, and what each lacks",
     "configs": "write the merged, validated configs",
     "commands": "print the commands, in order",
-    "run": "run what can be run, then make the tables; what is missing or fails is reported and stops nothing else",
+    "run": "run what can be run, report the rest, then make the tables",
     "make": "write the tables from what was measured, published figures beside it",
 }
+MORE_HELP = "\n".join(f"{verb:9} {what}" for verb, what in VERBS.items())
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = "\n".join([HELP, "", *(f"  {verb:9} {what}" for verb, what in VERBS.items())])
-    parser.add_argument("verb", choices=tuple(VERBS), metavar="VERB", help=", ".join(VERBS))
-    parser.add_argument("--group", default=None, help="one group of the list (default: all)")
-    parser.add_argument("--variant", action="append", default=[], metavar="ID", help="only this one; may be repeated")
-    parser.add_argument("--plan", type=Path, default=Path("configs/variants.yml"), help="the list (default: %(default)s)")
-    parser.add_argument(
-        "--data", type=Path, default=Path("corpus"), help="train.spacy, dev.spacy and the test posts (default: %(default)s)"
-    )
-    parser.add_argument("--output", type=Path, default=Path("training/tables"), help="where everything goes (default: %(default)s)")
-    parser.add_argument("--weights", type=Path, default=None, help="folder of published weights (default: weights within --data)")
-    parser.add_argument("--test", default="test.spacy", help="the test posts within --data (default: %(default)s)")
-    parser.add_argument("--images", type=Path, default=None, help="folder that relative paths of the test pictures start from")
-    parser.add_argument("--gpu-id", type=int, default=-1, help="GPU to use; -1 for the CPU (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=None, help="of every training (default: that of each config)")
-    parser.add_argument("--hub", action="store_true", help="weights named on the model hub may be downloaded")
-    parser.add_argument("--enrich", action="store_true", help="language models may be asked, which may cost money")
-    parser.add_argument("--limit", type=int, default=0, help="test posts at most (default: all)")
-    parser.add_argument("--force", action="store_true", help="do again what is up to date")
-
-
-def run(args: argparse.Namespace) -> int:
+def run(
+    verb: Annotated[Literal["list", "configs", "commands", "run", "make"], typer.Argument(help="What to do, see above.")],
+    group: Annotated[str | None, typer.Option("--group", help="One group of the list.", show_default="all")] = None,
+    variant: Annotated[list[str], typer.Option("--variant", metavar="ID", help="Only this one; may be repeated.")] = [],
+    plan: Annotated[Path, typer.Option("--plan", help="The list.")] = Path("configs/variants.yml"),
+    data: Annotated[Path, typer.Option("--data", help="train.spacy, dev.spacy and the test posts.")] = Path("corpus"),
+    output: Annotated[Path, typer.Option("--output", help="Where everything goes.")] = Path("training/tables"),
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Folder of published weights.", show_default="weights within --data")
+    ] = None,
+    test: Annotated[str, typer.Option("--test", help="The test posts within --data.")] = "test.spacy",
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder that relative paths of the test pictures start from.")
+    ] = None,
+    gpu_id: GpuId = -1,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of every training.", show_default="that of each config")] = None,
+    hub: Annotated[bool, typer.Option("--hub", help="Weights named on the model hub may be downloaded.")] = False,
+    enrich: Annotated[bool, typer.Option("--enrich", help="Language models may be asked, which may cost money.")] = False,
+    limit: Limit = 0,
+    force: Annotated[bool, typer.Option("--force", help="Do again what is up to date.")] = False,
+) -> int:
     """RETURNS (int): 0; 1 where a variant is broken or failed, for `run` and `configs` alike. What is merely missing is no failure."""
     from ..post.errors import Errors, RivegaError
     from ..tables.page import write_tables
@@ -48,40 +52,40 @@ def run(args: argparse.Namespace) -> int:
     from ..tables.running import run_variants
     from ..tables.steps import prepare
 
-    plan = read_plan(args.plan)
+    listed = read_plan(plan)
     place = Place(
-        data=args.data,
-        output=args.output,
-        weights=args.weights if args.weights is not None else args.data / "weights",
-        test=args.test,
-        images=args.images,
-        gpu_id=args.gpu_id,
-        seed=args.seed,
-        hub=args.hub,
-        enrich=args.enrich,
-        limit=args.limit,
+        data=data,
+        output=output,
+        weights=weights if weights is not None else data / "weights",
+        test=test,
+        images=images,
+        gpu_id=gpu_id,
+        seed=seed,
+        hub=hub,
+        enrich=enrich,
+        limit=limit,
     )
-    variants = plan.variants(args.group)
-    unknown = set(args.variant) - {variant.id for variant in variants}
+    variants = listed.variants(group)
+    unknown = set(variant) - {each.id for each in variants}
     if unknown:
-        known = ", ".join(variant.id for variant in variants)
-        raise RivegaError(Errors.E531.format(name=", ".join(sorted(unknown)), path=args.plan, known=known))
-    chosen = [variant for variant in variants if not args.variant or variant.id in args.variant]
-    if args.verb == "make":
-        _say("\n".join([*map(str, write_tables(plan, place, group=args.group))]))
+        known = ", ".join(each.id for each in variants)
+        raise RivegaError(Errors.E531.format(name=", ".join(sorted(unknown)), path=plan, known=known))
+    chosen = [each for each in variants if not variant or each.id in variant]
+    if verb == "make":
+        _say("\n".join([*map(str, write_tables(listed, place, group=group))]))
         return 0
-    prepared = [prepare(plan, variant, place) for variant in chosen]
-    if args.verb == "run":
-        records = run_variants(prepared, place, force=args.force, tell=_say)
+    prepared = [prepare(listed, each, place) for each in chosen]
+    if verb == "run":
+        records = run_variants(prepared, place, force=force, tell=_say)
         counts = {
             status: sum(record["status"] == status for record in records) for status in ("run", "not run", "failed", "broken")
         }
-        _say("\n".join(map(str, write_tables(plan, place, group=args.group)[-2:])))
+        _say("\n".join(map(str, write_tables(listed, place, group=group)[-2:])))
         _say(", ".join(f"{count} {status}" for status, count in counts.items()))
         return 1 if counts["failed"] or counts["broken"] else 0
-    for line in {"list": _list, "configs": _configs, "commands": _commands}[args.verb](prepared):
+    for line in {"list": _list, "configs": _configs, "commands": _commands}[verb](prepared):
         _say(line)
-    return 1 if args.verb == "configs" and any(each.problem for each in prepared) else 0
+    return 1 if verb == "configs" and any(each.problem for each in prepared) else 0
 
 
 def _list(prepared: list[Any]) -> list[str]:

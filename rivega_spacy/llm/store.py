@@ -82,6 +82,24 @@ def make_store(path: str) -> "AnswerStore":
     return AnswerStore(path)
 
 
+@contextmanager
+def open_store(path: Path, *, make: bool = False) -> "Iterator[AnswerStore]":
+    """A store for as long as it is used.
+
+    path (Path): Its file.
+    make (bool): Make it where there is none.
+    YIELDS (AnswerStore): Closed afterwards.
+    RAISES (RivegaError): E020 where there is none and none is made.
+    """
+    if not make and not path.is_file():
+        raise RivegaError(Errors.E020.format(path=path))
+    store = AnswerStore(path)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
 class AnswerStore:
     """Answers by the hash of all that shaped them.
 

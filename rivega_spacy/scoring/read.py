@@ -14,15 +14,6 @@ from ..post.text import brief, replace_surrogates
 from ..post.textfiles import BYTE_ORDER_MARK
 from .mentions import Annotations, Mention, doc_annotations
 
-FORMS = """Forms that are read, told apart by what a line holds:
-  JSONL, one entity a line: id, text, type; optional start, end (tokens), ve or groundable (0, 2, true, false), boxes or box,
-    mask_rle or masks (the form of RiVEG's released predictions)
-  JSONL, one post a line: text, ents [{start, end, label, groundable, boxes, mask_rle}] (what `rivega annotate` writes)
-  JSONL, one post a line: id, tokens, tags (BIO), boxes [{name, xyxy, mask_rle}] (the compact form of data sets)
-  text of H-Index, a block a post: words, `Pred: (Name , [3] , <<person>> )`, ...; with --candidates, the boxes that it chose from
-  text, one entity a line: [Imageid:]ID.jpg[#UID]###Name(TYPE)###expression###0|2[###&[x1, y1, x2, y2]&[...]]
-  .spacy: DocBin with user data"""
-
 _NAME = re.compile(r"^(?P<text>.*)\((?P<type>[^()]*)\)$", re.DOTALL)
 _BOX = re.compile(r"\[([^\[\]]*)\]")
 
@@ -30,7 +21,7 @@ Row = dict[str, Any]
 
 
 def read_annotations(path: str | Path, *, skip: bool = False) -> Annotations:
-    """Entities of a file in any of the forms of `FORMS`.
+    """Entities of a file in any of the forms of forms.py.
 
     path (Union[str, Path]): The file (.jsonl, .txt, either with .gz; .spacy) or a folder of .spacy shards.
     skip (bool): Leave out lines that are none of the forms, and say so in `refused`; a file without any other line is refused.

@@ -9,11 +9,11 @@ from spacy import registry
 from thinc.api import Model
 
 from rivega_spacy.cli import main
-from rivega_spacy.cli.fit_threshold import dev_scores, fit_threshold
 from rivega_spacy.corpus.docbin import write_docbin
 from rivega_spacy.pipes import asking
 from rivega_spacy.pipes.asking import training_batch
 from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.scoring.thresholds import dev_scores, fit_threshold
 
 
 def measure_of(scores, shown, threshold, measure):

@@ -14,7 +14,7 @@ import pytest
 import spacy
 import srsly
 
-from rivega_spacy.cli import make_parser
+from rivega_spacy.cli import root
 
 from .write_corpus import ROOT, SPLITS, read_spec, write_corpus
 
@@ -225,11 +225,20 @@ def written_commands() -> list[Any]:
     return [(name, re.sub(r"\$\{vars\.(\w+)\}", lambda match: str(plan["vars"][match[1]]), line)) for name, line in lines]
 
 
+def parse(words: list[str]) -> None:
+    """Read a command line of rivega without running it; wrong ones raise a usage error."""
+    command, context = root(), None
+    while hasattr(command, "resolve_command"):
+        context = command.context_class(command, parent=context)
+        _, command, words = command.resolve_command(context, words)
+    command.make_context("rivega", words, parent=context)
+
+
 @pytest.mark.parametrize("name, line", written_commands())
 def test_every_command_names_what_there_is(name: str, line: str) -> None:
     words = shlex.split(line)
     if words[0] == "rivega":
-        make_parser().parse_args(words[1:])
+        parse(words[1:])
     elif words[:2] in (["spacy", "train"], ["spacy", "assemble"]):
         config = spacy.util.load_config(ROOT / words[2], interpolate=False)
         for word in words:

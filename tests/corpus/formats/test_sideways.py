@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rivega_spacy.cli.convert import convert_sources
+from rivega_spacy.corpus.converting import convert_sources
 from rivega_spacy.corpus.formats.assemble import Sources
 from rivega_spacy.post.images import read_image
 from rivega_spacy.post.rle import decode_mask, encode_mask

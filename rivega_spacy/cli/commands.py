@@ -1,0 +1,68 @@
+"""The commands of `rivega`: names, panels and one-line helps. Their modules are imported when they are called, not before."""
+
+from typing import NamedTuple
+
+LOOK, DATA, TRAIN, NETWORKS = "Annotate and look", "Data", "Train and measure", "Published networks"
+
+
+class Listed(NamedTuple):
+    """A command as its group's help lists it.
+
+    panel (str): Heading that it stands under.
+    help (str): What it does, in a line.
+    """
+
+    panel: str
+    help: str
+
+
+# "GROUP COMMAND" for the commands of a group. The module's name is the command's, with underscores; it has `run`, whose typed
+# parameters are the arguments and which returns the exit status, and EXAMPLES.
+COMMANDS = {
+    "annotate": Listed(LOOK, "Find the entities of posts and what of them the pictures show; JSON lines in, JSON lines out."),
+    "render": Listed(LOOK, "Show annotated posts: JSON lines in, HTML pages and PNG pictures with boxes and masks out."),
+    "demo": Listed(LOOK, "Run the demo posts through a pipeline and write a page with their photographs, boxes and masks."),
+    "export": Listed(
+        LOOK,
+        "Write annotated posts in another tool's form: COCO, labelme, Label Studio, Prodigy, W3C Web Annotation, CSV, Parquet, DocBin.",
+    ),
+    "convert": Listed(
+        DATA, "Turn annotated posts (compact JSON lines, CoNLL text, Prodigy exports) with boxes and masks into .spacy files."
+    ),
+    "enrich": Listed(
+        DATA,
+        "Let language models write captions, knowledge and expansions for posts; every answer is kept, none is asked for twice.",
+    ),
+    "examples": Listed(DATA, "Compute the features of annotated in-context examples."),
+    "examples build": Listed("Commands", "Annotated examples (JSON lines) to a file of features for rivega.MSEA.v1."),
+    "store": Listed(DATA, "Count, export or import the answers in an answer store."),
+    "store stats": Listed("Commands", "Answers and tokens by model and prompt."),
+    "store export": Listed("Commands", "Write the answers as JSON lines, to travel with a data set."),
+    "store import": Listed("Commands", "Take over answers that were exported."),
+    "init-config": Listed(TRAIN, "Write a complete, commented training config: which part, which network, CPU or GPU."),
+    "fit-threshold": Listed(TRAIN, "Choose the threshold of the entailment component on dev posts and save the pipeline with it."),
+    "evaluate": Listed(TRAIN, "Run a pipeline over annotated posts (pictures and knowledge kept) and score it."),
+    "score": Listed(TRAIN, "Score predictions against gold data: MNER, GMNER, EEG, EES, SMNER, and the single steps."),
+    "report": Listed(
+        TRAIN, "One HTML page of an evaluation: tables, curves, confusion, the worst and the best posts with their pictures."
+    ),
+    "tables": Listed(TRAIN, "Configs, commands, runs and tables of a list of experiments (configs/variants.yml)."),
+    "convert-checkpoint": Listed(
+        NETWORKS, "Write a published network's weights (OFA, ALBEF, SeqTR) as safetensors, which hold nothing that could run."
+    ),
+    "parity": Listed(
+        NETWORKS, "Compare a port of a published network with reference outputs: the largest difference of every tensor."
+    ),
+}
+
+
+def commands_of(group: str) -> dict[str, Listed]:
+    """The commands of a group by name; "" for those of `rivega` itself."""
+    if group:
+        return {name.removeprefix(f"{group} "): listed for name, listed in COMMANDS.items() if name.startswith(f"{group} ")}
+    return {name: listed for name, listed in COMMANDS.items() if " " not in name}
+
+
+def is_group(name: str) -> bool:
+    """Whether a command has commands of its own."""
+    return bool(commands_of(name))

@@ -1,0 +1,71 @@
+"""`rivega examples build`: the features by which in-context examples are chosen, computed once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = (
+    "rivega examples build examples.jsonl examples.safetensors",
+    "rivega examples build examples.jsonl examples.safetensors --config configs/enrich_openai.cfg --exclude test.jsonl.gz",
+)
+
+
+def run(
+    examples: Annotated[
+        Path, typer.Argument(help="JSON lines: tokens or text, caption_blip2 or caption, annotation; optional id, image.")
+    ],
+    out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help=r"Config whose \[examples] names the encoders.", show_default="those without weights"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Pipeline that encodes the texts first, for rivega.DocVectors.v1.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", help="Folder that relative image paths start from.", show_default="that of EXAMPLES"),
+    ] = None,
+    exclude: Annotated[
+        list[Path], typer.Option("--exclude", metavar="POSTS", help="Posts that are measured: left out of the file.")
+    ] = [],
+) -> int:
+    """RETURNS (int): 0, or 1 where lines or pictures were refused."""
+    from spacy.util import registry
+    from thinc.api import Config
+
+    from ..knowledge.bank import encode_examples
+    from ..knowledge.encoders import ColourEncoder, HashedTextEncoder
+    from ..knowledge.examples import Exclusion, read_examples
+    from ..pipes.loading import load_pipeline
+    from ..post.files import check_input, check_output
+    from ..post.textfiles import read_text
+
+    check_input(examples)
+    check_output(out, inputs=[examples, config, *exclude])
+    section = {}
+    if config is not None:
+        check_input(config)
+        settings = Config().from_str(read_text(config), interpolate=False).get("examples", {})
+        wanted = {name: settings[name] for name in ("text_encoder", "image_encoder") if settings.get(name)}
+        section = registry.resolve(Config(wanted)) if wanted else {}
+    found, wrong = read_examples(examples, images=images)
+    kept = Exclusion(exclude).keep(found)
+    bank = encode_examples(
+        kept,
+        section.get("text_encoder") or HashedTextEncoder(),
+        section.get("image_encoder") or ColourEncoder(),
+        nlp=load_pipeline(model) if model else None,
+        wrong=wrong,
+    )
+    bank.save(out)
+    for line in wrong:
+        sys.stderr.write(line + "\n")
+    left_out = len(found) - len(kept)
+    sys.stdout.write(
+        f"{len(kept)} examples, {int(bank.has_image.sum())} with a picture, {left_out} left out as measured, "
+        f"{len(wrong)} problems -> {out}\n"
+    )
+    return 1 if wrong else 0

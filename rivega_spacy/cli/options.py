@@ -1,0 +1,37 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+GpuId = Annotated[int, typer.Option("--gpu-id", help="GPU to use; -1 for the CPU.")]
+Model = Annotated[str, typer.Option("--model", help="Installed pipeline or folder.")]
+ModelArgument = Annotated[str, typer.Argument(help="Installed pipeline or folder.")]
+Images = Annotated[Path | None, typer.Option("--images", help="Folder that relative image paths start from.")]
+PostsImages = Annotated[
+    Path | None,
+    typer.Option("--images", help="Folder that relative image paths start from.", show_default="that of the first argument"),
+]
+AnnotatedPosts = Annotated[
+    Path, typer.Argument(metavar="ANNOTATED", help="JSON lines that `rivega annotate` wrote (.gz: gzipped).")
+]
+Limit = Annotated[int, typer.Option("--limit", help="Posts at most; 0 for all.")]
+Changes = Annotated[list[str], typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Overrides a value of the config (JSON).")]
+Bootstrap = Annotated[int, typer.Option("--bootstrap", metavar="N", help="95 % intervals from N resamples of the posts.")]
+Sweep = Annotated[bool, typer.Option("--sweep", help="F1 over IoU thresholds.")]
+Calibration = Annotated[bool, typer.Option("--calibration", help="Judge the groundability scores.")]
+
+# The matching rules and the output of what is scored.
+RULES = "Matching rules"
+Rule = Annotated[Literal["offset", "text"], typer.Option("--rule", help="What is the same entity.", rich_help_panel=RULES)]
+Types = Annotated[
+    Literal["raw", "folded", "none"],
+    typer.Option("--types", help="Types as written, MISC as OTHER, or none.", rich_help_panel=RULES),
+]
+Iou = Annotated[float, typer.Option("--iou", help="IoU that box and mask need.", rich_help_panel=RULES)]
+Comparison = Annotated[
+    Literal[">=", ">"], typer.Option("--comparison", help="Reach the threshold, or exceed it.", rich_help_panel=RULES)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+GoldCorpus = Annotated[Path, typer.Argument(help=".spacy file or folder of them, from `rivega convert`.")]

@@ -1,0 +1,26 @@
+"""`rivega store import`: answers that were exported, taken over into a store."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = ("rivega store import answers.sqlite answers.jsonl.gz",)
+
+
+def run(
+    store: Annotated[Path, typer.Argument(help="The answer store; made where there is none.")],
+    lines: Annotated[Path, typer.Argument(help="The JSON lines (.gz is read as it is).")],
+) -> int:
+    """RETURNS (int): 0, or 1 where lines were refused."""
+    from ..llm.store import open_store
+    from ..post.files import check_input
+
+    check_input(lines)
+    with open_store(store, make=True) as answers:
+        new, known, wrong = answers.import_file(lines)
+    for line in wrong:
+        sys.stderr.write(line + "\n")
+    sys.stdout.write(f"{new} answers taken over, {known} were there already, {len(wrong)} lines refused\n")
+    return 1 if wrong else 0

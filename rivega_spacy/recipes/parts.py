@@ -1,0 +1,12 @@
+"""Parts of the pipeline, and what each can be made of."""
+
+# Part -> what it can be made of -> recipe. The first is the default.
+PARTS: dict[str, dict[str, str]] = {
+    "tagger": {"minilm": "ner_minilm", "bert": "ner_bert", "xlmr": "ner_xlmr"},
+    "entailment": {"itm": "entailment_itm", "ofa": "entailment_ofa", "albef": "entailment_albef"},
+    "grounder": {"owlv2": "grounder_owlv2", "ofa": "grounder_ofa", "seqtr": "grounder_seqtr", "gdino": "grounder_gdino"},
+    "vision": {"small": "vision_small", "scratch": "vision_scratch"},
+    "segmenter": {"small": "segmenter_small", "student": "segmenter_small_student", "more": "segmenter_small_more"},
+    "pipeline": {"twitter": "rivega_twitter", "paper": "rivega_paper", "chat": "rivega_chat"},
+    "enrich": {"openai": "enrich_openai"},
+}
