@@ -3,7 +3,6 @@
 `python tests/public_surface.py` writes it to public_surface.json, which test_public_surface.py holds against the code.
 """
 
-import argparse
 import configparser
 import importlib
 import inspect
@@ -12,11 +11,12 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from spacy.language import Language
 
-from rivega_spacy import cli
+from rivega_spacy.cli.commands import COMMANDS, is_group
+from rivega_spacy.cli.lazy import load, module_of
 from rivega_spacy.post.extensions import DOC_EXTENSIONS, SPAN_EXTENSIONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,22 +127,26 @@ def _default(parameter: inspect.Parameter) -> Any:
 
 def _commands() -> dict[str, Any]:
     """Every sub-command with its arguments and options."""
-    return {name: dict(_argparse_options(parser)) for name, parser in _argparse_commands()}
+    return {name: dict(_options(load(name), module_of(name).run)) for name in COMMANDS if not is_group(name)}
 
 
-def _argparse_commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    for action in cli.make_parser()._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            yield from action.choices.items()
+def _options(command: Any, run: Callable[..., int]) -> Iterator[tuple[str, Any]]:
+    annotations = {name: parameter.annotation for name, parameter in inspect.signature(run).parameters.items()}
+    for parameter in command.params:
+        option = parameter.param_type_name == "option"
+        name = ", ".join([*parameter.opts, *parameter.secondary_opts]) if option else parameter.name.upper()
+        default = REQUIRED if parameter.required else _plain(parameter.default)
+        choices = list(_choices(annotations[parameter.name]))
+        yield name, {"default": default, "choices": choices} if choices else default
 
 
-def _argparse_options(parser: argparse.ArgumentParser) -> Iterator[tuple[str, Any]]:
-    for action in parser._actions:
-        if action.dest != "help":
-            name = ", ".join(action.option_strings) or action.dest.upper()
-            required = action.required and action.nargs not in ("?", "*")
-            default = REQUIRED if required else _plain(action.default)
-            yield name, {"default": default, "choices": _plain(action.choices)} if action.choices else default
+def _choices(annotation: Any) -> Iterator[Any]:
+    """What the Literals within an annotation allow."""
+    if get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+    else:
+        for part in get_args(annotation):
+            yield from _choices(part)
 
 
 def _plain(value: Any) -> Any:

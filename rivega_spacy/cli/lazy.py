@@ -42,7 +42,7 @@ def load(name: str) -> Any:
         return LazyGroup(
             group=name, name=name, help=_plain(listed.help), epilog=STATUSES, no_args_is_help=True, context_settings=CONTEXT
         )
-    module = _module(name)
+    module = module_of(name)
     more = getattr(module, "MORE_HELP", "")
     shown = "\n".join(["[bold]Examples[/bold]", *(f"  {_plain(line)}" for line in examples(name))])
     app = typer.Typer(add_completion=False)
@@ -59,10 +59,11 @@ def load(name: str) -> Any:
 
 def examples(name: str) -> tuple[str, ...]:
     """Command lines that show how a command is called, by its name in COMMANDS."""
-    return tuple(_module(name).EXAMPLES)
+    return tuple(module_of(name).EXAMPLES)
 
 
-def _module(name: str) -> Any:
+def module_of(name: str) -> Any:
+    """The module of a command by its name in COMMANDS, with `run` and EXAMPLES."""
     return importlib.import_module(f".{name.replace(' ', '_').replace('-', '_')}", __package__)
 
 
