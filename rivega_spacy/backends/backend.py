@@ -15,8 +15,8 @@ from ..pipes.queries import ImageQueries, QueryTarget
 from ..post.errors import Errors, RivegaError
 from ..post.expressions import Expression
 from ..post.failures import setting_up
-from .pretrained import finite_or_raise, freeze
 from .shim import TorchShim, torch_model
+from .weights import finite_or_raise, freeze
 
 # Makes a network and what is saved beside its weights: (module, config).
 Loaded = tuple[nn.Module, dict[str, Any]]

@@ -13,7 +13,7 @@ from safetensors.torch import save
 
 from ..post.errors import Errors, RivegaError
 from ..post.files import open_output
-from .pretrained import read_checkpoint
+from .weights import read_checkpoint
 
 Tensors = dict[str, torch.Tensor]
 
@@ -33,7 +33,7 @@ def read_namespaced(path: Path, *, what: str) -> dict[str, Any]:
     path (Path): .safetensors, or what torch.save wrote (.pt, .pth, .bin).
     what (str): How errors call the thing expected.
     RETURNS (Dict[str, Any]): The file's top level, tensors in CPU memory.
-    RAISES (RivegaError): E020, E730, E737; see `pretrained.read_checkpoint`.
+    RAISES (RivegaError): E020, E730, E737; see `weights.read_checkpoint`.
     """
     with torch.serialization.safe_globals([argparse.Namespace]):
         return read_checkpoint(path, what=what)

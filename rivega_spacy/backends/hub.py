@@ -15,8 +15,7 @@ from torch import nn
 
 from ..post.errors import Errors, RivegaError
 from .backend import BackendShim, Loaded
-from .pretrained import check_finite
-from .state import listing
+from .weights import check_finite, listing
 
 # `model_type` of config.json -> (module of transformers, config class, model class)
 Kinds = dict[str, tuple[str, str, str]]

@@ -23,7 +23,8 @@ from thinc.util import get_torch_default_device
 
 from ..post.errors import Errors, RivegaError, SetupError
 from .folding import folded
-from .state import ROW_SCALE, load_optimizer_state, load_state, pack_rows, unpack_rows
+from .state import ROW_SCALE, load_optimizer_state, pack_rows, unpack_rows
+from .weights import load_state
 
 if hasattr(os, "register_at_fork"):
     # A forked worker inherits OpenMP state without its threads and would wait for them for ever; workers also share the

@@ -1,41 +1,9 @@
-"""Loading weights into a module, with an account of what does not fit, and an optimiser's state; needs nothing but PyTorch.
+"""What the shim saves beside plain weights: packed tables, an optimiser's state.
 
 Large word tables can be written in eight bits: integers from -127 to 127 and one scale a row.
 """
 
 import torch
-
-from ..post.errors import Errors, RivegaError
-
-
-def load_state(module: torch.nn.Module, state: dict[str, torch.Tensor], *, name: str) -> None:
-    """Load weights and say exactly what does not fit.
-
-    module (Module): The network, changed in place.
-    state (Dict[str, Tensor]): Weights by name, any floating-point precision.
-    name (str): How the error names the network.
-    RAISES (RivegaError): E022 with missing and surplus keys and wrong shapes; nothing is loaded then.
-    """
-    missing, surplus, shapes = mismatches(module, state)
-    if missing or surplus or shapes:
-        raise RivegaError(Errors.E022.format(name=name, missing=listing(missing), surplus=listing(surplus), shapes=listing(shapes)))
-    module.load_state_dict(state)
-
-
-def mismatches(module: torch.nn.Module, state: dict[str, torch.Tensor]) -> tuple[list[str], list[str], list[str]]:
-    """What differs between a network and weights for it.
-
-    RETURNS (Tuple[List[str], List[str], List[str]]): Names that the weights lack, names that the network does not know, and both shapes
-        where they differ.
-    """
-    own = module.state_dict()
-    shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in sorted(set(own) & set(state))
-        if own[key].shape != state[key].shape
-    ]
-    return sorted(set(own) - set(state)), sorted(set(state) - set(own)), shapes
-
 
 ROW_SCALE = ".row_scale"
 
@@ -68,13 +36,6 @@ def unpack_rows(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if name.endswith(ROW_SCALE) and table in whole:
             whole[table] = whole[table].float() * scale.float()
     return whole
-
-
-def listing(names: list[str], limit: int = 5) -> str:
-    """The first few names and how many more there are."""
-    if not names:
-        return "none"
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, torch.Tensor]) -> None:

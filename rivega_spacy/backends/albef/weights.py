@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ...post.errors import Errors, RivegaError
-from ..pretrained import load_named, read_checkpoint, tensors_only
+from ..weights import load_state, read_checkpoint, tensors_only
 from .model import Albef, AlbefConfig
 from .vit import resize_positions
 
@@ -111,7 +111,7 @@ def load_albef(model: Albef, state: dict[str, torch.Tensor], *, path: Any = "the
     if key in state and state[key].ndim == 3 and state[key].shape[-1] == own.shape[-1]:
         state[key] = resize_positions(state[key], own.shape[1])
     has_head = any(name.startswith("cls_head.") for name in state)
-    return load_named(
+    return load_state(
         model, state, path=path, name="ALBEF", may_miss=None if has_head else lambda name: name.startswith("cls_head.")
     )
 

@@ -17,7 +17,7 @@ from ...post.errors import Errors, RivegaError
 from ...post.failures import setting_up
 from ..backend import Loaded
 from ..hub import Kinds, Tools, hub_tools, load_hub
-from ..pretrained import finite_or_raise
+from ..weights import finite_or_raise
 
 NAME = "CLIPSeg"
 KINDS: Kinds = {"clipseg": ("transformers", "CLIPSegConfig", "CLIPSegForImageSegmentation")}

@@ -19,7 +19,7 @@ from ..backend import BackendShim, backend_model, set_dropout
 from ..boxes import corners
 from ..detection import fitted_size, largest_boxes, one_box_loss
 from ..hub import Kinds, Tools, hub_shim
-from ..pretrained import finite_or_raise
+from ..weights import finite_or_raise
 
 NAME = "Grounding DINO"
 KINDS: Kinds = {"grounding-dino": ("transformers", "GroundingDinoConfig", "GroundingDinoForObjectDetection")}

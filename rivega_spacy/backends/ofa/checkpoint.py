@@ -10,8 +10,7 @@ import torch
 
 from ...post.errors import Errors, RivegaError
 from ..checkpoints import Tensors, find_tensors, read_namespaced, read_safetensors, weights_file
-from ..pretrained import check_finite
-from ..shim import load_state
+from ..weights import check_finite, load_state
 from .config import EXTRA_IMAGE_ROWS, OFAConfig
 from .network import OFA
 

@@ -14,7 +14,7 @@ from ...post.errors import Errors, RivegaError
 from ...post.expressions import Expression
 from ..backend import backend_model
 from ..compiling import Compiled
-from ..pretrained import finite_or_raise
+from ..weights import finite_or_raise
 from .decoding import Trie, score_labels
 from .network import OFA, Encoded
 from .serving import OFAShim, answer, ofa_shim, published_expression

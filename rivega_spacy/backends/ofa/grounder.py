@@ -14,7 +14,7 @@ from ...post.boxes import box_area, clip_boxes
 from ...post.expressions import Expression
 from ..backend import backend_model
 from ..compiling import Compiled
-from ..pretrained import finite_or_raise
+from ..weights import finite_or_raise
 from .decoding import BeamOptions, Hypothesis, beam_search
 from .network import OFA, Encoded
 from .pictures import bins_to_box, box_to_bins

@@ -7,7 +7,7 @@ import torch
 from thinc.api import Model
 
 from ...pipes.queries import ImageQueries, QueryTarget
-from ..pretrained import finite_or_raise
+from ..weights import finite_or_raise
 from .decoding import Trie
 from .loss import smoothed_cross_entropy
 from .network import OFA, Picture

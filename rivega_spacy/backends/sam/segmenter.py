@@ -4,9 +4,7 @@ Kirillov et al., "Segment Anything", ICCV 2023. RiVEG prompts the ViT-H model wi
 IV-C 2).
 """
 
-import pickle
 import re
-import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,10 +15,11 @@ import torch
 
 from ...post.boxes import clip_boxes
 from ...post.errors import Errors, RivegaError
-from ..shim import load_state
+from ..weights import load_state, read_checkpoint, tensors_only
 from .prompted import PromptedSegmenter, ScoredMasks
 from .torchvision_bridge import import_segment_anything
 
+WHAT = "a SAM checkpoint"
 # Blocks of the image encoder by which the published sizes are told apart.
 _DEPTHS = {12: "vit_b", 24: "vit_l", 32: "vit_h"}
 
@@ -55,34 +54,19 @@ def load_sam(path: Path, model_type: str) -> torch.nn.Module:
     path (Path): The checkpoint.
     model_type (str): A key of segment-anything's registry.
     RETURNS (Module): SAM, on the CPU, in evaluation mode.
-    RAISES (RivegaError): E323 for an unknown type, E324 for a file of another kind, E325 for the weights of another size, E022
+    RAISES (RivegaError): E323 for an unknown type, E730 or E737 for a file of another kind, E325 for the weights of another size, E022
         for missing or surplus weights.
     """
     registry = import_segment_anything().sam_model_registry
     if model_type not in registry:
         raise RivegaError(Errors.E323.format(model_type=model_type, known=", ".join(sorted(registry))))
-    state = read_checkpoint(path)
+    state = tensors_only(read_checkpoint(path, what=WHAT), path=path, what=WHAT)
     found = checkpoint_type(state)
     if found and model_type in _DEPTHS.values() and found != model_type:
         raise RivegaError(Errors.E325.format(path=path, found=found, model_type=model_type))
     sam = registry[model_type](checkpoint=None)
     load_state(sam, state, name=f"SAM {model_type} ({path})")
     return sam.eval()
-
-
-def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    """The weights in a PyTorch file, read without running code from it.
-
-    RAISES (RivegaError): E324 where the file is damaged, holds other things than tensors, or is of another kind.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RivegaError(Errors.E324.format(path=path, reason=reason)) from error
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise RivegaError(Errors.E324.format(path=path, reason="it holds no table of tensors"))
-    return state
 
 
 def checkpoint_type(state: dict[str, torch.Tensor]) -> str | None:

@@ -15,7 +15,7 @@ from ...post.boxes import box_area, clip_boxes
 from ...post.errors import Errors
 from ..backend import BackendShim, Loaded, backend_model, generator, set_dropout, warn_once
 from ..compiling import Compiled, prepare
-from ..pretrained import finite_or_raise
+from ..weights import finite_or_raise
 from .darknet import load_yolo_weights
 from .geometry import bins_to_box, box_to_bins
 from .images import Prepared, pad, preprocess, resize_bilinear

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ...post.errors import Errors, RivegaError
-from ..pretrained import load_named, read_checkpoint, tensors_only
+from ..weights import load_state, read_checkpoint, tensors_only
 from .model import Seqtr, SeqtrConfig
 
 WHAT = "a SeqTR checkpoint"
@@ -85,7 +85,7 @@ def load_seqtr(model: Seqtr, state: dict[str, torch.Tensor], *, path: Any = "the
     state = dict(state)
     if not keep_words:
         state.pop(WORDS, None)
-    load_named(model, state, path=path, name="SeqTR", may_miss=None if keep_words else lambda name: name == WORDS)
+    load_state(model, state, path=path, name="SeqTR", may_miss=None if keep_words else lambda name: name == WORDS)
 
 
 def seqtr_from_file(path: Any, *, vocab_size: int | None = None, ema: bool = True, **settings: Any) -> Seqtr:

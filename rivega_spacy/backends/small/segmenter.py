@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from thinc.api import Model
 
 from ...post.boxes import clip_boxes
 from ...post.errors import Errors, RivegaError
 from ..crops import MARGIN, box_window, cut, jitter_box, paste, turned
 from ..shim import TorchShim, torch_model
+from ..weights import read_checkpoint
 from .seeing_segmenter import SeeingMaskNetwork
 from .segmenter_network import X_PLANE, MaskNetwork, crop_features
+from .weights import WHAT
 
 # A picture with its boxes, n x 4 XYXY pixels; in training also the mask of each box, HxW bool.
 Prompt = tuple[np.ndarray, np.ndarray]
@@ -183,7 +184,7 @@ def _load_encoder(model: Model, path: Path) -> None:
     if not Path(path).is_file():
         raise RivegaError(Errors.E331.format(path=path))
     shim: TorchShim = model.shims[0]
-    shim.module.take_encoder(load_file(path), source=str(path))
+    shim.module.take_encoder(read_checkpoint(path, what=WHAT), source=str(path))
     shim.set_module(shim.module)
 
 

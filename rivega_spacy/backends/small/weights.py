@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from ...post.errors import Errors, RivegaError
-from ..state import load_state
+from ..weights import load_state, read_checkpoint, tensors_only
 from .network import SmallVision
 from .seen import SeenVision
 
+WHAT = "weights of the small vision network"
 # The only backbone there is; a config names it, so that another may come.
 LITE = "efficientnet_lite0"
 # Present since calibration came in; earlier files get the neutral values.
@@ -46,11 +47,11 @@ def load_network(path: Path, config: dict[str, Any]) -> SmallVision:
     config (Dict[str, Any]): Sizes that the file has to have; those of vocabulary and word table, and what is not given, are read
         from it.
     RETURNS (SmallVision): The network.
-    RAISES (RivegaError): E204 where there is no such file; E022 where it does not fit the sizes.
+    RAISES (RivegaError): E204 where there is no such file, E730 where it is none of weights; E022 where it does not fit the sizes.
     """
     if not Path(path).is_file():
         raise RivegaError(Errors.E204.format(path=path))
-    state = load_file(path)
+    state = tensors_only(read_checkpoint(path, what=WHAT), path=path, what=WHAT)
     network = build_network({**sizes(state), **config, **vocabulary_sizes(state)})
     for name in _OPTIONAL:
         state.setdefault(name, network.state_dict()[name])

@@ -35,7 +35,6 @@ class BackendsMessages(Messages):
     )
     E322 = "The SAM checkpoint {path} does not exist. Download it from the segment-anything project and give its path."
     E323 = "There is no SAM model type {model_type!r}. Use one of {known}."
-    E324 = "{path} is not a SAM checkpoint ({reason}). Give a PyTorch file that contains weights and nothing else."
     E325 = '{path} contains the weights of {found}, but the config says {model_type}. Set `model_type = "{found}"`.'
     E326 = "The SAM model {name} cannot be read ({reason}). Give a folder in transformers' format, or a name on the model hub."
     E327 = "{name} is a model of kind {kind!r}, not one of {known}. Choose one of those."

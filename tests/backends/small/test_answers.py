@@ -14,6 +14,7 @@ from rivega_spacy.backends.small.image import ImageEncoder
 from rivega_spacy.backends.small.text import TYPES, PhraseEncoder
 from rivega_spacy.backends.small.wordpiece import WordPieces
 from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.post.errors import RivegaError
 
 EXPRESSIONS = expressions(("ada", "PER", "a person"), ("league", "ORG"))
 
@@ -113,3 +114,11 @@ def test_names_types_and_expansions_reach_the_network_whatever_they_hold(tiny_we
     pipe(odd_post(nlp.vocab, picture()))
     # Plain words have neither name nor type, also where they look like "Name (TYPE)". Ada has no expansion, and is remembered.
     assert read == ["", ODD_ENTITIES[0][2], "", ODD_ENTITIES[2][2], "", ODD_ENTITIES[3][2]] and types == [0, 0, 0]
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>Not found</html>", b"\xff" * 64])
+def test_a_file_that_holds_no_weights_is_told(tmp_path, content):
+    path = tmp_path / "network.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(RivegaError, match=r"network\.safetensors is not weights of the small vision network"):
+        loaded(build_small_grounder, path)

@@ -1,4 +1,4 @@
-"""Reading other people's weights safely, and saying exactly what in them does not fit."""
+"""The one reader of weights and the one step that fits them into a network: nothing in a file is run, what does not fit is named."""
 
 import pickle
 import zipfile
@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from ..post.errors import Errors, RivegaError
-from .state import listing, mismatches
 
 
 def read_checkpoint(path: Any, *, what: str) -> dict[str, Any]:
@@ -71,37 +70,62 @@ def check_finite(state: dict[str, torch.Tensor], *, path: Any, name: str) -> Non
         raise RivegaError(Errors.E734.format(path=path, name=name, tensors=listing(bad)))
 
 
-def load_named(
+def load_state(
     module: nn.Module,
     state: dict[str, torch.Tensor],
     *,
-    path: Any,
     name: str,
+    path: Any = None,
     may_miss: Callable[[str], bool] | None = None,
-    frozen_counters: bool = True,
 ) -> list[str]:
-    """Load weights into a network, all or nothing.
+    """Load weights into a network, all or nothing, and say exactly what does not fit.
 
     module (Module): The network, changed in place.
-    state (Dict[str, Tensor]): Weights by the network's names.
+    state (Dict[str, Tensor]): Weights by the network's names, in any floating-point precision.
+    name (str): How errors call the network.
+    path (Any): The published file they are from, if so: its values must be finite, and BatchNorm's `num_batches_tracked`, which no
+        result depends on, may be absent.
     may_miss (Optional[Callable[[str], bool]]): Which names may be absent and keep their values, for example a new head.
-    frozen_counters (bool): BatchNorm's `num_batches_tracked`, which no result depends on, may be absent.
     RETURNS (List[str]): The names that were absent.
-    RAISES (RivegaError): E733 with missing and surplus names and wrong shapes, E734 for values that are not finite.
+    RAISES (RivegaError): E022 (of a file: E733) with missing and surplus names and wrong shapes, E734 for values that are not finite;
+        nothing is loaded then.
     """
     missing, surplus, shapes = mismatches(module, state)
     allowed = [
         key
         for key in missing
-        if (may_miss is not None and may_miss(key)) or (frozen_counters and key.endswith("num_batches_tracked"))
+        if (may_miss is not None and may_miss(key)) or (path is not None and key.endswith("num_batches_tracked"))
     ]
     missing = [key for key in missing if key not in set(allowed)]
     if missing or surplus or shapes:
-        parts = {"missing": listing(missing), "surplus": listing(surplus), "shapes": listing(shapes)}
-        raise RivegaError(Errors.E733.format(path=path, name=name, **parts))
-    check_finite(state, path=path, name=name)
+        parts = {"name": name, "missing": listing(missing), "surplus": listing(surplus), "shapes": listing(shapes)}
+        raise RivegaError(Errors.E022.format(**parts) if path is None else Errors.E733.format(path=path, **parts))
+    if path is not None:
+        check_finite(state, path=path, name=name)
     module.load_state_dict(state, strict=False)
     return allowed
+
+
+def mismatches(module: torch.nn.Module, state: dict[str, torch.Tensor]) -> tuple[list[str], list[str], list[str]]:
+    """What differs between a network and weights for it.
+
+    RETURNS (Tuple[List[str], List[str], List[str]]): Names that the weights lack, names that the network does not know, and both shapes
+        where they differ.
+    """
+    own = module.state_dict()
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in sorted(set(own) & set(state))
+        if own[key].shape != state[key].shape
+    ]
+    return sorted(set(own) - set(state)), sorted(set(state) - set(own)), shapes
+
+
+def listing(names: list[str], limit: int = 5) -> str:
+    """The first few names and how many more there are."""
+    if not names:
+        return "none"
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def finite_or_raise(values: np.ndarray, *, name: str) -> np.ndarray:
