@@ -65,7 +65,9 @@ def measure(nlp: Any, photos: Path) -> str:
     for name, mine in groups:
         if mine:
             mean, low, high = interval([row[3] for row in mine], [place[row[:2]] for row in mine])
-            lines.append(f"| {name} | {len(mine)} | {mean:.1f} | {low:.1f} – {high:.1f} | {np.mean([row[4] for row in mine]):.2f} |")
+            lines.append(
+                f"| {name} | {len(mine)} | {mean:.1f} | {low:.1f} – {high:.1f} | {np.mean([row[4] for row in mine]):.2f} |"
+            )
     return "\n".join(lines)
 
 
