@@ -113,7 +113,7 @@ def _configs(prepared: list[Any]) -> list[str]:
 
 def _commands(prepared: list[Any]) -> list[str]:
     lines: list[str] = []
-    seen = set()
+    seen: set[str] = set()
     for each in prepared:
         lines.append(f"# {each.variant.id}: {each.state()}")
         # What an earlier variant makes is not made again.

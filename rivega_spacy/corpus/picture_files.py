@@ -34,12 +34,11 @@ class PictureFolder:
         for path in [*given, *(f"{name}{ending}" for ending in SUFFIXES)]:
             if self._is_file(path):
                 return path
-        if self._by_path is None:
-            self._list()
+        by_path = self._listed()
         stems = [os.path.splitext(path)[0] for path in given]
         wanted = [*given, *stems, name, *(os.path.basename(path) for path in given), *(os.path.basename(stem) for stem in stems)]
         for path in wanted:
-            found = self._by_path.get(_key(path)) or self._by_name.get(_key(path))
+            found = by_path.get(_key(path)) or self._by_name.get(_key(path))
             if found is not None:
                 return found
         # Names that tools gave to the pictures of posts, and the names that posts had before tools renamed them.
@@ -52,9 +51,15 @@ class PictureFolder:
         except ValueError:  # a NUL
             return False
 
-    def _list(self) -> None:
+    def _listed(self) -> dict[str, str]:
+        """The pictures by path, listed at the first call."""
+        if self._by_path is None:
+            self._by_path = self._list()
+        return self._by_path
+
+    def _list(self) -> dict[str, str]:
         """Index all pictures by path and by name, with and without ending; the endings' order decides between several."""
-        self._by_path = {}
+        by_path: dict[str, str] = {}
         files: list[str] = []
         for parent, folders, names in os.walk(self.folder):
             folders.sort()
@@ -64,14 +69,15 @@ class PictureFolder:
         pictures = [path for path in files if os.path.splitext(path)[1].lower() in ranks]
         for path in sorted(pictures, key=lambda path: (path.count("/"), ranks[os.path.splitext(path)[1].lower()], path)):
             for key in (path, os.path.splitext(path)[0]):
-                self._by_path.setdefault(_key(key), path)
+                by_path.setdefault(_key(key), path)
                 self._by_name.setdefault(_key(os.path.basename(key)), path)
         for path in pictures:
             origin = original_name(os.path.basename(path))
             self._by_origin[origin] = path if origin not in self._by_origin else None
         for path in files:  # a picture may have no ending at all
             if not os.path.splitext(path)[1]:
-                self._by_path.setdefault(_key(path), path)
+                by_path.setdefault(_key(path), path)
+        return by_path
 
 
 def _key(path: str) -> str:

@@ -20,7 +20,7 @@ from spacy.vocab import Vocab
 from ..ner.schemes import UNSAID, read_tags
 from ..ner.targets import check_missing_labels, set_missing_labels
 from ..post.errors import Errors, ImageError, PostError, RivegaError
-from ..post.extensions import MASKS_KEY, record_error
+from ..post.extensions import MASKS_KEY, record_error, span_key
 from ..post.given_ents import set_fields
 from ..post.image_sources import is_data_uri
 from ..post.jsonl import read_lines
@@ -280,7 +280,7 @@ def _attach_regions(doc: Doc, row: dict[str, Any], name: str, report: ReadReport
         if text in masks:
             # One mask has its place on the entity; all of them are kept beside it, for scores that accept any.
             span._.mask_rle = max(masks[text], key=rle_area)
-            doc.user_data[("._.", MASKS_KEY, span.start_char, span.end_char)] = masks[text]
+            doc.user_data[span_key(span, MASKS_KEY)] = masks[text]
     report.masks += sum(len(found) for text, found in masks.items() if text in texts)
     report.boxes += sum(len(found) for text, found in boxes.items() if text in texts)
     report.without_boxes += not boxes

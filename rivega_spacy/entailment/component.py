@@ -69,8 +69,9 @@ def make_entailment(
         {"ATHLETE": "PER"}.
     scorer (Optional[Callable]): The scoring method.
     """
-    options = {"threshold": threshold, "overwrite": overwrite, "expression": expression, "labels": labels}
-    return VisualEntailment(nlp.vocab, model, name, scorer=scorer, **options)
+    return VisualEntailment(
+        nlp.vocab, model, name, threshold=threshold, overwrite=overwrite, expression=expression, labels=labels, scorer=scorer
+    )
 
 
 class VisualEntailment(AskingVisionPipe):

@@ -17,13 +17,13 @@ def mask_outline(mask: np.ndarray) -> list[list[Point]]:
     padded = np.pad(np.asarray(mask, bool), 1)
     following: dict[Point, list[Point]] = {}
     # Edges between pixels, directed so that the mask lies to their right: along tops, down right sides, back along bottoms, up left sides.
-    for rows, columns, step in (
-        (*np.nonzero(padded[1:] & ~padded[:-1]), (1, 0)),
-        (*np.nonzero(padded[:-1] & ~padded[1:]), (-1, 0)),
-        (*np.nonzero(padded[:, :-1] & ~padded[:, 1:]), (0, 1)),
-        (*np.nonzero(padded[:, 1:] & ~padded[:, :-1]), (0, -1)),
+    for edge, (dx, dy) in (
+        (padded[1:] & ~padded[:-1], (1, 0)),
+        (padded[:-1] & ~padded[1:], (-1, 0)),
+        (padded[:, :-1] & ~padded[:, 1:], (0, 1)),
+        (padded[:, 1:] & ~padded[:, :-1], (0, -1)),
     ):
-        dx, dy = step
+        rows, columns = np.nonzero(edge)
         # The start of an edge, in the grid of the unpadded mask.
         xs = columns - 1 + (1 if dx < 0 else 0) if dx else columns
         ys = rows if dx else rows - 1 + (1 if dy < 0 else 0)

@@ -11,7 +11,7 @@ from spacy.tokens import Doc, Span
 
 from ..post.boxes import box_iou
 from ..post.errors import Errors, ImageError
-from ..post.extensions import ID_KEY, MASKS_KEY, record_error
+from ..post.extensions import ID_KEY, MASKS_KEY, record_error, span_key
 from ..post.images import image_size
 from ..post.rle import RLE, parse_rle, rle_to_box
 
@@ -134,7 +134,7 @@ def _item(number: int, ent: Span) -> Item:
 
 
 def _masks(ent: Span) -> list[RLE]:
-    gold = ent.doc.user_data.get(("._.", MASKS_KEY, ent.start_char, ent.end_char))
+    gold = ent.doc.user_data.get(span_key(ent, MASKS_KEY))
     if gold:
         return [{"size": list(rle["size"]), "counts": rle["counts"]} for rle in gold]
     return [] if ent._.mask_rle is None else [ent._.mask_rle]

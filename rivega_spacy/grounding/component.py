@@ -75,14 +75,17 @@ def make_grounder(
         {"ATHLETE": "PER"}.
     scorer (Optional[Callable]): The scoring method.
     """
-    options = {
-        "ground_unjudged": ground_unjudged,
-        "min_score": min_score,
-        "overwrite": overwrite,
-        "expression": expression,
-        "labels": labels,
-    }
-    return VisualGrounder(nlp.vocab, model, name, scorer=scorer, **options)
+    return VisualGrounder(
+        nlp.vocab,
+        model,
+        name,
+        ground_unjudged=ground_unjudged,
+        min_score=min_score,
+        overwrite=overwrite,
+        expression=expression,
+        labels=labels,
+        scorer=scorer,
+    )
 
 
 class VisualGrounder(AskingVisionPipe):

@@ -65,7 +65,7 @@ class DocVectors:
         return np.stack([self._one(doc) for doc in docs]) if docs else np.zeros((0, 1), dtype="float32")
 
     def _one(self, doc: Doc) -> np.ndarray:
-        data = doc._.trf_data if Doc.has_extension("trf_data") else None
+        data: Any = doc._.trf_data if Doc.has_extension("trf_data") else None
         hidden = getattr(getattr(data, "model_output", None), "last_hidden_state", None)
         if hidden is None and getattr(data, "tensors", None):
             hidden = data.tensors[0]

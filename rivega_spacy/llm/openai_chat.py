@@ -132,9 +132,9 @@ class OpenAIChat:
             if not value > 0:
                 raise RivegaError(Errors.E416.format(field=field, value=value, wanted="a positive number"))
         for field, wanted in (("stream", "false: answers are read whole"), ("n", "1: one answer is read, and all are paid for")):
-            value = (extra or {}).get(field)
-            if value not in (None, False, 1) or (field == "stream" and value):
-                raise RivegaError(Errors.E416.format(field=f"extra.{field}", value=value, wanted=wanted))
+            given = (extra or {}).get(field)
+            if given not in (None, False, 1) or (field == "stream" and given):
+                raise RivegaError(Errors.E416.format(field=f"extra.{field}", value=given, wanted=wanted))
         self.model = model
         self.name = name or model
         self.base_url = base_url
@@ -306,7 +306,7 @@ class _Running:
             self.key = None
         # A server that a config names gets the key that belongs there, and nothing else of the environment.
         bare = chat.from_config and chat.base_url is not None and not is_owner("OPENAI_API_KEY", chat.base_url)
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "key": self.key or "none",
             "address": address,
             "timeout": chat.timeout,

@@ -21,6 +21,8 @@ class Configured:
     fractions (Tuple[str, ...]): Those of them that must lie between 0 and 1.
     """
 
+    name: str
+    cfg: dict[str, Any]
     settings: tuple[str, ...] = ()
     fractions: tuple[str, ...] = ()
 
@@ -56,6 +58,8 @@ class Configured:
 class ConfiguredWeights(Configured):
     """Configured, for trainable components: weights are saved, settings are not.
 
+    It is mixed into spaCy's TrainablePipe, whose methods `super()` finds.
+
     saves_cfg (bool): Whether `cfg` holds what belongs to the weights, such as labels, and is saved with them.
     """
 
@@ -64,20 +68,20 @@ class ConfiguredWeights(Configured):
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """As spaCy's own; settings are the config's."""
         self.tell_unsaved_settings()
-        return super().to_bytes(exclude=self._left_out(exclude))
+        return super().to_bytes(exclude=self._left_out(exclude))  # type: ignore[misc]
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Any:
         """As spaCy's own; settings of older files are passed over."""
-        return super().from_bytes(bytes_data, exclude=self._left_out(exclude))
+        return super().from_bytes(bytes_data, exclude=self._left_out(exclude))  # type: ignore[misc]
 
     def to_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> None:
         """As spaCy's own; settings are the config's."""
         self.tell_unsaved_settings()
-        super().to_disk(path, exclude=self._left_out(exclude))
+        super().to_disk(path, exclude=self._left_out(exclude))  # type: ignore[misc]
 
     def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> Any:
         """As spaCy's own; settings of older pipelines are passed over."""
-        return super().from_disk(path, exclude=self._left_out(exclude))
+        return super().from_disk(path, exclude=self._left_out(exclude))  # type: ignore[misc]
 
     def _left_out(self, exclude: Iterable[str]) -> list[str]:
         return [*exclude] if self.saves_cfg else [*exclude, "cfg"]

@@ -81,6 +81,8 @@ def _set_ents(doc: Doc, found: list[tuple[Any, Place | None]]) -> None:
             record_error(doc, "post", Errors.E012.format(post=name, value=brief(value), length=len(doc.text)))
             continue
         span = doc.char_span(place.start, place.end, label=place.label)
+        # Words are cut at the places, so there is a span.
+        assert span is not None
         if any(taken[span.start : span.end]):
             record_error(doc, "post", Errors.E014.format(post=name, value=list(place[:3])))
             continue

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .errors import Errors, RivegaError
 from .text import brief
@@ -43,11 +44,11 @@ def mask_box(mask: np.ndarray) -> list[float] | None:
     return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
 
 
-def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def box_iou(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     """Intersection over union of every pair.
 
-    a (ndarray): n x 4 XYXY pixels.
-    b (ndarray): m x 4 XYXY pixels.
+    a (ArrayLike): n x 4 XYXY pixels.
+    b (ArrayLike): m x 4 XYXY pixels.
     RETURNS (ndarray): n x m float64 in 0..1; 0 where both boxes are empty.
     """
     a = np.asarray(a, dtype="float64").reshape(-1, 4)

@@ -27,7 +27,7 @@ MAX_NOTES = 100
 # Fields of a post that are plain text, as they are called in JSON lines and in the context of `nlp.pipe(as_tuples=True)`.
 TEXT_FIELDS = ("caption", "description", "knowledge")
 # Gold data may have several masks of one entity. `Span._.mask_rle` holds one; all of them are kept in `user_data` under
-# ("._.", MASKS_KEY, start_char, end_char), where spaCy would keep a span extension of that name.
+# `span_key(span, MASKS_KEY)`, where spaCy would keep a span extension of that name.
 MASKS_KEY = "rivega_masks"
 
 
@@ -80,9 +80,22 @@ _SIGNATURES = (
 )
 
 
-def _doc_key(name: str) -> tuple[str, str, None, None]:
+# Keys of `user_data` are Any here: spaCy's own are tuples, and its types know strings alone.
+
+
+def _doc_key(name: str) -> Any:
     """Where spaCy itself keeps what is set on a Doc extension; `Doc.from_docs` knows this shape."""
     return ("._.", name, None, None)
+
+
+def span_key(span: Span, name: str) -> Any:
+    """Where spaCy itself keeps what is set on a Span extension.
+
+    span (Span): The span.
+    name (str): Of the extension, or MASKS_KEY.
+    RETURNS (Tuple[str, str, int, int]): A key of `doc.user_data`.
+    """
+    return ("._.", name, span.start_char, span.end_char)
 
 
 IMAGE_KEY = _doc_key("image")
@@ -170,17 +183,17 @@ def referring_expression(span: Span) -> str:
 
 
 def _get_boxes(span: Span) -> list[list[float]]:
-    stored = span.doc.user_data.get(("._.", "boxes", span.start_char, span.end_char), [])
+    stored = span.doc.user_data.get(span_key(span, "boxes"), [])
     return [list(box) for box in stored]
 
 
 def _set_boxes(span: Span, value: Any) -> None:
     boxes = [] if value is None else value
-    span.doc.user_data[("._.", "boxes", span.start_char, span.end_char)] = [check_box(box) for box in boxes]
+    span.doc.user_data[span_key(span, "boxes")] = [check_box(box) for box in boxes]
 
 
 def _get_mask_rle(span: Span) -> dict[str, Any] | None:
-    stored = span.doc.user_data.get(("._.", "mask_rle", span.start_char, span.end_char))
+    stored = span.doc.user_data.get(span_key(span, "mask_rle"))
     return None if stored is None else {"size": list(stored["size"]), "counts": stored["counts"]}
 
 
@@ -189,7 +202,7 @@ def _set_mask_rle(span: Span, value: Any) -> None:
         if not isinstance(value, dict) or not isinstance(value.get("counts"), str) or len(value.get("size", ())) != 2:
             raise RivegaError(Errors.E007.format(value=repr(value)[:80]))
         value = {"size": [int(x) for x in value["size"]], "counts": value["counts"]}
-    span.doc.user_data[("._.", "mask_rle", span.start_char, span.end_char)] = value
+    span.doc.user_data[span_key(span, "mask_rle")] = value
 
 
 def _set_box(span: Span, value: Any) -> None:

@@ -36,6 +36,7 @@ def note_failure(name: str, proc: Any, docs: list[Doc], error: Exception) -> Non
 class Failing:
     """Mixin of components: `fail` hands what was raised to the error handler, `left` says which posts are still to be yielded."""
 
+    name: str
     failure_message: str = Errors.E017
 
     def get_error_handler(self) -> Any:

@@ -7,7 +7,7 @@ from spacy.tokens import Span
 
 from .boxes import box_area, check_box
 from .errors import RivegaError
-from .extensions import MASKS_KEY
+from .extensions import MASKS_KEY, span_key
 from .rle import compress_counts, parse_rle, rle_area
 
 # Key of an entity's object -> what the span calls it.
@@ -97,7 +97,7 @@ def set_fields(span: Span, fields: dict[str, Any]) -> None:
     for name, value in fields.items():
         if name == "masks":
             # One mask has its place on the entity; all of them are kept beside it, for scores that accept any.
-            span.doc.user_data[("._.", MASKS_KEY, span.start_char, span.end_char)] = value
+            span.doc.user_data[span_key(span, MASKS_KEY)] = value
         else:
             span._.set(name, value)
 

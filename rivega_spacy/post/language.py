@@ -25,25 +25,25 @@ _MODIFIER = "[\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff]*"
 EMOJI = rf"(?:[\U0001F1E6-\U0001F1FF]{{2}}|{_PICTOGRAPH}{_MODIFIER}(?:\u200D{_PICTOGRAPH}{_MODIFIER})*)"
 
 
-def _prefixes() -> list[str]:
+def _prefixes() -> list[Any]:
     # "_" begins handles ("@_user"), so it may not be cut off.
-    kept = [p for p in English.Defaults.prefixes if p != "_"]
+    kept = [p for p in English.Defaults.prefixes or () if p != "_"]
     return [EMOJI, "@(?=\\w)", "#(?=\\w)", _INVISIBLE, *kept]
 
 
-def _suffixes() -> list[str]:
-    kept = [s for s in English.Defaults.suffixes if s != "_"]
+def _suffixes() -> list[Any]:
+    kept = [s for s in English.Defaults.suffixes or () if s != "_"]
     return [EMOJI, _INVISIBLE, *kept]
 
 
-def _infixes() -> list[str]:
+def _infixes() -> list[Any]:
     # A name glued to an emoji, a hashtag or a mention ("Rome#travel", "Go🇺🇸Team") is three things, not one.
     glued = [EMOJI, "(?<=\\w)[#@](?=\\w)", "\u200b"]
     glued += [rf"(?<=[{ALPHA_LOWER}{ALPHA_UPPER}])[…/:](?=[{ALPHA_UPPER}@#])"]
-    return [*glued, *English.Defaults.infixes]
+    return [*glued, *(English.Defaults.infixes or ())]
 
 
-class RivegaDefaults(English.Defaults):
+class RivegaDefaults(English.Defaults):  # type: ignore[valid-type,misc]  # a class, which spaCy's types call a variable
     prefixes = _prefixes()
     suffixes = _suffixes()
     infixes = _infixes()

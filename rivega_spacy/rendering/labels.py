@@ -19,7 +19,7 @@ def place_labels(
     taken: list[Rect] = []
     places: list[tuple[float, float]] = []
     for anchor, size in zip(anchors, sizes):
-        best, least = None, float("inf")
+        best, least = (0.0, 0.0, *size), float("inf")
         for left, top in _candidates(anchor, size, height):
             left = max(0.0, min(left, width - size[0]))
             top = max(0.0, min(top, height - size[1]))

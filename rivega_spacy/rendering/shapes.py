@@ -63,7 +63,9 @@ def doc_shapes(doc: Doc) -> list[Shape]:
     shapes: list[Shape] = []
     count = 0
     for ent in doc.ents:
-        boxes, mask, problem = [], None, None
+        boxes: list[list[float]] = []
+        mask: np.ndarray | None = None
+        problem: str | None = None
         if image is not None:
             height, width = image.shape[:2]
             boxes, outside = _boxes_within(ent._.boxes, height, width)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..post.boxes import box_iou, pair_iou
 from ..post.errors import Errors, RivegaError
@@ -122,7 +122,7 @@ def largest_matching(edges: dict[int, list[int]]) -> list[tuple[int, int]]:
     """
     owner: dict[int, int] = {}
 
-    def place(left: int, tried: set) -> bool:
+    def place(left: int, tried: set[int]) -> bool:
         for right in edges[left]:
             if right not in tried:
                 tried.add(right)
@@ -152,7 +152,7 @@ def make_groups(predicted: Annotations, gold: Annotations, options: MatchOptions
         for side, source in enumerate((predicted, gold)):
             for place, mention in enumerate(source.posts.get(post, ())):
                 # Without a place in the text nothing can be the same: such an entity stands alone.
-                name = key(mention)
+                name: Any = key(mention)
                 if name is not None and post in places:
                     name = places[post][side](name)
                 name = ("nowhere", side, place) if name is None else name
@@ -169,7 +169,7 @@ def aligned_places(predicted: Annotations, gold: Annotations) -> dict[str, tuple
     RETURNS (Dict[str, Tuple[Callable, Callable]]): For posts whose text has other blanks on either side, from a place in the predictions'
         text, and from one in gold's, to one that both share.
     """
-    found = {}
+    found: dict[str, tuple[Callable[[Offsets], Offsets], ...]] = {}
     for post, ours in predicted.texts.items():
         theirs = gold.texts.get(post, ours)
         if ours != theirs and same_but_blanks(ours, theirs):
@@ -229,11 +229,12 @@ def _make_pairs(predicted: Sequence[Mention], gold: Sequence[Mention], options: 
 
 def best_box_iou(predicted: Mention, gold: Mention) -> float | None:
     """Best IoU of the prediction's box with any gold one; None where either side has no box."""
-    if not predicted.boxes or not gold.boxes:
+    box = predicted.box
+    if box is None or not gold.boxes:
         return None
     if len(gold.boxes) == 1:
-        return pair_iou(predicted.box, gold.boxes[0])
-    return float(box_iou([predicted.box], gold.boxes).max())
+        return pair_iou(box, gold.boxes[0])
+    return float(box_iou([box], gold.boxes).max())
 
 
 def best_mask_iou(predicted: Mention, gold: Mention) -> float | None:
@@ -241,8 +242,8 @@ def best_mask_iou(predicted: Mention, gold: Mention) -> float | None:
 
     A mask of another size than the gold one belongs to another picture (or another scale of it) and overlaps nothing.
     """
-    if not predicted.masks or not gold.masks:
-        return None
     mask = predicted.mask
+    if mask is None or not gold.masks:
+        return None
     size = list(mask["size"])
     return max((rle_iou(mask, other) if list(other["size"]) == size else 0.0) for other in gold.masks)

@@ -72,7 +72,8 @@ def load_segmenter(source: str | Path) -> Segmenter:
     nlp = load_pipeline(str(source))
     for name in nlp.pipe_names:
         if "span._.mask_rle" in nlp.get_pipe_meta(name).assigns:
-            return nlp.get_pipe(name).model.predict
+            pipe: Any = nlp.get_pipe(name)
+            return pipe.model.predict
     raise RivegaError(Errors.E517.format(assigned="span._.mask_rle", option="--segment-with"))
 
 
@@ -86,7 +87,7 @@ def write_mentions(annotations: Annotations, path: Path) -> None:
 
 
 def _row(mention: Mention) -> dict[str, Any]:
-    row = {"id": mention.post, "text": mention.text, "type": mention.type, "groundable": mention.groundable}
+    row: dict[str, Any] = {"id": mention.post, "text": mention.text, "type": mention.type, "groundable": mention.groundable}
     return {**row, **_offsets(mention), "boxes": mention.boxes, "masks": mention.masks}
 
 

@@ -55,7 +55,7 @@ def read_coco(path: str | Path, dirt: Dirt) -> Pictures:
         else:
             seen.setdefault(_key(annotation.get("id")), []).append(annotation)
             region = None if picture is None or not name else _region(annotation, name[0], picture, where, dirt)
-            if region is None:
+            if region is None or picture is None:
                 dirt.note("bad_region", where)
                 if picture is not None:
                     picture.lost += name

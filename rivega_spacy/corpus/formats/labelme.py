@@ -124,7 +124,7 @@ def shape_mask(shape: dict[str, Any], height: int, width: int) -> np.ndarray | N
             x1, y1, x2, y2 = points_box(points)
             return polygon_mask([[[x1, y1], [x2, y1], [x2, y2], [x1, y2]]], height, width)
         if kind == "circle" and len(points) == 2:
-            return _disc(*points, height, width)
+            return _disc(points[0], points[1], height, width)
     except (ValueError, KeyError, TypeError):
         return None
     return None

@@ -33,16 +33,16 @@ def read_prodigy_text(path: str | Path, dirt: Dirt) -> Iterator[Post]:
             continue
         for field in unused_fields(row, "spans"):
             dirt.note("unused_entities", f"{name} `{field}`")
-        text = row.get("text") if isinstance(row.get("text"), str) else ""
-        tokens = _given_tokens(row.get("tokens")) or _tokens(text)
+        text = row.get("text")
+        tokens = _given_tokens(row.get("tokens")) or _tokens(text if isinstance(text, str) else "")
         tags = ["O"] * len(tokens)
         starts = {token["start"]: place for place, token in enumerate(tokens)}
         ends = {token["end"]: place for place, token in enumerate(tokens)}
         for span in _spans(row):
             first, last = (starts.get(_place(span, "start")), ends.get(_place(span, "end")))
             label = span.get("label") if isinstance(span, dict) else None
-            fits = first is not None and last is not None and first <= last and isinstance(label, str) and bool(label)
-            if not fits or any(tag != "O" for tag in tags[first : last + 1]):
+            unnamed = not isinstance(label, str) or not label
+            if first is None or last is None or first > last or unnamed or any(tag != "O" for tag in tags[first : last + 1]):
                 dirt.note("misaligned", f"{name} {span!r:.120}")
                 continue
             tags[first : last + 1] = [f"B-{span['label']}", *[f"I-{span['label']}"] * (last - first)]
@@ -119,7 +119,8 @@ def _place(span: Any, key: str) -> int | None:
 
 
 def _name(row: dict[str, Any], number: int) -> str:
-    meta = row.get("meta") if isinstance(row.get("meta"), dict) else {}
+    meta = row.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
     for value in (row.get("id"), meta.get("id"), meta.get("file")):
         if isinstance(value, (str, int, float)):
             return str(value)
@@ -130,7 +131,8 @@ def _name(row: dict[str, Any], number: int) -> str:
 def _image(row: dict[str, Any]) -> str | None:
     for value in (row.get("path"), row.get("image")):
         # Prodigy puts pictures into the task as data URIs; those are no reference.
-        if reference(value) is not None and not value.startswith("data:"):
+        found = reference(value)
+        if found is not None and not found.startswith("data:"):
             return value
     return None
 
