@@ -1,6 +1,6 @@
 # make demo   real photographs with their entities boxed and masked, in demo/
 # make test   what the tests need, style and import contract, and all tests
-# make test-fast   the tests without those marked slow: under 90 seconds on two cores
+# make test-fast   the tests without those marked slow
 # make lint   ruff, import contract, and mypy (about a minute)
 VENV   ?= .venv
 PYTHON ?= python3
