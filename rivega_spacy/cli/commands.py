@@ -47,6 +47,18 @@ COMMANDS = {
         TRAIN, "One HTML page of an evaluation: tables, curves, confusion, the worst and the best posts with their pictures."
     ),
     "tables": Listed(TRAIN, "Configs, commands, runs and tables of a list of experiments (configs/variants.yml)."),
+    "vision": Listed(
+        TRAIN, "The small vision networks around their training: kept views, export, figures on photographs, masks to learn from."
+    ),
+    "vision keep": Listed(
+        "Commands", "Keep views of photographs as the frozen backbone sees them; trainings then cost no more than the heads do."
+    ),
+    "vision export": Listed("Commands", "A trained network as spaCy components, its scores calibrated on the dev photographs."),
+    "vision measure": Listed("Commands", "How well a network does on photographs, set by set: boxes, and shown or not."),
+    "vision grow": Listed("Commands", "A deeper network that begins with the answers of a trained one."),
+    "vision draw-masks": Listed(
+        "Commands", "Draw masks in the boxes of photographs with a trained segmenter, to train the next one on."
+    ),
     "convert-checkpoint": Listed(
         NETWORKS, "Write a published network's weights (OFA, ALBEF, SeqTR) as safetensors, which hold nothing that could run."
     ),

@@ -1,10 +1,9 @@
 """Weights to spaCy components: calibrate on the dev photos, then save entailment and grounder as a pipeline.
 
-python -m rivega_spacy.training.export training/vision_run/model-last OUT --photos PHOTOS
-python -m rivega_spacy.training.export network.safetensors OUT --photos PHOTOS --size 256
+rivega vision export training/vision_run/model-last OUT --photos PHOTOS
+rivega vision export network.safetensors OUT --photos PHOTOS --size 256
 """
 
-import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,19 +130,3 @@ def _from_pipeline(folder: Path) -> tuple[SmallVision, int]:
 
     shim = spacy.load(folder).get_pipe(COMPONENTS[1]).model.shims[0]
     return shim.module, shim.cfg["size"]
-
-
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--photos", type=Path, default=None, help="folder of photos, for calibration")
-    parser.add_argument("--size", type=int, default=None, help="side of the network's input (default: what it was trained for)")
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logger.info("%s", export(args.weights, args.out, size=args.size, photos=args.photos))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,17 +1,15 @@
 """A deeper network that begins with the answers of a trained one: new residual blocks that add nothing yet.
 
-    python -m rivega_spacy.training.grow network.safetensors deeper.safetensors --depths 2 2 4 3
+    rivega vision grow network.safetensors deeper.safetensors --depths 2 2 4 3
 
 A block whose last batch normalisation has scale zero passes on what comes in (Goyal et al. 2017, section 5.1), since what comes in has been
 through a ReLU; training then puts it to use ("Net2Net", Chen et al. 2016).
 """
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..backends.small.network import SmallVision
-from ..backends.small.weights import build_network, load_network, save_network, sizes
+from ..backends.small.weights import build_network, sizes
 from ..post.errors import Errors, RivegaError
 
 
@@ -31,17 +29,3 @@ def deepen(network: SmallVision, depths: Sequence[int]) -> SmallVision:
     deeper = build_network({**config, "image_depths": list(depths)})
     deeper.load_state_dict({**deeper.state_dict(), **state})
     return deeper
-
-
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("weights", type=Path, help="weights of a trained network")
-    parser.add_argument("out", type=Path, help="weights to write")
-    parser.add_argument("--depths", type=int, nargs=4, required=True, help="residual blocks of the four stages")
-    args = parser.parse_args()
-    save_network(deepen(load_network(args.weights, {}), args.depths), args.out)
-
-
-if __name__ == "__main__":
-    main()

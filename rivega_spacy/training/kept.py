@@ -2,10 +2,9 @@
 
 A round holds one view of every photograph. Filling is resumable and may run beside the training of earlier rounds:
 
-    python -m rivega_spacy.training.kept PHOTOS KEPT --rounds 5
+    rivega vision keep PHOTOS KEPT --rounds 5
 """
 
-import argparse
 import hashlib
 import json
 import logging
@@ -188,23 +187,3 @@ def mirrored(view: Prepared) -> Prepared:
     if len(boxes):
         boxes = np.stack([side - boxes[:, 2], boxes[:, 1], side - boxes[:, 0], boxes[:, 3]], axis=1)
     return Prepared(view.pixels, boxes, view.owner, view.hard, view.status, maps)
-
-
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("kept", type=Path)
-    parser.add_argument("--rounds", type=int, default=KeptSettings.rounds)
-    parser.add_argument("--first", type=int, default=0, help="the first round to fill")
-    parser.add_argument("--side", type=int, default=KeptSettings.side)
-    parser.add_argument("--seed", type=int, default=KeptSettings.seed)
-    parser.add_argument("--bf16", action="store_true", help="run the backbone in bfloat16")
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    settings = KeptSettings(rounds=args.rounds, side=args.side, seed=args.seed)
-    KeptViews(args.photos, args.kept, settings).fill(first=args.first, bf16=args.bf16)
-
-
-if __name__ == "__main__":
-    main()

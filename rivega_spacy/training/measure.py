@@ -1,9 +1,8 @@
 """How well the network does on photographs, set by set: boxes, and shown or not, over all kinds that their annotations know of.
 
-python -m rivega_spacy.training.measure network.safetensors --photos PHOTOS [--split dev] [--size 288]
+rivega vision measure network.safetensors --photos PHOTOS [--split dev] [--size 288]
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -153,34 +152,26 @@ def _percent(values: np.ndarray) -> float:
     return 100 * float(np.mean(values)) if len(values) else float("nan")
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--split", default="dev", choices=["dev", "heldout"])
-    parser.add_argument("--size", type=int, default=SEEN_SIZE)
-    parser.add_argument("--limit", type=int, default=0, help="photos of each set")
-    args = parser.parse_args()
+def measure(
+    weights: Path, photos: Path, *, split: str = "dev", size: int | None = None, limit: int = 0
+) -> dict[str, dict[str, float]]:
+    """Figures of a network on photographs.
+
+    weights (Path): Of a trained network.
+    photos (Path): Folder of the photographs' sources.
+    split (str): "dev" or "heldout".
+    size (Optional[int]): Side of the network's input; None takes the backbone's.
+    limit (int): Photographs of each set at most; 0 for all.
+    RETURNS (Dict[str, Dict[str, float]]): As `summary`.
+    """
     bank = load_bank()
-    photos = read_photos(args.photos, args.split, bank=bank)
+    asked = read_photos(photos, split, bank=bank)
     known = {
-        key
-        for photo in read_photos(args.photos, "train", bank=bank)
-        for kind in (*photo.kinds, *photo.labels)
-        for key in keys_of(kind)
+        key for photo in read_photos(photos, "train", bank=bank) for kind in (*photo.kinds, *photo.labels) for key in keys_of(kind)
     }
-    if args.limit:
-        counts: dict[str, int] = {}
-        photos = [
-            photo
-            for photo in photos
-            if counts.setdefault(photo.source, 0) < args.limit and not counts.update({photo.source: counts[photo.source] + 1})
-        ]
-    rows = ask_photos(load_network(args.weights, {}), photos, bank, size=args.size, known=known)
-    for name, values in summary(rows).items():
-        print(f"{name:20} " + " ".join(f"{key} {value:6.1f}" for key, value in values.items()))
-
-
-if __name__ == "__main__":
-    main()
+    if limit:
+        groups: dict[str, list[Photo]] = {}
+        for photo in asked:
+            groups.setdefault(photo.source, []).append(photo)
+        asked = [photo for group in groups.values() for photo in group[:limit]]
+    return summary(ask_photos(load_network(weights, {}), asked, bank, size=size or SEEN_SIZE, known=known))

@@ -4,10 +4,9 @@ A few hundred photographs have masks, thousands have boxes. A first segmenter dr
 of, and that fill their box to its sides as an annotated box demands, teach the next one (compare Lee, "Pseudo-Label", 2013; the
 test by the box's sides is that of Khoreva et al., "Simple Does It", 2017).
 
-    python -m rivega_spacy.training.self_training training/segmenter/model-last ../shared/data/photos corpus/drawn_masks
+    rivega vision draw-masks training/segmenter/model-last ../shared/data/photos corpus/drawn_masks
 """
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ..corpus.posts_jsonl import read_json_lines
-from ..pipes.loading import load_pipeline
 from ..post.boxes import box_area, box_iou
 from ..post.images import read_image
-from ..post.jsonl import write_lines
 from ..post.rle import encode_mask, rle_to_box
 
 BOX_SOURCES = ("voc2007_test_a", "voc2007_test_b")
@@ -75,27 +72,3 @@ def draw_masks(
 def _wanted(item: dict[str, Any], min_side: float) -> bool:
     x1, y1, x2, y2 = item["bbox"]
     return not item.get("segmentation") and not item.get("difficult") and min(x2 - x1, y2 - y1) >= min_side
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw masks into the boxes of photographs, for training on them.")
-    parser.add_argument("pipeline", help="a pipeline with a trained rivega_segmenter")
-    parser.add_argument("photos", type=Path, help="folder of the photographs' sources")
-    parser.add_argument("output", type=Path, help="folder to write annotations.jsonl to")
-    parser.add_argument("--sources", nargs="+", default=list(BOX_SOURCES))
-    parser.add_argument("--min-score", type=float, default=0.8)
-    parser.add_argument("--min-mask-box-iou", type=float, default=0.8)
-    arguments = parser.parse_args()
-    model = load_pipeline(arguments.pipeline).get_pipe("rivega_segmenter").model
-    rows = draw_masks(
-        model.predict,
-        arguments.photos,
-        arguments.sources,
-        min_score=arguments.min_score,
-        min_mask_box_iou=arguments.min_mask_box_iou,
-    )
-    write_lines(arguments.output / "annotations.jsonl", rows)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,5 @@
 """A deeper network begins where the trained one stands."""
 
-import subprocess
-import sys
-
 import pytest
 import spacy
 import torch
@@ -10,6 +7,7 @@ from safetensors.torch import load_file
 from vision_tiny import SIZES, tiny_network
 
 from rivega_spacy.backends.small.weights import load_network, save_network, sizes
+from rivega_spacy.cli import main
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.training.export import make_pipeline
 from rivega_spacy.training.grow import deepen
@@ -41,19 +39,8 @@ def test_a_network_is_not_made_shallower():
 
 def test_command_writes_weights_that_train_and_ship(tmp_path):
     save_network(tiny_network(), tmp_path / "trained.safetensors")
-    command = [
-        sys.executable,
-        "-m",
-        "rivega_spacy.training.grow",
-        "trained.safetensors",
-        "deeper.safetensors",
-        "--depths",
-        "1",
-        "1",
-        "2",
-        "1",
-    ]
-    subprocess.run(command, cwd=tmp_path, check=True)
+    words = ["vision", "grow", str(tmp_path / "trained.safetensors"), str(tmp_path / "deeper.safetensors")]
+    assert main([*words, "--depths", "1", "1", "2", "1"]) == 0
     assert sizes(load_file(tmp_path / "deeper.safetensors"))["image_depths"] == [1, 1, 2, 1]
     nlp = make_pipeline(tmp_path / "deeper.safetensors", size=64)
     nlp.to_disk(tmp_path / "pipeline")

