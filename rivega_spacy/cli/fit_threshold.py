@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -41,7 +41,7 @@ def run(
     nlp = load_pipeline(model, gpu_id=gpu_id)
     if component not in nlp.pipe_names:
         raise RivegaError(Errors.E742.format(model=model, component=component, names=", ".join(nlp.pipe_names)))
-    pipe = nlp.get_pipe(component)
+    pipe: Any = nlp.get_pipe(component)
     docs = expanded(nlp, read_docbin(corpus, nlp.vocab, images=images, limit=limit), component)
     scores, shown = dev_scores(pipe, docs)
     fitted = fit_threshold(scores, shown, measure=measure, before=pipe.cfg["threshold"])

@@ -22,7 +22,7 @@ class Fitted(NamedTuple):
     threshold: float
     value: float
     before: float
-    count: int
+    count: int  # type: ignore[assignment]  # the field stands in the place of tuple.count
 
 
 def expanded(nlp: Any, docs: Iterable[Any], component: str) -> Iterable[Any]:
