@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,8 +27,8 @@ def run(
     from ..post.jsonl import write_lines
     from ..training.self_training import draw_masks
 
-    model = load_pipeline(pipeline).get_pipe("rivega_segmenter").model
-    rows = draw_masks(model.predict, photos, sources, min_score=min_score, min_mask_box_iou=min_mask_box_iou)
+    segmenter: Any = load_pipeline(pipeline).get_pipe("rivega_segmenter")
+    rows = draw_masks(segmenter.model.predict, photos, sources, min_score=min_score, min_mask_box_iou=min_mask_box_iou)
     count = write_lines(output / "annotations.jsonl", rows)
     sys.stdout.write(f"{count} photographs -> {output}\n")
     return 0

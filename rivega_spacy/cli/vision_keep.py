@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,7 +22,7 @@ def run(
     from ..training.kept import KeptSettings, KeptViews
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    given = {"rounds": rounds, "side": side, "seed": seed}
+    given: dict[str, Any] = {"rounds": rounds, "side": side, "seed": seed}
     settings = KeptSettings(**{name: value for name, value in given.items() if value is not None})
     KeptViews(photos, kept, settings).fill(first=first, bf16=bf16)
     return 0
