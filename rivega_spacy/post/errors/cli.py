@@ -8,18 +8,11 @@ class CLIMessages(Messages):
 
     E501 = "The demo's posts are not at {path}. Run the command in a checkout of the project, or name a file with `--posts`."
     E538 = "`--set` takes SECTION.NAME=VALUE, not {value!r}. Give section, name and value."
-    E539 = (
-        "Post {post} has no answers of {name!r}, only {known}. Enrich the posts with that model, or name another with `--source`."
-    )
     E543 = "{path} exists. Name another file, or overwrite it with `--force`."
     E623 = "`--image-prefix` has no effect on the form {form!r}. Leave it out, or choose label-studio."
     E723 = "{path} does not end in .safetensors. Give a name that does."
     E724 = "There is no network {network!r}. Use one of: {known}."
     E742 = "The pipeline {model} has no component {component!r}, only {names}. Name the entailment component with `--component`."
-    E743 = (
-        "No threshold can be fitted: of {count} judged entities with gold answers, {shown} are shown, and both answers must "
-        "occur. Give annotated dev posts with their pictures (`--images`)."
-    )
 
 
 __all__ = ["CLIMessages"]

@@ -39,6 +39,7 @@ class CorpusMessages(Messages):
         "There is no tag column {column} in {path}, whose lines have {count} columns. Count columns from 1, or from the end as -1."
     )
     E443 = "`--tag-column` is for CoNLL text and has no effect on {path}, which is read as {form}. Leave it out."
+    E510 = "`{option}` cannot be {value!r}. Use one of: {known}."
 
 
 __all__ = ["CorpusMessages"]

@@ -12,6 +12,9 @@ class JobsMessages(Messages):
     E444 = (
         "Post {post}: the tag {tag!r} belongs to no known scheme (O, B-PER, I-PER, E-PER, S-PER, ...) and is read as O. Correct it."
     )
+    E539 = (
+        "Post {post} has no answers of {name!r}, only {known}. Enrich the posts with that model, or name another with `--source`."
+    )
 
 
 __all__ = ["JobsMessages"]

@@ -15,7 +15,6 @@ class ScoringMessages(Messages):
         "{count} of {posts} predicted posts have lost the picture that their reference has: spaCy's own `evaluate`, `apply` "
         "and Corpus keep only the text. Use `rivega evaluate`, `rivega annotate` and the reader `rivega.Corpus.v1`."
     )
-    E510 = "`{option}` cannot be {value!r}. Use one of: {known}."
     E511 = "An IoU threshold must be between 0 and 1, not {value!r}. Give one that is."
     E512 = (
         "Rule `offset` compares places in the text, but the predictions have {predicted} offsets and the gold data {gold} "
@@ -32,6 +31,10 @@ class ScoringMessages(Messages):
     E552 = (
         "{path} has predictions for {found} posts, but the gold data has {posts} posts. Give predictions of the same posts in "
         "the same order: the file has no ids."
+    )
+    E743 = (
+        "No threshold can be fitted: of {count} judged entities with gold answers, {shown} are shown, and both answers must "
+        "occur. Give annotated dev posts with their pictures (`--images`)."
     )
 
 
