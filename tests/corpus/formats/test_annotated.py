@@ -186,7 +186,7 @@ def test_annotate_reads_what_it_wrote(tmp_path):
         ({"ents": [{**ent(0, 3, "PER"), "mask_rle": {"size": [2, 2], "counts": "?"}}]}, "`mask_rle` of 'Ann'"),
         ({"ents": [{**ent(20, 23, "LOC"), "start": 4, "end": 7}]}, "found at [20, 23]"),
         ({"ents": [{"start": 0, "label": "PER"}]}, "start_char"),
-        ({"entities": [[0, 3, "PER"]]}, "`entities` holds entities"),
+        ({"entities": [[0, 3, "PER"]]}, "the field `entities` contains entities"),
     ],
 )
 def test_given_objects_that_do_not_fit_are_noted(more, words):
