@@ -1,10 +1,10 @@
-"""Enrichment of files of posts."""
+"""Jobs over files: enrichment, evaluation."""
 
 from .messages import Messages
 
 
 class JobsMessages(Messages):
-    """Enrichment of files of posts."""
+    """Jobs over files: enrichment, evaluation."""
 
     E426 = "There is no source {name!r}. Use one of: {known}."
     E427 = "{path}: `[{section}]` is missing or wrong ({reason}). See configs/enrich_openai.cfg."
