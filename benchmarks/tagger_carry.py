@@ -4,12 +4,11 @@
     python benchmarks/tagger_carry.py MODEL POSTS --part test                      measure once
     python benchmarks/tagger_carry.py MODEL POSTS --part dev --calibration         F1 and ECE by temperature and `min_score`
 
-POSTS is the folder of compact JSON lines (scripts/more_texts.py says which lines of them train). Entities match by offset and type.
+POSTS is the folder of compact JSON lines (rivega data more-texts says which lines of them train). Entities match by offset and type.
 Of the Broad Twitter Corpus, which annotates no OTHER and makes an entity of every "@", neither is counted, found or gold. Prints Markdown.
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,12 +21,10 @@ from spacy.tokens import Doc
 from spacy.util import minibatch
 from tagger_confidence import f1, log_loss
 
+from rivega_spacy.corpus.more_texts import BTC, held_back, measured
 from rivega_spacy.corpus.posts_jsonl import make_docs, read_json_lines
 from rivega_spacy.corpus.reader import bare_copy
 from rivega_spacy.scoring.calibration import calibration_error, reliability
-
-sys.path.append(str(Path(__file__).parent.parent / "scripts"))
-from more_texts import BTC, held_back, measured
 
 BATCH = 128
 TEMPERATURES = (1.0, 1.25, 1.5, 1.75, 2.0)

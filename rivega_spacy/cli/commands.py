@@ -39,6 +39,13 @@ COMMANDS = {
     "store stats": Listed("Commands", "Answers and tokens by model and prompt."),
     "store export": Listed("Commands", "Write the answers as JSON lines, to travel with a data set."),
     "store import": Listed("Commands", "Take over answers that were exported."),
+    "data": Listed(DATA, "The data of the project's trainings: check, convert, unpack, more of it."),
+    "data check": Listed("Commands", "Say which data files are missing or broken, and where each comes from."),
+    "data convert": Listed("Commands", "Twitter-GMNER to train, dev and test .spacy, and to compact JSON lines."),
+    "data unpack-photos": Listed("Commands", "Unpack the photographs that the small vision networks learn from."),
+    "data more-posts": Listed("Commands", "Twitter-2015 and -2017 posts that are in no split of Twitter-GMNER."),
+    "data more-texts": Listed("Commands", "The training lines of WNUT-17, the Broad Twitter Corpus and CoNLL-2003."),
+    "data swap-mentions": Listed("Commands", "Training posts again with other names in them."),
     "init-config": Listed(TRAIN, "Write a complete, commented training config: which part, which network, CPU or GPU."),
     "fit-threshold": Listed(TRAIN, "Choose the threshold of the entailment component on dev posts and save the pipeline with it."),
     "evaluate": Listed(TRAIN, "Run a pipeline over annotated posts (pictures and knowledge kept) and score it."),
@@ -47,6 +54,13 @@ COMMANDS = {
         TRAIN, "One HTML page of an evaluation: tables, curves, confusion, the worst and the best posts with their pictures."
     ),
     "tables": Listed(TRAIN, "Configs, commands, runs and tables of a list of experiments (configs/variants.yml)."),
+    "pipeline": Listed(TRAIN, "Trained pipelines: the mean of several, other tags, fit to be shipped, packaged."),
+    "pipeline average": Listed("Commands", "One pipeline with the mean of the weights of several runs from one start."),
+    "pipeline to-bioes": Listed("Commands", "A tagger with BIO tags as one with BIOES tags that says the same."),
+    "pipeline finish": Listed(
+        "Commands", "Make an assembled pipeline fit to be shipped: no training words, full meta.json, model card."
+    ),
+    "pipeline package": Listed("Commands", "A finished pipeline as an installable source folder with a fixed name."),
     "vision": Listed(
         TRAIN, "The small vision networks around their training: kept views, export, figures on photographs, masks to learn from."
     ),

@@ -1,24 +1,21 @@
-"""The scripts around the tagger's training: more posts, and the mean of several runs."""
+"""What stands around the tagger's training: more posts, and the mean of several runs."""
 
 import gzip
-import importlib.util
+import importlib
 import json
-from pathlib import Path
 
 import pytest
 import spacy
 import torch
 
-from .conftest import make_examples, make_pipeline
+from rivega_spacy.post.errors import RivegaError
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+from .conftest import make_examples, make_pipeline
 
 
 def load(name):
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    room = "training" if name in ("averaging", "bioes") else "corpus"
+    return importlib.import_module(f"rivega_spacy.{room}.{name}")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +36,7 @@ def linear(nlp):
 
 
 def test_the_mean_of_two_runs(runs, tmp_path):
-    scripts = load("average_pipelines")
+    scripts = load("averaging")
     first, second = (spacy.load(run) for run in runs)
     wanted = (linear(first) + linear(second)) / 2
     assert not torch.equal(linear(first), linear(second))
@@ -51,9 +48,9 @@ def test_the_mean_of_two_runs(runs, tmp_path):
 
 
 def test_what_does_not_correspond_is_refused(runs):
-    scripts = load("average_pipelines")
+    scripts = load("averaging")
     other = spacy.blank("rivega")
-    with pytest.raises(SystemExit, match="no networks in common"):
+    with pytest.raises(RivegaError, match="no networks in common"):
         scripts.average([spacy.load(runs[0]), other])
 
 
@@ -120,7 +117,7 @@ def test_a_name_that_the_knowledge_writes_otherwise_stays():
 
 
 def test_bioes_tags_that_say_the_same_and_learn(runs, tmp_path):
-    scripts = load("to_bioes")
+    scripts = load("bioes")
     scripts.to_bioes(runs[0]).to_disk(tmp_path / "bioes")
     before, after = spacy.load(runs[0]), spacy.load(tmp_path / "bioes")
     tagger = after.get_pipe("rivega_ner")
@@ -137,5 +134,5 @@ def test_bioes_tags_that_say_the_same_and_learn(runs, tmp_path):
     for _ in range(40):
         after.update(examples, sgd=optimizer)
     assert after.evaluate(make_examples(after))["ents_f"] == 1.0
-    with pytest.raises(SystemExit, match="bioes"):
+    with pytest.raises(RivegaError, match="bioes"):
         scripts.to_bioes(tmp_path / "bioes")

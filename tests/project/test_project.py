@@ -19,7 +19,7 @@ from rivega_spacy.cli import root
 from .write_corpus import ROOT, SPLITS, read_spec, write_corpus
 
 pytest.importorskip("weasel")
-COPIED = ("project.yml", "configs", "scripts", "benchmarks", "assets/demo")
+COPIED = ("project.yml", "configs", "benchmarks", "assets/demo")
 # So short that the networks learn nothing: what is tested is that every step takes what the one before it gives.
 SHORT = [
     "--vars.ner_args", " --training.max_epochs 0 --training.max_steps 2 --training.eval_frequency 2",
@@ -116,7 +116,7 @@ def test_run_all(project: Path, data: Path, tmp_path: Path) -> None:
     ]
     again = run(project, *given, modules=modules).stdout
     commands = [line for line in again.splitlines() if line.startswith("Running command: ")]
-    assert all("check_data.py" in command for command in commands), commands
+    assert all("data check" in command for command in commands), commands
     steps = srsly.read_yaml(project / "project.yml")["workflows"]["all"]
     assert again.count("nothing changed") == len(steps) - 1
 
@@ -148,8 +148,8 @@ def check_scores(project: Path) -> None:
 
 def test_what_is_written_is_what_is_read(data: Path, tmp_path: Path) -> None:
     """Tokens, entities, boxes and masks of the corpus come back from its published files."""
-    run_script("check_data.py", str(data), "--format", "published", "--unpack")
-    run_script("convert_data.py", str(data), str(tmp_path), "--format", "published")
+    run_command("data check", str(data), "--format", "published", "--unpack")
+    run_command("data convert", str(data), str(tmp_path), "--format", "published")
     nlp = spacy.blank("rivega")
     from rivega_spacy.corpus.docbin import read_docbin
 
@@ -174,8 +174,8 @@ def test_what_is_written_is_what_is_read(data: Path, tmp_path: Path) -> None:
     assert (docs["1003"].ents[0]._.mask == docs["1001"].ents[1]._.mask).all()
 
 
-def run_script(name: str, *arguments: str, check: bool = True) -> Any:
-    command = [sys.executable, str(ROOT / "scripts" / name), *arguments]
+def run_command(name: str, *arguments: str, check: bool = True) -> Any:
+    command = [sys.executable, "-m", "rivega_spacy", *name.split(), *arguments]
     done = subprocess.run(command, text=True, capture_output=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert not check or done.returncode == 0 or "install-encoder" in done.stderr, done.stderr
     return done
@@ -183,7 +183,7 @@ def run_script(name: str, *arguments: str, check: bool = True) -> Any:
 
 def test_missing_and_broken_data_is_told_with_its_source(tmp_path: Path) -> None:
     (tmp_path / "images.zip").write_text("<html>Google Drive can't scan this file for viruses</html>", encoding="utf8")
-    done = run_script("check_data.py", str(tmp_path), "--format", "published", "--gpu", "--unpack", check=False)
+    done = run_command("data check", str(tmp_path), "--format", "published", "--gpu", "--unpack", check=False)
     assert done.returncode == 1 and not (tmp_path / "images").exists()
     for text in (
         "images.zip (58 bytes) is no zip archive",
@@ -213,7 +213,7 @@ def test_git_assets_come_where_they_are_looked_for(project: Path, data: Path, tm
     (tmp_path / "data" / "posts").mkdir(parents=True)
     overrides = ["--vars.data", str(tmp_path / "data"), "--vars.github", (tmp_path / "github").as_uri()]
     run(project, "assets", ".", "--extra", *overrides, modules=tmp_path)
-    done = run_script("check_data.py", str(tmp_path / "data"), "--format", "published", check=False)
+    done = run_command("data check", str(tmp_path / "data"), "--format", "published", check=False)
     assert "posts/" not in done.stderr and "images.zip" in done.stderr
     assert (tmp_path / "data" / "posts" / "ManualAnnotation").is_dir()
 

@@ -23,6 +23,9 @@ class TrainingMessages(Messages):
         "`depths` is {depths}, but the network has {before} blocks in its stages, and blocks can only be added. Give at least "
         "as many for each stage."
     )
+    E265 = "The pipelines have no networks in common: {networks}. Give runs of one config."
+    E266 = "{name}: {weight} is not the same in all pipelines. Give runs of one config and one start."
+    E267 = "{path} has {scheme} tags, not bio. Give a pipeline whose rivega_ner has BIO tags."
     E310 = "The photo annotations {path} do not exist. Give the folder that holds the sources, for example `--paths.photos`."
     E311 = "{path}, line {line}: not a photo annotation ({reason}). Give each line id, file, w, h and objects."
     E312 = "No mask of {sources} under {path} passes the filters of the reader. Check `remainders`, `classes` and `min_side`."

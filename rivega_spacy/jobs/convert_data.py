@@ -1,18 +1,14 @@
 """Posts of the data folder, in either form, to train, dev and test .spacy, and to compact JSON lines for `rivega enrich`.
 
-    python scripts/convert_data.py DATA corpus --format jsonl|published [--version v2.0|v1] [--knowledge Twitter10000_noaugment]
-
 What of the published files is there is used: masks (posts/smner), knowledge (RiVEG's zip), captions, pictures. Pictures are referred to as
 DATA is written, so the commands that read the posts are run in the same folder as this one.
 """
 
-import argparse
-import sys
 import zipfile
 from pathlib import Path
 
-from rivega_spacy.corpus.converting import convert_sources
-from rivega_spacy.corpus.formats.assemble import Sources
+from ..corpus.converting import convert_sources
+from ..corpus.formats.assemble import Sources
 
 SPLITS = ("train", "dev", "test")
 FOLDERS = {"v1": "Twitter10000", "v2.0": "Twitter10000_v2.0"}
@@ -21,30 +17,32 @@ CAPTIONS = "data_processing/VE_processing/Image caption"
 DESCRIPTIONS = "data_processing/MNER_processing/owl_image_caption"
 
 
-def main() -> int:
-    """RETURNS (int): 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--format", choices=("jsonl", "published"), default="jsonl")
-    parser.add_argument("--version", choices=tuple(FOLDERS), default="v2.0", help="of Twitter-GMNER (default: %(default)s)")
-    parser.add_argument(
-        "--knowledge", default="Twitter10000_noaugment", help="name of RiVEG's zip of knowledge (default: %(default)s)"
-    )
-    args = parser.parse_args()
-    images = args.data / "images"
-    knowledge: dict[str, Path] = {}
-    if args.format == "published":
-        knowledge = unpack_knowledge(args.data / "posts" / "MNER" / f"{args.knowledge}.zip", args.out / "knowledge")
+def convert_data(
+    data: Path, out: Path, *, form: str = "jsonl", version: str = "v2.0", knowledge: str = "Twitter10000_noaugment"
+) -> list[str]:
+    """Convert all splits.
+
+    data (Path): The data folder.
+    out (Path): Folder to write.
+    form (str): Of the posts: "jsonl" or "published".
+    version (str): Of Twitter-GMNER, one of FOLDERS.
+    knowledge (str): Name of RiVEG's zip of knowledge.
+    RETURNS (List[str]): Lines that say what was read.
+    """
+    said: list[str] = []
+    images = data / "images"
+    known: dict[str, Path] = {}
+    if form == "published":
+        known = unpack_knowledge(data / "posts" / "MNER" / f"{knowledge}.zip", out / "knowledge")
     for split in SPLITS:
-        if args.format == "jsonl":
-            sources = Sources(text=args.data / "posts" / f"twitter_gmner_{split}.jsonl.gz", format="jsonl")
+        if form == "jsonl":
+            sources = Sources(text=data / "posts" / f"twitter_gmner_{split}.jsonl.gz", format="jsonl")
         else:
-            sources = published(args.data / "posts", FOLDERS[args.version], split, knowledge.get(split))
-        for target in (args.out / f"{split}.spacy", args.out / "posts" / f"{split}.jsonl.gz"):
+            sources = published(data / "posts", FOLDERS[version], split, known.get(split))
+        for target in (out / f"{split}.spacy", out / "posts" / f"{split}.jsonl.gz"):
             lines, _ = convert_sources(sources, target, images=images if images.is_dir() else None)
-            sys.stdout.write("\n".join(lines if target.suffix == ".spacy" else lines[:1]) + "\n")
-    return 0
+            said += lines if target.suffix == ".spacy" else lines[:1]
+    return said
 
 
 def published(posts: Path, folder: str, split: str, knowledge: Path | None) -> Sources:
@@ -83,7 +81,3 @@ def unpack_knowledge(archive: Path, out: Path) -> dict[str, Path]:
                 found[split] = out / f"{split}.txt"
                 found[split].write_bytes(packed.read(name))
     return found
-
-
-if __name__ == "__main__":
-    sys.exit(main())

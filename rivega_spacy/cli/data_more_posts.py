@@ -1,0 +1,24 @@
+"""`rivega data more-posts POSTS OUT.jsonl`: Twitter-2015 and -2017 posts that are in no split of Twitter-GMNER."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = ("rivega data more-posts ../data/posts corpus/more.jsonl",)
+
+
+def run(
+    posts: Annotated[Path, typer.Argument(help="Folder of compact JSON lines.")],
+    output: Annotated[Path, typer.Argument(help="The JSON lines.")],
+) -> int:
+    """RETURNS (int): 0."""
+    from ..corpus.more_posts import more_posts
+    from ..post.jsonl import write_lines
+
+    rows = list(more_posts(posts))
+    write_lines(output, rows)
+    again = sum(row["id"].endswith("-mix") for row in rows)
+    sys.stdout.write(f"{len(rows) - again} posts more, {again} training posts again with other knowledge -> {output}\n")
+    return 0

@@ -1,0 +1,23 @@
+"""`rivega data more-texts POSTS OUT`: the training lines of WNUT-17, the Broad Twitter Corpus and CoNLL-2003."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = ("rivega data more-texts ../data/posts corpus/texts",)
+
+
+def run(
+    posts: Annotated[Path, typer.Argument(help="Folder of compact JSON lines.")],
+    output: Annotated[Path, typer.Argument(help="Folder to write.")],
+) -> int:
+    """RETURNS (int): 0."""
+    from ..corpus.more_texts import FILES, training_rows
+    from ..post.jsonl import write_lines
+
+    for corpus in FILES:
+        path = output / f"{corpus}.jsonl"
+        sys.stdout.write(f"{write_lines(path, training_rows(posts, corpus))} texts of {corpus} -> {path}\n")
+    return 0

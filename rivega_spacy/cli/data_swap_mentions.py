@@ -1,0 +1,26 @@
+"""`rivega data swap-mentions OUT.jsonl POSTS...`: training posts again with other names in them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = ("rivega data swap-mentions corpus/swapped.jsonl ../data/posts/twitter_gmner_train.jsonl.gz corpus/more.jsonl --seed 2",)
+
+
+def run(
+    output: Annotated[Path, typer.Argument(help="The JSON lines.")],
+    posts: Annotated[list[Path], typer.Argument(help="Training posts: no others, names of dev and test stay unseen.")],
+    share: Annotated[float, typer.Option("--share", help="Of the entities that are renamed.")] = 0.5,
+    seed: Annotated[int, typer.Option("--seed", help="Of the choice.")] = 1,
+) -> int:
+    """RETURNS (int): 0."""
+    from ..corpus.swap_mentions import swapped
+    from ..post.files import check_output
+    from ..post.jsonl import write_lines
+
+    check_output(output, inputs=posts)
+    rows, total = swapped(posts, share=share, seed=seed)
+    sys.stdout.write(f"{write_lines(output, rows)} of {total} posts with other names -> {output}\n")
+    return 0

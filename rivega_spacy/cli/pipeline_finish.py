@@ -1,0 +1,26 @@
+"""`rivega pipeline finish PIPELINE`: no training vocabulary, a full meta.json, a model card."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = ("rivega pipeline finish training/rivega_twitter --version 0.6.0 --metrics metrics/test.json",)
+
+
+def run(
+    pipeline: Annotated[Path, typer.Argument(help="Folder of the assembled pipeline; changed in place.")],
+    version: Annotated[str, typer.Option("--version", help="For meta.json.")],
+    name: Annotated[str, typer.Option("--name", help="For meta.json.")] = "twitter",
+    metrics: Annotated[
+        list[Path], typer.Option("--metrics", help="JSON files whose contents go into meta.json's `performance`; may be repeated.")
+    ] = [],
+    card: Annotated[Path | None, typer.Option("--card", help="The model card.", show_default="that of rivega_twitter")] = None,
+) -> int:
+    """RETURNS (int): 0."""
+    from ..jobs.finishing import CARD, finish
+
+    line = finish(pipeline, name=name, version=version, metrics=metrics, card=card if card is not None else CARD)
+    sys.stdout.write(line + "\n")
+    return 0

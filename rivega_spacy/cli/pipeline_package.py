@@ -1,0 +1,21 @@
+"""`rivega pipeline package PIPELINE OUT`: a finished pipeline as an installable source folder with a fixed name."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = ("rivega pipeline package training/rivega_twitter assets",)
+
+
+def run(
+    pipeline: Annotated[Path, typer.Argument(help="The finished pipeline.")],
+    out: Annotated[Path, typer.Argument(help="Folder that the source folder is written into.")],
+) -> int:
+    """RETURNS (int): 0."""
+    from ..jobs.packaging import package
+
+    target = package(pipeline, out)
+    sys.stdout.write(f"{target}: install with `pip install {target}`\n")
+    return 0
