@@ -11,7 +11,7 @@ from types import ModuleType
 
 from wrapt import register_post_import_hook
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 __all__ = ["__version__", "register_extensions"]
 
 # What failed on a post is noted there; who wants the traceback too sets up logging.

@@ -161,7 +161,7 @@ def written(tmp_path, *, train="base.cfg", change="{}", rows="{tagger: own}"):
         ({"change": "{training.patience: often}"}, "is not valid: .*patience"),
         ({"change": "{components.rivega_ner.colour: red}"}, "has no option colour"),
         ({"change": "{corpora.train.@readers: rivega.None.v1}"}, "is not valid: there is no function .rivega.None.v1"),
-        ({"rows": "{tagger: other}"}, "there is no tagger 'other'. Known are: own"),
+        ({"rows": "{tagger: other}"}, "there is no tagger 'other'. Use one of: own"),
         ({"rows": "{tagger: own, colour: red}"}, "unknown colour"),
     ],
 )

@@ -114,7 +114,7 @@ def test_odd_pictures_and_texts_have_a_box_within_the_picture(folder):
 def test_prompts_are_one_phrase(folder):
     assert prompt("Rex. The (DOG)?  Yes") == "rex the (dog) yes ."
     tools = make(folder).shims[0].tools
-    ids, mask, phrase = encode_prompts(tools, ["red dog", "", "red " * 50])
+    ids, mask, phrase = encode_prompts(tools, expressions("red dog", "", "red " * 50))
     assert ids[0, :5].tolist() == [101, 200, int(ids[0, 2]), 1012, 102] and phrase[0].sum() == 2
     # Nothing to name: every token counts. Cut: the full stop is put back.
     assert phrase[1].sum() == mask[1].sum() == 3
