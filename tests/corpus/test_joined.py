@@ -49,9 +49,9 @@ def test_without_shuffling_one_comes_after_the_other() -> None:
 
 @pytest.mark.parametrize("shares", [{"x": 1.0}, {"a": -0.5}])
 def test_impossible_shares_are_refused(shares: Any) -> None:
-    with pytest.raises(RivegaError, match="has the corpora a, b"):
+    with pytest.raises(RivegaError, match="corpora, a, b, a share"):
         make_joined_corpus({"a": corpus("a", 1), "b": corpus("b", 1)}, shares)
-    with pytest.raises(RivegaError, match="none"):
+    with pytest.raises(RivegaError, match="E393|E39"):
         make_joined_corpus({})
 
 

@@ -145,7 +145,7 @@ def test_a_stall_ends_after_the_timeout(ask: Callable[..., ChatRequest], fake_ti
 def test_a_lasting_fault_becomes_a_reason(ask: Callable[..., ChatRequest], fake_time: Any) -> None:
     with FaultProxy(script=["500"] * 50) as proxy:
         found = answers(chat(proxy, max_retries=2, concurrency=1, sleep=fake_time.sleep), [ask("a"), ask("b")])
-    assert all(answer.text is None and "3 tries" in answer.error and "500" in answer.error for answer in found)
+    assert all(answer.text is None and "3 attempts" in answer.error and "500" in answer.error for answer in found)
     assert len(proxy.requests) == 6
 
 
