@@ -93,10 +93,11 @@ def test_from_post_to_mask(nlp):
 
 def test_every_form_of_picture_gives_the_same(nlp):
     array = read_image(COLLINS)
-    expected = state(nlp(post(nlp, image=array)))[0]
-    assert expected
+    expected = nlp(post(nlp, image=array))
+    assert expected.ents
     for image in (str(COLLINS), COLLINS.read_bytes(), Image.open(COLLINS), array):
-        assert state(nlp(post(nlp, image=image)))[0] == expected
+        # Not to the last digit: how many threads a convolution gets, and so the order of its sums, depends on the machine's load.
+        close(nlp(post(nlp, image=image)), expected)
 
 
 def test_stream_with_context_matches_one_by_one(nlp):

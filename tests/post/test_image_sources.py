@@ -66,7 +66,7 @@ def odd_paths(tmp_path):
         "a terminal": ("/dev/null", "a device"),
         "a link to itself": (str(tmp_path / "round.jpg"), "cannot be opened"),
         "below a file": (str(Path(__file__) / "a.jpg"), "does not exist"),
-        "http": ("https://example.org/a.jpg?x=1", r"an address \(https:\), and nothing is fetched"),
+        "http": ("https://example.org/a.jpg?x=1", r"an address \(https:\), and nothing is downloaded"),
         "ftp": ("FTP://example.org/a.jpg", r"an address \(ftp:\)"),
         "a bucket": ("s3://bucket/a.jpg", r"an address \(s3:\)"),
         "file": ("file:///etc/hostname", r"an address \(file:\).*give the path of the file"),
