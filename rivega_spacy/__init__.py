@@ -11,6 +11,8 @@ from types import ModuleType
 
 from wrapt import register_post_import_hook
 
+from .post.moved import install as install_moved
+
 __version__ = "0.6.0"
 __all__ = ["__version__", "register_extensions"]
 
@@ -30,3 +32,4 @@ def _register_once_imported(_: ModuleType) -> None:
 
 
 register_post_import_hook(_register_once_imported, "spacy.tokens")
+install_moved()
