@@ -105,7 +105,7 @@ def test_list_says_what_is_ready_missing_and_broken(bench, capsys):
     assert call(bench, "list") == 0
     out = capsys.readouterr().out
     assert f"weights missing ({bench / 'data' / 'weights' / 'sam.pth'})" in out and "from its authors" in out
-    assert "broken: parts.none-such: there is no grounder 'none-such'. Use one of: own, empty." in out
+    assert "broken: [E532] parts.none-such: there is no grounder 'none-such'. Use one of: own, empty." in out
     assert "6 variants, 4 of them ready" in out
 
 
