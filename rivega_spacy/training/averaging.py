@@ -40,8 +40,8 @@ def average(pipelines: Sequence[Language]) -> Language:
     for name, first in parts[0].items():
         states: list[dict[str, torch.Tensor]] = [part[name].module.state_dict() for part in parts]
         for key, tensor in states[0].items():
-            others = [state.get(key) for state in states]
-            if any(other is None or other.shape != tensor.shape for other in others):
+            others = [state[key] for state in states if key in state]
+            if len(others) < len(states) or any(other.shape != tensor.shape for other in others):
                 raise RivegaError(Errors.E266.format(name=name, weight=key))
             if tensor.is_floating_point():
                 tensor.copy_(torch.stack([other.float() for other in others]).mean(0))

@@ -4,6 +4,7 @@ From there on it can be trained; a training that starts from new tags would have
 """
 
 from pathlib import Path
+from typing import Any
 
 import spacy
 import torch
@@ -26,10 +27,11 @@ def to_bioes(path: Path) -> Language:
     nlp = spacy.load(path)
     settings = nlp.config["components"]["rivega_ner"]
     factory = settings.pop("factory")
-    _, old = nlp.remove_pipe("rivega_ner")
+    old: Any = nlp.get_pipe("rivega_ner")
+    nlp.remove_pipe("rivega_ner")
     if old.cfg["scheme"] != "bio":
         raise RivegaError(Errors.E267.format(path=path, scheme=old.cfg["scheme"]))
-    new = nlp.add_pipe(factory, name="rivega_ner", config={**settings, "scheme": "bioes"})
+    new: Any = nlp.add_pipe(factory, name="rivega_ner", config={**settings, "scheme": "bioes"})
     before, after = TagScheme(old.labels, "bio"), TagScheme(old.labels, "bioes")
     place = {tag: index for index, tag in enumerate(before.tags)}
     origin = torch.tensor([place[_ORIGIN.get(tag[0], tag[0]) + tag[1:]] for tag in after.tags])
