@@ -11,7 +11,7 @@ from spacy.tokens import Doc, Span
 
 from ..post.boxes import box_iou
 from ..post.errors import Errors, ImageError
-from ..post.extensions import ID_KEY, MASKS_KEY, record_error, span_key
+from ..post.extensions import ID_KEY, all_masks, record_error
 from ..post.images import image_size
 from ..post.rle import RLE, parse_rle, rle_to_box
 
@@ -106,7 +106,7 @@ def sized(sheet: Sheet) -> tuple[int, int]:
 def _size(doc: Doc) -> tuple[int | None, int | None]:
     # A mask has the picture's size, and reading it costs nothing.
     for ent in doc.ents:
-        for rle in _masks(ent):
+        for rle in all_masks(ent):
             height, width, _ = parse_rle(rle)
             return width, height
     if doc._.image is None:
@@ -133,18 +133,11 @@ def _item(number: int, ent: Span) -> Item:
     )
 
 
-def _masks(ent: Span) -> list[RLE]:
-    gold = ent.doc.user_data.get(span_key(ent, MASKS_KEY))
-    if gold:
-        return [{"size": list(rle["size"]), "counts": rle["counts"]} for rle in gold]
-    return [] if ent._.mask_rle is None else [ent._.mask_rle]
-
-
 def _regions(ent: Span) -> list[Region]:
     """Boxes and masks that belong together in one region each; a mask without a box of its own brings the box around it."""
     boxes = ent._.boxes
     regions: list[Region] = []
-    for mask in _masks(ent):
+    for mask in all_masks(ent):
         around = rle_to_box(mask)
         if around[2] <= around[0] or around[3] <= around[1]:
             continue

@@ -98,6 +98,19 @@ def span_key(span: Span, name: str) -> Any:
     return ("._.", name, span.start_char, span.end_char)
 
 
+def all_masks(span: Span) -> list[dict[str, Any]]:
+    """All masks of an entity: gold data may have several, `span._.mask_rle` is one of them.
+
+    span (Span): The entity.
+    RETURNS (List[RLE]): COCO RLE, empty where it has none.
+    """
+    stored = span.doc.user_data.get(span_key(span, MASKS_KEY))
+    if stored:
+        # DocBin gives lists back as tuples.
+        return [{"size": list(rle["size"]), "counts": rle["counts"]} for rle in stored]
+    return [] if span._.mask_rle is None else [span._.mask_rle]
+
+
 IMAGE_KEY = _doc_key("image")
 ERRORS_KEY = _doc_key("rivega_errors")
 # Set once what came beside the text in `nlp.pipe(as_tuples=True)` is taken over.

@@ -7,7 +7,7 @@ from typing import Any
 from spacy.tokens import Doc, Span
 
 from ..post.boxes import box_area
-from ..post.extensions import ID_KEY, MASKS_KEY, span_key
+from ..post.extensions import ID_KEY, all_masks
 from ..post.rle import rle_area
 
 Box = list[float]
@@ -147,9 +147,7 @@ def span_mention(ent: Span, post: str) -> Mention:
     ent (Span): The entity.
     post (str): Id of its post.
     """
-    masks = ent.doc.user_data.get(span_key(ent, MASKS_KEY))
-    if not masks:
-        masks = [ent._.mask_rle] if ent._.mask_rle is not None else []
+    masks = all_masks(ent)
     groundable = ent._.groundable
     boxes = ent._.boxes
     if groundable is None and (boxes or masks):

@@ -16,7 +16,7 @@ from thinc.api import Config, Model, Optimizer, set_dropout_rate
 from ..pipes.batched import BatchedPipe
 from ..post import images
 from ..post.errors import Errors, RivegaError
-from ..post.extensions import MASKS_KEY, post_name, record_error, span_key
+from ..post.extensions import all_masks, post_name, record_error
 from ..post.images import doc_image
 from ..post.rle import decode_mask, encode_mask, rle_iou
 from .loss import mask_loss
@@ -282,8 +282,8 @@ def score_masks(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
     for example in examples:
         predicted = {(ent.start_char, ent.end_char): ent for ent in example.predicted.ents}
         for gold in example.reference.ents:
-            masks = gold.doc.user_data.get(span_key(gold, MASKS_KEY)) or [gold._.mask_rle]
-            if masks[0] is None:
+            masks = all_masks(gold)
+            if not masks:
                 continue
             match = predicted.get((gold.start_char, gold.end_char))
             # Masks of two sizes are of two pictures: nothing of the one is right for the other.
