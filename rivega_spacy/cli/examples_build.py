@@ -8,13 +8,17 @@ import typer
 
 EXAMPLES = (
     "rivega examples build examples.jsonl examples.safetensors",
+    "rivega examples build ManualAnnotation/2015/2015train.txt examples.safetensors --posts twitter2015_train.jsonl.gz",
     "rivega examples build examples.jsonl examples.safetensors --config configs/enrich_openai.cfg --exclude test.jsonl.gz",
 )
 
 
 def run(
     examples: Annotated[
-        Path, typer.Argument(help="JSON lines: tokens or text, caption_blip2 or caption, annotation; optional id, image.")
+        Path,
+        typer.Argument(
+            help="JSON lines: tokens or text, caption_blip2 or caption, annotation; optional id, image. Or PGIM's ManualAnnotation/*.txt."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
     config: Annotated[
@@ -28,6 +32,9 @@ def run(
         Path | None,
         typer.Option("--images", help="Folder that relative image paths start from.", show_default="that of EXAMPLES"),
     ] = None,
+    posts: Annotated[
+        list[Path], typer.Option("--posts", metavar="POSTS", help="For a .txt file of annotations: the posts, JSON lines with ids.")
+    ] = [],
     exclude: Annotated[
         list[Path], typer.Option("--exclude", metavar="POSTS", help="Posts that are measured: left out of the file.")
     ] = [],
@@ -44,14 +51,14 @@ def run(
     from ..post.textfiles import read_text
 
     check_input(examples)
-    check_output(out, inputs=[examples, config, *exclude])
+    check_output(out, inputs=[examples, config, *posts, *exclude])
     section = {}
     if config is not None:
         check_input(config)
         settings = Config().from_str(read_text(config), interpolate=False).get("examples", {})
         wanted = {name: settings[name] for name in ("text_encoder", "image_encoder") if settings.get(name)}
         section = registry.resolve(Config(wanted)) if wanted else {}
-    found, wrong = read_examples(examples, images=images)
+    found, wrong = read_examples(examples, images=images, posts=posts)
     kept = Exclusion(exclude).keep(found)
     bank = encode_examples(
         kept,

@@ -128,7 +128,11 @@ def encode_examples(
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
         texts_here = [example.text for example in batch]
-        docs = list(nlp.pipe(texts_here)) if nlp is not None else [_split(vocab, text) for text in texts_here]
+        # With their pictures, for an encoder that reads both (`rivega.FusionFeatures.v1`).
+        docs = [nlp.make_doc(text) if nlp is not None else _split(vocab, text) for text in texts_here]
+        for doc, example in zip(docs, batch):
+            doc._.image = example.image
+        docs = list(nlp.pipe(docs)) if nlp is not None else docs
         texts.append(unit_rows(text_encoder(docs)))
         vectors, has = _encode_images((_read(example, wrong) for example in batch), image_encoder)
         seen.append(vectors)

@@ -9,6 +9,7 @@ from typing import Any
 from ..post.errors import Errors, RivegaError
 from ..post.image_sources import locate_image
 from ..post.jsonl import read_lines
+from .published import is_published, read_published
 
 SHIPPED = Path(__file__).with_name("examples.jsonl")
 _URL = re.compile(r"(?i)\bhttps?\s*:\s*//\s*\S+(?:\s*\.?\s*co\s*/\s*\S+)?")
@@ -52,18 +53,24 @@ def fingerprint(text: str) -> str:
     return "".join(words) if len(words) >= _LEAST_WORDS else ""
 
 
-def read_examples(path: str | Path, *, images: Path | None = None) -> tuple[list[Example], list[str]]:
-    """Annotated examples of a JSON lines file.
+def read_examples(
+    path: str | Path, *, images: Path | None = None, posts: Iterable[str | Path] = ()
+) -> tuple[list[Example], list[str]]:
+    """Annotated examples of a file.
 
-    path (Union[str, Path]): Each line with `tokens` or `text`, `caption_blip2` or `caption`, `annotation`; optional `id`, `image`.
+    path (Union[str, Path]): JSON lines, each with `tokens` or `text`, `caption_blip2` or `caption`, `annotation`; optional `id`, `image`. Or
+        a .txt file as PGIM publishes them, see `published.read_published`.
     images (Optional[Path]): Folder that relative image paths start from; None takes that of the file.
+    posts (Iterable[Union[str, Path]]): The posts that such a .txt file annotates, JSON lines.
     RETURNS (Tuple[List[Example], List[str]]): The examples in order, each post once, and what was wrong with lines left out.
     RAISES (RivegaError): E020 where there is no such file, E420 where none of its lines is one.
     """
     root = Path(path).resolve().parent if images is None else Path(images)
     examples: dict[tuple[str, str], Example] = {}
     wrong: list[str] = []
-    for number, row in read_lines(path):
+    rows: Iterable[tuple[int, dict[str, Any] | str]]
+    rows = read_published(path, posts, wrong) if is_published(path) else read_lines(path)
+    for number, row in rows:
         example = row if isinstance(row, str) else _example(row, root)
         if isinstance(example, str):
             wrong.append(Errors.E421.format(path=path, line=number, reason=example))

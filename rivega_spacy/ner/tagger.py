@@ -65,7 +65,7 @@ class CRFHead(torch.nn.Module):
         return self.linear(vectors)
 
 
-class _RateScale:
+class RateScale:
     """Learning rates of the linear layers and of the CRF, in multiples of the optimiser's."""
 
     def __init__(self, linear: float, crf: float) -> None:
@@ -109,10 +109,10 @@ def build_crf_tagger(
         name="rivega_ner",
         build=_build_head,
         half_on_disk=half_on_disk,
-        lr_scale=_RateScale(learn_rate, crf_learn_rate),
+        lr_scale=RateScale(learn_rate, crf_learn_rate),
         ema_decay=ema_decay,
     )
-    settings = _HeadSettings(hidden_width=hidden_width, dropout=dropout, implementation=implementation)
+    settings = HeadSettings(hidden_width=hidden_width, dropout=dropout, implementation=implementation)
     return Model(
         "crf-tagger",
         forward,
@@ -134,7 +134,7 @@ def check_implementation(name: str) -> None:
 
 
 @dataclass
-class _HeadSettings:
+class HeadSettings:
     hidden_width: int
     dropout: float
     implementation: str
@@ -160,19 +160,24 @@ def init(model: Model, X: list[Doc] | None = None, Y: Any = None) -> None:
 
 
 def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[TaggerScores, Callable[[ChainGradient], list[Doc]]]:
-    """Tag scores of posts, at least one of which has a token."""
+    """Tag scores of posts, at least one of which has a token.
+
+    `model.attrs["context"]`, where there is one, gives what the head reads beside the token vectors (`multimodal.picture_context`).
+    """
     shim = model.shims[0]
     vectors, backprop_vectors = model.get_ref("tok2vec")(docs, is_train)
     lengths = [len(doc) for doc in docs]
     filled = [row for row, length in enumerate(lengths) if length]
     flat = xp2torch(model.ops.xp.concatenate([vectors[row] for row in filled]), requires_grad=is_train, device=shim.device)
+    sizes = torch.tensor([lengths[row] for row in filled], device=flat.device)
+    context = model.attrs.get("context")
+    more = context(model, [docs[row] for row in filled], sizes, is_train) if context is not None else ()
     if is_train:
         shim.module.train()
-        emissions = shim.module(flat, model.attrs["settings"].dropout)
+        emissions = shim.module(flat, model.attrs["settings"].dropout, *more)
     else:
         with shim.inference() as module:
-            emissions = module(flat)
-    sizes = torch.tensor([lengths[row] for row in filled], device=flat.device)
+            emissions = module(flat, 0.0, *more)
     head = shim.module
     chains = ChainScores(
         pad_chains(emissions.detach(), sizes),

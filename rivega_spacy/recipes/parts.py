@@ -2,7 +2,7 @@
 
 # Part -> what it can be made of -> recipe. The first is the default.
 PARTS: dict[str, dict[str, str]] = {
-    "tagger": {"minilm": "ner_minilm", "bert": "ner_bert", "xlmr": "ner_xlmr"},
+    "tagger": {"minilm": "ner_minilm", "bert": "ner_bert", "xlmr": "ner_xlmr", "multimodal": "ner_multimodal"},
     "entailment": {"itm": "entailment_itm", "ofa": "entailment_ofa", "albef": "entailment_albef"},
     "grounder": {"owlv2": "grounder_owlv2", "ofa": "grounder_ofa", "seqtr": "grounder_seqtr", "gdino": "grounder_gdino"},
     "vision": {"small": "vision_small", "scratch": "vision_scratch"},

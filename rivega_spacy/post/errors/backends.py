@@ -122,6 +122,8 @@ class BackendsMessages(Messages):
         "The references in {folder} cannot be run through the port: {reason}. Write config.json and the tensors again, from "
         "the same model."
     )
+    E880 = "{name}: the side {side} is not a multiple of 32. Use one, for example 224."
+    E881 = "This pipeline has a picture encoder of the type {name!r}, which transformers {version} does not have. Install the version it was trained with."
 
 
 __all__ = ["BackendsMessages"]
