@@ -1,12 +1,11 @@
 """`rivega enrich`: captions, knowledge and expansions of one or several language models for a file of posts."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Changes, PostsImages
+from .options import Changes, Columns, Form, PostsImages, print_summary, read_columns
 from .overrides import read_override
 
 if TYPE_CHECKING:
@@ -20,9 +19,12 @@ EXAMPLES = (
 
 def run(
     posts: Annotated[
-        Path, typer.Argument(help="JSON lines: text, or tokens and tags; optional id, image, caption, description, ents.")
+        Path,
+        typer.Argument(
+            help="JSON lines: text, or tokens and tags; optional id, image, caption, description, ents. Or what else `rivega annotate` reads."
+        ),
     ],
-    out: Annotated[Path, typer.Argument(help="Where to write the enriched JSON lines (.gz compresses).")],
+    out: Annotated[Path, typer.Argument(help="Where to write the enriched JSON lines (.gz compresses); - is stdout.")],
     config: Annotated[Path, typer.Option("--config", help="Models, store, examples, and what is asked: configs/enrich_openai.cfg")],
     changes: Changes = [],
     images: PostsImages = None,
@@ -32,6 +34,8 @@ def run(
     measured: Annotated[
         list[Path], typer.Option("--measured", metavar="POSTS", help="Posts that are measured: never shown as an example.")
     ] = [],
+    form: Form = "auto",
+    column: Columns = [],
 ) -> int:
     """Enrich the file.
 
@@ -42,14 +46,16 @@ def run(
 
     from ..jobs.enrich import Enricher, read_settings
     from ..pipes.loading import load_pipeline
-    from ..post.files import check_input, check_output
+    from ..post.files import check_output
     from ..post.jsonl import write_lines
-    from ..post.posts import check_images, read_posts
+    from ..post.post_files import check_posts, picture_root, read_posts
+    from ..post.posts import check_images, json_fields
 
     overrides = dict(read_override(text) for text in changes)
-    check_input(posts)
+    columns = read_columns(column)
+    check_posts(posts)
     check_output(out, inputs=[posts, config, *measured])
-    images = images if images is not None else posts.resolve().parent
+    images = images if images is not None else picture_root(posts)
     check_images(images)
     settings = read_settings(config, measured=measured, overrides=overrides)
     enricher = Enricher(load_pipeline(model) if model else spacy.blank("rivega"), settings)
@@ -58,15 +64,15 @@ def run(
     def counted(post: dict[str, Any]) -> dict[str, Any]:
         nonlocal failed
         failed += bool(post.get("errors"))
-        return post
+        return json_fields(post)
 
     try:
         # What a stopped run had asked is in the store, and the next one writes the file at once.
-        enriched = tqdm(enricher.run(read_posts(posts), images=images), unit=" posts", disable=None)
+        enriched = tqdm(enricher.run(read_posts(posts, form=form, columns=columns), images=images), unit=" posts", disable=None)
         total = write_lines(out, map(counted, enriched))
     finally:
         enricher.close()
-    sys.stdout.write("\n".join([f"{total} posts, {failed} of them with errors -> {out}", *_summary(enricher)]) + "\n")
+    print_summary(f"{total} posts, {failed} of them with errors", out, _summary(enricher))
     return 1 if failed else 0
 
 

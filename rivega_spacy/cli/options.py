@@ -1,5 +1,7 @@
 """Options that several commands share."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +17,14 @@ PostsImages = Annotated[
 ]
 AnnotatedPosts = Annotated[
     Path, typer.Argument(metavar="ANNOTATED", help="JSON lines that `rivega annotate` wrote (.gz: gzipped).")
+]
+Form = Annotated[
+    Literal["auto", "jsonl", "json", "csv", "parquet", "folder"],
+    typer.Option("--from", help="Form of the posts; by name and content where it is not said."),
+]
+Columns = Annotated[
+    list[str],
+    typer.Option("--column", metavar="FIELD=NAME", help="What the posts call a field: text=tweet, image=photo_path, id=key."),
 ]
 Limit = Annotated[int, typer.Option("--limit", help="Posts at most; 0 for all.")]
 Changes = Annotated[list[str], typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Overrides a value of the config (JSON).")]
@@ -35,3 +45,21 @@ Comparison = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 GoldCorpus = Annotated[Path, typer.Argument(help=".spacy file or folder of them, from `rivega convert`.")]
+
+
+def read_columns(pairs: list[str]) -> dict[str, str]:
+    """What `--column` says, by field. RAISES (RivegaError): E738 where one is not FIELD=NAME, or a field is named twice."""
+    from ..post.errors import Errors, RivegaError
+
+    columns: dict[str, str] = {}
+    for pair in pairs:
+        field, equals, name = pair.partition("=")
+        if not (field and equals and name) or field in columns:
+            raise RivegaError(Errors.E738.format(option="--column", allowed="FIELD=NAME, once for each field", value=pair))
+        columns[field] = name
+    return columns
+
+
+def print_summary(line: str, out: Path, more: Sequence[str] = ()) -> None:
+    """The last lines of a command: on stdout, or on stderr where its results are on stdout."""
+    (sys.stderr if str(out) == "-" else sys.stdout).write("\n".join([f"{line} -> {out}", *more]) + "\n")

@@ -14,21 +14,23 @@ from .errors import Errors, PostError, RivegaError
 from .extensions import ERRORS_KEY, ID_KEY, TEXT_FIELDS, post_name, record_error
 from .given_ents import Place, entity_fields, entity_place, set_fields
 from .image_sources import locate_image
-from .posts import Post, read_posts, tidy_post
+from .post_files import Post, picture_root, read_posts
+from .posts import tidy_post
 from .text import brief
 
 
 def read_annotated(path: str | Path, *, images: Path | None = None, vocab: Vocab | None = None) -> Iterator[Doc]:
     """Docs of a file of annotated posts.
 
-    path (Union[str, Path]): JSON lines as `rivega_spacy.post.posts.doc_to_post` makes them (.gz: gzipped).
+    path (Union[str, Path]): JSON lines as `rivega_spacy.post.posts.doc_to_post` makes them (.gz: gzipped; "-": piped in), or another form
+        of the same fields.
     images (Optional[Path]): Folder that relative image paths start from; without it the working folder, then that of `path`.
     vocab (Optional[Vocab]): Of the docs.
     YIELDS (Doc): One a line, in order; what cannot be taken over is noted on `doc._.rivega_errors`.
     RAISES (RivegaError): E020 where there is no such file.
     """
     vocab = vocab if vocab is not None else Vocab()
-    beside = Path(path).resolve().parent
+    beside = picture_root(path)
     for post in read_posts(path):
         yield annotated_to_doc(post, vocab, images=images, beside=beside)
 

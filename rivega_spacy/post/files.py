@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,8 @@ def check_output(path: PathLike, *, inputs: Iterable[PathLike | None] = ()) -> N
     RAISES (OutputError): E052 where the file system will not have it.
     """
     path = Path(path)
+    if is_pipe(path):
+        return
     for source in inputs:
         if source is not None and _same_file(path, Path(source)):
             raise RivegaError(Errors.E050.format(path=path))
@@ -54,10 +57,33 @@ def check_output_folder(path: PathLike) -> None:
 def check_input(path: PathLike) -> None:
     """Tell before anything is loaded that there is no file to read: RivegaError E020 where there is none, E051 for a folder."""
     path = Path(path)
+    if is_pipe(path):
+        return
     if path.is_dir():
         raise RivegaError(Errors.E051.format(path=path))
     if not (path.is_file() or path.is_fifo()):
         raise RivegaError(Errors.E020.format(path=path))
+
+
+def is_pipe(path: PathLike) -> bool:
+    """Whether a name is "-": standard input where something is read, standard output where something is written."""
+    return str(path) == "-"
+
+
+@contextmanager
+def open_input(path: PathLike) -> Iterator[IO[bytes]]:
+    """A file to read bytes from, or what is piped in where its name is "-".
+
+    path (Union[str, Path]): The file, or "-".
+    YIELDS (IO[bytes]): It can be peeked into.
+    RAISES (RivegaError): E020 where there is no such file, E051 where it is a folder.
+    """
+    check_input(path)
+    if is_pipe(path):
+        yield sys.stdin.buffer
+    else:
+        with open(path, "rb") as file:
+            yield file
 
 
 @contextmanager
@@ -65,13 +91,16 @@ def open_output(path: PathLike, *, binary: bool = False) -> Iterator[IO[Any]]:
     """A file that takes its name when the block ends well; otherwise what had that name before stays as it was.
 
     path (Union[str, Path]): The file; gzipped where its name ends in .gz. Folders on the way are made; where it is a link, what it
-        points to is replaced. A device or pipe is written directly.
+        points to is replaced. A device or pipe is written directly, standard output where the name is "-".
     binary (bool): Bytes instead of UTF-8 text.
     YIELDS (IO): To write to.
     RAISES (OutputError): E052 where the file system will not have it: no room, no permission.
     RAISES (RivegaError): E051 where the path is a folder.
     """
     path = Path(path)
+    if is_pipe(path):
+        yield from _standard_output(binary)
+        return
     if path.is_dir():
         raise RivegaError(Errors.E051.format(path=path))
     direct = _is_stream(path)
@@ -144,6 +173,20 @@ def write_text(path: PathLike, text: str) -> None:
 def write_json(path: PathLike, value: Any) -> None:
     """The same for a JSON file, indented for people."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _standard_output(binary: bool) -> Iterator[IO[Any]]:
+    """Standard output, left open."""
+    if binary:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    # Whoever reads along gets each line when it is written.
+    out = io.TextIOWrapper(sys.stdout.buffer, encoding="utf8", newline="\n", line_buffering=True)
+    try:
+        yield out
+    finally:
+        out.detach()
 
 
 def _encoded(raw: IO[bytes], path: Path, binary: bool) -> Any:

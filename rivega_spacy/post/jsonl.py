@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import Errors, RivegaError
-from .files import check_input, open_output
+from .files import open_input, open_output
 from .text import replace_surrogates, replace_surrogates_in
 from .textfiles import BYTE_ORDER_MARK, GZIP, encoding_of
 
@@ -32,7 +32,13 @@ def read_lines(path: str | Path, *, mend: bool = True) -> Iterator[tuple[int, di
         compressed file breaks off, that is the last thing said.
     RAISES (RivegaError): E020 where there is no such file, E051 where it is a folder.
     """
-    for number, line in read_text_lines(path):
+    with open_input(path) as file:
+        yield from object_lines(Unpacked(file), mend=mend)
+
+
+def object_lines(source: "Unpacked", *, mend: bool = True) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """The same of a file that is open."""
+    for number, line in text_lines(source):
         if isinstance(line, RivegaError):
             yield number, str(line)
         elif line.strip().strip(BYTE_ORDER_MARK):
@@ -42,37 +48,37 @@ def read_lines(path: str | Path, *, mend: bool = True) -> Iterator[tuple[int, di
 def read_text_lines(path: str | Path, *, newline: str | None = None) -> Iterator[tuple[int, str | RivegaError]]:
     """Lines of a text file, read as `read_lines` does.
 
-    path (Union[str, Path]): The file.
+    path (Union[str, Path]): The file; "-" for what is piped in.
     newline (Optional[str]): As for `open`.
     YIELDS (Tuple[int, Union[str, RivegaError]]): The line's number with the line, without its end; or with E055 where it is too long,
         E054 where a compressed file breaks off. Bytes that are no UTF-8 are lone surrogates (Python's "surrogateescape").
     """
-    path = Path(path)
-    check_input(path)
-    with open(path, "rb") as file:
-        source = _Source(file)
-        encoding = encoding_of(source.head)
-        errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
-        lines = io.TextIOWrapper(io.BufferedReader(source, 1 << 16), encoding=encoding, errors=errors, newline=newline)
-        number = 0
-        while True:
-            line = lines.readline(MAX_LINE + 1)
-            if not line:
-                break
-            number += 1
-            whole = line.endswith("\n")
-            if not whole and len(line) > MAX_LINE:
-                rest = line
-                while rest and not rest.endswith("\n"):
-                    rest = lines.readline(MAX_LINE)
-                yield number, RivegaError(Errors.E055.format(limit=MAX_LINE))
-                continue
-            if not whole and source.damage is not None and isinstance(parse_object(line), str):
-                number -= 1  # what is left of the line in which the file breaks off
-                break
-            yield number, line.rstrip("\n")
-        if source.damage is not None:
-            yield number + 1, RivegaError(Errors.E054.format(reason=source.damage))
+    with open_input(path) as file:
+        yield from text_lines(Unpacked(file), newline=newline)
+
+
+def text_lines(source: "Unpacked", *, newline: str | None = None) -> Iterator[tuple[int, str | RivegaError]]:
+    """The same of a file that is open; with `newline=""` lines keep their ends."""
+    lines = source.text(newline=newline)
+    number = 0
+    while True:
+        line = lines.readline(MAX_LINE + 1)
+        if not line:
+            break
+        number += 1
+        whole = line.endswith("\n")
+        if not whole and len(line) > MAX_LINE:
+            rest = line
+            while rest and not rest.endswith("\n"):
+                rest = lines.readline(MAX_LINE)
+            yield number, RivegaError(Errors.E055.format(limit=MAX_LINE))
+            continue
+        if not whole and source.damage is not None and isinstance(parse_object(line), str):
+            number -= 1  # what is left of the line in which the file breaks off
+            break
+        yield number, line if newline == "" else line.rstrip("\n")
+    if source.damage is not None:
+        yield number + 1, RivegaError(Errors.E054.format(reason=source.damage))
 
 
 def parse_object(line: str, *, mend: bool = True) -> dict[str, Any] | str:
@@ -142,19 +148,32 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-class _Source(io.RawIOBase):
-    """Bytes of a file, unpacked where they are gzip's. Where those break off the file ends, and `damage` says why.
+class Unpacked(io.RawIOBase):
+    """Bytes of a file, unpacked where they are gzip's (`packed`). Where those break off the file ends, and `damage` says why.
 
-    file (IO[bytes]): At its start; the name says nothing about what is in it.
+    file (IO[bytes]): At its start; the name says nothing about what is in it. It can be peeked into.
     """
 
     def __init__(self, file: Any) -> None:
-        self.head: bytes = file.peek(4)[:4]
         self.damage: str | None = None
-        self._file: Any = file
-        if self.head.startswith(GZIP):
-            self._file = gzip.GzipFile(fileobj=file, mode="rb")
-            self.head = self._peek_within()
+        self.packed: bool = file.peek(2)[:2] == GZIP
+        self._file: Any = gzip.GzipFile(fileobj=file, mode="rb") if self.packed else file
+        self._buffered = io.BufferedReader(self, 1 << 16)
+
+    @property
+    def head(self) -> bytes:
+        """How the file begins: one byte of it or some thousands, as they come."""
+        return self._buffered.peek(1 << 16)
+
+    def text(self, *, newline: str | None = None) -> io.TextIOWrapper:
+        """Its characters from where it stands. A byte order mark says how they are encoded; bytes that are no UTF-8 are lone surrogates."""
+        encoding = encoding_of(self.head[:4])
+        errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
+        return io.TextIOWrapper(self._buffered, encoding=encoding, errors=errors, newline=newline)
+
+    def all(self) -> bytes:
+        """What is left of it."""
+        return self._buffered.read()
 
     def readable(self) -> bool:
         return True
@@ -169,10 +188,3 @@ class _Source(io.RawIOBase):
             return 0
         buffer[: len(data)] = data
         return len(data)
-
-    def _peek_within(self) -> bytes:
-        try:
-            return self._file.peek(4)[:4]
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            self.damage = str(error) or type(error).__name__
-            return b""

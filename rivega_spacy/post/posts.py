@@ -16,7 +16,8 @@ from .extensions import ID_KEY, TEXT_FIELDS, post_name, record_error
 from .files import open_output
 from .given_ents import entity_fields, entity_place, set_fields, unused_fields
 from .image_sources import is_data_uri, locate_image
-from .jsonl import MAX_DEPTH, dump_line, nested_deeper, read_lines
+from .jsonl import MAX_DEPTH, dump_line, nested_deeper
+from .post_files import Post
 from .text import brief, is_invisible, replace_surrogates_in, trim_invisible
 
 # Set where `ents` came with the post: the tagger then leaves them alone.
@@ -33,28 +34,12 @@ _PICTURE_KEYS = frozenset(
     for last in ("", "s", "path", "paths", "file", "files", "filename", "name", "url", "urls", "uri", "link", "src")
 )
 
-Post = dict[str, Any]
-
-
-def read_posts(path: str | Path) -> Iterator[Post | PostError]:
-    """Posts of a JSONL file, one at a time.
-
-    path (Union[str, Path]): UTF-8 JSON lines, gzipped where the name ends in .gz; empty lines are skipped.
-    YIELDS (Union[Post, PostError]): A post, or in its place E011, with the line's number as the post's name.
-    RAISES (RivegaError): E020 where there is no such file.
-    """
-    for number, post in read_lines(path, mend=False):
-        if isinstance(post, dict):
-            yield post
-        else:
-            yield PostError(Errors.E011.format(post=f"on line {number}", reason=post))
-
 
 def post_to_doc(nlp: Language, post: Post | PostError, *, images: Path | None = None) -> Doc:
     """The doc of a post. What is wrong with the post is noted on the doc, and the rest of it is taken.
 
     nlp (Language): Its tokenizer makes the tokens.
-    post (Union[Post, PostError]): `text`; optional `id`, `image`, `knowledge`, `caption`, `description`, `ents` as [start_char,
+    post (Union[Post, PostError]): `text`; optional `id`, `image` (also as {"bytes": ..., "path": ...}), `knowledge`, `caption`, `description`, `ents` as [start_char,
         end_char, label] or as the objects that `doc_to_post` makes, `expansions` (a string or null for each of `ents`).
     images (Optional[Path]): Folder that relative image paths start from.
     RETURNS (Doc): Not yet processed.
@@ -82,6 +67,11 @@ def post_to_doc(nlp: Language, post: Post | PostError, *, images: Path | None = 
         record_error(doc, "post", note)
     _keep_own_fields(doc, post)
     image = post.get("image")
+    if isinstance(image, dict) and set(image) <= {"bytes", "path"}:
+        # As the data sets of Hugging Face have pictures.
+        image, named = image.get("bytes") or image.get("path"), image.get("path")
+        if isinstance(image, bytes) and isinstance(named, str):
+            doc.user_data[GIVEN_IMAGE_KEY] = [named, None]
     if isinstance(image, str) and image.strip():
         path = locate_image(image, images)
         if not is_data_uri(image):
@@ -190,7 +180,8 @@ def write_posts(docs: Iterable[Doc], path: str | Path) -> Iterator[Doc]:
     """Write docs as JSON lines while they stream through.
 
     docs (Iterable[Doc]): Processed posts.
-    path (Union[str, Path]): The file; gzipped where the name ends in .gz. It appears when the stream has come to its end.
+    path (Union[str, Path]): The file; gzipped where the name ends in .gz. It appears when the stream has come to its end. "-" for
+        standard output, a line at a time.
     YIELDS (Doc): The same docs, each after its line is written.
     RAISES (OutputError): E052 where the file system will not have it.
     """
@@ -204,18 +195,27 @@ def _field_names(names: Iterable[Any]) -> str:
     return ", ".join(f"`{str(name)[:40]}`" for name in names)
 
 
+def json_fields(post: Post) -> Post:
+    """A post without what JSON cannot write (a PIL image, say), which is no field of a file; of a picture its name stays."""
+    image = post.get("image")
+    if isinstance(image, dict):
+        post = {**post, "image": image.get("path")}
+    return {name: value for name, value in post.items() if isinstance(name, str) and _line_of(value) is not None}
+
+
+def _line_of(value: Any) -> str | None:
+    try:
+        return dump_line(value).rstrip("\n")
+    except (TypeError, ValueError):
+        return None
+
+
 def _keep_own_fields(doc: Doc, post: Post) -> None:
-    """Fields of the user's own come out as they went in; what JSON cannot write (a PIL image, say) is no field of a file."""
+    """Fields of the user's own come out as they went in; what JSON cannot write is left out."""
     used = _USED_FIELDS if post.get("ents") is not None else _USED_FIELDS - {"expansions"}
-    kept = {}
-    for name, value in post.items():
-        if isinstance(name, str) and name not in used:
-            try:
-                kept[name] = dump_line(value).rstrip("\n")
-            except (TypeError, ValueError):
-                continue
-    if kept:
-        fields = (f"{json.dumps(name, ensure_ascii=False)}: {value}" for name, value in kept.items())
+    lines = {name: _line_of(value) for name, value in post.items() if isinstance(name, str) and name not in used}
+    fields = [f"{json.dumps(name, ensure_ascii=False)}: {line}" for name, line in lines.items() if line is not None]
+    if fields:
         doc.user_data[OWN_FIELDS_KEY] = "{" + ", ".join(fields) + "}"
 
 

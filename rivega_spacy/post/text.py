@@ -10,6 +10,11 @@ _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _VARIATION = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
+def has_lone_surrogate(text: str) -> bool:
+    """Whether a text has halves of surrogate pairs, as which bytes that are not UTF-8 are read."""
+    return not text.isascii() and _SURROGATE.search(text) is not None
+
+
 def replace_surrogates(text: str) -> str:
     """The text as UTF-8 can write it.
 

@@ -11,7 +11,6 @@ class ExportMessages(Messages):
         "size. Give the folder of the pictures (`--images`)."
     )
     E621 = "A brush stroke cannot be read: {reason}. Export it from Label Studio as JSON, which contains its run lengths."
-    E622 = "{form} needs {package}, which is not installed. Run `pip install rivega_spacy[{extra}]`."
 
 
 __all__ = ["ExportMessages"]

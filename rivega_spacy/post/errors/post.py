@@ -100,7 +100,24 @@ class PostMessages(Messages):
         "its picture, or raise the limit with the environment variable RIVEGA_MAX_PIXELS."
     )
     E603 = "Post {post}: {what} of an entity must be {kind}, not {value}, and is left out. Correct it."
+    E622 = "{form} needs {package}, which is not installed. Run `pip install rivega_spacy[{extra}]`."
     E738 = "`{option}` must be {allowed}, not {value!r}. Correct the config or the call."
+
+    E820 = "Post number {number} of {path}: not a JSON object ({reason}). Correct this element of the array."
+    E821 = "The array in {path} ends within post number {number} ({reason}). What came before was read; export the file again for the rest."
+    E822 = (
+        "{path} has no column `{column}`; its columns are {columns}. Rename the one that holds it, or say which it is: "
+        "`--column {field}=NAME`."
+    )
+    E823 = "{path}, row on line {line}: {reason}. Put quotes around cells that hold delimiters or line breaks, and double those within."
+    E824 = (
+        "{path}, row on line {line}: the byte {byte} is not UTF-8. If the file is from Windows, convert it first: "
+        "`iconv -f cp1252 -t utf-8`, or save it as CSV UTF-8."
+    )
+    E825 = "{path} cannot be read as Parquet {place} ({reason}). Export it again, or name its form with `--from`."
+    E827 = "The folder {folder} has no pictures and no .txt files. Give the folder of the pictures, or a file of posts."
+    E828 = "The picture {name} has no text. Write what was posted with it to {stem}.txt beside it, or to {stem}.json as `text`."
+    E829 = "Post {name} cannot be read ({reason}). Correct the file, or export it again."
 
 
 __all__ = ["PostMessages"]
