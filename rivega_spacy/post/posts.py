@@ -18,6 +18,7 @@ from .given_ents import entity_fields, entity_place, set_fields, unused_fields
 from .image_sources import is_data_uri, locate_image
 from .jsonl import MAX_DEPTH, dump_line, nested_deeper
 from .post_files import Post
+from .post_files import read_posts as read_posts  # where it was before there were several forms of files
 from .text import brief, is_invisible, replace_surrogates_in, trim_invisible
 
 # Set where `ents` came with the post: the tagger then leaves them alone.

@@ -138,7 +138,7 @@ def test_interruptions_and_closed_pipes(place, capsys, monkeypatch):
         return read
 
     for error, status in ((KeyboardInterrupt(), 130), (BrokenPipeError(), 141)):
-        monkeypatch.setattr("rivega_spacy.post.posts.read_posts", stop(error))
+        monkeypatch.setattr("rivega_spacy.post.post_files.read_posts", stop(error))
         assert run(capsys, "annotate", "posts.jsonl", "out.jsonl", "--model", "pipeline")[0] == status
     assert (place / "out.jsonl").read_text() == "before"
 
