@@ -47,7 +47,7 @@ def run(
     ] = None,
     lang: Annotated[str, typer.Option("--lang", help="Language class of the pipeline.")] = "rivega",
     format: Annotated[
-        Literal["auto", "jsonl", "conll", "prodigy", "posts"], typer.Option("--format", help="Of the posts.")
+        Literal["auto", "jsonl", "conll", "prodigy", "posts", "riveg"], typer.Option("--format", help="Of the posts.")
     ] = "auto",
     tag_column: Annotated[
         int | None,
@@ -69,6 +69,15 @@ def run(
             rich_help_panel=ALONGSIDE,
         ),
     ] = None,
+    expansions: Annotated[
+        list[str],
+        typer.Option(
+            "--expansions",
+            metavar="[MODEL=]FILE",
+            help="Recorded expansions: RiVEG's VE or VG table (.tsv), its ### text, or JSON lines with id, text, type and expansion; may be repeated.",
+            rich_help_panel=ALONGSIDE,
+        ),
+    ] = [],
     captions: Annotated[
         Path | None,
         typer.Option(
@@ -101,6 +110,7 @@ def run(
         boxes=boxes,
         masks=masks,
         knowledge=None if apart else knowledge,
+        expansions=[named_file(text) for text in expansions],
         captions=captions,
         descriptions=descriptions,
         repair=repair,
@@ -120,3 +130,12 @@ def run(
     )
     sys.stdout.write("\n".join(lines) + "\n")
     return 1 if refused else 0
+
+
+def named_file(text: str) -> tuple[str | None, Path]:
+    """`MODEL=FILE`, or a file alone.
+
+    RETURNS (Tuple[Optional[str], Path]): The model, None where none is named, and the file.
+    """
+    name, sign, path = text.partition("=")
+    return (name, Path(path)) if sign and not Path(text).exists() else (None, Path(text))

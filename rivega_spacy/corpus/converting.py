@@ -64,14 +64,24 @@ def convert_sources(
     RAISES (RivegaError): E018 where the folder of pictures does not exist, E020 where a file does not, E110, E111 where a line is
         no post, E130 in strict mode.
     """
-    for path in (sources.text, sources.knowledge, knowledge):
+    recorded = [path for _, path in sources.expansions]
+    for path in (sources.text, sources.knowledge, knowledge, *recorded):
         if path is not None and not Path(path).is_file():
             raise RivegaError(Errors.E020.format(path=path))
     if images is not None and not Path(images).is_dir():
         raise RivegaError(Errors.E018.format(root=images))
     if shard < 0:
         raise RivegaError(Errors.E209.format(option="shard", least=0, value=shard))
-    inputs = (sources.text, sources.boxes, sources.masks, sources.knowledge, sources.captions, sources.descriptions, knowledge)
+    inputs = (
+        sources.text,
+        sources.boxes,
+        sources.masks,
+        sources.knowledge,
+        sources.captions,
+        sources.descriptions,
+        knowledge,
+        *recorded,
+    )
     first = Path(output_path).with_suffix("")
     check_output(first.with_name(f"{first.name}-000.spacy") if shard else output_path, inputs=inputs)
     try:

@@ -44,6 +44,7 @@ def make_corpus(
     buffer: int = 0,
     expander: Expander | None = None,
     missing_labels: list[str] | None = None,
+    zero_boxes: bool = False,
 ) -> Callable[[Language], Iterator[Example]]:
     """Reader for `[corpora.train]` and `[corpora.dev]`.
 
@@ -62,8 +63,10 @@ def make_corpus(
         taken as groundable; "segmentation": entities with a mask, their boxes given.
     images (Optional[Union[str, Path]]): Folder that relative picture references start from.
     buffer (int): With `shuffle`: posts held at a time; 0 holds all of them (see above).
-    expander (Optional[Expander]): Writes the expansions of entities that have none, as `rivega_expander` will do at run time:
-        `rivega.NounPhraseExpander.v1` or `rivega.LLMExpander.v1`. None leaves them without; entailment and grounder say so.
+    expander (Optional[Expander]): Writes the expansions of entities that have none, as `rivega_expander` will do at run time: give it the
+        `model` of that. None leaves them without; where no entity has one, reader and component say so once.
+    zero_boxes (bool): Entities that gold says are not shown are given the box (0, 0, 0, 0), for a grounder that is to do without
+        entailment (the paper's footnote 4).
     missing_labels (Optional[List[str]]): Entity types that these posts do not annotate, so that what is outside their entities may be one
         of them; `rivega_ner` does not learn it as O. Posts whose own `missing_labels` field says so need no setting.
     RETURNS (Callable): From the pipeline to examples. Words are those of the file.
@@ -82,6 +85,7 @@ def make_corpus(
         buffer=buffer,
         expander=expander,
         missing_labels=missing_labels,
+        zero_boxes=zero_boxes,
     )
 
 
@@ -102,6 +106,7 @@ class PostCorpus:
         buffer: int = 0,
         expander: Expander | None = None,
         missing_labels: list[str] | None = None,
+        zero_boxes: bool = False,
     ) -> None:
         if knowledge not in KNOWLEDGE:
             raise RivegaError(Errors.E738.format(option="knowledge", allowed=f"one of {', '.join(KNOWLEDGE)}", value=knowledge))
@@ -124,12 +129,13 @@ class PostCorpus:
         self.buffer = buffer
         self.expander = None if expander is None else EntityExpander(None, expander)
         self.missing_labels = check_missing_labels(missing_labels)
+        self.zero_boxes = zero_boxes
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """YIELDS (Example): One a post that has words and passes the filter; one for each of several `sources`."""
         docbin_files(self.path)  # says at once where there is nothing to read
         wanted, given = FILTERS[self.filter]
-        count = number = known = 0
+        count = number = known = expanded = entities = 0
         for post in self._in_order(nlp):
             if not len(post) or (self.max_length and len(post) > self.max_length):
                 continue
@@ -144,6 +150,10 @@ class PostCorpus:
                 known += bool(reference._.knowledge)
                 if self.expander is not None:
                     self.expander(reference)
+                entities += len(reference.ents)
+                expanded += sum(bool(ent._.expansion) for ent in reference.ents)
+                if self.zero_boxes:
+                    _set_zero_boxes(reference)
                 if self.knowledge == "absent" or (self.knowledge == "alternate" and number % 2 == 0):
                     reference._.knowledge = None
                 predicted = bare_copy(reference)
@@ -152,6 +162,8 @@ class PostCorpus:
                 yield Example(predicted, reference)
         if count and not known and self.knowledge != "absent":
             warnings.warn(Errors.W115.format(path=self.path, count=count), stacklevel=2)
+        if entities and not expanded and given is not None:
+            warnings.warn(Errors.W860.format(path=self.path, count=entities), stacklevel=2)
 
     def versions(self, doc: Doc) -> Iterator[Doc]:
         """The post as it is, or once for each source that is asked for."""
@@ -231,6 +243,13 @@ def give_entities(predicted: Doc, reference: Doc, given: tuple[str, ...]) -> Non
     for ours, gold in zip(predicted.ents, reference.ents):
         for name in given:
             ours._.set(name, gold._.get(name))
+
+
+def _set_zero_boxes(doc: Doc) -> None:
+    for ent in doc.ents:
+        if ent._.groundable is False:
+            ent._.groundable = True
+            ent._.boxes = [[0.0, 0.0, 0.0, 0.0]]
 
 
 def _judged(doc: Doc) -> list[Span]:

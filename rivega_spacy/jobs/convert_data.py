@@ -1,10 +1,12 @@
 """Posts of the data folder, in either form, to train, dev and test .spacy, and to compact JSON lines for `rivega enrich`.
 
-What of the published files is there is used: masks (posts/smner), knowledge (RiVEG's zip), captions, pictures. Pictures are referred to as
+What of the published files is there is used: masks (posts/smner), knowledge (RiVEG's zip), expansions (RiVEG's VE tables in posts/VE, or
+recorded gold expansions as JSON lines), captions, pictures. Pictures are referred to as
 DATA is written, so the commands that read the posts are run in the same folder as this one.
 """
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 from ..corpus.converting import convert_sources
@@ -14,6 +16,8 @@ SPLITS = ("train", "dev", "test")
 FOLDERS = {"v1": "Twitter10000", "v2.0": "Twitter10000_v2.0"}
 # Where RiVEG keeps its captions.
 CAPTIONS = "data_processing/VE_processing/Image caption"
+# Recorded expansions of the gold entities of a split: RiVEG's VE table, else JSON lines.
+EXPANSIONS = ("VE/twitter10000_addent_{split}.tsv", "riveg_{split}_gold.jsonl.gz")
 DESCRIPTIONS = "data_processing/MNER_processing/owl_image_caption"
 
 
@@ -39,6 +43,8 @@ def convert_data(
             sources = Sources(text=data / "posts" / f"twitter_gmner_{split}.jsonl.gz", format="jsonl")
         else:
             sources = published(data / "posts", FOLDERS[version], split, known.get(split))
+        recorded = [path for path in (data / "posts" / name.format(split=split) for name in EXPANSIONS) if path.is_file()]
+        sources = replace(sources, expansions=[(None, path) for path in recorded[:1]])
         for target in (out / f"{split}.spacy", out / "posts" / f"{split}.jsonl.gz"):
             lines, _ = convert_sources(sources, target, images=images if images.is_dir() else None)
             said += lines if target.suffix == ".spacy" else lines[:1]

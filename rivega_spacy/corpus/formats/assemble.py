@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from .names import compose, match_pictures
 from .prodigy import read_prodigy_regions, read_prodigy_text
 from .published import add_knowledge, read_captions, read_descriptions
 from .regions import Picture, Pictures, Region, choose_picture
+from .riveg import add_expansions, is_riveg_table, read_riveg_posts
 from .segmentations import read_rle
 from .tags import TagReader
 from .voc import read_voc
@@ -32,19 +33,20 @@ Post = dict[str, Any]
 PathLike = str | Path
 # Control characters (U+0092 is a stray cp1252 apostrophe), zero-width space, replacement character.
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\u200b\ufffd]")
-FORMATS = ("auto", "jsonl", "conll", "prodigy", "posts")
+FORMATS = ("auto", "jsonl", "conll", "prodigy", "posts", "riveg")
 
 
 @dataclass(frozen=True)
 class Sources:
     """The files that a data set consists of.
 
-    text (Path): Tokens and tags: CoNLL, compact JSON lines or a Prodigy export; or posts with `text` and `ents`.
+    text (Path): Tokens and tags: CoNLL, compact JSON lines or a Prodigy export; or posts with `text` and `ents`; or RiVEG's VE or VG table.
     format (str): Which of them; "auto" looks at the file.
     boxes (Optional[Path]): Regions: a folder of VOC XML or labelme JSON, a COCO JSON file or a Prodigy export.
     masks (Optional[Path]): Regions that only masks are taken from, where boxes come from elsewhere (Twitter-SMNER beside
         Twitter-GMNER).
-    knowledge (Optional[Path]): As RiVEG and PGIM publish it, in the order of the posts.
+    knowledge (Optional[Path]): As RiVEG and PGIM publish it, in the order of the posts; several a post are kept side by side.
+    expansions (List[Tuple[Optional[str], Path]]): Recorded expansions (riveg.py), each file with the name of the model that wrote it, or None.
     captions (Optional[Path]), descriptions (Optional[Path]): BLIP-2 and mPLUG-Owl files.
     images (Optional[Path]): Folder of the pictures, which then tell their size and which way up they are.
     tag_column (Optional[int]): Of CoNLL text: the column of the tags, from 1 or from the end as -1; None looks for it.
@@ -57,6 +59,7 @@ class Sources:
     boxes: Path | None = None
     masks: Path | None = None
     knowledge: Path | None = None
+    expansions: list[tuple[str | None, Path]] = field(default_factory=list)
     captions: Path | None = None
     descriptions: Path | None = None
     images: Path | None = None
@@ -87,6 +90,10 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
         add_knowledge(known, sources.knowledge, dirt)
         posts = iter(known)
     posts = _once(posts, dirt)
+    for source, path in sources.expansions:
+        known = list(posts)
+        add_expansions(known, path, [_named(post) for post in known], source, dirt)
+        posts = iter(known)
     folder = None if sources.images is None else PictureFolder(sources.images)
     names: list[dict[str, str]] = [{}, {}]
     if boxes is not None or masks is not None:
@@ -123,6 +130,11 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
             dirt.note("no_region", f"{path}, which has {', '.join(sorted(drawn)[:3])}")
 
 
+def _named(post: Post) -> list[tuple[str, str]]:
+    """Text and type of a post's entities."""
+    return [(" ".join(post["tokens"][start:end]), label) for start, end, label in read_tags(post["tags"])]
+
+
 def _reference(post: Post) -> str | None:
     """The name that a post gives to its picture, where it is not the picture itself."""
     image = post.get("image")
@@ -155,6 +167,7 @@ def read_texts(path: PathLike, form: str, dirt: Dirt, *, tag_column: int | None 
         "prodigy": read_prodigy_text,
         "jsonl": _read_compact,
         "posts": partial(read_annotated, lang=lang),
+        "riveg": read_riveg_posts,
     }
     form = _guess(Path(path)) if form == "auto" else form
     if form not in readers:
@@ -189,10 +202,10 @@ def _read_compact(path: PathLike, dirt: Dirt) -> Iterator[Post]:
     for number, row in read_json_lines(path):
         name = str(number) if row.get("id") is None else str(row["id"])
         tokens, tags = check_row(row, path, number)
-        for field in unused_fields(row, "tags"):
-            if field != "ents" or not _same_entities(row, tags):
-                dirt.note("unused_entities", f"{name} `{field}`")
-                row = {key: value for key, value in row.items() if key != field}
+        for unused in unused_fields(row, "tags"):
+            if unused != "ents" or not _same_entities(row, tags):
+                dirt.note("unused_entities", f"{name} `{unused}`")
+                row = {key: value for key, value in row.items() if key != unused}
         yield {**row, "id": name, "tags": reader.read(name, tokens, tags)}
     reader.close()
 
@@ -200,6 +213,8 @@ def _read_compact(path: PathLike, dirt: Dirt) -> Iterator[Post]:
 def _guess(path: Path) -> str:
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
+    if is_riveg_table(path):
+        return "riveg"
     if ".jsonl" not in path.name:
         return "conll"
     for _, row in read_json_lines(path):

@@ -1,11 +1,13 @@
 """What RiVEG and PGIM publish beside the posts: recorded knowledge, BLIP-2 captions, mPLUG-Owl descriptions."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from ...post.errors import Errors, RivegaError
 from ...post.textfiles import read_text
+from ..sources import KNOWLEDGE_FIELD
 from .conll import read_blocks
 from .dirt import Dirt
 
@@ -25,8 +27,10 @@ def add_knowledge(posts: list[Post], path: str | Path, dirt: Dirt) -> None:
     """
     place = 0
     words = [post["tokens"] for post in posts]
-    for _, rows in read_blocks(path, dirt, by_blank=True):
-        tokens, z = _split(rows, dirt)
+    entries = [_split(rows, dirt) for _, rows in read_blocks(path, dirt, by_blank=True)]
+    if _augmented(entries, words):
+        return _add_several(posts, entries, dirt)
+    for tokens, z in entries:
         found = place
         while found < len(words) and words[found] != tokens:
             found += 1
@@ -35,6 +39,38 @@ def add_knowledge(posts: list[Post], path: str | Path, dirt: Dirt) -> None:
             continue
         posts[found]["knowledge"] = " ".join(z)
         place = found + 1
+    for post in posts:
+        if post.get("knowledge") is None:
+            dirt.note("knowledge_gap", post["id"])
+
+
+def _augmented(entries: list[tuple[list[str], list[str]]], words: list[list[str]]) -> bool:
+    """Whether there are several pieces of knowledge a post (RiVEG's augmented training data): more than there are posts of these words."""
+    given = Counter(tuple(tokens) for tokens, _ in entries)
+    there = Counter(map(tuple, words))
+    several = sum(count > there[tokens] > 0 for tokens, count in given.items())
+    return 2 * several > len(given)
+
+
+def _add_several(posts: list[Post], entries: list[tuple[list[str], list[str]]], dirt: Dirt) -> None:
+    """Knowledge of several models by the words of the posts: "1", "2" and so on in the order in which a post's entries come.
+
+    Whose each is the files do not say. Posts of the same words have entries of the same words; these are taken in turn.
+    """
+    places: dict[tuple[str, ...], list[int]] = {}
+    for place, post in enumerate(posts):
+        places.setdefault(tuple(post["tokens"]), []).append(place)
+    times: Counter[tuple[str, ...]] = Counter()
+    for tokens, z in entries:
+        key = tuple(tokens)
+        if key not in places:
+            dirt.note("knowledge_order", " ".join(tokens)[:60])
+            continue
+        model, place = divmod(times[key], len(places[key]))
+        times[key] += 1
+        post = posts[places[key][place]]
+        post.setdefault("knowledge", " ".join(z))
+        post.setdefault(KNOWLEDGE_FIELD, {})[str(model + 1)] = " ".join(z)
     for post in posts:
         if post.get("knowledge") is None:
             dirt.note("knowledge_gap", post["id"])

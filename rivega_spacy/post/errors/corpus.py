@@ -40,6 +40,11 @@ class CorpusMessages(Messages):
     )
     E443 = "`--tag-column` is for CoNLL text and has no effect on {path}, which is read as {form}. Leave it out."
     E510 = "`{option}` cannot be {value!r}. Use one of: {known}."
+    W860 = (
+        "None of the {count} entities read from {path} has an expansion, so what learns or is measured there is asked about "
+        '"Name (TYPE)" alone, while a pipeline with an expander asks more. Bring recorded expansions (`rivega convert --expansions`), or '
+        "give the reader the pipeline's own expander (`[corpora.train.expander]`, `[corpora.dev.expander]`)."
+    )
 
 
 __all__ = ["CorpusMessages"]
