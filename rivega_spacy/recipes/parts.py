@@ -2,7 +2,16 @@
 
 # Part -> what it can be made of -> recipe. The first is the default.
 PARTS: dict[str, dict[str, str]] = {
-    "tagger": {"minilm": "ner_minilm", "bert": "ner_bert", "xlmr": "ner_xlmr", "multimodal": "ner_multimodal"},
+    "tagger": {
+        "minilm": "ner_minilm",
+        "bert": "ner_bert",
+        "xlmr": "ner_xlmr",
+        "bert_2015": "ner_bert_2015",
+        "xlmr_2015": "ner_xlmr_2015",
+        "bert_2017": "ner_bert_2017",
+        "xlmr_2017": "ner_xlmr_2017",
+        "multimodal": "ner_multimodal",
+    },
     "entailment": {"itm": "entailment_itm", "ofa": "entailment_ofa", "albef": "entailment_albef"},
     "grounder": {"owlv2": "grounder_owlv2", "ofa": "grounder_ofa", "seqtr": "grounder_seqtr", "gdino": "grounder_gdino"},
     "vision": {"small": "vision_small", "scratch": "vision_scratch"},

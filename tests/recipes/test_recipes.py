@@ -86,16 +86,65 @@ def test_an_existing_file_stays(tmp_path, capsys):
     assert "rivega.PhotoViews.v2" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "data,posts,crf,dropout", [("", 7000, 1.5e-2, 0.3), ("_2015", 4000, 8e-3, 0.1), ("_2017", 3373, 1.5e-2, 0.3)]
+)
 @pytest.mark.parametrize("name,rate,batch,epochs", [("ner_bert", 5e-5, 16, 20), ("ner_xlmr", 7e-6, 4, 25)])
-def test_the_taggers_numbers_are_the_papers(name, rate, batch, epochs):
+def test_the_taggers_numbers_are_the_papers(name, rate, batch, epochs, data, posts, crf, dropout):
     """Section V-A; the CRF's rate and the word dropout are those of the released code."""
-    config = Config().from_disk(CONFIGS / f"{name}.cfg", interpolate=True)
+    rate = 5e-6 if (name, data) == ("ner_xlmr", "_2015") else rate
+    config = Config().from_disk(CONFIGS / f"{name}{data}.cfg", interpolate=True)
     training, model = config["training"], config["components"]["transformer"]["model"]
     schedule = training["optimizer"]["learn_rate"]
+    assert training["optimizer"]["@optimizers"] == "Adam.v1" and training["optimizer"]["L2_is_weight_decay"] is True
     assert schedule["@schedules"] == "warmup_linear.v1" and schedule["initial_rate"] == pytest.approx(rate)
     assert training["batcher"]["size"] == batch and training["max_epochs"] == epochs and training["patience"] == 0
-    assert schedule["total_steps"] == -(-7000 // batch) * epochs
-    assert training["eval_frequency"] == -(-7000 // batch)
-    assert model["max_length"] == 256 and model["word_dropout"] == 0.3
+    steps = -(-posts // batch)
+    assert schedule["total_steps"] == steps * epochs and schedule["warmup_steps"] == steps * epochs // 10
+    assert training["eval_frequency"] == steps and training["score_weights"]["ents_f"] == 1.0
+    assert model["max_length"] == 256 and model["word_dropout"] == dropout
     for key in ("learn_rate", "crf_learn_rate"):
-        assert schedule["initial_rate"] * config["components"]["rivega_ner"]["model"][key] == pytest.approx(1.5e-2, rel=1e-3)
+        assert schedule["initial_rate"] * config["components"]["rivega_ner"]["model"][key] == pytest.approx(crf, rel=1e-3)
+
+
+# Of 7,000 training posts with 11,779 entities, 4,733 of them shown.
+ENTITIES, SHOWN, POSTS = 11779, 4733, 7000
+
+
+@pytest.mark.parametrize(
+    "name,rate,batch,epochs,asked",
+    [
+        ("entailment_ofa", 2e-5, 32, 6, ENTITIES),
+        ("entailment_albef", 2e-5, 24, 5, ENTITIES),
+        ("grounder_ofa", 3e-5, 32, 10, SHOWN),
+        ("grounder_seqtr", 5e-4, 64, 10, SHOWN),
+    ],
+)
+def test_the_networks_numbers_are_the_papers(name, rate, batch, epochs, asked):
+    """Section V-A. Batches count posts: so many as hold the paper's batch of entities."""
+    config = Config().from_disk(CONFIGS / f"{name}.cfg", interpolate=True)
+    training = config["training"]
+    schedule = training["optimizer"]["learn_rate"]
+    assert schedule.get("initial_rate", schedule.get("rate")) == pytest.approx(rate)
+    posts = training["batcher"]["size"]
+    assert posts * asked / POSTS == pytest.approx(batch, abs=1.2)
+    assert training["max_steps"] == pytest.approx(epochs * POSTS / posts, rel=0.01)
+    for corpus in config["corpora"].values():
+        assert corpus["expander"]["@misc"] == "rivega.NounPhraseExpander.v1", "what the pipeline will ask with"
+
+
+def test_seqtrs_schedule_and_vocabulary():
+    config = Config().from_disk(CONFIGS / "grounder_seqtr.cfg", interpolate=True)
+    rate = config["training"]["optimizer"]["learn_rate"]
+    assert (
+        rate["schedule"]["rate"] == pytest.approx(rate["rate"] / 10) and rate["steps"] == config["training"]["max_steps"] * 8 // 10
+    )
+    model = config["components"]["rivega_grounder"]["model"]
+    assert model["max_words"] == 30 and "darknet" not in model and "jitter" not in model
+    assert config["training"]["optimizer"]["grad_clip"] == 0.15 and config["training"]["optimizer"]["beta2"] == 0.98
+
+
+def test_five_examples_are_shown():
+    """Section V-A: N = 5, chosen by MSEA."""
+    examples = Config().from_disk(CONFIGS / "enrich_openai.cfg", interpolate=True)["examples"]
+    assert examples["@misc"] == "rivega.MSEA.v1" and examples["n"] == 5
