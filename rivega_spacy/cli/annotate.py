@@ -12,7 +12,7 @@ EXAMPLES = (
     "rivega annotate posts.jsonl.gz annotated.jsonl.gz --images pictures --n-process 4",
     "rivega annotate tweets.csv annotated.jsonl --column text=tweet --column image=photo",
     "rivega annotate photos/ annotated.jsonl --model training/rivega_twitter --gpu-id 0",
-    "zcat posts.jsonl.gz | rivega annotate - - | jq .ents",
+    "rivega annotate - annotated.jsonl --images pictures",
 )
 
 
