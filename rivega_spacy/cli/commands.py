@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 LOOK, DATA, TRAIN, NETWORKS = "Annotate and look", "Data", "Train and measure", "Published networks"
+INSTALLED = "What is installed"
 
 
 class Listed(NamedTuple):
@@ -73,6 +74,9 @@ COMMANDS = {
     "vision draw-masks": Listed(
         "Commands", "Draw masks in the boxes of photographs with a trained segmenter, to train the next one on."
     ),
+    "info": Listed(INSTALLED, "Versions and devices; of a pipeline its parts, what each writes, and their sizes."),
+    "doctor": Listed(INSTALLED, "What is missing for which feature, how to get it, and what would be faster."),
+    "benchmark": Listed(INSTALLED, "How fast a pipeline is on posts: batch sizes, stages, peak memory."),
     "convert-checkpoint": Listed(
         NETWORKS, "Write a published network's weights (OFA, ALBEF, SeqTR) as safetensors, which hold nothing that could run."
     ),

@@ -18,5 +18,7 @@ class JobsMessages(Messages):
         "Post {post} has no answers of {name!r}, only {known}. Enrich the posts with that model, or name another with `--source`."
     )
 
+    E832 = "There are no posts to measure with. Give a file of posts: `rivega benchmark PIPELINE POSTS`."
+
 
 __all__ = ["JobsMessages"]
