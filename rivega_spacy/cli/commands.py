@@ -34,6 +34,10 @@ COMMANDS = {
         DATA,
         "Let language models write captions, knowledge and expansions for posts; every answer is kept, none is asked for twice.",
     ),
+    "index": Listed(
+        DATA, "Make a collection of passages (JSON lines, text) that knowledge is retrieved from, by words and by pictures."
+    ),
+    "retrieve": Listed(DATA, "Give the posts of a file knowledge from a collection, without a language model."),
     "examples": Listed(DATA, "Compute the features of annotated in-context examples."),
     "examples build": Listed("Commands", "Annotated examples (JSON lines) to a file of features for rivega.MSEA.v1."),
     "store": Listed(DATA, "Count, export or import the answers in an answer store."),

@@ -1,0 +1,77 @@
+"""Knowledge for the posts of a file: every line stays as it is, and gets a `knowledge`."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import spacy
+from spacy.tokens import Doc
+
+from ..post.errors import Errors
+from ..post.image_sources import locate_image
+from ..post.jsonl import read_lines, write_lines
+from .retrieval import Source
+
+BATCH = 256
+
+
+class Counts(NamedTuple):
+    """Posts, those with new knowledge, and what was wrong with lines that were left out."""
+
+    posts: int
+    found: int
+    wrong: list[str]
+
+
+def add_knowledge(posts: str | Path, out: str | Path, source: Source, *, overwrite: bool = False) -> Counts:
+    """Look up every post of a file.
+
+    posts (Union[str, Path]): JSON lines with text or tokens, and anything else.
+    out (Union[str, Path]): The same lines with `knowledge`.
+    source (Source): For example `retrieval.RetrievedKnowledge`.
+    overwrite (bool): Replace knowledge that posts have.
+    """
+    vocab = spacy.blank("rivega").vocab
+    root = Path(posts).resolve().parent
+    wrong: list[str] = []
+    count = found = 0
+
+    def lines() -> Iterator[dict[str, Any]]:
+        nonlocal count, found
+        rows = read_lines(posts)
+        while batch := list(islice(rows, BATCH)):
+            kept = []
+            for number, row in batch:
+                reason = row if isinstance(row, str) else ("" if _words(row) else "it has neither `text` nor `tokens`")
+                if reason:
+                    wrong.append(Errors.E889.format(path=posts, line=number, reason=reason))
+                else:
+                    kept.append(row)
+            asked = [row for row in kept if overwrite or not row.get("knowledge")]
+            answers = source([_doc(vocab, row, root) for row in asked]) if asked else []
+            for row, answer in zip(asked, answers):
+                if answer:
+                    row["knowledge"] = answer
+                    found += 1
+            count += len(kept)
+            yield from kept
+
+    write_lines(out, lines())
+    return Counts(count, found, wrong)
+
+
+def _words(row: dict[str, Any]) -> list[str]:
+    tokens = row.get("tokens")
+    if isinstance(tokens, list) and tokens and all(isinstance(token, str) and token for token in tokens):
+        return tokens
+    return row["text"].split() if isinstance(row.get("text"), str) else []
+
+
+def _doc(vocab: Any, row: dict[str, Any], root: Path) -> Doc:
+    doc = Doc(vocab, words=_words(row))
+    image = row.get("image")
+    if isinstance(image, str) and image.strip():
+        doc._.image = locate_image(image, root)
+    doc._.caption = row.get("caption_blip2") or row.get("caption")
+    return doc
