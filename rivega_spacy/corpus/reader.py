@@ -27,7 +27,7 @@ from ..post.extensions import ID_KEY, IMAGE_KEY
 from .docbin import docbin_files, read_docbin
 from .sources import per_source
 
-KNOWLEDGE = ("present", "absent", "alternate")
+KNOWLEDGE = ("present", "absent", "alternate", "caption")
 # Labels of the paper's entailment pairs (section IV-C 1): the picture shows it, the picture does not.
 ENTAILS, CONTRADICTS = "e", "c"
 
@@ -49,7 +49,8 @@ def make_corpus(
     """Reader for `[corpora.train]` and `[corpora.dev]`.
 
     path (Union[str, Path]): A .spacy file or a folder of them (`rivega convert`).
-    knowledge (str): "present" keeps z, "absent" takes it away, "alternate" takes it away from every second example: a dev set
+    knowledge (str): "present" keeps z, "absent" takes it away, "caption" puts the caption in its place (the idea of ITA, Wang et al. 2022),
+        "alternate" takes it away from every second example: a dev set
         read so chooses a model that is good with and without.
     limit (int): Read so many posts at most; 0 reads all.
     shuffle (bool): In another order each time it is read.
@@ -147,6 +148,8 @@ class PostCorpus:
             set_missing_labels(post, self.missing_labels)
             for reference in self.versions(post):
                 number += 1
+                if self.knowledge == "caption":
+                    reference._.knowledge = reference._.caption
                 known += bool(reference._.knowledge)
                 if self.expander is not None:
                     self.expander(reference)

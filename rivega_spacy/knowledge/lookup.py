@@ -9,6 +9,7 @@ import spacy
 from spacy.tokens import Doc
 
 from ..post.errors import Errors
+from ..post.extensions import ID_KEY
 from ..post.image_sources import locate_image
 from ..post.jsonl import read_lines, write_lines
 from .retrieval import Source
@@ -70,6 +71,8 @@ def _words(row: dict[str, Any]) -> list[str]:
 
 def _doc(vocab: Any, row: dict[str, Any], root: Path) -> Doc:
     doc = Doc(vocab, words=_words(row))
+    if row.get("id") is not None:
+        doc.user_data[ID_KEY] = str(row["id"])
     image = row.get("image")
     if isinstance(image, str) and image.strip():
         doc._.image = locate_image(image, root)

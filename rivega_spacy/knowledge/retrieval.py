@@ -9,12 +9,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from spacy.tokens import Doc
 
+from ..pipes.model_asking import doc_id
 from ..post.errors import Errors, RivegaError
 from ..post.images import doc_image
 from .bank import ImageEncoder, unit_rows
 from .collection import Collection, Passage
 from .examples import fingerprint
 
+# So many more are looked up than are shown: the collection may hold the post itself, or what was written about it, in several passages.
+_SPARE = 4
 # From posts to what becomes their knowledge; "" where there is none.
 Source = Callable[[Sequence[Doc]], list[str]]
 
@@ -27,6 +30,8 @@ class RetrievedKnowledge:
     image_encoder (Optional[ImageEncoder]): The one that the collection was built with; None leaves pictures out.
     n_image (int): Passages by the picture, where there is an encoder; they come after those by the words.
     max_words (int): Words of z; the recorded answers of the paper's model have 90.
+
+    A passage with the id or the text of the post itself is never taken.
     """
 
     def __init__(
@@ -43,8 +48,7 @@ class RetrievedKnowledge:
         self.image_encoder = image_encoder
 
     def __call__(self, docs: Sequence[Doc]) -> list[str]:
-        # One more than is shown: the collection may hold the post itself.
-        by_text = self.collection.by_text([doc.text for doc in docs], self.n + 1 if self.n else 0)
+        by_text = self.collection.by_text([doc.text for doc in docs], self.n + _SPARE if self.n else 0)
         by_picture = self._by_picture(docs)
         return [self._join(doc, found, seen) for doc, found, seen in zip(docs, by_text, by_picture)]
 
@@ -56,17 +60,17 @@ class RetrievedKnowledge:
             image = doc_image(doc, "rivega_retriever")
             if image is not None:
                 vector = unit_rows(np.asarray(self.image_encoder([image])))
-                found[row] = self.collection.by_picture(vector, self.n_image + 1)[0]
+                found[row] = self.collection.by_picture(vector, self.n_image + _SPARE)[0]
         return found
 
     def _join(self, doc: Doc, by_text: Sequence[Passage], by_picture: Sequence[Passage]) -> str:
-        own = fingerprint(doc.text)
+        own, name = fingerprint(doc.text), doc_id(doc)
         parts: list[str] = []
         used: set[int] = set()
         left = self.max_words
         for passages, most in ((by_text, self.n), (by_picture, self.n_image)):
             # A post that is its own knowledge would teach a tagger to copy.
-            others = [one for one in passages if one.id not in used and not (own and one.print == own) and one.text != doc.text]
+            others = [one for one in passages if one.id not in used and not _same(one, doc.text, own, name)]
             for passage in others[:most]:
                 words = passage.text.split()[:left]
                 if words:
@@ -74,6 +78,10 @@ class RetrievedKnowledge:
                     used.add(passage.id)
                     left -= len(words)
         return "\n".join(parts)
+
+
+def _same(passage: Passage, text: str, own: str, name: str) -> bool:
+    return passage.text == text or bool(own and passage.print == own) or bool(name and passage.name == name)
 
 
 class CaptionKnowledge:

@@ -11,6 +11,7 @@ PARTS: dict[str, dict[str, str]] = {
         "bert_2017": "ner_bert_2017",
         "xlmr_2017": "ner_xlmr_2017",
         "multimodal": "ner_multimodal",
+        "caption": "ner_caption",
     },
     "entailment": {"itm": "entailment_itm", "ofa": "entailment_ofa", "albef": "entailment_albef"},
     "grounder": {"owlv2": "grounder_owlv2", "ofa": "grounder_ofa", "seqtr": "grounder_seqtr", "gdino": "grounder_gdino"},

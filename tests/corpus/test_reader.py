@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     rows = [
         {
             "id": "1", "tokens": ["Ann", "in", "Rome", "Ann"], "tags": ["B-PER", "O", "B-LOC", "B-PER"], "knowledge": "own",
-            "knowledge_by_model": {"gpt": "g1", "llama": "l1"}, "expansions": ["a woman", None, "her again"],
+            "knowledge_by_model": {"gpt": "g1", "llama": "l1"}, "caption_blip2": "a bridge", "expansions": ["a woman", None, "her again"],
             "boxes": [{"name": "Ann", "xyxy": [2, 2, 6, 6], "mask_rle": MASK}, {"name": "Ann", "xyxy": [0, 0, 1, 1]}],
         },
         {"id": "2", "tokens": ["Bob"], "tags": ["B-PER"], "boxes": []},
@@ -109,6 +109,12 @@ def test_sources_of_knowledge(folder: Path) -> None:
     assert knowledge(folder, sources=["gpt", "llama"]) == ["g1", "l1", None, None]
     assert knowledge(folder, sources=["nobody"]) == ["own", None, None]
     assert knowledge(folder, sources=["gpt", "llama"], knowledge="alternate") == ["g1", None, None, None]
+
+
+def test_the_caption_in_the_place_of_the_knowledge(folder: Path) -> None:
+    captions = [example.reference._.caption for example in read(folder)]
+    assert any(captions)
+    assert knowledge(folder, knowledge="caption") == captions
 
 
 @pytest.mark.parametrize(

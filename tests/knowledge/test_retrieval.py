@@ -180,7 +180,16 @@ def test_a_post_is_not_its_own_knowledge(tmp_path):
     text = "Kevin Durant enters Oracle Arena tonight"
     build([write(tmp_path / "posts.jsonl", [{"text": text}, {"text": "Oracle Arena is full"}])], tmp_path / "c.sqlite")
     source = RetrievedKnowledge(str(tmp_path / "c.sqlite"), n=1)
-    assert source([spacy.blank("rivega").make_doc(f"{text} https://t.co/abc")]) == ["Oracle Arena is full"]
+    nlp = spacy.blank("rivega")
+    assert source([nlp.make_doc(f"{text} https://t.co/abc")]) == ["Oracle Arena is full"]
+    # Nor is what was written about it, which has its id.
+    build(
+        [write(tmp_path / "z.jsonl", [{"id": "7", "text": "Oracle Arena again"}, {"id": "8", "text": "An arena"}])],
+        tmp_path / "z.sqlite",
+    )
+    asked = [nlp.make_doc("Oracle Arena"), nlp.make_doc("Oracle Arena")]
+    asked[1].user_data["id"] = "7"
+    assert RetrievedKnowledge(str(tmp_path / "z.sqlite"), n=1)(asked) == ["Oracle Arena again", "An arena"]
 
 
 def test_the_caption_as_knowledge():
