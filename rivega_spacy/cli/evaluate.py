@@ -20,6 +20,7 @@ from .options import (
     ModelArgument,
     Rule,
     Sweep,
+    TrainedOn,
     Types,
 )
 from .overrides import read_override
@@ -54,6 +55,7 @@ def run(
     calibration: Calibration = False,
     bootstrap: Bootstrap = 0,
     limit: Limit = 0,
+    trained_on: TrainedOn = None,
     output: Annotated[Path | None, typer.Option("--output", help="Write the scores as JSON.")] = None,
     predictions: Annotated[Path | None, typer.Option("--predictions", help="Write the processed posts as JSON lines.")] = None,
     gpu_id: GpuId = -1,
@@ -95,6 +97,7 @@ def run(
         calibration=calibration,
         propagation=propagation,
         fed=fed,
+        trained_on=trained_on,
     )
     print_result(result, as_json=as_json)
     for line in format_propagation(result.get("propagation", {})) if not as_json else ():

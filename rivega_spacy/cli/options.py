@@ -34,7 +34,20 @@ Calibration = Annotated[bool, typer.Option("--calibration", help="Judge the grou
 
 # The matching rules and the output of what is scored.
 RULES = "Matching rules"
-Rule = Annotated[Literal["offset", "text"], typer.Option("--rule", help="What is the same entity.", rich_help_panel=RULES)]
+Rule = Annotated[
+    Literal["offset", "text", "entry"],
+    typer.Option(
+        "--rule",
+        help="What is the same entity: its place, its text, or its place in gold of one-box entries (SAKE).",
+        rich_help_panel=RULES,
+    ),
+]
+TrainedOn = Annotated[
+    Path | None,
+    typer.Option(
+        "--trained-on", metavar="TRAIN.spacy", help="Also apart: entities that these training posts have, and those they have not."
+    ),
+]
 Types = Annotated[
     Literal["raw", "folded", "none"],
     typer.Option("--types", help="Types as written, MISC as OTHER, or none.", rich_help_panel=RULES),

@@ -15,7 +15,9 @@ from ..post.posts import write_posts
 from ..scoring.calibration import calibrate
 from ..scoring.matching import MatchOptions
 from ..scoring.mentions import doc_annotations
+from ..scoring.novelty import score_by_novelty
 from ..scoring.propagation import VARIANTS, run_pipeline
+from ..scoring.read import read_training_names
 from ..scoring.significance import bootstrap
 from ..scoring.sweep import THRESHOLDS, sweep_iou
 from ..scoring.tasks import score
@@ -37,6 +39,7 @@ def evaluate(
     calibration: bool = False,
     propagation: bool = False,
     fed: Sequence[str] = (),
+    trained_on: Path | None = None,
 ) -> dict[str, Any]:
     """Score a pipeline.
 
@@ -54,6 +57,7 @@ def evaluate(
     calibration (bool): Judge the groundability scores too.
     propagation (bool): Also with gold entities, groundability and boxes fed in.
     fed (Sequence[str]): Of these only some; empty for all.
+    trained_on (Optional[Path]): Training posts: entities that they have and those that they have not are scored apart too.
     RETURNS (Dict[str, Any]): `Scores.to_dict()`, with `speed`, `errors` and what was asked for beside.
     RAISES (RivegaError): E510 for an unknown row of `fed`, E539 where a post has no answers of `source`.
     """
@@ -87,6 +91,9 @@ def evaluate(
     if intervals:
         for name, task in scores.tasks.items():
             result[name]["intervals"] = {key: list(value) for key, value in bootstrap(task, samples=intervals).items()}
+    if trained_on is not None:
+        parts = score_by_novelty(predicted, gold, read_training_names(trained_on), options)
+        result["novelty"] = {name: part.summary() for name, part in parts.items()}
     if sweep:
         result["sweep"] = {"thresholds": list(THRESHOLDS), **sweep_iou(scores)}
     if calibration:
@@ -111,7 +118,7 @@ def format_propagation(table: dict[str, dict[str, float]]) -> list[str]:
     """The error propagation as a Markdown table, in percent."""
     if not table:
         return []
-    columns = list(next(iter(table.values())))
+    columns = [column for column in next(iter(table.values())) if not column.endswith((" P", " R", " all"))]
     lines = ["", "| fed in | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     for name, row in table.items():
         values = ("–" if row.get(column) is None else f"{100 * row[column]:.2f}" for column in columns)
@@ -123,7 +130,14 @@ def _summary(result: dict[str, Any]) -> dict[str, float | None]:
     row: dict[str, float | None] = {}
     for task in ("mner", "eeg", "gmner", "ees", "smner"):
         row[task.upper()] = result[task]["f"] if task in result else None
-    for name, step, key in (("VE", "entailment", "accuracy"), ("VG", "grounding", "prec"), ("mIoU", "segmentation", "miou")):
+        row[f"{task.upper()} P"] = result[task]["p"] if task in result else None
+        row[f"{task.upper()} R"] = result[task]["r"] if task in result else None
+    for name, step, key in (
+        ("VE", "entailment", "accuracy"),
+        ("VG", "grounding", "prec"),
+        ("mIoU", "segmentation", "miou"),
+        ("mIoU all", "segmentation", "miou_all"),
+    ):
         row[name] = result[step][key] if step in result else None
     return row
 

@@ -65,7 +65,8 @@ def read_propagation(path: Path) -> dict[str, Any] | None:
     try:
         table = json.loads(read_text(path)).get("propagation")
         if table is not None:
-            {name: dict(row) for name, row in table.items()}
+            # The page shows F1 alone.
+            table = {name: {key: row[key] for key in row if not key.endswith((" P", " R", " all"))} for name, row in table.items()}
         return table
     except (ValueError, RecursionError, AttributeError, TypeError, EOFError) as error:
         raise RivegaError(Errors.E059.format(path=path, reason=error)) from error

@@ -10,7 +10,7 @@ from ..post.errors import Errors, RivegaError
 from ..post.rle import rle_iou
 from .mentions import Annotations, Mention, Offsets
 
-RULES = ("offset", "text")
+RULES = ("offset", "text", "entry")
 TYPES = ("raw", "folded", "none")
 COMPARISONS = (">=", ">")
 # Twitter-2017 says MISC for what Twitter-2015 and Twitter-GMNER call OTHER; "folded" takes them as one type.
@@ -22,7 +22,7 @@ class MatchOptions:
     """When a prediction is right.
 
     rule (str): "offset": the same place in the text; "text": the same surface text in the same post, as often as gold has it
-        (the rule of the paper's own script).
+        (the rule of the paper's own script); "entry": the same place, against gold as a list of one-box entries (entries.py).
     types (str): "raw" as written; "folded" with MISC taken as OTHER; "none" ignores types everywhere.
     iou (float): Threshold that box and mask have to reach.
     comparison (str): ">=" (the paper's script) or ">" (the paper's prose).

@@ -44,7 +44,17 @@ def format_result(result: dict[str, Any]) -> list[str]:
             lines.append(
                 f"{name}: " + ", ".join(f"{key} {100 * v:.2f}" if isinstance(v, float) else f"{key} {v}" for key, v in shown)
             )
+    for name, tasks in result.get("novelty", {}).items():
+        lines += [f"entities {name} in training:", *(_row(task.upper(), counts) for task, counts in tasks.items())]
+    for task, value in result.get("deviation", {}).items():
+        lines.append(f"{task.upper()}: mean of {result['runs']} runs, standard deviation of F1 {100 * value:.2f}")
     for task, test in result.get("against", {}).items():
+        if "runs" in test:
+            lines.append(
+                f"{task.upper()} against the other runs: {100 * test['difference']:+.2f} F1, p = {test['p_value']:.4f} over posts, "
+                f"{test['p_seeds']:.4f} over seeds"
+            )
+            continue
         low, high = test["interval"]
         lines.append(
             f"{task.upper()} against the other run: {100 * test['difference']:+.2f} F1 ({100 * low:+.2f} to {100 * high:+.2f}), "
@@ -64,4 +74,5 @@ def format_result(result: dict[str, Any]) -> list[str]:
 
 def _row(name: str, counts: dict[str, Any]) -> str:
     values = "".join(f"{100 * counts[key]:8.2f}" for key in ("p", "r", "f"))
-    return f"{name:13}{values}{counts['right']:8d}{counts['predicted']:8d}{counts['gold']:8d}"
+    numbers = "".join(f"{counts[key]:8.5g}" for key in ("right", "predicted", "gold"))
+    return f"{name:13}{values}{numbers}"

@@ -13,6 +13,7 @@ from ..post.rle import parse_rle
 from ..post.text import brief, replace_surrogates
 from ..post.textfiles import BYTE_ORDER_MARK
 from .mentions import Annotations, Mention, doc_annotations
+from .novelty import Known, known_names
 
 _NAME = re.compile(r"^(?P<text>.*)\((?P<type>[^()]*)\)$", re.DOTALL)
 _BOX = re.compile(r"\[([^\[\]]*)\]")
@@ -249,3 +250,12 @@ def _read_docbin(path: Path) -> Annotations:
     if not result.posts:
         raise RivegaError(Errors.E514.format(path=path))
     return result
+
+
+def read_training_names(path: str | Path) -> Known:
+    """Text and type of the entities that a system was trained on.
+
+    path (Union[str, Path]): A .spacy file, a folder of them, or any other form that `read_annotations` reads.
+    RETURNS (Set[Tuple[str, str]]): See novelty.py.
+    """
+    return known_names(read_annotations(path, skip=True).mentions)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..post.errors import Errors, RivegaError
+from .entries import one_box_entries
 from .matching import Group, MatchOptions, Pair, make_groups, same_but_blanks
 from .mentions import Annotations
 
@@ -105,6 +106,10 @@ class Scores:
         result["notes"] = self.notes
         return result
 
+    def summary(self) -> dict[str, Any]:
+        """The tasks' counts and precision, recall and F1 alone, for JSON."""
+        return {name: task.total.to_dict() for name, task in self.tasks.items()}
+
 
 def score(predicted: Annotations, gold: Annotations, options: MatchOptions | None = None) -> Scores:
     """Score predictions against gold data in everything both sides say something about.
@@ -118,11 +123,12 @@ def score(predicted: Annotations, gold: Annotations, options: MatchOptions | Non
     options = options or MatchOptions()
     if predicted.posts and gold.posts and not predicted.posts.keys() & gold.posts.keys():
         raise RivegaError(Errors.E515.format(count=len(predicted.posts), predicted=predicted.name, gold=gold.name))
+    gold = one_box_entries(gold) if options.rule == "entry" else gold
     groups = make_groups(predicted, gold, options)
     posts = list(gold.posts) + [post for post in predicted.posts if post not in gold.posts]
     scores = Scores(options, posts, groups=groups)
     scores.notes = _notes(predicted, gold)
-    if options.rule == "offset":
+    if options.rule != "text":
         scores.notes += _text_notes(predicted, gold)
     for name, (_, region) in TASKS.items():
         if not region or (_says(gold, region) and _claims(predicted, region)):
