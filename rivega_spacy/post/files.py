@@ -87,12 +87,13 @@ def open_input(path: PathLike) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def open_output(path: PathLike, *, binary: bool = False) -> Iterator[IO[Any]]:
+def open_output(path: PathLike, *, binary: bool = False, durable: bool = False) -> Iterator[IO[Any]]:
     """A file that takes its name when the block ends well; otherwise what had that name before stays as it was.
 
     path (Union[str, Path]): The file; gzipped where its name ends in .gz. Folders on the way are made; where it is a link, what it
         points to is replaced. A device or pipe is written directly, standard output where the name is "-".
     binary (bool): Bytes instead of UTF-8 text.
+    durable (bool): Wait until the disk has it, so that it outlives a power failure the moment after.
     YIELDS (IO): To write to.
     RAISES (OutputError): E052 where the file system will not have it: no room, no permission.
     RAISES (RivegaError): E051 where the path is a folder.
@@ -119,7 +120,11 @@ def open_output(path: PathLike, *, binary: bool = False) -> Iterator[IO[Any]]:
         if not direct:
             if target.exists():
                 shutil.copymode(target, part)
+            if durable:
+                _sync(part)
             os.replace(part, target)
+            if durable:
+                _sync(target.parent)
     except BaseException as error:
         if not direct:
             with suppress(OSError):
@@ -193,6 +198,18 @@ def _encoded(raw: IO[bytes], path: Path, binary: bool) -> Any:
     # The name within the compressed file is the one it will have.
     stream: Any = gzip.GzipFile(filename=path.stem, fileobj=raw, mode="wb") if path.suffix == ".gz" else raw
     return stream if binary else io.TextIOWrapper(stream, encoding="utf8", newline="\n")
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk has a file, or what names a folder holds; where folders cannot be opened (Windows), the name is not waited for."""
+    try:
+        number = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _is_stream(path: Path) -> bool:

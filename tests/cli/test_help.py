@@ -104,7 +104,7 @@ def test_version(capsys):
         ([], "Usage: rivega"),
         (["stroe"], "Did you mean 'store'"),
         (["store"], "Usage: rivega store"),
-        (["annotate", "posts.jsonl"], "Missing argument 'OUT'"),
+        (["annotate", "posts.jsonl"], "Missing argument 'POSTS'"),
         (["annotate", "a", "b", "--gpu-id", "x"], "--gpu-id"),
         (["annotate", "a", "b", "--gpu", "0"], "--gpu"),
         (["convert", "a", "b", "--format", "xml"], "xml"),

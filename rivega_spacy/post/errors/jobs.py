@@ -17,6 +17,32 @@ class JobsMessages(Messages):
     E539 = (
         "Post {post} has no answers of {name!r}, only {known}. Enrich the posts with that model, or name another with `--source`."
     )
+    E840 = "Post {post}: a job cannot take it ({reason}). Give it values that JSON has: text, numbers, lists, true, false, null."
+    E841 = "Post {post} could not be annotated: {reason}. It was tried three times, in the end alone. Look at its picture, or leave it out."
+    E842 = (
+        "{folder} already holds a job with {posts} posts done. Use `--resume` to go on with it, or `--restart` to throw its results away "
+        "and begin anew."
+    )
+    E843 = (
+        "{folder}: the job there was begun otherwise: {differences}. Go on with what it began with, write to another folder, or begin anew "
+        "with `--restart`."
+    )
+    E844 = "{path} is no manifest that this version can read ({reason}). Restore it, or begin anew with `--restart`."
+    E845 = (
+        "{count} worker processes in a row died before they began ({reason}). Give them more memory, or fewer of them with `--workers`, "
+        "and look at what they say on stderr."
+    )
+    E846 = (
+        "{folder}: the input is not the one that the job there was begun with: its posts {start} to {end} have changed or are missing. "
+        "New posts may follow at the end alone. Restore the input, or begin anew with `--restart`."
+    )
+    E847 = "{folder} holds files and is no job's folder ({file}, for example). Name a new or an empty one."
+    E848 = "Another process is at work on the job in {folder}. Wait for it, or end it."
+    E849 = "`{option}` has no effect {where}. Leave it out, or {remedy}."
+    E850 = "`{option}` must be {least} or more, not {value}."
+    E851 = "`--engine ray` needs Ray ({reason}). Install it: pip install 'rivega_spacy[cluster]'."
+    E852 = "The inputs lie in several folders ({folders}), so it is not known where their pictures are. Name their folder with `--images`."
+    E853 = "The Ray cluster at {address} cannot be used: {reason}. Start one (`ray start --head`), name its address, or ask for less a worker."
 
     E832 = "There are no posts to measure with. Give a file of posts: `rivega benchmark PIPELINE POSTS`."
 

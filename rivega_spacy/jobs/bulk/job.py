@@ -1,0 +1,226 @@
+"""A job: a stream of posts to a folder of shards, which goes on where it stopped, whatever stopped it."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from ...post.errors import Errors, RivegaError
+from ...post.files import check_output_folder
+from .local import LOCKS
+from .manifest import NAME, Manifest, Shard, read_manifest
+from .scheduling import Engine, Scheduler
+from .shards import FORMS, JSONL, check_form, shard_name, shard_pattern, write_shard
+from .tally import Tally
+from .work import Digest, Given, Outcome, Work
+
+SHARD_SIZE = 1000
+CHUNK_SIZE = 64
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """How a job runs.
+
+    form (str): Of the shards, one of `shards.FORMS`.
+    shard_size (int): Posts a shard: the work of so many is lost at most where the job is killed.
+    chunk_size (int): Posts that a worker gets at once; the networks work on them together.
+    resume (bool): Go on with a job that is there.
+    restart (bool): Throw its results away and begin anew.
+    inputs (Sequence[str]): Names of the inputs, for the manifest.
+    """
+
+    form: str = JSONL
+    shard_size: int = SHARD_SIZE
+    chunk_size: int = CHUNK_SIZE
+    resume: bool = False
+    restart: bool = False
+    inputs: Sequence[str] = ()
+
+    def check(self) -> None:
+        """RAISES (RivegaError): E850 for sizes below 1, E622 where the form needs a package that is missing."""
+        for option, value in (("shard_size", self.shard_size), ("chunk_size", self.chunk_size)):
+            if value < 1:
+                raise RivegaError(Errors.E850.format(option=option, least=1, value=value))
+        check_form(self.form)
+
+
+class Job:
+    """A job in its folder.
+
+    folder (Path): Holds the shards and the manifest; made where there is none.
+    work (Work): What is done.
+    options (JobOptions): How.
+    RAISES (RivegaError): E842 where there is a job and neither `resume` nor `restart` is set, E843 where it was begun otherwise, E844 where its
+        manifest is damaged, E847 where the folder holds other files; what `JobOptions.check` raises.
+    RAISES (OutputError): E052 where nothing can be written there.
+    """
+
+    def __init__(self, folder: Path, work: Work, options: JobOptions) -> None:
+        options.check()
+        check_output_folder(folder)
+        self.folder = folder
+        self.work = work
+        self.options = options
+        wanted = Manifest(work.identity(), options.form, options.shard_size, options.chunk_size, list(options.inputs))
+        found = None if options.restart else read_manifest(folder)
+        if found is None:
+            check_folder(folder)
+            self.manifest = wanted
+        else:
+            if not options.resume:
+                raise RivegaError(Errors.E842.format(folder=folder, posts=found.total().posts))
+            found.check_same(wanted, folder)
+            self.manifest = found
+            self.manifest.inputs, self.manifest.chunk_size = wanted.inputs, wanted.chunk_size
+        # Those done before this run.
+        self.before = self.manifest.total().posts
+
+    def run(self, posts: Iterable[Given], engine: Engine, *, told: Callable[[str], None] | None = None) -> Iterator[Tally]:
+        """Do what is not done yet.
+
+        posts (Iterable[Given]): All posts of the job, from the first on; those done are read and compared, no more.
+        engine (Engine): Where the work is done.
+        told (Optional[Callable[[str], None]]): Is told of workers that died.
+        YIELDS (Tally): Counts of further posts: of those done before, a shard at a time, then of new ones as they are done. Whoever stops
+            reading stops the job.
+        RAISES (RivegaError): E846 where the input has changed, E848 where another process is at work on this job.
+        RAISES (OutputError): E052 where a shard cannot be written; the job can go on later.
+        """
+        with _locked(self.folder):
+            if self.options.restart:
+                remove_results(self.folder)
+            remove_parts(self.folder)
+            yield from self._run(iter(posts), Scheduler(engine, self.work, told), engine)
+
+    def _run(self, posts: Iterator[Given], scheduler: Scheduler, engine: Engine) -> Iterator[Tally]:
+        manifest = self.manifest
+        lost: list[Shard] = []
+        for shard in manifest.shards:
+            if shard.is_whole(self.folder):
+                self._skip(posts, shard)
+                yield Tally.from_json(shard.tally)
+            else:
+                lost.append(shard)
+                break
+        if lost:
+            # A file of results is gone or cut short: it and what follows is done again, and comes out as it was.
+            manifest.shards = manifest.shards[: manifest.shards.index(lost[0])]
+        manifest.complete = False
+        manifest.write(self.folder)
+        plan = _Plan(posts, self.options)
+        start = sum(shard.posts for shard in manifest.shards)
+        whole = Outcome()
+        try:
+            for outcome in scheduler.run(plan.chunks()):
+                whole.add(outcome)
+                yield outcome.tally
+                if whole.tally.posts == self.options.shard_size:
+                    self._commit(whole, start, plan.digests.popleft())
+                    start, whole = start + whole.tally.posts, Outcome()
+            if whole.tally.posts:
+                self._commit(whole, start, plan.digests.popleft())
+        finally:
+            # Also where nobody reads on: the workers end.
+            engine.close()
+        manifest.complete = True
+        manifest.write(self.folder)
+
+    def _commit(self, whole: Outcome, start: int, digest: str) -> None:
+        name = shard_name(len(self.manifest.shards), self.options.form)
+        size = write_shard(self.folder / name, self.options.form, whole.payloads)
+        self.manifest.shards.append(Shard(name, start, whole.tally.posts, digest, size, whole.tally.to_json()))
+        self.manifest.write(self.folder)
+
+    def _skip(self, posts: Iterator[Given], shard: Shard) -> None:
+        digest, count = Digest(), 0
+        for post in islice(posts, shard.posts):
+            digest.add(post)
+            count += 1
+        if count < shard.posts or digest.hexdigest() != shard.digest:
+            raise RivegaError(Errors.E846.format(folder=self.folder, start=shard.start + 1, end=shard.start + shard.posts))
+
+
+class _Plan:
+    """Cuts a stream into chunks, none of which crosses the border of a shard.
+
+    digests (Deque[str]): Of the posts of each shard that was read to its end.
+    """
+
+    def __init__(self, posts: Iterator[Given], options: JobOptions) -> None:
+        self._posts = posts
+        self._options = options
+        self.digests: deque[str] = deque()
+
+    def chunks(self) -> Iterator[list[Given]]:
+        """The chunks; the results of a shard can only come once its posts were read."""
+        size = self._options.shard_size
+        while True:
+            digest, left = Digest(), size
+            while chunk := list(islice(self._posts, min(left, self._options.chunk_size))):
+                for post in chunk:
+                    digest.add(post)
+                left -= len(chunk)
+                if not left:
+                    self.digests.append(digest.hexdigest())
+                yield chunk
+            if left:
+                if left < size:
+                    self.digests.append(digest.hexdigest())
+                return
+
+
+def check_folder(folder: Path) -> None:
+    """That a folder can be a new job's. RAISES (RivegaError): E847 where it holds files that no job wrote."""
+    if folder.is_dir():
+        ours = {path for pattern in _ours() for path in folder.glob(pattern)}
+        other = next((path for path in sorted(folder.iterdir()) if path not in ours), None)
+        if other is not None:
+            raise RivegaError(Errors.E847.format(folder=folder, file=other.name))
+
+
+def remove_results(folder: Path) -> None:
+    """Remove the shards and the manifest of a job, the manifest first: without it they are nothing."""
+    (folder / NAME).unlink(missing_ok=True)
+    for form in FORMS:
+        for path in folder.glob(shard_pattern(form)):
+            path.unlink()
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what a killed process left of files that it had not finished."""
+    for path in folder.glob(".*.part"):
+        path.unlink()
+
+
+def _ours() -> list[str]:
+    return [NAME, _LOCK, ".*.part", *(shard_pattern(form) for form in FORMS)]
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """That no other process works in the folder. The lock goes with the process, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            import fcntl
+
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # Windows: who starts a job twice there is not told
+            pass
+        except OSError as error:
+            raise RivegaError(Errors.E848.format(folder=folder)) from error
+        LOCKS.add(number)
+        yield
+    finally:
+        LOCKS.discard(number)
+        with suppress(OSError):
+            os.close(number)
+
+
+__all__ = ["CHUNK_SIZE", "SHARD_SIZE", "Job", "JobOptions", "check_folder", "remove_parts", "remove_results"]
