@@ -19,13 +19,16 @@ def run(
     size: Annotated[
         int | None, typer.Option("--size", help="Side of the network's input.", show_default="what it was trained for")
     ] = None,
+    second_look: Annotated[
+        float, typer.Option("--second-look", min=0.0, max=1.0, help="Share of the picture below which boxes are looked at again.")
+    ] = 0.0,
 ) -> int:
     """RETURNS (int): 0."""
     from ..post.files import check_output_folder
     from ..training.export import export
 
     check_output_folder(out)
-    fitted = export(weights, out, size=size, photos=photos)
+    fitted = export(weights, out, size=size, photos=photos, second_look=second_look)
     found = ", ".join(f"{name} {value:.4g}" for name, value in fitted.items()) or "not calibrated again"
     sys.stdout.write(f"{weights} -> {out}: {found}\n")
     return 0

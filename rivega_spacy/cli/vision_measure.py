@@ -15,10 +15,14 @@ def run(
     split: Annotated[Literal["dev", "heldout"], typer.Option("--split", help="Which photographs.")] = "dev",
     size: Annotated[int | None, typer.Option("--size", help="Side of the network's input.", show_default="the backbone's")] = None,
     limit: Annotated[int, typer.Option("--limit", help="Photographs of each set at most; 0 for all.")] = 0,
+    second_look: Annotated[
+        float, typer.Option("--second-look", min=0.0, max=1.0, help="Share of the picture below which boxes are looked at again.")
+    ] = 0.0,
 ) -> int:
     """RETURNS (int): 0."""
     from ..training.measure import measure
 
-    for name, values in measure(weights, photos, split=split, size=size, limit=limit).items():
+    found = measure(weights, photos, split=split, size=size, limit=limit, second_look=second_look)
+    for name, values in found.items():
         sys.stdout.write(f"{name:20} " + " ".join(f"{key} {value:6.1f}" for key, value in values.items()) + "\n")
     return 0

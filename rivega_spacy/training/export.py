@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 COMPONENTS = ("rivega_entailment", "rivega_grounder")
 
 
-def calibrate(network: SmallVision, folder: Path, *, size: int, rounds: int = 3) -> dict[str, float]:
+def calibrate(network: SmallVision, folder: Path, *, size: int, rounds: int = 3, second_look: float = 0.0) -> dict[str, float]:
     """Fit slope and offset of both probabilities on the dev photos (Platt 1999), in place.
 
     Every photo is asked about as many kinds that it does not show as about kinds that it shows, so that 0.5 is the best threshold. The
@@ -35,11 +35,13 @@ def calibrate(network: SmallVision, folder: Path, *, size: int, rounds: int = 3)
     folder (Path): The photos.
     size (int): Side of the input.
     rounds (int): Phrases drawn for each thing.
+    second_look (float): As in `rivega.SmallGrounder.v2`.
     RETURNS (Dict[str, float]): The fitted numbers, and how many questions they come from.
     """
     bank = load_bank()
     photos = read_photos(folder, "dev", bank=bank)
-    rows = [row for seed in range(11, 11 + rounds) for row in ask_photos(network, photos, bank, size=size, seed=seed)]
+    seeds = range(11, 11 + rounds)
+    rows = [row for seed in seeds for row in ask_photos(network, photos, bank, size=size, seed=seed, second_look=second_look)]
     shown = np.array([(row.logit, row.present) for row in rows], float).reshape(-1, 2)
     located = [row for row in rows if row.overlap == row.overlap]
     right = np.array([(row.score, row.overlap >= 0.5) for row in located], float).reshape(-1, 2)
@@ -81,11 +83,12 @@ def fit_logistic(pairs: np.ndarray, *, weights: np.ndarray | None = None, steps:
     return torch.tensor(line, dtype=torch.float32)
 
 
-def make_pipeline(weights: Path, *, size: int, language: str = "rivega") -> Any:
+def make_pipeline(weights: Path, *, size: int, second_look: float = 0.0, language: str = "rivega") -> Any:
     """A pipeline of the two components with equal weights.
 
     weights (Path): A file of `save_network`.
     size (int): Side of the input.
+    second_look (float): As in `rivega.SmallGrounder.v2`.
     language (str): Code of the language class.
     RETURNS (Language): With rivega_entailment and rivega_grounder.
     """
@@ -96,27 +99,31 @@ def make_pipeline(weights: Path, *, size: int, language: str = "rivega") -> Any:
     shape = {name: value for name, value in sizes(load_file(weights)).items() if not name.startswith("vocab_") and name != "nouns"}
     version = "v2" if "backbone" in shape else "v1"
     architectures = {"rivega_entailment": f"rivega.SmallEntailment.{version}", "rivega_grounder": f"rivega.SmallGrounder.{version}"}
-    for name in COMPONENTS:
-        pipe = nlp.add_pipe(name, config={"model": {"@architectures": architectures[name], "size": size, **shape}})
+    looks = {"second_look": second_look} if second_look else {}
+    for name, more in zip(COMPONENTS, ({}, looks)):
+        pipe = nlp.add_pipe(name, config={"model": {"@architectures": architectures[name], "size": size, **shape, **more}})
         pipe.model.attrs["load"](pipe.model, weights)
     return nlp
 
 
-def export(weights: Path, out: Path, *, size: int | None = None, photos: Path | None = None) -> dict[str, float]:
+def export(
+    weights: Path, out: Path, *, size: int | None = None, photos: Path | None = None, second_look: float = 0.0
+) -> dict[str, float]:
     """Calibrate and save: OUT/network.safetensors and OUT/pipeline (a folder for `spacy.load`).
 
     weights (Path): What training wrote: a file of weights, or a pipeline folder of `spacy train` with a grounder.
     out (Path): Folder to write.
     size (Optional[int]): Side of the input; None: that of the pipeline folder, or the default of the architectures.
     photos (Optional[Path]): For calibration; without them the weights keep theirs.
+    second_look (float): As in `rivega.SmallGrounder.v2`, of the pipeline and of the boxes that the calibration sees.
     RETURNS (Dict[str, float]): What `calibrate` returned.
     """
     network, trained_for = _from_pipeline(weights) if Path(weights).is_dir() else _from_file(weights)
     size = size or trained_for
-    fitted = calibrate(network, photos, size=size) if photos is not None else {}
+    fitted = calibrate(network, photos, size=size, second_look=second_look) if photos is not None else {}
     out.mkdir(parents=True, exist_ok=True)
     save_network(network, out / "network.safetensors")
-    make_pipeline(out / "network.safetensors", size=size).to_disk(out / "pipeline")
+    make_pipeline(out / "network.safetensors", size=size, second_look=second_look).to_disk(out / "pipeline")
     return fitted
 
 

@@ -12,10 +12,11 @@ import torch
 
 from ..backends.small.network import SmallVision
 from ..backends.small.phrases.bank import PhraseBank, load_bank
-from ..backends.small.pictures import SEEN_SIZE, plain
+from ..backends.small.pictures import SEEN_SIZE, fit, plain
 from ..backends.small.predict import answers
+from ..backends.small.second_look import look_again
 from ..backends.small.weights import load_network
-from ..post.boxes import box_iou
+from ..post.boxes import box_iou, clip_boxes
 from .photos import VOC_KINDS, Photo, keys_of, read_photos
 from .views import to_picture
 
@@ -49,7 +50,14 @@ class Asked(NamedTuple):
 
 
 def ask_photos(
-    network: SmallVision, photos: Sequence[Photo], bank: PhraseBank, *, size: int, known: set | None = None, seed: int = 7
+    network: SmallVision,
+    photos: Sequence[Photo],
+    bank: PhraseBank,
+    *,
+    size: int,
+    known: set | None = None,
+    seed: int = 7,
+    second_look: float = 0.0,
 ) -> list[Asked]:
     """Ask about each kind that a photo shows, and about one that it does not for each.
 
@@ -59,6 +67,7 @@ def ask_photos(
     size (int): Side of the input.
     known (Optional[set]): Kinds of the training photos; None counts all as known.
     seed (int): Of phrases and absent kinds.
+    second_look (float): As in `rivega.SmallGrounder.v2`.
     RETURNS (List[Asked]): One for each question.
     """
     rng, rows = np.random.default_rng(seed), []
@@ -80,16 +89,24 @@ def ask_photos(
         if not asked:
             continue
         kinds = [kind for kind, _ in asked]
-        view = plain(to_picture(photo, kinds), size)
+        picture = to_picture(photo, kinds)
+        view = plain(picture, size)
         with torch.inference_mode():
             encoded = network.encode_images(torch.from_numpy(view.pixels.copy()).permute(2, 0, 1)[None])
             questions = network.encode_phrases([bank.sample(kind, rng).expression for kind in kinds])
             shown, boxes, heat = answers(network, encoded, questions)
+            found = boxes.double().numpy()
+            if second_look:
+                image = np.asarray(picture.image)
+                placed, extent = fit(*picture.image.size, size), image.shape[:2]
+                seen = clip_boxes(placed.to_picture(found), *extent)
+                seen, heat = look_again(network, image, questions, seen, heat, below=second_look)
+                found = placed.to_input(clip_boxes(seen, *extent))
         for place, (kind, present) in enumerate(asked):
             gold = view.boxes[(view.owner == place) & ~view.hard]
             overlap, area = float("nan"), float("nan")
             if present and len(gold):
-                overlap = float(box_iou(boxes[place].numpy(), gold).max())
+                overlap = float(box_iou(found[place], gold).max())
                 area = float(((gold[:, 2] - gold[:, 0]) * (gold[:, 3] - gold[:, 1])).max()) / size**2
             row = Asked(
                 photo.source,
@@ -153,7 +170,7 @@ def _percent(values: np.ndarray) -> float:
 
 
 def measure(
-    weights: Path, photos: Path, *, split: str = "dev", size: int | None = None, limit: int = 0
+    weights: Path, photos: Path, *, split: str = "dev", size: int | None = None, limit: int = 0, second_look: float = 0.0
 ) -> dict[str, dict[str, float]]:
     """Figures of a network on photographs.
 
@@ -162,6 +179,7 @@ def measure(
     split (str): "dev" or "heldout".
     size (Optional[int]): Side of the network's input; None takes the backbone's.
     limit (int): Photographs of each set at most; 0 for all.
+    second_look (float): As in `rivega.SmallGrounder.v2`.
     RETURNS (Dict[str, Dict[str, float]]): As `summary`.
     """
     bank = load_bank()
@@ -174,4 +192,5 @@ def measure(
         for photo in asked:
             groups.setdefault(photo.source, []).append(photo)
         asked = [photo for group in groups.values() for photo in group[:limit]]
-    return summary(ask_photos(load_network(weights, {}), asked, bank, size=size or SEEN_SIZE, known=known))
+    network, side = load_network(weights, {}), size or SEEN_SIZE
+    return summary(ask_photos(network, asked, bank, size=side, known=known, second_look=second_look))

@@ -1,9 +1,27 @@
 """Finishing a trained network: calibrated, saved, and made a pipeline of."""
 
 import numpy as np
+import pytest
 import spacy
+import torch
+from vision_tiny import WORDS
 
+from rivega_spacy.backends.small.phrases.bank import load_bank
+from rivega_spacy.backends.small.weights import LITE, build_network, load_network, save_network
 from rivega_spacy.training import export
+from rivega_spacy.training.measure import ask_photos
+from rivega_spacy.training.photos import read_photos
+
+SIZES = {"width": 16, "box_width": 16, "word_width": 8, "middle": 16, "image_width": 16, "depth": 1, "backbone": LITE}
+
+
+@pytest.fixture
+def seen_weights(tmp_path):
+    torch.manual_seed(0)
+    network = build_network({**SIZES, "vocab_size": len(WORDS), "vocab_bytes": len("\n".join(WORDS))})
+    network.text.set_table(WORDS, np.random.default_rng(0).normal(size=(len(WORDS), 8)))
+    save_network(network, tmp_path / "seen.safetensors")
+    return tmp_path / "seen.safetensors"
 
 
 def test_a_trained_network_becomes_a_pipeline_of_two_components_with_equal_weights(photos, tmp_path, tiny_weights):
@@ -13,6 +31,19 @@ def test_a_trained_network_becomes_a_pipeline_of_two_components_with_equal_weigh
     assert nlp.pipe_names == list(export.COMPONENTS) and len({shim.digest for shim in shims.values()}) == 1
     assert all(shim.cfg["size"] == 96 for shim in shims.values())
     assert not [p for p in tmp_path.rglob("*") if p.suffix in (".pt", ".pth", ".pkl")]
+
+
+def test_the_second_look_is_the_grounders_setting_and_its_boxes_are_measured(photos, tmp_path, seen_weights):
+    network, bank = load_network(seen_weights, {}), load_bank()
+    dev = read_photos(photos, "dev", bank=bank)
+    once, twice = (ask_photos(network, dev, bank, size=192, second_look=share) for share in (0.0, 0.9))
+    assert [row.logit for row in once] == [row.logit for row in twice]
+    assert [row.score for row in once if row.present] != [row.score for row in twice if row.present]
+    export.export(seen_weights, tmp_path / "looked", size=192, photos=photos, second_look=0.9)
+    nlp = spacy.load(tmp_path / "looked" / "pipeline")
+    assert nlp.get_pipe("rivega_grounder").model.attrs["running"].second_look == 0.9
+    assert "second_look" not in nlp.config["components"]["rivega_entailment"]["model"]
+    assert len({nlp.get_pipe(name).model.shims[0].digest for name in export.COMPONENTS}) == 1
 
 
 def test_logistic_fit_finds_the_curve():

@@ -18,6 +18,7 @@ from ..shim import TorchShim
 from .network import Encoded, Questions, SmallVision
 from .pictures import fit, to_input
 from .predict import answers
+from .second_look import look_again
 
 PICTURES, PHRASES = 64, 4096
 
@@ -45,13 +46,16 @@ def clear_store() -> None:
     _PHRASES.clear()
 
 
-def answer(shim: TorchShim, queries: Sequence[ImageQueries], size: int, *, bf16: bool = False) -> list[Answer]:
+def answer(
+    shim: TorchShim, queries: Sequence[ImageQueries], size: int, *, bf16: bool = False, second_look: float = 0.0
+) -> list[Answer]:
     """Answer all queries: one image pass for each distinct picture, one text pass for each distinct phrase.
 
     shim (TorchShim): Holds the network.
     queries (Sequence[ImageQueries]): Pictures with expressions.
     size (int): Side of the network's input, pixels.
     bf16 (bool): Run the image encoder in bfloat16.
+    second_look (float): Where a box covers a smaller share of its picture than this, the part around it is looked at again, enlarged.
     RETURNS (List[Answer]): One for each picture, in order.
     """
     with shim.inference(fold=True) as network:
@@ -67,6 +71,9 @@ def answer(shim: TorchShim, queries: Sequence[ImageQueries], size: int, *, bf16:
             logits, boxes, heat = answers(network, encoded, questions)
             placed = fit(query.image.shape[1], query.image.shape[0], size)
             found = clip_boxes(placed.to_picture(boxes.double().cpu().numpy()), *query.image.shape[:2])
+            if second_look:
+                found, heat = look_again(network, query.image, questions, found, heat, below=second_look, bf16=bf16)
+                found = clip_boxes(found, *query.image.shape[:2])
             shown = _probability(logits, network.shown_calibration)
             results.append(Answer(shown, found.astype("f"), _probability(heat, network.box_calibration)))
     return results

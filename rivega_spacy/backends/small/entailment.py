@@ -8,7 +8,7 @@ from thinc.types import Floats1d
 
 from ...pipes.queries import ImageQueries
 from ...post.errors import Errors, RivegaError
-from .model import read_shown, small_model
+from .model import Running, read_shown, small_model
 from .pictures import SEEN_SIZE, SIZE
 from .weights import LITE
 
@@ -41,7 +41,7 @@ def build_small_entailment(
         "image_depths": list(image_depths),
         "image_width": image_width,
     }
-    return small_model("small_entailment", read_shown, config, bf16=bf16)
+    return small_model("small_entailment", read_shown, config, running=Running(bf16))
 
 
 def build_seen_entailment(
@@ -77,4 +77,4 @@ def build_seen_entailment(
         "depth": depth,
         "backbone": backbone,
     }
-    return small_model("seen_entailment", read_shown, config, bf16=bf16)
+    return small_model("seen_entailment", read_shown, config, running=Running(bf16))

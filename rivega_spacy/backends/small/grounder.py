@@ -8,7 +8,7 @@ from thinc.types import Floats2d
 
 from ...pipes.queries import ImageQueries
 from ...post.errors import Errors, RivegaError
-from .model import read_boxes, small_model
+from .model import Running, read_boxes, small_model
 from .pictures import SEEN_SIZE, SIZE
 from .weights import LITE
 
@@ -41,7 +41,7 @@ def build_small_grounder(
         "image_depths": list(image_depths),
         "image_width": image_width,
     }
-    return small_model("small_grounder", read_boxes, config, bf16=bf16)
+    return small_model("small_grounder", read_boxes, config, running=Running(bf16))
 
 
 def build_seen_grounder(
@@ -54,6 +54,7 @@ def build_seen_grounder(
     depth: int = 2,
     backbone: str = LITE,
     bf16: bool = False,
+    second_look: float = 0.0,
 ) -> Model[list[ImageQueries], list[Floats2d]]:
     """`rivega.SmallGrounder.v2`: the boxes of the compact network on a backbone that has seen ImageNet.
 
@@ -62,9 +63,13 @@ def build_seen_grounder(
     backbone (str): "efficientnet_lite0", the only one so far.
     bf16 (bool): Run the image encoder in bfloat16, in training and at run time.
         Where the other of the two components says otherwise, pictures are encoded once for each.
+    second_look (float): Where a box covers a smaller share of the picture than this, the part around it is looked at again, enlarged:
+        small things are found better, for 60 % of the time of a picture each. 0 for never.
     RETURNS (Model): n x 5 for each picture: XYXY pixels and a score 0..1.
-    RAISES (RivegaError): E353 for another backbone.
+    RAISES (RivegaError): E353 for another backbone, E920 for a share that is none.
     """
+    if not 0 <= second_look <= 1:
+        raise RivegaError(Errors.E920.format(share=second_look))
     if backbone != LITE:
         raise RivegaError(Errors.E353.format(backbone=backbone, known=LITE))
     config: dict[str, Any] = {
@@ -77,4 +82,4 @@ def build_seen_grounder(
         "depth": depth,
         "backbone": backbone,
     }
-    return small_model("seen_grounder", read_boxes, config, bf16=bf16)
+    return small_model("seen_grounder", read_boxes, config, running=Running(bf16, second_look))

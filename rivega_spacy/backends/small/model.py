@@ -31,23 +31,28 @@ class Running:
     """What of a model's settings is not saved with its weights, so that a config may say otherwise.
 
     bf16 (bool): Run the image encoder in bfloat16.
+    second_look (float): Share of the picture below which a box is looked at again; 0 for none.
     """
 
     bf16: bool = False
+    second_look: float = 0.0
 
 
-def small_model(name: str, read: Callable[[Answer], Any], config: dict[str, Any], *, bf16: bool = False) -> Model:
+_PLAIN = Running()
+
+
+def small_model(name: str, read: Callable[[Answer], Any], config: dict[str, Any], *, running: Running = _PLAIN) -> Model:
     """A Thinc model around the small network.
 
     name (str): Name of the layer.
     read (Callable[[Answer], Any]): What of an answer is the model's output.
     config (Dict[str, Any]): `size` and the sizes of SmallVision.
-    bf16 (bool): Run the image encoder in bfloat16.
+    running (Running): What is not saved with the weights.
     RETURNS (Model): From List[ImageQueries] to one array a picture. It keeps all promises of `rivega_spacy.pipes.contract`.
     """
     shim = TorchShim(None, name=name, config=config, build=build_network, ema_decay=0.998, running=("size",))
     attrs = {
-        "running": Running(bf16),
+        "running": running,
         "train_step": train_step,
         "train_views": train_views,
         "load": load_weights,
@@ -60,8 +65,9 @@ def small_model(name: str, read: Callable[[Answer], Any], config: dict[str, Any]
 def _forward(
     model: Model, queries: Sequence[ImageQueries], is_train: bool, *, read: Callable[[Answer], Any]
 ) -> tuple[list[Any], Callable]:
-    shim, bf16 = model.shims[0], model.attrs["running"].bf16
-    outputs = [read(found) for found in answer(shim, queries, shim.cfg["size"], bf16=bf16)]
+    shim, running = model.shims[0], model.attrs["running"]
+    found = answer(shim, queries, shim.cfg["size"], bf16=running.bf16, second_look=running.second_look)
+    outputs = [read(each) for each in found]
     return outputs, _no_backprop
 
 

@@ -135,7 +135,8 @@ class SeenVision(SmallVision):
         pixels (Tensor): B x 3 x S x S, RGB 0..255.
         RETURNS (Maps): At strides 8, 16 and 32.
         """
-        return self.back(self.front(pixels))
+        passes = [self.back(self.front(part)) for part in pixels.split(self.pictures_a_pass)]
+        return Maps(*(torch.cat(parts) for parts in zip(*passes)))
 
     def encode_phrases(self, expressions: Sequence[Expression], phrases: Tensor | None = None) -> Questions:
         """The text pass, with the classes that the phrases' nouns point to.
