@@ -23,6 +23,9 @@ COMMANDS = {
     "annotate": Listed(LOOK, "Find the entities of posts and what of them the pictures show; JSON lines in, JSON lines out."),
     "render": Listed(LOOK, "Show annotated posts: JSON lines in, HTML pages and PNG pictures with boxes and masks out."),
     "demo": Listed(LOOK, "Run the demo posts through a pipeline and write a page with their photographs, boxes and masks."),
+    "serve": Listed(
+        LOOK, "A page in the browser to look at posts and correct them, and an HTTP API: one pipeline, requests batched."
+    ),
     "export": Listed(
         LOOK,
         "Write annotated posts in another tool's form: COCO, labelme, Label Studio, Prodigy, W3C Web Annotation, CSV, Parquet, DocBin.",

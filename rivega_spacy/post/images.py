@@ -101,15 +101,16 @@ def image_size(source: Any) -> tuple[int, int]:
     return image_frame(source)[:2]
 
 
-def image_frame(source: Any) -> tuple[int, int, int]:
+def image_frame(source: Any, *, pixels: int | None = None) -> tuple[int, int, int]:
     """How large a picture is and how it is stored. Pixels are decoded for PNG and TIFF alone, which may say it behind them.
 
     source (Union[str, Path, bytes]): The picture.
+    pixels (Optional[int]): How many it may have, where that is less than `max_pixels()`.
     RETURNS (Tuple[int, int, int]): Width and height as a person sees it, in pixels, and the EXIF orientation (1 to 8) that turns the
         stored picture so.
     RAISES (ImageError): As `read_image`, but for damage that only the pixels show.
     """
-    with _opened(source) as picture:
+    with _opened(source, pixels) as picture:
         turn = _orientation(picture)
         if picture.format == "TIFF":
             # Of these Pillow turns the pixels by itself.
@@ -132,14 +133,14 @@ def read_bitmap(source: Any) -> np.ndarray:
 
 
 @contextmanager
-def _opened(source: Any) -> Iterator["Image.Image"]:
+def _opened(source: Any, pixels: int | None = None) -> Iterator["Image.Image"]:
     """The one place where a picture is opened. What its decoder raises, also while it is used within, becomes an ImageError."""
     from PIL import Image
 
     stored = image_for_storage(source)
     name = describe_source(stored)
     data = read_source(stored)
-    limit = max_pixels()
+    limit = max_pixels() if pixels is None else min(pixels, max_pixels())
     if Image.MAX_IMAGE_PIXELS is not None and limit > 2 * Image.MAX_IMAGE_PIXELS:
         # Who raises our limit beyond what Pillow refuses by itself means both.
         Image.MAX_IMAGE_PIXELS = limit

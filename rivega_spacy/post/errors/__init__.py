@@ -23,6 +23,7 @@ from .post import PostMessages
 from .recipes import RecipesMessages
 from .rendering import RenderingMessages
 from .scoring import ScoringMessages
+from .serve import ServeMessages
 from .stages import StagesMessages
 from .tables import TablesMessages
 from .training import TrainingMessages
@@ -62,6 +63,7 @@ class Errors(
     RenderingMessages,
     ExportMessages,
     JobsMessages,
+    ServeMessages,
     CLIMessages,
 ):
     """All messages, in the order of the rooms: what was wrong, in which post, and what to do."""

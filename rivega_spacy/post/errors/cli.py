@@ -13,6 +13,7 @@ class CLIMessages(Messages):
     E723 = "{path} does not end in .safetensors. Give a name that does."
     E724 = "There is no network {network!r}. Use one of: {known}."
     E742 = "The pipeline {model} has no component {component!r}, only {names}. Name the entailment component with `--component`."
+    E814 = "`{option}` has no effect without `--queue`. Name the file of posts to correct, or leave the option out."
 
 
 __all__ = ["CLIMessages"]

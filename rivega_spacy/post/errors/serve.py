@@ -1,0 +1,37 @@
+"""The server of `rivega serve`: what a request lacks, and what the queue of posts cannot do."""
+
+from .messages import Messages
+
+
+class ServeMessages(Messages):
+    """The server of `rivega serve`: requests and the queue of posts."""
+
+    E800 = "The body of the request cannot be read ({reason}). Send JSON, or multipart/form-data with the fields of a post."
+    E801 = "The server does not answer as {host!r}. Call it by the address it shows at its start, or allow the name with `--allow-host`."
+    E802 = "The request comes from the page of another site, {origin}. Send it from this server's own page or from a program."
+    E803 = "The body did not arrive within {seconds:g} seconds. Send it without pauses, or raise `--body-seconds`."
+    E804 = "The body has more than {limit} bytes. Send a smaller picture or fewer posts, or raise `--max-bytes`."
+    E805 = "The content type {kind!r} is not read. Send application/json or multipart/form-data."
+    E806 = "Post {post}: `{field}` is {value}. Give {wanted}."
+    E807 = "Post {post}: {what} {size}, more than {limit}. Send less at a time, or raise `{option}`."
+    E808 = (
+        "Post {post}: `image` is neither a data: URI nor base64 ({reason}). Send the picture itself; "
+        "the server opens no addresses and no files for a request."
+    )
+    E809 = "{client} already has {limit} requests under way. Wait for their answers, or raise `--max-per-client`."
+    E810 = "The server cannot take the request now: {reason}. Send it again in a moment."
+    E811 = "The answer took more than {seconds:g} seconds. Send fewer posts at a time, or raise `--seconds`."
+    E812 = "The pipeline has no segmenter that takes boxes, so there are no masks to compute. Add a `rivega_segmenter` to it."
+    E813 = "The server failed at this request ({reason}). The traceback is in its log; please report it."
+    E815 = (
+        "{path} is not a file that was saved from {queue} ({reason}). Name another file with `--save`; this one was left as it is."
+    )
+    E816 = (
+        "{path} was changed by another program since it was last saved. Restart the server to go on from what the file holds now."
+    )
+    E817 = "There is no post {number} in the queue, which has {total}. Ask for a number from 1 on."
+    E818 = "Post {number} was saved from another page meanwhile. Load it again, and make the change there."
+    E819 = "The server cannot listen at {host}:{port} ({reason}). Stop what listens there, or choose another `--port`."
+
+
+__all__ = ["ServeMessages"]

@@ -1,0 +1,339 @@
+"""The app: the API's routes and the page's files."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from spacy.language import Language
+from spacy.tokens import Doc
+from starlette.concurrency import run_in_threadpool
+
+from .. import __version__
+from ..post.annotated import annotated_to_doc
+from ..post.errors import Errors, ImageError, RivegaError
+from ..post.extensions import record_error
+from ..post.jsonl import dump_line
+from ..post.posts import doc_to_post, post_to_doc
+from ..post.text import brief
+from ..rendering.shapes import PALETTE
+from . import schemas
+from .batcher import Batcher
+from .correcting import CorrectionQueue
+from .downloads import DOWNLOADS, download
+from .guard import Guard
+from .limits import Limits
+from .masks import masks_for, segmenter_of
+from .metrics import MEDIA_TYPE, Metrics
+from .pictures import for_browser
+from .problems import Problem, failed, handle_problems
+from .reading import Entry, picture_of, read_body, read_entries
+
+STATIC = Path(__file__).parent / "static"
+_TYPES = ("PER", "LOC", "ORG", "OTHER")
+_ANSWERS = schemas.problems(400, 403, 408, 413, 415, 421, 422, 429, 500, 503)
+
+
+class Served:
+    """What the routes share.
+
+    nlp (Language): The pipeline. queue (Optional[CorrectionQueue]): Posts to correct.
+    """
+
+    def __init__(self, nlp: Language, limits: Limits, queue: CorrectionQueue | None) -> None:
+        self.nlp = nlp
+        self.limits = limits
+        self.queue = queue
+        self.metrics = Metrics()
+        self.batcher = Batcher(nlp, limits, self.metrics)
+        self.draining = False
+
+    async def wait_for(self, futures: "Iterable[Future[Any]]") -> list[Any]:
+        """What jobs of the batcher come to. RAISES (Problem): 503 where that takes too long; then they are not begun any more."""
+        waiting = [asyncio.wrap_future(future) for future in futures]
+        try:
+            return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), self.limits.seconds)
+        except asyncio.TimeoutError as error:
+            raise Problem(503, Errors.E811.format(seconds=self.limits.seconds)) from error
+
+    async def call(self, function: Callable[[], Any]) -> Any:
+        """Something that needs the pipeline's components, where and when they are free."""
+        (result,) = await self.wait_for([self.batcher.call(function)])
+        if isinstance(result, Problem):
+            raise result
+        if isinstance(result, RivegaError):
+            raise Problem(422, str(result)) from result
+        if isinstance(result, BaseException):
+            raise failed(result) from result
+        return result
+
+    async def annotate(self, entries: list[Entry]) -> list[dict[str, Any]]:
+        """Posts through the pipeline, as lines; what cannot be used of one is noted on it."""
+        known = [entry for entry in entries if "text" in entry.post]
+        results = iter(await self.wait_for(self.batcher.annotate([entry.post for entry in known])))
+        rows = []
+        for entry in entries:
+            found = next(results) if "text" in entry.post else post_to_doc(self.nlp, {**entry.post, "text": ""})
+            if not isinstance(found, Doc):
+                problem = failed(found)
+                if len(entries) == 1:
+                    raise problem from found
+                found = post_to_doc(self.nlp, {**entry.post, "image": None})
+                entry.faults.append(problem)
+            for fault in entry.faults:
+                record_error(found, "post", fault.detail)
+            rows.append(doc_to_post(found))
+        return rows
+
+    def labels(self) -> list[str]:
+        """Types of entities that the pipeline finds."""
+        found: dict[str, None] = {}
+        for name in self.nlp.pipe_names:
+            if "doc.ents" in self.nlp.get_pipe_meta(name).assigns:
+                found |= dict.fromkeys(getattr(self.nlp.get_pipe(name), "labels", ()))
+        return list(found) or list(_TYPES)
+
+
+def create_app(
+    nlp: Language,
+    *,
+    limits: Limits | None = None,
+    queue: CorrectionQueue | None = None,
+    hosts: Iterable[str] = (),
+) -> FastAPI:
+    """The app of `rivega serve`, for a server of one's own or for tests.
+
+    nlp (Language): The pipeline; the app alone uses it.
+    limits (Optional[Limits]): How much a request may ask for.
+    queue (Optional[CorrectionQueue]): Posts to correct in the page.
+    hosts (Iterable[str]): Names that the server may be called by, beside localhost and addresses in numbers.
+    RETURNS (FastAPI): An ASGI app. Its lifespan starts and ends the thread that the pipeline runs in.
+    """
+    served = Served(nlp, limits if limits is not None else Limits(), queue)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        served.batcher.start()
+        yield
+        served.draining = True
+        await run_in_threadpool(served.batcher.stop)
+
+    app = FastAPI(
+        title="rivega",
+        version=__version__,
+        description=_ABOUT,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=_ANSWERS,
+    )
+    app.state.served = served
+    handle_problems(app)
+    _add_api(app, served)
+    _add_pages(app, served)
+    if queue is not None:
+        _add_queue(app, served, queue)
+    app.add_middleware(Guard, limits=served.limits, hosts=hosts, metrics=served.metrics)
+    return app
+
+
+def _add_api(app: FastAPI, served: Served) -> None:
+    @app.post(
+        "/annotate",
+        tags=["posts"],
+        openapi_extra=schemas.ANNOTATE,
+        responses={200: {"model": schemas.AnnotatedPost | list[schemas.AnnotatedPost]}},
+    )
+    async def annotate(request: Request) -> Response:
+        """Find the entities of a post, or of a list of posts, and what of them the picture shows.
+
+        The answer is the JSON line that `rivega annotate` writes, or a list of them. What could not be done for a post stands in its `errors`.
+        A single post that cannot be used is answered with a problem; in a list it says so itself, and the others are done.
+        """
+        with served.batcher.expecting():
+            value = await read_body(request, served.limits)
+            entries = await read_entries(value, served.limits)
+            alone = not isinstance(value, list)
+            if alone and entries[0].faults:
+                first, *more = entries[0].faults
+                raise Problem(first.status, first.detail, tuple(fault.detail for fault in more))
+            rows = await served.annotate(entries)
+        return _json(rows[0] if alone else rows)
+
+    @app.post(
+        "/masks",
+        tags=["page"],
+        openapi_extra=schemas.MASKS,
+        responses={200: {"model": schemas.MaskAnswer}, **schemas.problems(501)},
+    )
+    async def masks(request: Request) -> Response:
+        """The mask of an entity with given boxes, by the pipeline's segmenter."""
+        value = _fields(await read_body(request, served.limits))
+        image = await _picture(value, served)
+        if image is None:
+            raise Problem(422, Errors.E806.format(post="without id", field="image", value="missing", wanted="the picture"))
+        boxes = value.get("boxes")
+        if not isinstance(boxes, list) or not 1 <= len(boxes) <= 100:
+            raise Problem(422, Errors.E806.format(post="without id", field="boxes", value=brief(boxes), wanted="1 to 100 boxes"))
+        return _json(await served.call(lambda: masks_for(served.nlp, image, boxes)))
+
+    @app.post(
+        "/export/{form}",
+        tags=["page"],
+        openapi_extra=schemas.EXPORT,
+        responses={200: {"content": {"application/octet-stream": {}}}},
+    )
+    async def export(form: str, request: Request) -> Response:
+        """A post, corrected or not, in another tool's form, or as a PNG with its boxes and masks."""
+        if form not in DOWNLOADS:
+            raise Problem(404, Errors.E738.format(option="form", allowed=f"one of {', '.join(DOWNLOADS)}", value=form[:40]))
+        value = _fields(await read_body(request, served.limits))
+        image = await _picture(value, served)
+        name = str(value.get("name") or "picture").replace("\\", "/").rpartition("/")[2][:120] or "picture"
+        post = value.get("post")
+        if not isinstance(post, dict):
+            raise Problem(
+                422, Errors.E806.format(post="without id", field="post", value=brief(post), wanted="a line of annotated posts")
+            )
+        file = await run_in_threadpool(_exported, served, post, image, form, name)
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name)}"}
+        return Response(file.data, headers=headers, media_type=file.kind)
+
+    @app.post("/preview", tags=["page"], openapi_extra=schemas.PREVIEW, responses={200: {"content": {"image/jpeg": {}}}})
+    async def preview(request: Request) -> Response:
+        """A picture as browsers show it: for TIFF and other formats that they do not know."""
+        image = await _picture(_fields(await read_body(request, served.limits)), served)
+        return await _shown(image, served)
+
+    @app.get("/health", tags=["server"], responses={200: {"content": {"application/json": {}}}})
+    async def health() -> Response:
+        """Whether the server takes requests."""
+        return _json(
+            {"status": "stopping" if served.draining else "ok", "version": __version__, "pipeline": _pipeline_name(served.nlp)}
+        )
+
+    @app.get("/metrics", tags=["server"], responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Counts and times, as Prometheus reads them."""
+        return Response(served.metrics.text(), media_type=MEDIA_TYPE)
+
+
+def _add_pages(app: FastAPI, served: Served) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(STATIC / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return FileResponse(STATIC / "api.html")
+
+    @app.get("/session", include_in_schema=False)
+    async def session() -> Response:
+        limits = served.limits
+        return _json(
+            {
+                "pipeline": _pipeline_name(served.nlp),
+                "labels": served.labels(),
+                "segmenter": segmenter_of(served.nlp) is not None,
+                "palette": PALETTE,
+                "downloads": DOWNLOADS,
+                "limits": {"bytes": limits.body_bytes, "text": limits.text, "pixels": limits.pixels},
+                "queue": None if served.queue is None else await run_in_threadpool(served.queue.summary),
+            }
+        )
+
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+
+def _add_queue(app: FastAPI, served: Served, queue: CorrectionQueue) -> None:
+    @app.get("/queue", tags=["queue"], responses={200: {"content": {"application/json": {}}}})
+    async def summary() -> Response:
+        """How many posts there are, how many are saved, and which comes next."""
+        return _json(await run_in_threadpool(queue.summary))
+
+    @app.get("/queue/file", tags=["queue"], responses={200: {"content": {"application/x-ndjson": {}}}})
+    async def saved_file() -> Response:
+        """The posts that were saved, as JSON lines."""
+        if not queue.path.is_file():
+            raise Problem(404, Errors.E020.format(path=queue.path.name))
+        return FileResponse(queue.path, media_type="application/x-ndjson", filename=queue.path.name)
+
+    @app.get("/queue/{number}", tags=["queue"], responses={200: {"content": {"application/json": {}}}})
+    async def item(number: int) -> Response:
+        """A post of the queue; the pipeline annotates it where the file has no entities for it."""
+        post = await run_in_threadpool(queue.to_annotate, number)
+        if post is not None:
+            with served.batcher.expecting():
+                (row,) = await served.annotate([Entry(post)])
+            queue.keep_annotated(number, row)
+        return _json(await run_in_threadpool(queue.item, number))
+
+    @app.get("/queue/{number}/picture", tags=["queue"], responses={200: {"content": {"image/jpeg": {}}}})
+    async def picture(number: int) -> Response:
+        """The picture of a post of the queue, as browsers show it."""
+        return await _shown(queue.picture(number), served)
+
+    @app.put(
+        "/queue/{number}",
+        tags=["queue"],
+        openapi_extra=schemas.SAVE,
+        responses={200: {"content": {"application/json": {}}}, **schemas.problems(404, 409, 507)},
+    )
+    async def save(number: int, request: Request) -> Response:
+        """Save a post with the entities that a person gave it. It is on the disk when the answer comes."""
+        value = _fields(await read_body(request, served.limits))
+        return _json(await run_in_threadpool(queue.save, number, value.get("ents"), value.get("revision", 0)))
+
+
+async def _shown(image: str | bytes | None, served: Served) -> Response:
+    if image is None:
+        raise Problem(404, Errors.E806.format(post="without id", field="image", value="missing", wanted="the picture"))
+    try:
+        data, kind = await run_in_threadpool(for_browser, image, pixels=served.limits.pixels)
+    except ImageError as error:
+        raise Problem(422, str(error)) from error
+    return Response(data, media_type=kind)
+
+
+async def _picture(value: dict[str, Any], served: Served) -> str | bytes | None:
+    """The picture that a request is about: its own, or that of a post of the queue."""
+    if served.queue is not None and value.get("number") is not None:
+        number = value["number"]
+        return served.queue.picture(number if isinstance(number, int) else 0)
+    image = value.get("image")
+    return await run_in_threadpool(picture_of, image, "without id", served.limits) if image else None
+
+
+def _exported(served: Served, post: dict[str, Any], image: str | bytes | None, form: str, name: str) -> Any:
+    doc = annotated_to_doc({**post, "image": None}, served.nlp.vocab)
+    if doc._.rivega_errors and not post.get("errors"):
+        raise Problem(422, doc._.rivega_errors[0]["message"])
+    if image is not None:
+        doc._.image = image
+    try:
+        return download(doc, form, picture_name=name)
+    except RivegaError as error:
+        raise Problem(422, str(error)) from error
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Problem(422, Errors.E806.format(post="of the request", field="body", value=brief(value), wanted="an object"))
+    return value
+
+
+def _pipeline_name(nlp: Language) -> str:
+    return f"{nlp.meta.get('lang', '')}_{nlp.meta.get('name', 'pipeline')} {nlp.meta.get('version', '')}".strip()
+
+
+def _json(value: Any) -> Response:
+    return Response(dump_line(value), media_type="application/json")
+
+
+_ABOUT = "Named entities in posts with a picture, and the pixels that show them. Pictures are sent, never fetched."

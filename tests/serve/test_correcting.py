@@ -1,0 +1,225 @@
+"""The queue of posts: what is saved is training data, is never lost, and is gone on from."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import spacy
+
+import rivega_spacy
+from rivega_spacy.cli import main
+from rivega_spacy.corpus.docbin import read_docbin
+from rivega_spacy.post.errors import OutputError, RivegaError
+from rivega_spacy.post.rle import encode_mask
+from rivega_spacy.serve.correcting import CorrectionQueue
+
+from .conftest import BOX, HEIGHT, POSTS, WIDTH, make_pipeline
+from .test_api import problem
+
+ROOT = Path(rivega_spacy.__file__).parents[1]
+
+
+def saved(queue):
+    return [json.loads(line) for line in queue.path.read_text(encoding="utf8").splitlines()]
+
+
+def test_posts_are_annotated_where_they_have_no_entities(client_with, queue):
+    client = client_with(queue=queue)
+    assert client.get("/queue").json() == {"name": "posts.jsonl", "file": "corrected.jsonl", "total": 4, "saved": 0, "next": 1}
+    first = client.get("/queue/1").json()
+    assert first["picture"] and not first["saved"] and first["revision"] == 0 and first["fault"] is None
+    assert first["post"]["image"] == "a.png" and first["post"]["source"] == "own" and not first["post"]["errors"]
+    assert [(ent["text"], ent["boxes"]) for ent in first["post"]["ents"]] == [("Ann", [BOX]), ("Rio", []), ("Zoo", [])]
+    assert not client.get("/queue/3").json()["picture"]
+    # Entities of the file are shown as they are.
+    ents = client.get("/queue/4").json()["post"]["ents"]
+    assert [(ent["text"], ent["label"], ent["expansion"], ent["groundable"]) for ent in ents] == [("Ann", "ORG", "a club", None)]
+    for number in (0, 5, 10**30):
+        problem(client.get(f"/queue/{number}"), 404, "E817")
+    assert client.get("/queue/1/picture").headers["content-type"] == "image/png"
+    problem(client.get("/queue/3/picture"), 404)
+    assert client.get("/queue/x").status_code == 422 and not queue.path.exists()
+
+
+def test_saved_posts_are_training_data(client_with, queue, tmp_path, capsys):
+    client = client_with(queue=queue)
+    item = client.get("/queue/1").json()
+    ents = item["post"]["ents"]
+    mask = client.post("/masks", json={"number": 1, "boxes": [[10, 10, 60, 60]]}).json()
+    ents[0].update(label="ORG", boxes=[[10, 10, 60, 60]], box=[10, 10, 60, 60], mask_rle=mask["mask_rle"])
+    ents[1].update(start=4, end=11, text="met Rio", groundable=None)
+    ents[2:] = [{"start": 19, "end": 22, "label": "PER", "groundable": True, "boxes": [[1, 2, 3, 4]]}]
+    answer = client.put("/queue/1", json={"ents": ents, "revision": 0}).json()
+    assert answer["saved"] and answer["revision"] == 1 and answer["post"]["queue_number"] == 1
+    assert client.put("/queue/4", json={"ents": [], "revision": 0}).status_code == 200
+    assert client.get("/queue").json()["next"] == 2
+    first, last = saved(queue)
+    assert first == client.get("/queue/1").json()["post"] and first["image"] == "a.png" and first["source"] == "own"
+    assert last["knowledge"] == "z" and last["ents"] == [] and "expansions" not in last
+    assert client.get("/queue/file").text == queue.path.read_text(encoding="utf8")
+    assert main(["convert", str(queue.path), str(tmp_path / "t.spacy"), "--strict"]) == 0, capsys.readouterr()
+    doc, empty = read_docbin(tmp_path / "t.spacy", spacy.blank("rivega").vocab)
+    assert doc.text == POSTS[0]["text"] and empty.text == POSTS[3]["text"] and not empty.ents
+    assert [(ent.text, ent.label_, ent._.groundable, ent._.boxes) for ent in doc.ents] == [
+        ("Ann", "ORG", True, [[10, 10, 60, 60]]), ("met Rio", "LOC", None, []), ("Zoo", "PER", True, [[1, 2, 3, 4]]),
+    ]  # fmt: skip
+    assert doc.ents[0]._.mask.sum() == 46 * 46
+
+
+def test_all_masks_of_an_entity_come_through(posts_file, tmp_path):
+    import numpy as np
+
+    masks = [np.zeros((HEIGHT, WIDTH), bool) for _ in range(2)]
+    masks[0][2:9, 3:12] = masks[1][20:40, 30:80] = True
+    ent = {"start": 0, "end": 3, "label": "PER", "boxes": [BOX], "masks": [encode_mask(mask) for mask in masks]}
+    posts_file.write_text(json.dumps({"text": "Ann", "ents": [ent]}) + "\n", encoding="utf8")
+    queue = CorrectionQueue(posts_file, tmp_path / "c.jsonl")
+    item = queue.item(1)
+    queue.save(1, item["post"]["ents"], 0)
+    assert saved(queue)[0]["ents"][0]["masks"] == ent["masks"]
+
+
+@pytest.mark.parametrize(
+    "ents",
+    [
+        "none", [[0, 99, "PER"]], [[0, 3, "PER"], [2, 7, "LOC"]], [[0, 3, ""]], [{"start": 0, "end": 3, "label": "PER", "boxes": [[5, 5, 1, 1]]}],
+        [{"start": 0, "end": 3, "label": "PER", "mask_rle": {"size": [2, 2], "counts": "?"}}], [{"start": 0, "end": 3, "label": "PER", "groundable": "yes"}],
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_not_saved(client_with, queue, ents):
+    client = client_with(queue=queue)
+    problem(client.put("/queue/1", json={"ents": ents, "revision": 0}), 422)
+    assert not queue.path.exists() and client.get("/queue").json()["saved"] == 0
+
+
+def test_two_pages_do_not_undo_each_other(client_with, queue):
+    client = client_with(queue=queue)
+    assert client.put("/queue/1", json={"ents": [[0, 3, "PER"]], "revision": 0}).status_code == 200
+    problem(client.put("/queue/1", json={"ents": [], "revision": 0}), 409, "E818")
+    assert len(saved(queue)[0]["ents"]) == 1
+    assert client.put("/queue/1", json={"ents": [], "revision": 1}).json()["revision"] == 2
+
+
+def test_a_file_that_another_program_changed_is_left_alone(client_with, queue):
+    client = client_with(queue=queue)
+    client.put("/queue/1", json={"ents": [], "revision": 0})
+    queue.path.write_text("somebody else's\n", encoding="utf8")
+    problem(client.put("/queue/2", json={"ents": [], "revision": 0}), 409, "E816")
+    assert queue.path.read_text(encoding="utf8") == "somebody else's\n" and client.get("/queue").json()["saved"] == 1
+
+
+def test_one_goes_on_where_one_stopped(posts_file, tmp_path):
+    path = tmp_path / "corrected.jsonl"
+    queue = CorrectionQueue(posts_file, path)
+    queue.save(4, [[0, 3, "LOC"]], 0)
+    queue.save(1, [], 0)
+    again = CorrectionQueue(posts_file, path)
+    assert again.summary() | {"name": ""} == {"name": "", "file": "corrected.jsonl", "total": 4, "saved": 2, "next": 2}
+    assert again.item(4)["post"]["ents"][0]["label"] == "LOC" and again.item(4)["saved"] and again.item(4)["revision"] == 1
+    again.save(2, [], 0)
+    assert [row["queue_number"] for row in saved(again)] == [1, 2, 4]
+    again.save(3, [], 0)
+    assert again.summary()["next"] is None
+
+
+@pytest.mark.parametrize(
+    "line", ["no json", '{"text": "Nobody is here"}', '{"text": "other", "queue_number": 1}', '{"text": "x", "queue_number": 9}']
+)
+def test_a_file_of_something_else_is_never_written_over(posts_file, tmp_path, line):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(line + "\n", encoding="utf8")
+    with pytest.raises(RivegaError, match="E815"):
+        CorrectionQueue(posts_file, path)
+    assert path.read_text(encoding="utf8") == line + "\n"
+    with pytest.raises(RivegaError, match="E050"):
+        CorrectionQueue(posts_file, posts_file)
+
+
+def test_a_full_disk_costs_nothing_that_was_saved(client_with, queue, monkeypatch):
+    client = client_with(queue=queue)
+    client.put("/queue/1", json={"ents": [], "revision": 0})
+    before = queue.path.read_bytes()
+
+    def full(number):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        problem(client.put("/queue/2", json={"ents": [[0, 6, "PER"]], "revision": 0}), 507, "E052")
+        with pytest.raises(OutputError):
+            queue.save(2, [], 0)
+    assert queue.path.read_bytes() == before and client.get("/queue").json()["saved"] == 1
+    assert sorted(path.name for path in queue.path.parent.iterdir()) == ["a.png", "b.jpg", "corrected.jsonl", "posts.jsonl"]
+    assert client.put("/queue/2", json={"ents": [[0, 6, "PER"]], "revision": 0}).json()["saved"]
+
+
+def test_lines_that_are_no_posts_are_shown_with_the_reason(client_with, posts_file, tmp_path):
+    with posts_file.open("a", encoding="utf8") as file:
+        file.write("{broken\n" + json.dumps({"text": "FAIL Ann"}) + "\n" + json.dumps({"text": "Ann", "image": "none.png"}) + "\n")
+    client = client_with(queue=CorrectionQueue(posts_file, tmp_path / "c.jsonl"))
+    broken = client.get("/queue/5").json()
+    assert "[E011]" in broken["fault"] and broken["post"]["ents"] == []
+    problem(client.put("/queue/5", json={"ents": [], "revision": 0}), 422, "E011")
+    assert "the seer is blind" in client.get("/queue/6").json()["post"]["errors"][0]["message"]
+    problem(client.get("/queue/7/picture"), 422, "E001")
+    # A person has looked at it: what the pipeline could not do is no fault of the saved post.
+    assert client.put("/queue/6", json={"ents": [[5, 8, "PER"]], "revision": 0}).json()["post"]["errors"] == []
+
+
+def test_without_a_queue_its_options_are_told_to_be_useless(tmp_path, capsys):
+    assert main(["serve", "--save", str(tmp_path / "c.jsonl")]) == 2
+    assert "[E814] `--save` has no effect" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pipeline") / "tiny"
+    nlp = make_pipeline(segmenter=False)
+    nlp.remove_pipe("test_seer")
+    nlp.to_disk(folder)
+    return folder
+
+
+class Process:
+    """`rivega serve` as a process of its own."""
+
+    def __init__(self, *words):
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "rivega_spacy", "serve", *map(str, words), "--port", "0"],
+            env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.said = ""
+        for line in self.process.stdout:
+            self.said += line
+            if "http://" in line:
+                self.url = line.split(" at ")[1].split("/ ")[0]
+                return
+        raise AssertionError(self.process.stderr.read())
+
+    def end(self, number):
+        self.process.send_signal(number)
+        _, err = self.process.communicate(timeout=60)
+        return self.process.returncode, err
+
+
+@pytest.mark.slow
+def test_kill_9_loses_nothing_that_was_saved(pipeline, posts_file, tmp_path):
+    path = tmp_path / "corrected.jsonl"
+    server = Process(pipeline, "--queue", posts_file, "--save", path)
+    assert "4 posts to correct, 0 of them saved" in server.said
+    for number in (1, 3):
+        assert httpx.put(f"{server.url}/queue/{number}", json={"ents": [[0, 3, "PER"]], "revision": 0}).status_code == 200
+    server.end(signal.SIGKILL)
+    assert [json.loads(line)["queue_number"] for line in path.read_text(encoding="utf8").splitlines()] == [1, 3]
+    again = Process(pipeline, "--queue", posts_file, "--save", path)
+    assert "4 posts to correct, 2 of them saved" in again.said
+    assert httpx.get(f"{again.url}/queue").json()["next"] == 2
+    started = time.monotonic()
+    assert again.end(signal.SIGTERM) == (0, "") and time.monotonic() - started < 10

@@ -1,0 +1,160 @@
+"""A real server: many clients at once, clients that send too much or too slowly, and the end of a server that is at work."""
+
+import asyncio
+import os
+import resource
+import signal
+import socket
+import threading
+import time
+
+import httpx
+import pytest
+
+from rivega_spacy.cli import main
+from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.serve.server import address_of, is_loopback, listen
+
+from .conftest import encoded
+from .test_correcting import Process, pipeline  # noqa: F401
+
+pytestmark = pytest.mark.slow
+TEXT = "Ann met Rio at the Zoo"
+
+
+@pytest.fixture(scope="module")
+def server(pipeline):  # noqa: F811
+    server = Process(pipeline, "--body-seconds", 1.5, "--max-bytes", 1_000_000)
+    yield server
+    server.end(signal.SIGTERM)
+
+
+def memory(server):
+    """Resident bytes of the server's process."""
+    with open(f"/proc/{server.process.pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def connect(server):
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def test_32_clients_get_each_its_own_answer(server):
+    picture = encoded("JPEG")
+
+    async def client(http, name):
+        for number in range(6):
+            fields = {"id": f"{name}-{number}", "text": f"{name} {number} Ann in Rio"}
+            answer = await http.post("/annotate", data=fields, files={"image": ("x.jpg", picture)})
+            row = answer.json()
+            assert answer.status_code == 200 and row["id"] == fields["id"] and row["text"] == fields["text"]
+            assert [(ent["text"], ent["start"]) for ent in row["ents"]] == [
+                ("Ann", len(f"{name} {number} ")),
+                ("Rio", len(f"{name} {number} Ann in ")),
+            ]
+            bad = await http.post("/annotate", data=fields, files={"image": ("x.jpg", b"none")})
+            assert bad.status_code == 422
+
+    async def all_of_them():
+        limits = httpx.Limits(max_connections=64)
+        async with httpx.AsyncClient(base_url=server.url, timeout=60, limits=limits) as http:
+            await asyncio.gather(*(client(http, f"client{name}") for name in range(32)))
+
+    asyncio.run(all_of_them())
+    metrics = dict(line.rsplit(" ", 1) for line in httpx.get(f"{server.url}/metrics").text.splitlines() if line[0] != "#")
+    assert float(metrics["rivega_posts_total"]) == 192 and float(metrics["rivega_batch_posts_count"]) < 192
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory of another process is read from /proc")
+def test_a_gigabyte_and_thousands_of_small_requests_take_no_memory(server):
+    with httpx.Client(base_url=server.url, timeout=60) as http:
+        for _ in range(50):
+            http.post("/annotate", json={"text": TEXT})
+        before = memory(server)
+        for _ in range(2000):
+            http.get("/health")
+        for _ in range(300):
+            assert http.post("/annotate", json={"text": TEXT}).status_code == 200
+    # What says its size is refused at once, what does not as soon as it is too much.
+    for head in (b"Content-Length: 1073741824\r\n", b"Transfer-Encoding: chunked\r\n"):
+        with connect(server) as sock:
+            sock.sendall(b"POST /annotate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + head + b"\r\n")
+            try:
+                for _ in range(1024):
+                    sock.sendall(
+                        (b"100000\r\n" if b"chunked" in head else b"") + b"x" * 0x100000 + (b"\r\n" if b"chunked" in head else b"")
+                    )
+            except OSError:
+                pass
+            assert memory(server) - before < 60_000_000
+    assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+def answer_to(server, sent, *, seconds):
+    """What comes back for bytes that are sent, and after how long the connection is closed."""
+    with connect(server) as sock:
+        started = time.monotonic()
+        sock.sendall(sent)
+        got = b""
+        while part := sock.recv(65536):
+            got += part
+        taken = time.monotonic() - started
+        assert taken < seconds
+        return got
+
+
+def test_half_sent_requests_are_given_up(server):
+    head = b"POST /annotate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n"
+    got = answer_to(server, head + b'{"text": "A', seconds=6)
+    assert got.startswith(b"HTTP/1.1 408") and b"[E803]" in got and b"application/problem+json" in got
+    assert answer_to(server, head[:40], seconds=6) == b""
+    assert answer_to(server, b"", seconds=6) == b""
+    # Whoever answers late to one request does not lose it: only what never comes is given up.
+    assert httpx.post(f"{server.url}/annotate", json={"text": TEXT}).status_code == 200
+
+
+def test_sigterm_answers_what_is_under_way(pipeline):  # noqa: F811
+    server = Process(pipeline, "--max-wait", 1500, "--max-batch", 8)
+    answers = []
+
+    def ask():
+        answers.append(httpx.post(f"{server.url}/annotate", json={"text": TEXT}, timeout=30))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    # A request whose body is still to come: the posts wait for it, up to 1.5 seconds.
+    with connect(server) as sock:
+        body = b'{"text": "Ann is late"}'
+        sock.sendall(b"POST /annotate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        sock.sendall(b"Content-Length: %d\r\n\r\n" % len(body))
+        time.sleep(0.2)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{server.url}/health")
+        sock.sendall(body)
+        got = b""
+        while part := sock.recv(65536):
+            got += part
+    for thread in threads:
+        thread.join()
+    assert [answer.status_code for answer in answers] == [200] * 3 and b'"Ann is late"' in got
+    _, err = server.process.communicate(timeout=30)
+    assert server.process.returncode == 0 and err == ""
+
+
+def test_a_port_that_is_taken_is_told(capsys):
+    with listen("127.0.0.1", 0) as sock:
+        sock.listen()
+        port = sock.getsockname()[1]
+        assert is_loopback(sock) and address_of(sock) == f"http://127.0.0.1:{port}/"
+        assert main(["serve", "--port", str(port)]) == 2
+        assert f"[E819] The server cannot listen at 127.0.0.1:{port}" in capsys.readouterr().err
+    for host, number in (("no.such.host.invalid", 80), ("127.0.0.1", 70000)):
+        with pytest.raises(RivegaError, match="E819"):
+            listen(host, number)
+    with listen("0.0.0.0", 0) as sock:
+        assert not is_loopback(sock)
