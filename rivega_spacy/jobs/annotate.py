@@ -35,9 +35,9 @@ class EngineOptions:
     gpus: float = 0.0
 
     def make(self, work: Work) -> Engine:
-        """The engine. RAISES (RivegaError): E850 for no worker, E851 where Ray is not installed."""
+        """The engine. RAISES (RivegaError): E209 for no worker, E851 where Ray is not installed."""
         if self.workers < 1 and self.workers != -1:
-            raise RivegaError(Errors.E850.format(option="workers", least=1, value=self.workers))
+            raise RivegaError(Errors.E209.format(option="workers", least=1, value=self.workers))
         if self.engine == "ray":
             from .bulk.ray_engine import RayEngine
 

@@ -66,13 +66,8 @@ def read_settings(path: str | Path, *, measured: Sequence[Path] = (), overrides:
     overrides (Optional[Dict[str, Any]]): For example {"store.path": "answers.sqlite"}.
     RAISES (RivegaError): E020, E427.
     """
-    if not Path(path).is_file():
-        raise RivegaError(Errors.E020.format(path=path))
+    config = read_config(path, measured=measured, overrides=overrides)
     try:
-        config = Config().from_str(read_text(path), overrides=overrides or {})
-        examples = config.get("examples")
-        if measured and isinstance(examples, dict) and examples.get("@misc") != "rivega.NoExamples.v1":
-            examples["exclude"] = [*(examples.get("exclude") or []), *(str(file) for file in measured)]
         resolved = registry.resolve(config)
     except ConfigValidationError as error:
         raise RivegaError(Errors.E427.format(path=path, section="...", reason=str(error).strip().replace("\n", "; "))) from error
@@ -102,6 +97,24 @@ def read_settings(path: str | Path, *, measured: Sequence[Path] = (), overrides:
         if name is not None and name not in models:
             raise RivegaError(Errors.E426.format(name=name, known=", ".join(models)))
     return settings
+
+
+def read_config(path: str | Path, *, measured: Sequence[Path] = (), overrides: dict[str, Any] | None = None) -> Config:
+    """A config file as `read_settings` resolves it, with what is excluded from the examples. RAISES (RivegaError): E020, E427."""
+    if not Path(path).is_file():
+        raise RivegaError(Errors.E020.format(path=path))
+    try:
+        config = Config().from_str(read_text(path), overrides=overrides or {})
+    except ConfigValidationError as error:
+        raise RivegaError(Errors.E427.format(path=path, section="...", reason=str(error).strip().replace("\n", "; "))) from error
+    except ValueError as error:
+        if isinstance(error, RivegaError):
+            raise
+        raise RivegaError(Errors.E427.format(path=path, section="...", reason=error)) from error
+    examples = config.get("examples")
+    if measured and isinstance(examples, dict) and examples.get("@misc") != "rivega.NoExamples.v1":
+        examples["exclude"] = [*(examples.get("exclude") or []), *(str(file) for file in measured)]
+    return config
 
 
 class Enricher:
@@ -147,6 +160,15 @@ class Enricher:
         found = {f"{next(iter(component.prompts))}s": component.asker for component in self.describers}
         found.update({f"knowledge of {name}": component.asker for name, component in self.refiners.items()})
         found.update({f"expansions of {name}": component.model.asker for name, component in self.expanders.items()})
+        return found
+
+    def prompt_sources(self) -> dict[str, str]:
+        """The prompts that are asked with, by name."""
+        components: list[Any] = [*self.describers, *self.refiners.values(), *(one.model for one in self.expanders.values())]
+        found: dict[str, str] = {}
+        for component in components:
+            prompts = {"expansion": component.prompt} if isinstance(component, LLMExpander) else component.prompts
+            found.update({name: prompt.source for name, prompt in prompts.items()})
         return found
 
     def run(self, posts: Iterable[Post | PostError], *, images: Path | None = None) -> Iterator[Post]:

@@ -189,3 +189,29 @@ def test_the_shipped_config_is_sound(tmp_path: Path) -> None:
         "knowledge of chatgpt",
         "expansions of chatgpt",
     }
+
+
+def test_a_job_asks_once_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    posts, folder = tmp_path / "posts.jsonl", tmp_path / "enriched"
+    lines = [json.dumps({"id": str(number), "text": f"Ann sang {number}", "ents": [[0, 3, "PER"]]}) for number in range(7)]
+    posts.write_text("\n".join(lines) + "\n")
+    with FaultProxy(answer) as proxy:
+        asked = ["enrich", str(posts), f"{folder}/", "--config", config(tmp_path, proxy.url), "--shard-size", "3"]
+        # The budget of one model ends in the middle: those posts carry a note, and nobody is asked in vain.
+        budget = ["--set", 'models.one.budget={"@misc":"rivega.Budget.v1","requests":9}']
+        assert main([*asked, "--resume", *budget]) == 1
+        calls = len(proxy.requests)
+        first = {path.name: path.stat().st_ino for path in folder.glob("part-*")}
+        assert calls < 7 * 4 and len(first) == 3
+        assert main([*asked, "--resume"]) == 0
+        # Only what was missing was asked: a budget and other limits may change while the job is under way.
+        assert len(proxy.requests) == 7 * 4
+        assert main([*asked, "--resume"]) == 0 and len(proxy.requests) == 7 * 4
+        assert main(asked) == 2 and "--resume" in capsys.readouterr().err
+        assert main([*asked, "--resume", "--set", 'enrich.main="one"']) == 2
+        assert "enrich.main was" in capsys.readouterr().err
+    rows = [row for path in sorted(folder.glob("part-*")) for row in read(path)]
+    assert [row["id"] for row in rows] == list("0123456")
+    assert all(row["knowledge_by_model"].keys() == row["expansions_by_model"].keys() == {"one", "two"} for row in rows)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["complete"] and manifest["counts"]["failed"] == 0

@@ -130,7 +130,7 @@ def test_folders_that_are_no_jobs(pipeline: str, write_posts: Callable[..., Path
             do_job(pipeline, posts, tmp_path / "mine", **options)
     with pytest.raises(RivegaError, match="E053"):
         do_job(pipeline, posts, posts)
-    with pytest.raises(RivegaError, match="E850"):
+    with pytest.raises(RivegaError, match="E209"):
         do_job(pipeline, posts, tmp_path / "job", shard_size=0)
     do_job(pipeline, posts, tmp_path / "job")
     (tmp_path / "job" / "manifest.json").write_text("{")
@@ -143,8 +143,23 @@ def test_a_lost_shard_is_made_again(pipeline: str, write_posts: Callable[..., Pa
     do_job(pipeline, posts, folder)
     before = bytes_of(folder)
     (folder / "part-00001.jsonl").write_text("cut")
+    (folder / "part-00003.jsonl").unlink()
+    kept = (folder / "part-00002.jsonl").stat().st_ino
     assert do_job(pipeline, posts, folder, resume=True).posts == 35
-    assert bytes_of(folder) == before
+    assert bytes_of(folder) == before and (folder / "part-00002.jsonl").stat().st_ino == kept
+
+
+def test_failed_posts_are_done_again_where_that_is_asked_for(
+    pipeline: str, write_posts: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder, posts = tmp_path / "job", write_posts(25, {12: "Ada ONCE"}, knowledge=str(tmp_path / "none" / "mark"))
+    # The mark cannot be made, so the component raises.
+    assert do_job(pipeline, posts, folder).failed == 1
+    assert do_job(pipeline, posts, folder, resume=True).failed == 1
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "mark").touch()
+    total = do_job(pipeline, posts, folder, resume=True, failed_again=True)
+    assert (total.posts, total.failed) == (25, 0) and ids(rows_of(folder)) == wanted(25)
 
 
 def test_two_at_once_are_refused(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class JobOptions:
     chunk_size (int): Posts that a worker gets at once; the networks work on them together.
     resume (bool): Go on with a job that is there.
     restart (bool): Throw its results away and begin anew.
+    failed_again (bool): Where a job goes on, do shards with failed posts again.
     inputs (Sequence[str]): Names of the inputs, for the manifest.
     """
 
@@ -39,13 +40,14 @@ class JobOptions:
     chunk_size: int = CHUNK_SIZE
     resume: bool = False
     restart: bool = False
+    failed_again: bool = False
     inputs: Sequence[str] = ()
 
     def check(self) -> None:
-        """RAISES (RivegaError): E850 for sizes below 1, E622 where the form needs a package that is missing."""
+        """RAISES (RivegaError): E209 for sizes below 1, E622 where the form needs a package that is missing."""
         for option, value in (("shard_size", self.shard_size), ("chunk_size", self.chunk_size)):
             if value < 1:
-                raise RivegaError(Errors.E850.format(option=option, least=1, value=value))
+                raise RivegaError(Errors.E209.format(option=option, least=1, value=value))
         check_form(self.form)
 
 
@@ -78,7 +80,7 @@ class Job:
             self.manifest = found
             self.manifest.inputs, self.manifest.chunk_size = wanted.inputs, wanted.chunk_size
         # Those done before this run.
-        self.before = self.manifest.total().posts
+        self.before = sum(shard.posts for shard in self.manifest.shards if not self._is_to_do(shard))
 
     def run(self, posts: Iterable[Given], engine: Engine, *, told: Callable[[str], None] | None = None) -> Iterator[Tally]:
         """Do what is not done yet.
@@ -99,79 +101,100 @@ class Job:
 
     def _run(self, posts: Iterator[Given], scheduler: Scheduler, engine: Engine) -> Iterator[Tally]:
         manifest = self.manifest
-        lost: list[Shard] = []
-        for shard in manifest.shards:
-            if shard.is_whole(self.folder):
-                self._skip(posts, shard)
-                yield Tally.from_json(shard.tally)
-            else:
-                lost.append(shard)
-                break
-        if lost:
-            # A file of results is gone or cut short: it and what follows is done again, and comes out as it was.
-            manifest.shards = manifest.shards[: manifest.shards.index(lost[0])]
+        # A file of results that is gone or cut short is made again, and comes out as it was.
+        again = {number for number, shard in enumerate(manifest.shards) if self._is_to_do(shard)}
+        yield from (Tally.from_json(shard.tally) for number, shard in enumerate(manifest.shards) if number not in again)
         manifest.complete = False
         manifest.write(self.folder)
-        plan = _Plan(posts, self.options)
-        start = sum(shard.posts for shard in manifest.shards)
+        plan = _Plan(posts, self.options, manifest.shards, again, self.folder)
         whole = Outcome()
         try:
             for outcome in scheduler.run(plan.chunks()):
                 whole.add(outcome)
                 yield outcome.tally
-                if whole.tally.posts == self.options.shard_size:
-                    self._commit(whole, start, plan.digests.popleft())
-                    start, whole = start + whole.tally.posts, Outcome()
-            if whole.tally.posts:
-                self._commit(whole, start, plan.digests.popleft())
+                if whole.tally.posts == plan.open[0].posts:
+                    self._commit(whole, plan.open.popleft())
+                    whole = Outcome()
         finally:
             # Also where nobody reads on: the workers end.
             engine.close()
         manifest.complete = True
         manifest.write(self.folder)
 
-    def _commit(self, whole: Outcome, start: int, digest: str) -> None:
-        name = shard_name(len(self.manifest.shards), self.options.form)
+    def _is_to_do(self, shard: Shard) -> bool:
+        return not shard.is_whole(self.folder) or (self.options.failed_again and shard.tally["failed"] > 0)
+
+    def _commit(self, whole: Outcome, planned: "_Planned") -> None:
+        name = shard_name(planned.number, self.options.form)
         size = write_shard(self.folder / name, self.options.form, whole.payloads)
-        self.manifest.shards.append(Shard(name, start, whole.tally.posts, digest, size, whole.tally.to_json()))
+        shard = Shard(name, planned.start, planned.posts, planned.digest.hexdigest(), size, whole.tally.to_json())
+        self.manifest.shards[planned.number : planned.number + 1] = [shard]
         self.manifest.write(self.folder)
 
-    def _skip(self, posts: Iterator[Given], shard: Shard) -> None:
-        digest, count = Digest(), 0
-        for post in islice(posts, shard.posts):
-            digest.add(post)
-            count += 1
-        if count < shard.posts or digest.hexdigest() != shard.digest:
-            raise RivegaError(Errors.E846.format(folder=self.folder, start=shard.start + 1, end=shard.start + shard.posts))
+
+@dataclass
+class _Planned:
+    """A shard that is to be made: its number, its first post, how many posts it has as far as they were read, and their digest."""
+
+    number: int
+    start: int
+    posts: int = 0
+    digest: Digest = field(default_factory=Digest)
 
 
 class _Plan:
-    """Cuts a stream into chunks, none of which crosses the border of a shard.
+    """Cuts a stream into chunks, none of which crosses the border of a shard; posts of shards that are done are read and compared.
 
-    digests (Deque[str]): Of the posts of each shard that was read to its end.
+    open (Deque[_Planned]): The shards that chunks were cut for, in their order. Of the first one all posts were read before the results of its
+        last chunk can come, but those of a last shard that ends with the input: it grows no more.
     """
 
-    def __init__(self, posts: Iterator[Given], options: JobOptions) -> None:
+    def __init__(self, posts: Iterator[Given], options: JobOptions, shards: Sequence[Shard], again: set[int], folder: Path) -> None:
         self._posts = posts
         self._options = options
-        self.digests: deque[str] = deque()
+        self._shards = list(shards)
+        self._again = again
+        self._folder = folder
+        self.open: deque[_Planned] = deque()
 
     def chunks(self) -> Iterator[list[Given]]:
-        """The chunks; the results of a shard can only come once its posts were read."""
-        size = self._options.shard_size
+        """The chunks. RAISES (RivegaError): E846 where posts that were done before have changed."""
+        for number, shard in enumerate(self._shards):
+            planned = _Planned(number, shard.start)
+            if number in self._again:
+                yield from self._cut(planned, shard.posts)
+            else:
+                for post in islice(self._posts, shard.posts):
+                    planned.digest.add(post)
+                    planned.posts += 1
+            if planned.posts < shard.posts or planned.digest.hexdigest() != shard.digest:
+                raise RivegaError(Errors.E846.format(folder=self._folder, start=shard.start + 1, end=shard.start + shard.posts))
+        number = len(self._shards)
+        start = sum(shard.posts for shard in self._shards)
         while True:
-            digest, left = Digest(), size
-            while chunk := list(islice(self._posts, min(left, self._options.chunk_size))):
-                for post in chunk:
-                    digest.add(post)
-                left -= len(chunk)
-                if not left:
-                    self.digests.append(digest.hexdigest())
-                yield chunk
-            if left:
-                if left < size:
-                    self.digests.append(digest.hexdigest())
+            planned = _Planned(number, start)
+            yield from self._cut(planned, self._options.shard_size)
+            if planned.posts < self._options.shard_size:
                 return
+            number, start = number + 1, start + planned.posts
+
+    def _cut(self, planned: _Planned, count: int) -> Iterator[list[Given]]:
+        """The chunks of a shard of so many posts."""
+        # One chunk is read ahead, so that the last one goes out when the shard is known to have no more.
+        chunk = self._next(planned, count)
+        if chunk:
+            self.open.append(planned)
+        while chunk:
+            following = self._next(planned, count - planned.posts)
+            yield chunk
+            chunk = following
+
+    def _next(self, planned: _Planned, left: int) -> list[Given]:
+        chunk = list(islice(self._posts, min(left, self._options.chunk_size)))
+        for post in chunk:
+            planned.digest.add(post)
+        planned.posts += len(chunk)
+        return chunk
 
 
 def check_folder(folder: Path) -> None:

@@ -17,6 +17,7 @@ class JobsMessages(Messages):
     E539 = (
         "Post {post} has no answers of {name!r}, only {known}. Enrich the posts with that model, or name another with `--source`."
     )
+    E832 = "There are no posts to measure with. Give a file of posts: `rivega benchmark PIPELINE POSTS`."
     E840 = "Post {post}: a job cannot take it ({reason}). Give it values that JSON has: text, numbers, lists, true, false, null."
     E841 = "Post {post} could not be annotated: {reason}. It was tried three times, in the end alone. Look at its picture, or leave it out."
     E842 = (
@@ -39,12 +40,9 @@ class JobsMessages(Messages):
     E847 = "{folder} holds files and is no job's folder ({file}, for example). Name a new or an empty one."
     E848 = "Another process is at work on the job in {folder}. Wait for it, or end it."
     E849 = "`{option}` has no effect {where}. Leave it out, or {remedy}."
-    E850 = "`{option}` must be {least} or more, not {value}."
     E851 = "`--engine ray` needs Ray ({reason}). Install it: pip install 'rivega_spacy[cluster]'."
     E852 = "The inputs lie in several folders ({folders}), so it is not known where their pictures are. Name their folder with `--images`."
     E853 = "The Ray cluster at {address} cannot be used: {reason}. Start one (`ray start --head`), name its address, or ask for less a worker."
-
-    E832 = "There are no posts to measure with. Give a file of posts: `rivega benchmark PIPELINE POSTS`."
 
 
 __all__ = ["JobsMessages"]
