@@ -11,6 +11,7 @@ import srsly
 
 import rivega_spacy
 
+from ..post.digests import write_digests
 from ..post.errors import Errors, RivegaError
 
 DESCRIPTION = (
@@ -39,6 +40,7 @@ def finish(pipeline: Path, *, name: str, version: str, metrics: Sequence[Path] =
     shutil.copyfile(card, pipeline / "README.md")
     # The vision network's table of nouns comes from WordNet, whose licence wants to be with every copy.
     shutil.copyfile(WORDNET, pipeline / WORDNET.name)
+    write_digests(pipeline)
     return check_files(pipeline)
 
 

@@ -1,5 +1,7 @@
 """Pipelines as commands load them: what is wrong with one is told in one line."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
@@ -27,7 +29,23 @@ def load_pipeline(model: str, *, gpu_id: int = -1, config: dict[str, Any] | None
         reason = _first_line(error)
         if isinstance(error, OSError) and "[E050]" in str(error):
             raise RivegaError(Errors.E500.format(model=model, reason=reason)) from error
-        raise RivegaError(Errors.E058.format(model=model, reason=reason)) from error
+        raise RivegaError(Errors.E058.format(model=model, reason=_damaged_head(Path(model)) or reason)) from error
+
+
+def _damaged_head(folder: Path) -> str:
+    """What is wrong with meta.json or config.cfg, which spaCy reads before anything of ours has a say; "" where both can be read."""
+    from thinc.api import Config
+
+    for name in ("meta.json", "config.cfg"):
+        file = folder / name
+        try:
+            if file.is_file() and name == "meta.json":
+                json.loads(file.read_text(encoding="utf8"))
+            elif file.is_file() and "nlp" not in Config().from_disk(file, interpolate=False):
+                return f"{file} has no section [nlp]"
+        except Exception as error:  # whatever parsers raise
+            return f"{file} cannot be read: {_first_line(error)}"
+    return ""
 
 
 def use_gpu(gpu_id: int) -> None:

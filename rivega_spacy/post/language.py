@@ -5,13 +5,17 @@ The published Twitter data sets split "@" and "#" from the name after them and k
 or an emoji in one piece; the tokenizer does the same, so that what was learned there carries over to raw text.
 """
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from spacy.lang.char_classes import ALPHA_LOWER, ALPHA_UPPER
 from spacy.lang.en import English
 from spacy.tokens import Doc
+from spacy.util import SimpleFrozenDict, ensure_path
 
-from .errors import Errors
+from .digests import check_digests, find_unreadable, write_digests
+from .errors import Errors, RivegaError, SetupError
 from .extensions import adopt_context, post_name, record_error
 from .long_words import tokenize
 from .text import replace_surrogates
@@ -69,6 +73,31 @@ class Rivega(English):
         if clean != text:
             record_error(doc, "post", Errors.E061.format(post=post_name(doc), fields="`text`"))
         return doc
+
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
+        """As spaCy's own, and digests of all files beside them, by which `from_disk` knows what was damaged since."""
+        super().to_disk(path, exclude=exclude)
+        write_digests(ensure_path(path))
+
+    def from_disk(
+        self, path: str | Path, *, exclude: Iterable[str] = (), overrides: dict[str, Any] = SimpleFrozenDict()
+    ) -> "Rivega":
+        """As spaCy's own.
+
+        RAISES (SetupError): E950 names a file that is missing or damaged, where the pipeline was saved with digests; E952 the part that cannot be
+            read, where it was not.
+        """
+        folder, left_out = ensure_path(path), list(exclude)
+        check_digests(folder, exclude=left_out)
+        try:
+            return super().from_disk(path, exclude=exclude, overrides=overrides)
+        except RivegaError:
+            raise
+        except Exception as error:  # a damaged file is unpacked by many libraries, which raise anything
+            unreadable = find_unreadable(folder)
+            if unreadable is None:
+                raise
+            raise SetupError(Errors.E952.format(path=unreadable, reason=f"{type(error).__name__}: {error}")) from error
 
     def _ensure_doc_with_context(self, doc_like: str | Doc | bytes, context: Any) -> Doc:
         # Called by `nlp.pipe(as_tuples=True)`; the context is taken over here because spaCy drops it from the doc afterwards.

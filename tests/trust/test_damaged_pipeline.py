@@ -1,0 +1,91 @@
+"""A damaged part of a pipeline's folder is refused with its file's name."""
+
+import json
+import shutil
+
+import pytest
+import spacy
+from spacy.training import Example
+
+from rivega_spacy.pipes.loading import load_pipeline
+from rivega_spacy.post.digests import DIGESTS
+from rivega_spacy.post.errors import RivegaError, SetupError
+
+TOK2VEC = {
+    "@architectures": "spacy.HashEmbedCNN.v2",
+    "width": 16,
+    "depth": 1,
+    "embed_size": 50,
+    "window_size": 1,
+    "maxout_pieces": 2,
+    "subword_features": True,
+    "pretrained_vectors": None,
+}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    nlp = spacy.blank("rivega")
+    nlp.add_pipe("rivega_ner", config={"model": {"@architectures": "rivega.CRFTagger.v1", "tok2vec": TOK2VEC}})
+    nlp.initialize(lambda: [Example.from_dict(nlp.make_doc("Ann in Rome"), {"entities": [(0, 3, "PER")]})])
+    folder = tmp_path_factory.mktemp("saved") / "pipeline"
+    nlp.to_disk(folder)
+    return folder
+
+
+@pytest.fixture
+def pipeline(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "pipeline")
+
+
+FILES = ["rivega_ner/model", "vocab/vectors", "rivega_ner/cfg", "tokenizer", "vocab/strings.json"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_turned_bit_is_found(pipeline, name):
+    file = pipeline / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(bytes(data))
+    for load in (spacy.load, lambda path: load_pipeline(str(path))):
+        with pytest.raises(SetupError, match=rf"E950.*{name}"):
+            load(pipeline)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_without_digests_what_cannot_be_read_is_named(pipeline, name):
+    (pipeline / DIGESTS).unlink()
+    file = pipeline / name
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(SetupError, match=rf"E952.*{name}"):
+        spacy.load(pipeline)
+
+
+def test_a_missing_file_and_damaged_digests(pipeline):
+    (pipeline / "rivega_ner" / "model").unlink()
+    with pytest.raises(SetupError, match=r"E950.*rivega_ner/model is missing"):
+        spacy.load(pipeline)
+    spacy.load(pipeline, exclude=["rivega_ner"])
+    for text in ("{", "[]", '{"vocab'):
+        (pipeline / DIGESTS).write_text(text, encoding="utf8")
+        with pytest.raises(SetupError, match=r"E951.*digests\.json"):
+            spacy.load(pipeline)
+
+
+@pytest.mark.parametrize("name, text", [("meta.json", '{"lang": "riv'), ("config.cfg", "[nlp\n"), ("config.cfg", "")])
+def test_meta_and_config(pipeline, name, text):
+    (pipeline / name).write_text(text, encoding="utf8")
+    with pytest.raises(RivegaError, match=rf"E058.*{name}"):
+        load_pipeline(str(pipeline))
+
+
+def test_what_people_edit_may_be_edited(pipeline):
+    config = pipeline / "config.cfg"
+    config.write_text(config.read_text(encoding="utf8").replace("temperature = 1.0", "temperature = 2.0"), encoding="utf8")
+    (pipeline / "README.md").write_text("mine", encoding="utf8")
+    nlp = spacy.load(pipeline)
+    assert nlp.get_pipe("rivega_ner").temperature == 2.0
+    # Saved again, also over itself, it loads again.
+    nlp.to_disk(pipeline)
+    assert set(json.loads((pipeline / DIGESTS).read_text(encoding="utf8"))) >= set(FILES)
+    spacy.load(pipeline)

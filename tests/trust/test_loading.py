@@ -1,0 +1,171 @@
+"""What a pipeline's folder may make happen when it is loaded: nothing but a pipeline."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import spacy
+import srsly
+from thinc.api import Config
+
+from rivega_spacy.backends.weights import read_checkpoint
+from rivega_spacy.knowledge.bank import load_bank
+from rivega_spacy.post.digests import DIGESTS
+from rivega_spacy.post.errors import RivegaError
+
+DEMO = Path(__file__).resolve().parents[2] / "assets" / "demo" / "images"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not spacy.util.is_package("rivega_twitter"), reason="rivega_twitter is not installed: pip install ./assets/rivega_twitter"
+)
+def test_the_shipped_pipeline_reaches_nobody_and_writes_nothing():
+    picture = next(DEMO.glob("*.jpg"))
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    script = Path(__file__).with_name("watched.py")
+    done = subprocess.run(
+        [sys.executable, str(script), "rivega_twitter", str(picture)], capture_output=True, text=True, env=environment, check=True
+    )
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert "Eileen Collins" in result["ents"]
+    # urllib3 tries at import whether this machine has IPv6, by binding (not connecting) a socket on loopback; Python's tempfile tries whether
+    # the folder for temporary files can be written; torch makes an empty folder there for compiled code.
+    temporary = os.path.realpath(tempfile.gettempdir())
+    left = [
+        (event, given)
+        for event, given in result["seen"]
+        if not (event == "socket.bind" and "'::1', 0" in given)
+        and not (event in ("open", "os.remove", "os.mkdir") and (f"'{temporary}" in given or f"'{tempfile.gettempdir()}" in given))
+    ]
+    assert left == []
+
+
+@pytest.fixture
+def folder(tmp_path):
+    nlp = spacy.blank("rivega")
+    nlp.add_pipe("rivega_expander")
+    nlp.to_disk(tmp_path / "pipeline")
+    (tmp_path / "pipeline" / DIGESTS).unlink()
+    return tmp_path / "pipeline"
+
+
+def _write_config(folder: Path, **changes: object) -> None:
+    config = Config().from_disk(folder / "config.cfg")
+    for name, value in changes.items():
+        part = config
+        *way, last = name.split("__")
+        for step in way:
+            part = part[step]
+        part[last] = value
+    (folder / "config.cfg").write_text(config.to_str(), encoding="utf8")
+
+
+@pytest.mark.parametrize("function", ["os.system", "builtins.eval", "subprocess.run", "rivega_spacy.post.images.read_image"])
+@pytest.mark.parametrize("registry", ["@misc", "@architectures", "@callbacks", "@readers"])
+def test_a_config_reaches_registered_functions_alone(folder, registry, function):
+    _write_config(folder, components__rivega_expander__model={registry: function, "command": "touch reached"})
+    with pytest.raises((ValueError, RivegaError), match="Can't find|Could not find|not found|E893"):
+        spacy.load(folder)
+
+
+def test_a_factory_that_is_a_function_of_python_is_refused(folder):
+    _write_config(folder, components__rivega_expander__factory="os.system")
+    with pytest.raises((ValueError, RivegaError)):
+        spacy.load(folder)
+
+
+def test_a_config_does_not_see_the_environment(folder, monkeypatch):
+    monkeypatch.setenv("SECRET_TOKEN", "abc123")
+    for spelling in ("${SECRET_TOKEN}", "$SECRET_TOKEN", "${env:SECRET_TOKEN}", "${env.SECRET_TOKEN}", "%(SECRET_TOKEN)s"):
+        text = (folder / "config.cfg").read_text(encoding="utf8")
+        changed = text.replace("[nlp]\n", f'[paths]\nmine = "{spelling}"\n\n[nlp]\n', 1) if "[paths]" not in text else text
+        path = folder / "changed.cfg"
+        path.write_text(changed, encoding="utf8")
+        try:
+            shown = Config().from_disk(path).to_str()
+        except Exception as error:  # an interpolation that cannot be resolved is as good
+            shown = str(error)
+        assert "abc123" not in shown
+
+
+class _Runs:
+    """What a pickle can do when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def _lying_headers():
+    """Safetensors whose header says what is not so."""
+    body = b"\0" * 16
+
+    def made(header: object) -> bytes:
+        text = json.dumps(header).encode()
+        return len(text).to_bytes(8, "little") + text + body
+
+    yield (1 << 62).to_bytes(8, "little") + b"{}"
+    yield (1 << 31).to_bytes(8, "little") + b"{" + b" " * 100
+    yield made({"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 16]}})
+    yield made({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 1 << 50]}})
+    yield made({"a": {"dtype": "F32", "shape": [4], "data_offsets": [8, 4]}})
+    yield made(
+        {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}}
+    )
+    yield made({"a": {"dtype": "F99", "shape": [4], "data_offsets": [0, 16]}})
+    yield made([1, 2])
+    yield b"[" * 100_000
+
+
+@pytest.mark.parametrize("data", list(_lying_headers()), ids=range(9))
+def test_lying_headers_are_refused(tmp_path, data):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(RivegaError, match=r"x\.safetensors"):
+        read_checkpoint(path, what="a checkpoint")
+    with pytest.raises(RivegaError, match=r"x\.safetensors"):
+        load_bank(path)
+
+
+@pytest.mark.parametrize("name", ["x.pt", "x.pth", "x.bin", "x.safetensors"])
+def test_no_pickle_is_obeyed(tmp_path, name):
+    import pickle
+
+    import torch
+
+    reached = tmp_path / "reached"
+    for write in (
+        lambda file: file.write_bytes(pickle.dumps(_Runs(reached))),
+        lambda file: torch.save({"a": _Runs(reached)}, file),
+    ):
+        write(tmp_path / name)
+        with pytest.raises(RivegaError):
+            read_checkpoint(tmp_path / name, what="a checkpoint")
+    assert not reached.exists()
+
+
+def _bombs():
+    """msgpack that is large, deep, or says that it is."""
+    yield b"\xdd\xff\xff\xff\xff"  # a list of four thousand million
+    yield b"\xdf\xff\xff\xff\xff"  # a dict as large
+    yield b"\xc6\xff\xff\xff\xff" + b"\0" * 10  # bytes
+    yield b"\x91" * 200_000  # lists in lists
+    yield b"\x81\xa6config" * 100_000
+    yield srsly.msgpack_dumps({"config": {}, "state": b"\xff" * 64})
+    yield srsly.msgpack_dumps({"config": [], "state": 3})
+
+
+@pytest.mark.parametrize("data", list(_bombs()), ids=range(7))
+def test_msgpack_bombs_in_weights_are_refused(data):
+    from rivega_spacy.backends.shim import TorchShim
+
+    with pytest.raises(Exception, match=".") as caught:
+        TorchShim(None, name="network", build=lambda config: None).from_bytes(data)
+    assert isinstance(caught.value, (RivegaError, ValueError, RecursionError)), caught.value
