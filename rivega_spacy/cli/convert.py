@@ -10,6 +10,7 @@ EXAMPLES = (
     "rivega convert train.jsonl.gz train.spacy --images images",
     "rivega convert txt/train.txt train.spacy --format conll --boxes xml --images images",
     "rivega convert reviewed.jsonl train.spacy --format prodigy",
+    "rivega convert label-studio-export.json train.spacy --images images",
 )
 ALONGSIDE = "Files beside the posts"
 
@@ -18,7 +19,8 @@ def run(
     input: Annotated[
         Path,
         typer.Argument(
-            help="Posts with tokens and tags, or with text and ents (as `rivega annotate` writes them); .gz is read as it is."
+            help="Posts with tokens and tags, or with text and ents (as `rivega annotate` writes them), or what a tool made of them: Label "
+            "Studio's JSON, W3C annotations, a table of entities, .spacy. .gz is read as it is."
         ),
     ],
     output: Annotated[Path, typer.Argument(help="The .spacy file to write; compact posts where it ends in .jsonl or .jsonl.gz.")],
@@ -47,7 +49,8 @@ def run(
     ] = None,
     lang: Annotated[str, typer.Option("--lang", help="Language class of the pipeline.")] = "rivega",
     format: Annotated[
-        Literal["auto", "jsonl", "conll", "prodigy", "posts", "riveg"], typer.Option("--format", help="Of the posts.")
+        Literal["auto", "jsonl", "conll", "prodigy", "posts", "riveg", "label-studio", "web-annotation", "table", "docbin"],
+        typer.Option("--format", help="Of the posts."),
     ] = "auto",
     tag_column: Annotated[
         int | None,

@@ -8,7 +8,7 @@ from xml.sax.saxutils import quoteattr
 
 from spacy.tokens import Doc
 
-from .brush import brush_rle
+from ..post.brush import brush_rle
 from .sheets import Item, Region, Sheet, sheets
 
 SHOWN, NOT_SHOWN = "shown", "not shown"

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 from spacy.tokens import Doc
 
+from ..post.exact import EXACT, exact_region
 from ..post.rle import decode_mask, rle_to_box
 from .sheets import Item, Region, sheets
 
@@ -61,4 +62,6 @@ def _shape(item: Item, region: Region) -> dict[str, Any]:
             "points": [[x1, y1], [x2 - 1, y2 - 1]],
             "mask": base64.b64encode(buffer.getvalue()).decode("ascii"),
         }
+        # The box need not be the one around the mask.
+        shape[EXACT] = exact_region(region.box, None, shape["points"])
     return shape

@@ -10,30 +10,41 @@ from typing import Any
 
 from spacy.tokens import Doc
 
+from ..post.exact import EXACT, exact_region
+from ..post.outlines import mask_outline
 from ..post.rle import decode_mask
-from .outlines import mask_outline
 from .sheets import Item, Region, sheets
 
 
-def to_prodigy_text(docs: Iterable[Doc]) -> Iterator[dict[str, Any]]:
-    """Posts as tasks for `ner.manual`: `text`, `tokens`, `spans`, and the picture's path for the eye."""
-    for doc in docs:
-        sheet = next(sheets([doc]))
+def to_prodigy_text(docs: Iterable[Doc], *, start: int = 1) -> Iterator[dict[str, Any]]:
+    """Posts as tasks for `ner.manual`: `text`, `tokens`, `spans` (with their expansions), and the picture's path for the eye. Posts without id
+    are numbered from `start` on."""
+    for number, doc in enumerate(docs, start=start):
+        sheet = next(sheets([doc], start=number))
         tokens = [
             {"text": token.text, "start": token.idx, "end": token.idx + len(token), "id": token.i, "ws": bool(token.whitespace_)}
             for token in doc
         ]
         spans = [
-            {"start": ent.start_char, "end": ent.end_char, "token_start": ent.start, "token_end": ent.end - 1, "label": ent.label_}
+            {
+                "start": ent.start_char,
+                "end": ent.end_char,
+                "token_start": ent.start,
+                "token_end": ent.end - 1,
+                "label": ent.label_,
+                **({} if ent._.expansion is None else {"expansion": ent._.expansion}),
+            }
             for ent in doc.ents
         ]
-        yield {"id": sheet.id, "text": sheet.text, "tokens": tokens, "spans": spans, "path": sheet.image, "meta": {"id": sheet.id}}
+        task = {"id": sheet.id, "text": sheet.text, "tokens": tokens, "spans": spans, "path": sheet.image, "meta": {"id": sheet.id}}
+        yield {**task, **sheet.fields}
 
 
-def to_prodigy_image(docs: Iterable[Doc]) -> Iterator[dict[str, Any]]:
+def to_prodigy_image(docs: Iterable[Doc], *, start: int = 1) -> Iterator[dict[str, Any]]:
     """Posts as tasks for `image.manual`: each region a rectangle or, with a mask, a polygon along its largest outline, labelled with the
-    entity's text. Posts without a picture of known size are left out."""
-    for sheet in sheets(docs):
+    entity's text. What such a polygon cannot hold stands beside it, and counts as long as its points are not moved. Posts without a picture of
+    known size are left out, those without id numbered from `start` on."""
+    for sheet in sheets(docs, start=start):
         if sheet.image is not None and sheet.width is not None and sheet.height is not None:
             spans = [_span(item, region) for item in sheet.items for region in item.regions]
             yield {
@@ -50,7 +61,8 @@ def to_prodigy_image(docs: Iterable[Doc]) -> Iterator[dict[str, Any]]:
 def _span(item: Item, region: Region) -> dict[str, Any]:
     if region.mask is not None:
         ring = max(mask_outline(decode_mask(region.mask)), key=len)
-        return {"label": item.text, "type": "polygon", "points": [list(point) for point in ring]}
+        points = [list(point) for point in ring]
+        return {"label": item.text, "type": "polygon", "points": points, EXACT: exact_region(region.box, region.mask, points)}
     x1, y1, x2, y2 = region.box
     points = [[x1, y1], [x1, y2], [x2, y2], [x2, y1]]
     return {"label": item.text, "type": "rect", "x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1, "points": points}

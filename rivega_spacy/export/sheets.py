@@ -75,13 +75,14 @@ class Sheet:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-def sheets(docs: Iterable[Doc]) -> Iterator[Sheet]:
+def sheets(docs: Iterable[Doc], *, start: int = 1) -> Iterator[Sheet]:
     """What there is to export of each post.
 
     docs (Iterable[Doc]): Posts with entities; what cannot be exported is noted on the doc.
+    start (int): The number of the first one, for posts without id.
     YIELDS (Sheet): One a post, in order.
     """
-    for number, doc in enumerate(docs, start=1):
+    for number, doc in enumerate(docs, start=start):
         name = doc.user_data.get(ID_KEY)
         stored = doc._.image
         width, height = _size(doc)

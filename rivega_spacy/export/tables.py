@@ -10,6 +10,8 @@ from typing import Any
 import srsly
 from spacy.tokens import Doc
 
+from ..post.cells import from_cell as from_cell
+from ..post.cells import to_cell
 from ..post.errors import Errors, RivegaError
 from .sheets import Item, Sheet, sheets
 
@@ -17,8 +19,6 @@ COLUMNS = (
     "post_id", "text", "image", "start", "end", "entity", "label", "expansion", "groundable",
     "ner_score", "groundable_score", "box_score", "mask_score", "x1", "y1", "x2", "y2", "width", "height", "regions",
 )  # fmt: skip
-# A spreadsheet takes a cell that begins so for a formula, which may call programs or send the table elsewhere.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _NUMBERS = {"start", "end", "ner_score", "groundable_score", "box_score", "mask_score", "x1", "y1", "x2", "y2", "width", "height"}
 
 
@@ -26,12 +26,14 @@ def to_rows(docs: Iterable[Doc]) -> Iterator[dict[str, Any]]:
     """Entities as rows.
 
     docs (Iterable[Doc]): Posts.
-    YIELDS (Dict[str, Any]): One row an entity, with COLUMNS: `x1` to `y2` of its largest box, pixels; `regions` all its boxes and masks (COCO
+    YIELDS (Dict[str, Any]): One row an entity, and one a post without any, with COLUMNS: `x1` to `y2` of its largest box, pixels; `regions` all its boxes and masks (COCO
         RLE) as JSON; `width` and `height` of the picture. What is not known is None.
     """
     for sheet in sheets(docs):
         for item in sheet.items:
             yield _row(sheet, item)
+        if not sheet.items:
+            yield {**dict.fromkeys(COLUMNS), "post_id": sheet.id, "text": sheet.text, "image": sheet.image}
 
 
 def write_csv(docs: Iterable[Doc], out: Any) -> int:
@@ -44,7 +46,7 @@ def write_csv(docs: Iterable[Doc], out: Any) -> int:
     writer.writeheader()
     count = 0
     for row in to_rows(docs):
-        writer.writerow({key: value if key in _NUMBERS else _as_text(value) for key, value in row.items()})
+        writer.writerow({key: value if key in _NUMBERS else to_cell(value) for key, value in row.items()})
         count += 1
     return count
 
@@ -77,11 +79,6 @@ def write_parquet(docs: Iterable[Doc], path: Path, *, group: int = 10_000) -> in
     return count
 
 
-def from_cell(text: str) -> str:
-    """What a cell held before it was kept from being a formula."""
-    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
-
-
 def _row(sheet: Sheet, item: Item) -> dict[str, Any]:
     boxes = [region.box for region in item.regions]
     x1, y1, x2, y2 = max(boxes, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]), default=[None] * 4)
@@ -100,8 +97,3 @@ def _row(sheet: Sheet, item: Item) -> dict[str, Any]:
         "x1": x1, "y1": y1, "x2": x2, "y2": y2, "width": sheet.width, "height": sheet.height,
         "regions": srsly.json_dumps(regions) if regions else None,
     }  # fmt: skip
-
-
-def _as_text(value: Any) -> Any:
-    # Also where apostrophes come first: else reading would take one for ours.
-    return f"'{value}" if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA) else value

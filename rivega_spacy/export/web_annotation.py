@@ -8,14 +8,15 @@ from urllib.parse import quote
 
 from spacy.tokens import Doc
 
+from ..post.outlines import mask_outline, svg_path
 from ..post.rle import decode_mask
-from .outlines import mask_outline, svg_path
 from .sheets import Item, Region, Sheet, sheets
 
 CONTEXT = "http://www.w3.org/ns/anno.jsonld"
 MEDIA_FRAGMENTS = "http://www.w3.org/TR/media-frags/"
 # Characters of the text kept before and after an entity, so that its place is found again in a changed text.
 AROUND = 32
+SHOWN, NOT_SHOWN = "shown", "not shown"
 
 
 def to_web_annotations(docs: Iterable[Doc], *, base: str = "urn:rivega:") -> Iterator[dict[str, Any]]:
@@ -23,13 +24,32 @@ def to_web_annotations(docs: Iterable[Doc], *, base: str = "urn:rivega:") -> Ite
 
     docs (Iterable[Doc]): Posts.
     base (str): Start of the annotations' and texts' IRIs.
-    YIELDS (Dict[str, Any]): One annotation an entity. Bodies: its type (purpose `classifying`), its expansion (`describing`). Targets: the text
+    YIELDS (Dict[str, Any]): One annotation a post, whose body is its text and whose target its picture, and one an entity. Bodies: its type
+        (purpose `classifying`), its expansion (`describing`), whether the picture shows it (`assessing`). Targets: the text
         with a TextPositionSelector (code points, as the recommendation wants) and a TextQuoteSelector; for each region the picture with a
         FragmentSelector `xywh=pixel:` and, where there is a mask, an SvgSelector that is exact to the pixel.
     """
     for sheet in sheets(docs):
+        yield _text_annotation(sheet, base)
         for item in sheet.items:
             yield _annotation(sheet, item, base)
+
+
+def _text_annotation(sheet: Sheet, base: str) -> dict[str, Any]:
+    """The text of a post, said of its picture: what the places of its entities are places in."""
+    post = f"{base}{quote(sheet.id, safe='')}"
+    return {
+        "@context": CONTEXT,
+        "id": f"{post}/post",
+        "type": "Annotation",
+        "motivation": "describing",
+        "body": {"id": f"{post}/text", "type": "TextualBody", "value": sheet.text, "purpose": "describing", "format": "text/plain"},
+        "target": post if sheet.image is None else _address(sheet.image),
+    }
+
+
+def _address(image: str) -> str:
+    return quote(image, safe="/:%?&=#~.,;+@!$'()*")
 
 
 def _annotation(sheet: Sheet, item: Item, base: str) -> dict[str, Any]:
@@ -37,10 +57,12 @@ def _annotation(sheet: Sheet, item: Item, base: str) -> dict[str, Any]:
     bodies: list[dict[str, Any]] = [{"type": "TextualBody", "value": item.label, "purpose": "classifying", "format": "text/plain"}]
     if item.expansion:
         bodies.append({"type": "TextualBody", "value": item.expansion, "purpose": "describing", "format": "text/plain"})
+    if item.groundable is not None:
+        shown = SHOWN if item.groundable else NOT_SHOWN
+        bodies.append({"type": "TextualBody", "value": shown, "purpose": "assessing", "format": "text/plain"})
     targets: list[dict[str, Any]] = [{"source": f"{post}/text", "selector": _text_selectors(sheet.text, item)}]
     if sheet.image is not None:
-        picture = quote(sheet.image, safe="/:%?&=#~.,;+@!$'()*")
-        targets += [{"source": picture, "selector": _region_selectors(sheet, region)} for region in item.regions]
+        targets += [{"source": _address(sheet.image), "selector": _region_selectors(sheet, region)} for region in item.regions]
     return {
         "@context": CONTEXT,
         "id": f"{post}/entity/{item.number}",

@@ -62,8 +62,11 @@ def _write_prodigy(docs: Iterable[Doc], path: Path) -> None:
     with open_output_folder(path) as folder:
         # Both data sets in one pass over the posts.
         with open_output(folder / "text.jsonl") as texts, open_output(folder / "images.jsonl") as pictures:
-            for doc in docs:
-                for out, tasks in ((texts, to_prodigy_text([doc])), (pictures, to_prodigy_image([doc]))):
+            for number, doc in enumerate(docs, start=1):
+                for out, tasks in (
+                    (texts, to_prodigy_text([doc], start=number)),
+                    (pictures, to_prodigy_image([doc], start=number)),
+                ):
                     for task in tasks:
                         out.write(dump_line(task))
 

@@ -31,6 +31,8 @@ MOVED = {
     "entailment.models": "backends.small.entailment",
     "entailment.ofa": "backends.ofa.entailment",
     "errors": "post.errors",
+    "export.brush": "post.brush",
+    "export.outlines": "post.outlines",
     "extensions": "post.extensions",
     "grounding.chat": "backends.chat.grounder",
     "grounding.grounding_dino": "backends.grounding_dino.grounder",

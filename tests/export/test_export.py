@@ -20,12 +20,12 @@ from rivega_spacy.corpus.formats.dirt import Dirt
 from rivega_spacy.corpus.formats.labelme import read_labelme
 from rivega_spacy.corpus.formats.prodigy import read_prodigy_regions, read_prodigy_text
 from rivega_spacy.export.adapters import to_fiftyone, to_supervision
-from rivega_spacy.export.brush import brush_rle, read_brush_rle
 from rivega_spacy.export.coco import to_coco
 from rivega_spacy.export.label_studio import label_studio_config, to_label_studio
-from rivega_spacy.export.outlines import mask_outline
 from rivega_spacy.export.tables import COLUMNS, from_cell, to_rows, write_csv
 from rivega_spacy.export.web_annotation import to_web_annotations
+from rivega_spacy.post.brush import brush_rle, read_brush_rle
+from rivega_spacy.post.outlines import mask_outline
 from rivega_spacy.post.posts import write_posts
 from rivega_spacy.post.rle import decode_mask, encode_mask, rle_iou
 
@@ -164,7 +164,9 @@ def test_broken_strokes_are_refused(data):
 
 
 def test_web_annotations(doc):
-    first, second, third, fourth = to_web_annotations([doc])
+    whole, first, second, third, fourth = to_web_annotations([doc])
+    assert whole["body"]["value"] == TEXT and whole["target"] == first["target"][1]["source"]
+    assert whole["body"]["id"] == first["target"][0]["source"] == "urn:rivega:post%2F1/text"
     assert (
         first["@context"] == "http://www.w3.org/ns/anno.jsonld"
         and first["type"] == "Annotation"
@@ -173,6 +175,7 @@ def test_web_annotations(doc):
     assert [(body["purpose"], body["value"]) for body in first["body"]] == [
         ("classifying", "PER"),
         ("describing", "a mathematician"),
+        ("assessing", "shown"),
     ]
     text, picture = first["target"]
     position, quote = text["selector"]
@@ -197,9 +200,9 @@ def test_csv_cells_are_no_formulas(doc):
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "'=1", "plain", ""])
 def test_cells_come_back(text):
-    from rivega_spacy.export.tables import _as_text
+    from rivega_spacy.post.cells import to_cell
 
-    assert from_cell(_as_text(text)) == text and not _as_text(text).startswith(("=", "+", "-", "@", "\t"))
+    assert from_cell(to_cell(text)) == text and not to_cell(text).startswith(("=", "+", "-", "@", "\t"))
 
 
 def test_parquet(doc, tmp_path):

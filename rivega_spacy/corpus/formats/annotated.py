@@ -1,6 +1,6 @@
 """Posts as `rivega annotate` writes and a person corrects them, and as README has them: text with `ents`, back into training data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,22 @@ def read_annotated(path: str | Path, dirt: Dirt, *, lang: str = "rivega") -> Ite
     YIELDS (Dict[str, Any]): The post's own fields, with `id`, `tokens`, `spaces` (whether a blank follows each token), `tags`, and
         `ents` as objects of what is used: `start`, `end`, `label`, `expansion`, `groundable`, `boxes`, `mask_rle`, `masks`.
     """
+    rows = ((f"{path}, line {number}", str(number), row) for number, row in read_json_lines(path))
+    yield from annotated_posts(rows, dirt, lang=lang)
+
+
+def annotated_posts(rows: Iterable[tuple[str, str, Post]], dirt: Dirt, *, lang: str = "rivega") -> Iterator[Post]:
+    """The same for posts of that form wherever they come from.
+
+    rows (Iterable[Tuple[str, str, Dict[str, Any]]]): Where a post stands, for messages; its id where it has none itself; the post.
+    dirt (Dirt), lang (str): As above.
+    """
     tokenizer = spacy.blank(lang).tokenizer
-    for number, row in read_json_lines(path):
-        name = str(number) if row.get("id") is None else str(row["id"])
+    for where, number, row in rows:
+        name = number if row.get("id") is None else str(row["id"])
         text = row.get("text")
         if not isinstance(text, str):
-            dirt.note("bad_post", f"{path}, line {number}")
+            dirt.note("bad_post", where)
             continue
         for field in unused_fields(row, "ents"):
             dirt.note("unused_entities", f"{name} `{field}`")

@@ -18,7 +18,11 @@ from .coco import read_coco
 from .conll import read_conll
 from .coordinates import picture_size, read_box
 from .dirt import Dirt
+from .docbin_posts import read_docbin_posts
+from .entity_table import read_entity_table
 from .frames import fit_picture, look_at
+from .json_files import read_json
+from .label_studio import is_label_studio, read_label_studio
 from .labelme import read_labelme
 from .names import compose, match_pictures
 from .prodigy import read_prodigy_regions, read_prodigy_text
@@ -28,19 +32,22 @@ from .riveg import add_expansions, is_riveg_table, read_riveg_posts
 from .segmentations import read_rle
 from .tags import TagReader
 from .voc import read_voc
+from .web_annotation import is_web_annotation, read_web_annotations
 
 Post = dict[str, Any]
 PathLike = str | Path
 # Control characters (U+0092 is a stray cp1252 apostrophe), zero-width space, replacement character.
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\u200b\ufffd]")
-FORMATS = ("auto", "jsonl", "conll", "prodigy", "posts", "riveg")
+FORMATS = ("auto", "jsonl", "conll", "prodigy", "posts", "riveg", "label-studio", "web-annotation", "table", "docbin")
+_ENDINGS = {".csv": "table", ".tsv": "table", ".parquet": "table", ".spacy": "docbin", ".jsonld": "web-annotation"}
 
 
 @dataclass(frozen=True)
 class Sources:
     """The files that a data set consists of.
 
-    text (Path): Tokens and tags: CoNLL, compact JSON lines or a Prodigy export; or posts with `text` and `ents`; or RiVEG's VE or VG table.
+    text (Path): Tokens and tags: CoNLL, compact JSON lines or a Prodigy export; or posts with `text` and `ents`; or RiVEG's VE or VG table; or
+        what came back from a tool: a Label Studio export, W3C web annotations, a table of entities, a .spacy file.
     format (str): Which of them; "auto" looks at the file.
     boxes (Optional[Path]): Regions: a folder of VOC XML or labelme JSON, a COCO JSON file or a Prodigy export.
     masks (Optional[Path]): Regions that only masks are taken from, where boxes come from elsewhere (Twitter-SMNER beside
@@ -168,6 +175,10 @@ def read_texts(path: PathLike, form: str, dirt: Dirt, *, tag_column: int | None 
         "jsonl": _read_compact,
         "posts": partial(read_annotated, lang=lang),
         "riveg": read_riveg_posts,
+        "label-studio": partial(read_label_studio, lang=lang),
+        "web-annotation": partial(read_web_annotations, lang=lang),
+        "table": partial(read_entity_table, lang=lang),
+        "docbin": partial(read_docbin_posts, lang=lang),
     }
     form = _guess(Path(path)) if form == "auto" else form
     if form not in readers:
@@ -213,6 +224,17 @@ def _read_compact(path: PathLike, dirt: Dirt) -> Iterator[Post]:
 def _guess(path: Path) -> str:
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
+    form = _ENDINGS.get(Path(path.name.lower().removesuffix(".gz")).suffix)
+    if form is not None:
+        return form
+    if path.name.lower().endswith(".json"):
+        try:
+            value = read_json(path)
+        except ValueError:  # JSON lines
+            value = None
+        if is_label_studio(value) or is_web_annotation(value):
+            return "label-studio" if is_label_studio(value) else "web-annotation"
+        return "posts" if isinstance(value, (list, dict)) else "jsonl"
     if is_riveg_table(path):
         return "riveg"
     if ".jsonl" not in path.name:

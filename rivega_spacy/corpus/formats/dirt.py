@@ -64,6 +64,9 @@ KINDS: dict[str, str] = {
     "other_box": "{n} entities have a `box` that is none of their `boxes` (`boxes` counts)",
     "unused_entities": "{n} fields hold entities and are not read",
     "with_errors": "{n} posts carry errors of the run that annotated them",
+    "unreviewed": "{n} tasks have no annotation (left out)",
+    "unlinked_region": "{n} regions are linked to no entity, and no single entity is of their type (left out)",
+    "corrected_box": "{n} boxes were corrected in the table (their masks are left out)",
     "misaligned": "{n} entities do not begin and end at tokens (left out)",
 }
 # What is no fault of the files: told, but not refused in strict mode.
@@ -84,6 +87,8 @@ HARMLESS = {
     "no_expansion",
     "no_caption",
     "rejected",
+    "unreviewed",
+    "corrected_box",
     "foreign_region",
     "turned",
     "scaled",

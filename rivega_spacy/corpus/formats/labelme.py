@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...post.errors import Errors, RivegaError
+from ...post.exact import kept_exact
 from ...post.images import read_bitmap
-from .coordinates import has_area, picture_size, points_box, read_points
+from .coordinates import has_area, picture_size, points_box, read_box, read_points
 from .dirt import Dirt
 from .json_files import read_json, reference
 from .regions import RLE, Drawing, Picture, Pictures, Region, add_picture, drawn_region, paint_rle, polygon_mask, post_id
@@ -77,7 +78,13 @@ def _region(shapes: list[Any], picture: Picture) -> Region | None:
     if all(shape.get("shape_type") in ("rectangle", "oriented_rectangle") for shape in shapes):
         # A box drawn with a rectangle tool is a box, not a mask; of a turned one it is the box around it.
         return Region(name, reach) if has_area(reach) else None
-    return drawn_region(name, Drawing(partial(_draw, shapes, reach), reach), picture)
+    box = None
+    if len(shapes) == 1:
+        try:
+            box = read_box(kept_exact(shapes[0])[0])
+        except ValueError:
+            pass
+    return drawn_region(name, Drawing(partial(_draw, shapes, reach), reach), picture, box)
 
 
 def _reach(shape: dict[str, Any]) -> list[list[float]]:

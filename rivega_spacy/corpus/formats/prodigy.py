@@ -6,13 +6,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...ner.schemes import read_tags
+from ...post.exact import kept_exact
+from ...post.extensions import TEXT_FIELDS
 from ...post.given_ents import unused_fields
 from ...post.jsonl import read_lines
 from ..posts_jsonl import read_json_lines
 from .coordinates import has_area, picture_size, points_box, read_box, read_points
 from .dirt import Dirt
 from .json_files import reference
-from .regions import RLE, Drawing, Picture, Pictures, Region, add_picture, drawn_region, paint_rle, polygon_mask, post_id
+from .regions import (
+    RLE,
+    Drawing,
+    Picture,
+    Pictures,
+    Region,
+    add_picture,
+    drawn_region,
+    paint_rle,
+    polygon_mask,
+    post_id,
+    stored_region,
+)
+from .segmentations import read_rle
 
 Post = dict[str, Any]
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -24,7 +40,7 @@ def read_prodigy_text(path: str | Path, dirt: Dirt) -> Iterator[Post]:
     path (Union[str, Path]): JSON lines with text, spans and, as Prodigy writes them, tokens.
     dirt (Dirt): Takes what does not fit; tasks that were not accepted are left out.
     YIELDS (Dict[str, Any]): `id` (from `id` or `meta.id`, else the stem of `image` or `path`, else the line number), `tokens`,
-        `tags`, `image`.
+        `tags`, `image`, `expansions` where spans have them, and the post's other texts.
     """
     for number, row in read_json_lines(path):
         name = _name(row, number)
@@ -36,6 +52,7 @@ def read_prodigy_text(path: str | Path, dirt: Dirt) -> Iterator[Post]:
         text = row.get("text")
         tokens = _given_tokens(row.get("tokens")) or _tokens(text if isinstance(text, str) else "")
         tags = ["O"] * len(tokens)
+        expansions: dict[int, Any] = {}
         starts = {token["start"]: place for place, token in enumerate(tokens)}
         ends = {token["end"]: place for place, token in enumerate(tokens)}
         for span in _spans(row):
@@ -45,10 +62,14 @@ def read_prodigy_text(path: str | Path, dirt: Dirt) -> Iterator[Post]:
             if first is None or last is None or first > last or unnamed or any(tag != "O" for tag in tags[first : last + 1]):
                 dirt.note("misaligned", f"{name} {span!r:.120}")
                 continue
+            expansions[first] = span.get("expansion")
             tags[first : last + 1] = [f"B-{span['label']}", *[f"I-{span['label']}"] * (last - first)]
         spaces = [token["end"] < after["start"] for token, after in zip(tokens, tokens[1:])] + [False] * bool(tokens)
         words = [token["text"] for token in tokens]
-        yield {"id": name, "tokens": words, "spaces": spaces, "tags": tags, "image": _image(row)}
+        post = {"id": name, "tokens": words, "spaces": spaces, "tags": tags, "image": _image(row)}
+        if any(expansions.values()):
+            post["expansions"] = [expansions[start] for start, _, _ in read_tags(tags)]
+        yield {**post, **{key: row[key] for key in TEXT_FIELDS if isinstance(row.get(key), str)}}
 
 
 def read_prodigy_regions(path: str | Path, dirt: Dirt) -> Pictures:
@@ -101,7 +122,19 @@ def _region(span: Any, picture: Picture) -> Region | None:
             return Region(label, box) if has_area(box) else None
     except ValueError:
         return None
+    exact = _exact(label, span)
+    if exact is not None:
+        return exact
     return drawn_region(label, Drawing(partial(_draw, points), points_box(points)), picture) if len(points) >= 3 else None
+
+
+def _exact(label: str, span: Any) -> Region | None:
+    """The region whose largest outline the points are, where `rivega export` wrote them and nobody has moved them."""
+    box, mask = kept_exact(span)
+    try:
+        return None if mask is None else stored_region(label, read_rle(mask), read_box(box))
+    except ValueError:
+        return None
 
 
 def _draw(points: list[list[float]], height: int, width: int) -> RLE | None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..post.errors import Errors, RivegaError
-from ..post.rle import RLE, decode_mask, encode_mask
+from .errors import Errors, RivegaError
+from .rle import RLE, decode_mask, encode_mask
 
 _WIDTHS = (3, 4, 8, 16)
 _CHANNELS = 4
