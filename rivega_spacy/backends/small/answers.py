@@ -61,22 +61,31 @@ def answer(
     with shim.inference(fold=True) as network:
         encodings = _encode_pictures(network, shim, queries, size, bf16)
         asked = _encode_phrases(network, shim, queries)
-        results = []
-        for query, encoded in zip(queries, encodings):
-            if not query.expressions:
-                results.append(Answer(np.zeros(0, "f"), np.zeros((0, 4), "f"), np.zeros(0, "f")))
-                continue
-            rows = [asked[expression] for expression in query.expressions]
-            questions = Questions(*(torch.stack(parts) for parts in zip(*rows)))
-            logits, boxes, heat = answers(network, encoded, questions)
-            placed = fit(query.image.shape[1], query.image.shape[0], size)
-            found = clip_boxes(placed.to_picture(boxes.double().cpu().numpy()), *query.image.shape[:2])
-            if second_look:
-                found, heat = look_again(network, query.image, questions, found, heat, below=second_look, bf16=bf16)
+        questions = [_questions([asked[expression] for expression in query.expressions]) for query in queries]
+        none = network.heat_prior.new_zeros(0)
+        parts = [
+            (none, none.view(0, 4), none) if some is None else answers(network, encoded, some)
+            for some, encoded in zip(questions, encodings)
+        ]
+        # Numbers leave the device once a batch, not once a picture: each time a GPU would be waited for.
+        ends = np.cumsum([len(query.expressions) for query in queries])[:-1]
+        logits = torch.cat([shown.float() for shown, _, _ in parts]) if parts else torch.zeros(0)
+        boxes = np.split(torch.cat([found.double() for _, found, _ in parts]).cpu().numpy(), ends) if parts else []
+        heats, placed = [heat.float() for _, _, heat in parts], []
+        for number, (query, some, found) in enumerate(zip(queries, questions, boxes)):
+            place = fit(query.image.shape[1], query.image.shape[0], size)
+            found = clip_boxes(place.to_picture(found), *query.image.shape[:2])
+            if second_look and some is not None:
+                found, heats[number] = look_again(network, query.image, some, found, heats[number], below=second_look, bf16=bf16)
                 found = clip_boxes(found, *query.image.shape[:2])
-            shown = _probability(logits, network.shown_calibration)
-            results.append(Answer(shown, found.astype("f"), _probability(heat, network.box_calibration)))
-    return results
+            placed.append(found.astype("f"))
+        shown = np.split(_probability(logits, network.shown_calibration), ends) if parts else []
+        scores = np.split(_probability(torch.cat(heats), network.box_calibration), ends) if parts else []
+    return [Answer(*answer) for answer in zip(shown, placed, scores)]
+
+
+def _questions(rows: Sequence[Questions]) -> Questions | None:
+    return Questions(*(torch.stack(parts) for parts in zip(*rows))) if rows else None
 
 
 def _probability(logits: torch.Tensor, calibration: torch.Tensor) -> np.ndarray:

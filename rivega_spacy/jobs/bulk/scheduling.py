@@ -133,7 +133,10 @@ class Scheduler:
             self._starting.add(self.engine.start())
         for depth in range(QUEUED):
             for worker, queue in self._at.items():
-                if self._waiting and len(queue) <= depth:
+                if self._waiting and len(queue) <= depth and not any(unit.losses for unit in queue):
+                    # What was lost before is given to an idle worker, and nothing behind it: who dies then, dies of it.
+                    if queue and self._waiting[0].losses:
+                        continue
                     unit = self._waiting.popleft()
                     queue.append(unit)
                     self.engine.send(worker, self._posts(unit))
