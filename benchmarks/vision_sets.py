@@ -36,13 +36,14 @@ SEEN = ("imagenet_1000", "places_by_eye")
 def rows_of(pipeline: str, photos: Path, split: str, limit: int) -> list[Asked]:
     """Ask the network of a pipeline's grounder about the photographs of a split; logits are calibrated."""
     bank = load_bank()
-    shim = spacy.load(pipeline).get_pipe("rivega_grounder").model.shims[0]
+    model = spacy.load(pipeline).get_pipe("rivega_grounder").model
+    shim, second_look = model.shims[0], model.attrs["running"].second_look
     chosen = [photo for photo in read_photos(photos, split, bank=bank) if photo.source not in ("voc", "ccp")]
     known = {
         key for photo in read_photos(photos, "train", bank=bank) for kind in (*photo.kinds, *photo.labels) for key in keys_of(kind)
     }
     with shim.inference(fold=True) as network:
-        rows = ask_photos(network, chosen[: limit or None], bank, size=shim.cfg["size"], known=known)
+        rows = ask_photos(network, chosen[: limit or None], bank, size=shim.cfg["size"], known=known, second_look=second_look)
     line, box = network.shown_calibration.tolist(), network.box_calibration.tolist()
     return [row._replace(logit=row.logit * line[0] + line[1], score=row.score * box[0] + box[1]) for row in rows]
 
@@ -100,6 +101,8 @@ def report(rows: list[Asked], covered: dict[tuple[str, str], bool]) -> tuple[str
         add(source + (" (seen by the backbone)" if source in SEEN else ""), lambda row, source=source: row.source == source)
     fair = [source for source in {row.source for row in rows} if source not in SEEN]
     add("**ECSSD and SOD**", lambda row: row.source in ("ecssd", "sod_bsd"))
+    add("persons", lambda row: row.source in fair and row.kind == "person")
+    add("persons below 4 % of the picture", lambda row: row.source in fair and row.kind == "person" and row.area < 0.04)
     add("**logos**", lambda row: row.source == "flickrlogos27")
     add("**signs**", lambda row: row.source in SIGNS)
     add("**kinds of ECSSD, SOD, Caltech-101, grocery**", lambda row: row.source in OPEN)

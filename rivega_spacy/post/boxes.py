@@ -44,6 +44,22 @@ def mask_box(mask: np.ndarray) -> list[float] | None:
     return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
 
 
+def core_box(mask: np.ndarray, *, least: float = 0.1) -> list[float] | None:
+    """The box around a mask without its thin ends: an antenna or a stray pixel says little about where a thing is.
+
+    mask (ndarray): HxW bool.
+    least (float): Rows and columns with fewer pixels than this share of the fullest one are left out, at the ends alone.
+    RETURNS (Optional[List[float]]): XYXY pixels; None where the mask is empty.
+    """
+    ends = []
+    for counts in (mask.sum(axis=0), mask.sum(axis=1)):
+        full = np.flatnonzero(counts > least * counts.max())
+        if not len(full):
+            return None
+        ends.append((float(full[0]), float(full[-1] + 1)))
+    return [ends[0][0], ends[1][0], ends[0][1], ends[1][1]]
+
+
 def box_iou(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     """Intersection over union of every pair.
 

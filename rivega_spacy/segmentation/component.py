@@ -15,6 +15,7 @@ from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
 from ..pipes.batched import BatchedPipe
 from ..post import images
+from ..post.boxes import core_box
 from ..post.errors import Errors, RivegaError
 from ..post.extensions import all_masks, post_name, record_error
 from ..post.images import doc_image
@@ -31,6 +32,8 @@ flip = true
 """
 DEFAULT_SEGMENTER_MODEL = Config().from_str(default_segmenter_config)["model"]
 
+# Masks below this score say less about a thing's extent than the grounder does (chosen on dev photographs).
+TRUSTED = 0.6
 # A picture HxWx3 uint8 with its boxes n x 4 (XYXY pixels) -> for each box its mask, HxW bool, and a score 0..1.
 Prompt = tuple[np.ndarray, np.ndarray]
 ScoredMasks = list[tuple[np.ndarray, float]]
@@ -43,33 +46,42 @@ class MaskResult(NamedTuple):
     rle (Optional[Dict[str, Any]]): The union of the masks of its boxes, or None where no box can be used.
     score (Optional[float]): How sure the model is, 0..1: of several boxes the mean, weighted by mask area.
     unusable (List[List[float]]): Boxes that are empty or lie beside the picture.
+    tight (List[List[float]]): The boxes drawn closer to their masks, where that was asked for; else none.
     """
 
     rle: dict[str, Any] | None
     score: float | None
     unusable: list[list[float]]
+    tight: Sequence[list[float]] = ()
 
 
 @Language.factory(
     "rivega_segmenter",
-    assigns=["span._.mask_rle", "span._.mask", "span._.mask_score"],
+    assigns=["span._.mask_rle", "span._.mask", "span._.mask_score", "span._.boxes"],
     requires=["doc.ents", "span._.boxes"],
-    default_config={"model": DEFAULT_SEGMENTER_MODEL, "scorer": {"@scorers": "rivega.mask_scorer.v1"}},
+    default_config={"model": DEFAULT_SEGMENTER_MODEL, "tighten_boxes": 0.0, "scorer": {"@scorers": "rivega.mask_scorer.v1"}},
     default_score_weights={"mask_miou": 1.0},
 )
-def make_segmenter(nlp: Language, name: str, model: Model | Segmenter, scorer: Callable | None) -> "BoxSegmenter":
+def make_segmenter(
+    nlp: Language, name: str, model: Model | Segmenter, tighten_boxes: float, scorer: Callable | None
+) -> "BoxSegmenter":
     """Construct the component.
 
     model (Union[Model, Segmenter]): What turns boxes into masks: a Thinc model that can be trained, such as
         `rivega.SmallSegmenter.v2`, or any function with the same arguments, such as `rivega.SAM.v1`, `rivega.HFSam.v1` and
         `rivega.GrabCut.v1`.
+    tighten_boxes (float): How far the sides of a box that a grounder found move to those of its mask: 0 leaves the box, 1 takes
+        the mask's. Boxes that came with the post, and those whose mask has a score below 0.6, stay.
     scorer (Optional[Callable]): The scoring method.
     """
-    return BoxSegmenter(nlp.vocab, model, name, scorer=scorer)
+    return BoxSegmenter(nlp.vocab, model, name, tighten_boxes=tighten_boxes, scorer=scorer)
 
 
 class BoxSegmenter(BatchedPipe):
     """Box-based segmentation: from the boxes of groundable entities to masks (paper, section IV-C 2)."""
+
+    settings = ("tighten_boxes",)
+    fractions = ("tighten_boxes",)
 
     def __init__(
         self,
@@ -77,6 +89,7 @@ class BoxSegmenter(BatchedPipe):
         model: Model | Segmenter,
         name: str = "rivega_segmenter",
         *,
+        tighten_boxes: float = 0.0,
         scorer: Callable | None = None,
     ) -> None:
         self.vocab = vocab
@@ -84,7 +97,7 @@ class BoxSegmenter(BatchedPipe):
         self.model = model if isinstance(model, Model) else _as_model(model)
         self.name = name
         self.scorer = scorer
-        self.cfg: dict[str, Any] = {}
+        self.cfg: dict[str, Any] = {"tighten_boxes": tighten_boxes}
         self._misfits = 0
         self.remember_settings()
 
@@ -102,7 +115,7 @@ class BoxSegmenter(BatchedPipe):
         """
         docs = list(docs)
         results: list[list[MaskResult | None]] = [[None] * len(doc.ents) for doc in docs]
-        part = _Part(self.model, results)
+        part = _Part(self.model, results, self.cfg["tighten_boxes"])
         for number, doc in enumerate(docs):
             spans = _boxed_entities(doc)
             image = doc_image(doc, self.name) if spans else None
@@ -113,16 +126,19 @@ class BoxSegmenter(BatchedPipe):
                 unusable = [box for box in span._.boxes if box not in usable]
                 results[number][place] = MaskResult(None, None, unusable)
                 if usable:
-                    part.add(number, place, image, usable)
+                    # A grounder scores its boxes; others were given.
+                    part.add(number, place, image, usable, found=span._.box_score is not None)
         part.finish()
         return results
 
     def set_annotations(self, docs: Iterable[Doc], results: list[list[MaskResult | None]]) -> None:
-        """Write `mask_rle` and `mask_score`; entities that have no mask lose one they had before."""
+        """Write `mask_rle` and `mask_score`, and boxes that were tightened; entities that have no mask lose one they had before."""
         for doc, found in zip(docs, results):
             for ent, result in zip(doc.ents, found):
                 ent._.mask_rle = result.rle if result else None
                 ent._.mask_score = result.score if result else None
+                if result and result.tight:
+                    ent._.boxes = [list(box) for box in result.tight]
                 for box in result.unusable if result else ():
                     message = Errors.E305.format(post=post_name(doc), entity=ent.text, box=box)
                     record_error(doc, self.name, message)
@@ -235,20 +251,22 @@ class _Part:
 
     model (Model): Makes the masks.
     results (List[List[Optional[MaskResult]]]): Where they go.
+    tighten (float): How far boxes that a grounder found move to their masks.
     """
 
-    def __init__(self, model: Model, results: list[list[MaskResult | None]]) -> None:
+    def __init__(self, model: Model, results: list[list[MaskResult | None]], tighten: float) -> None:
         self.model = model
         self.results = results
+        self.tighten = tighten
         self._empty()
 
     def _empty(self) -> None:
         self.held = 0
-        # Number of the post -> its picture, its boxes, and which of them belong to the entity at which place.
-        self.waiting: dict[int, tuple[np.ndarray, list[list[float]], list[tuple[int, range]]]] = {}
+        # Number of the post -> its picture, its boxes, and which of them belong to the entity at which place and were found.
+        self.waiting: dict[int, tuple[np.ndarray, list[list[float]], list[tuple[int, range, bool]]]] = {}
 
-    def add(self, number: int, place: int, image: np.ndarray, boxes: list[list[float]]) -> None:
-        """An entity of a post. Where it does not fit any more, what waits is done first."""
+    def add(self, number: int, place: int, image: np.ndarray, boxes: list[list[float]], *, found: bool) -> None:
+        """An entity of a post, and whether a grounder found its boxes. Where it does not fit any more, what waits is done first."""
         masks = image.shape[0] * image.shape[1] * len(boxes)
         if self.waiting and self.held + masks + (0 if number in self.waiting else image.nbytes) > images.PART_BYTES:
             self.finish()
@@ -256,7 +274,7 @@ class _Part:
             self.waiting[number] = (image, [], [])
             self.held += image.nbytes
         _, known, rows = self.waiting[number]
-        rows.append((place, range(len(known), len(known) + len(boxes))))
+        rows.append((place, range(len(known), len(known) + len(boxes)), found))
         known.extend(boxes)
         self.held += masks
 
@@ -264,10 +282,14 @@ class _Part:
         """Make the masks of what waits; they are kept as run lengths."""
         prompts = [(image, np.array(boxes, dtype="float64").reshape(-1, 4)) for image, boxes, _ in self.waiting.values()]
         found = self.model.predict(prompts) if prompts else []
-        for (number, (_, _, rows)), masks in zip(self.waiting.items(), found):
-            for place, picks in rows:
+        for (number, (_, boxes, rows)), masks in zip(self.waiting.items(), found):
+            for place, picks, movable in rows:
                 unusable = self.results[number][place].unusable
-                self.results[number][place] = _join([masks[pick] for pick in picks], unusable)
+                result = _join([masks[pick] for pick in picks], unusable)
+                if movable and self.tighten:
+                    tight = [_tightened(boxes[pick], *masks[pick], self.tighten) for pick in picks]
+                    result = result._replace(tight=[*tight, *unusable])
+                self.results[number][place] = result
         self._empty()
 
 
@@ -319,6 +341,11 @@ def _within(mask: np.ndarray, box: Sequence[float]) -> np.ndarray:
     x2, y2 = (int(np.ceil(x)) for x in box[2:])
     part[y1:y2, x1:x2] = mask[y1:y2, x1:x2]
     return part
+
+
+def _tightened(box: Sequence[float], mask: np.ndarray, score: float, share: float) -> list[float]:
+    core = core_box(mask) if score >= TRUSTED else None
+    return [float(old + share * (new - old)) for old, new in zip(box, core)] if core is not None else list(box)
 
 
 def _join(masks: ScoredMasks, unusable: list[list[float]]) -> MaskResult:

@@ -249,3 +249,49 @@ def test_scores_count_missing_masks_as_zero(tiny_nlp):
     examples[0].predicted.ents[0]._.mask_rle = examples[0].reference.ents[0]._.mask_rle
     assert score_masks(examples)["mask_miou"] == 0.5
     assert score_masks([])["mask_miou"] is None
+
+
+@spacy.registry.misc("tests.LeftHalves.v1")
+def make_left_halves(score: float):
+    """A segmenter that fills the left half of each box, and one stray row of pixels in the rest."""
+
+    def segment(prompts):
+        results = []
+        for image, boxes in prompts:
+            masks = []
+            for x1, y1, x2, y2 in np.round(boxes).astype(int):
+                mask = np.zeros(image.shape[:2], dtype=bool)
+                mask[y1:y2, x1 : (x1 + x2) // 2] = True
+                mask[y1, x1:x2] = True
+                masks.append((mask, score))
+            results.append(masks)
+        return results
+
+    return segment
+
+
+def tightened(share, picture, scores, mask_score=0.8):
+    nlp = spacy.blank("rivega")
+    nlp.add_pipe(
+        "rivega_segmenter", config={"model": {"@misc": "tests.LeftHalves.v1", "score": mask_score}, "tighten_boxes": share}
+    )
+    doc = make_post(nlp, "Ann Bob", picture, [[[10.0, 10.0, 30.0, 40.0]], [[0.0, 0.0, 20.0, 30.0]]])
+    for ent, score in zip(doc.ents, scores):
+        ent._.box_score = score
+    [doc] = run(nlp, [doc])
+    return [ent._.boxes for ent in doc.ents]
+
+
+@pytest.mark.parametrize("share, right", [(0.0, 30.0), (0.5, 25.0), (1.0, 20.0)])
+def test_found_boxes_move_to_their_masks_and_given_ones_stay(picture, share, right):
+    boxes = tightened(share, picture, [0.7, None])
+    assert boxes == [[[10.0, 10.0, right, 40.0]], [[0.0, 0.0, 20.0, 30.0]]]
+
+
+def test_a_mask_of_low_score_moves_no_box(picture):
+    assert tightened(1.0, picture, [0.7, 0.7], mask_score=0.5) == tightened(0.0, picture, [0.7, 0.7])
+
+
+def test_how_far_boxes_move_is_a_share(picture):
+    with pytest.raises(RivegaError, match="E208"):
+        tightened(1.5, picture, [None, None])
