@@ -106,10 +106,10 @@ async function busy(button, text, action, retry = null) {
   button?.setAttribute("aria-busy", "true");
   if (button) button.disabled = true;
   tell(text);
+  $("problem").hidden = true;
   try {
     const result = await action();
-    $("problem").hidden = true;
-    tell("");
+    if ($("status").textContent === text) tell("");
     return result;
   } catch (error) {
     show(error, retry);
@@ -333,7 +333,8 @@ function select(key, fromList = false) {
   redraw();
   if (key !== null) {
     hover(key);
-    if (!fromList) $("ents").querySelector(`li[data-key="${key}"]`)?.scrollIntoView({ block: "nearest" });
+    // Never under a box that is being dragged.
+    if (!fromList && !picture.drag) $("ents").querySelector(`li[data-key="${key}"]`)?.scrollIntoView({ block: "nearest" });
   }
 }
 
@@ -568,6 +569,8 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     undo();
   } else if ((event.ctrlKey || event.metaKey) && event.key === "Enter") {
+    // The button that has the focus is not meant.
+    event.preventDefault();
     if (mode === "queue") save();
     else if (event.target === $("given-text")) annotateOwn();
   }

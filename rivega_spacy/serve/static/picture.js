@@ -7,6 +7,8 @@ const SVG = "http://www.w3.org/2000/svg";
 const HANDLES = [[0, 0], [0.5, 0], [1, 0], [1, 0.5], [1, 1], [0.5, 1], [0, 1], [0, 0.5]];
 const LEAST = 2;
 
+const size = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
+
 function svg(name, attributes) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -76,30 +78,31 @@ export class Picture {
     const colour = colours(this.view.ents, this.view.palette);
     const number = numbers(this.view.ents);
     this.marks.replaceChildren();
-    const sorted = [...this.view.ents].sort((a, b) => (a.key === this.view.selected) - (b.key === this.view.selected));
-    for (const ent of sorted) {
-      ent.boxes.forEach((box, place) => {
-        const group = svg("g", {
-          class: `box shown${ent.key === this.view.selected ? " selected" : ""}`, tabindex: 0, role: "button", "data-key": ent.key, "data-place": place,
-          "aria-label": `Box ${place + 1} of ${ent.text}`, "aria-pressed": String(ent.key === this.view.selected),
-        });
-        group.style.setProperty("--c", colour.get(ent.key) ?? "#9aa4b8");
-        const [x1, y1, x2, y2] = box;
-        const at = { x: x1, y: y1, width: Math.max(0, x2 - x1), height: Math.max(0, y2 - y1) };
-        group.append(svg("rect", { class: "under", ...at }), svg("rect", { class: "over", ...at }));
-        const label = svg("text", { x: x1 + 5 * scale, y: y1 > 22 * scale ? y1 - 6 * scale : y1 + 16 * scale, "font-size": 13 * scale });
-        label.textContent = `${number.get(ent.key) ?? ""} ${ent.text}`.trim().slice(0, 40);
-        group.append(label);
-        if (ent.key === this.view.selected && !this.view.drawing) {
-          HANDLES.forEach(([across, down], which) => {
-            const side = 11 * scale;
-            const x = x1 + across * (x2 - x1) - side / 2;
-            const y = y1 + down * (y2 - y1) - side / 2;
-            group.append(svg("rect", { class: `handle h${which}`, "data-handle": which, x, y, width: side, height: side }));
-          });
-        }
-        this.marks.append(group);
+    // Large ones first: what lies within them can still be reached.
+    const sorted = this.view.ents
+      .flatMap((ent) => ent.boxes.map((box, place) => ({ ent, box, place, top: ent.key === this.view.selected })))
+      .sort((a, b) => a.top - b.top || size(b.box) - size(a.box));
+    for (const { ent, box, place } of sorted) {
+      const group = svg("g", {
+        class: `box shown${ent.key === this.view.selected ? " selected" : ""}`, tabindex: 0, role: "button", "data-key": ent.key, "data-place": place,
+        "aria-label": `Box ${place + 1} of ${ent.text}`, "aria-pressed": String(ent.key === this.view.selected),
       });
+      group.style.setProperty("--c", colour.get(ent.key) ?? "#9aa4b8");
+      const [x1, y1, x2, y2] = box;
+      const at = { x: x1, y: y1, width: Math.max(0, x2 - x1), height: Math.max(0, y2 - y1) };
+      group.append(svg("rect", { class: "under", ...at }), svg("rect", { class: "over", ...at }));
+      const label = svg("text", { x: x1 + 5 * scale, y: y1 > 22 * scale ? y1 - 6 * scale : y1 + 16 * scale, "font-size": 13 * scale });
+      label.textContent = `${number.get(ent.key) ?? ""} ${ent.text}`.trim().slice(0, 40);
+      group.append(label);
+      if (ent.key === this.view.selected && !this.view.drawing) {
+        HANDLES.forEach(([across, down], which) => {
+          const side = 11 * scale;
+          const x = x1 + across * (x2 - x1) - side / 2;
+          const y = y1 + down * (y2 - y1) - side / 2;
+          group.append(svg("rect", { class: `handle h${which}`, "data-handle": which, x, y, width: side, height: side }));
+        });
+      }
+      this.marks.append(group);
     }
     if (this.drag?.kind === "draw" && this.drag.box) {
       const [x1, y1, x2, y2] = this.drag.box;
@@ -144,7 +147,7 @@ export class Picture {
       const place = Number(group.dataset.place);
       const handle = event.target.dataset.handle;
       const ent = this.view.ents.find((each) => each.key === key);
-      this.drag = { kind: handle === undefined ? "move" : "resize", key, place, handle: HANDLES[handle], from: point, start: [...ent.boxes[place]], moved: false };
+      this.drag = { kind: handle === undefined ? "move" : "resize", key, place, handle: HANDLES[handle], from: point, start: [...ent.boxes[place]], moved: false, chosen: key === this.view.selected };
       if (key !== this.view.selected) this.actions.select(key);
       this.focusBox(key, place);
     }
@@ -182,6 +185,13 @@ export class Picture {
       else this.drawBoxes();
     } else if (drag.moved) {
       this.actions.boxed(drag.key);
+    } else if (drag.kind === "move") {
+      const [x, y] = drag.from;
+      const within = this.view.ents
+        .flatMap((ent) => ent.boxes.map((box) => ({ key: ent.key, box })))
+        .filter(({ box: [x1, y1, x2, y2] }) => x >= x1 && x <= x2 && y >= y1 && y <= y2)
+        .sort((a, b) => size(a.box) - size(b.box));
+      if (drag.chosen && within.length) this.actions.select(within[0].key);
     }
   }
 
