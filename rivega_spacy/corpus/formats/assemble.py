@@ -225,6 +225,8 @@ def _guess(path: Path) -> str:
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
     form = _ENDINGS.get(Path(path.name.lower().removesuffix(".gz")).suffix)
+    if form != "docbin" and is_riveg_table(path):
+        return "riveg"
     if form is not None:
         return form
     if path.name.lower().endswith(".json"):
@@ -235,8 +237,6 @@ def _guess(path: Path) -> str:
         if is_label_studio(value) or is_web_annotation(value):
             return "label-studio" if is_label_studio(value) else "web-annotation"
         return "posts" if isinstance(value, (list, dict)) else "jsonl"
-    if is_riveg_table(path):
-        return "riveg"
     if ".jsonl" not in path.name:
         return "conll"
     for _, row in read_json_lines(path):
