@@ -15,7 +15,7 @@ from ..pipes.queries import ImageQueries, QueryTarget
 from ..post.errors import Errors, RivegaError
 from ..post.expressions import Expression
 from ..post.failures import setting_up
-from .shim import TorchShim, torch_model
+from .shim import TorchShim, shim_of, torch_model
 from .weights import finite_or_raise, freeze
 
 # Makes a network and what is saved beside its weights: (module, config).
@@ -161,8 +161,9 @@ def _forward(
     is_train: bool,
     *,
     predict: Callable[[BackendShim, list[ImageQueries]], list[np.ndarray]],
-) -> tuple[list[np.ndarray], Callable]:
-    found = [model.ops.asarray(rows, dtype="f") for rows in predict(model.shims[0], list(batch))]
+) -> tuple[list[Any], Callable]:
+    ops: Any = model.ops
+    found = [ops.asarray(rows, dtype="f") for rows in predict(shim_of(model, BackendShim), list(batch))]
     return found, no_gradient
 
 
@@ -172,17 +173,17 @@ def no_gradient(gradients: Any) -> list[Any]:
 
 
 def _init(model: Model, X: Any = None, Y: Any = None) -> None:
-    model.shims[0].ready()
+    shim_of(model, BackendShim).ready()
 
 
 def _counted(train_step: TrainStep, model: Model, *arguments: Any, **options: Any) -> dict[str, float]:
     losses = train_step(model, *arguments, **options)
-    model.shims[0].parts += any(losses.values())
+    shim_of(model, BackendShim).parts += any(losses.values())
     return losses
 
 
 def _begin_with(model: Model, weights: str) -> None:
-    model.shims[0].begin_with(weights)
+    shim_of(model, BackendShim).begin_with(weights)
 
 
 # Indices and mask of texts, n x t each.
@@ -278,7 +279,7 @@ def set_dropout(module: nn.Module, rate: float) -> None:
         if isinstance(part, nn.Dropout):
             part.p = rate
         elif isinstance(getattr(part, "dropout", None), float):
-            part.dropout = rate
+            setattr(part, "dropout", rate)  # noqa: B010 - not every layer has one
 
 
 def generator() -> np.random.Generator:

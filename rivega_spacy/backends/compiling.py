@@ -5,6 +5,7 @@ over decoding steps stay in Python, where other numbers of them compile nothing 
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -39,8 +40,9 @@ def compile_parts(parts: Iterable[nn.Module], compiled: Compiled) -> None:
 
 def prepare(network: nn.Module, *, gradient_checkpointing: bool, compiled: Compiled) -> None:
     """What is set on a port of ours before it is used; it names its `layers()`."""
-    network.set_gradient_checkpointing(gradient_checkpointing)
-    compile_parts(network.layers(), compiled)
+    port: Any = network
+    port.set_gradient_checkpointing(gradient_checkpointing)
+    compile_parts(port.layers(), compiled)
 
 
 def _need_compiler() -> None:

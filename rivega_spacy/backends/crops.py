@@ -27,7 +27,7 @@ class Window(NamedTuple):
     y2: float
 
 
-def box_window(box: Sequence[float], *, margin: float = MARGIN) -> Window:
+def box_window(box: Sequence[float] | np.ndarray, *, margin: float = MARGIN) -> Window:
     """The window around a box.
 
     box (Sequence[float]): x1, y1, x2, y2 in pixels, x1 < x2 and y1 < y2.
@@ -55,7 +55,7 @@ def cut(picture: Image.Image, window: Window, size: int, *, fill: Any = FILL) ->
         return np.array(Image.new(picture.mode, (size, size), fill)), inside
     (left, right, x1, x2), (top, bottom, y1, y2) = columns, rows
     inside[top:bottom, left:right] = True
-    part = picture.resize((right - left, bottom - top), Image.BILINEAR, box=(x1, y1, x2, y2))
+    part = picture.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=(x1, y1, x2, y2))
     if part.size == (size, size):
         return np.array(part), inside
     canvas = Image.new(picture.mode, (size, size), fill)
@@ -85,12 +85,12 @@ def turned(picture: Image.Image, box: np.ndarray, mask: np.ndarray, degrees: flo
         where the mask would not be seen any more.
     """
     middle = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
-    shape = Image.fromarray(mask.astype(np.uint8) * 255).rotate(degrees, Image.BILINEAR, center=middle)
+    shape = Image.fromarray(mask.astype(np.uint8) * 255).rotate(degrees, Image.Resampling.BILINEAR, center=middle)
     seen = np.asarray(shape) > 127
     tight = mask_box(seen)
     if tight is None:
         return picture, box, mask
-    return picture.rotate(degrees, Image.BILINEAR, center=middle, fillcolor=FILL), np.array(tight), seen
+    return picture.rotate(degrees, Image.Resampling.BILINEAR, center=middle, fillcolor=FILL), np.array(tight), seen
 
 
 def paste(
@@ -133,7 +133,7 @@ def paste(
         min((bottom - window.y1) * scale_y, float(side)),
     )
     picture = Image.fromarray(np.ascontiguousarray(probabilities, dtype=np.float32))
-    fine = np.array(picture.resize((right - left, bottom - top), Image.BILINEAR, box=source))
+    fine = np.array(picture.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=source))
     if image is not None:
         fine = refine(fine, image[top:bottom, left:right], radius=RADIUS / (scale_x * scale_y) ** 0.5)
     chosen = fine > 0.5
@@ -146,7 +146,7 @@ def paste(
     return mask, inside / total if chosen.any() else 0.0
 
 
-def jitter_box(box: Sequence[float], rng: np.random.Generator, *, amount: float) -> list[float]:
+def jitter_box(box: Sequence[float] | np.ndarray, rng: np.random.Generator, *, amount: float) -> list[float]:
     """Move each side of a box, as a grounder's boxes are off.
 
     box (Sequence[float]): XYXY pixels.

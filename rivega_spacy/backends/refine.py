@@ -37,7 +37,7 @@ def refine(probabilities: np.ndarray, colours: np.ndarray, *, radius: float) -> 
     # The three colours each give a line; their mean is taken.
     line = _blurred(np.concatenate([slope, (mean - slope * middle).sum(0, keepdims=True)]), reach)
     if step > 1:
-        line = np.stack([np.array(Image.fromarray(plane).resize((width, height), Image.BILINEAR)) for plane in line])
+        line = np.stack([np.array(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)) for plane in line])
     return np.clip(((line[:3] * guide).sum(0) + line[3]) / 3, 0, 1)
 
 

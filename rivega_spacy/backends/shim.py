@@ -10,7 +10,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import srsly
@@ -25,6 +25,8 @@ from ..post.errors import Errors, RivegaError, SetupError
 from .folding import folded
 from .state import ROW_SCALE, load_optimizer_state, pack_rows, unpack_rows
 from .weights import load_state
+
+Kind = TypeVar("Kind", bound="TorchShim")
 
 if hasattr(os, "register_at_fork"):
     # A forked worker inherits OpenMP state without its threads and would wait for them for ever; workers also share the
@@ -99,7 +101,7 @@ class TorchShim(PyTorchShim):
         self._forget()
 
     @property
-    def ready(self) -> bool:
+    def filled(self) -> bool:
         """Whether there is a network."""
         return self._model is not None
 
@@ -200,7 +202,8 @@ class TorchShim(PyTorchShim):
 
     def _catch_up(self, optimizer: Optimizer) -> None:
         # The optimiser's state belongs to parameters in the order in which they were made, helper included: known only now.
-        load_optimizer_state(self._torch_optimizer, _with_prefix(self._resumed, "optimizer."))
+        if self._torch_optimizer is not None:
+            load_optimizer_state(self._torch_optimizer, _with_prefix(self._resumed, "optimizer."))
         self._resumed = {}
         # Several networks may share the optimiser: its schedules are wound on once, which its counts of updates remember.
         if not optimizer.nr_update[_RESUMED]:
@@ -321,11 +324,25 @@ class TorchShim(PyTorchShim):
             torch._foreach_lerp_([self._averages[n] for n in names], [state[n] for n in names], 1.0 - decay)
         if optimizer.averages is not None:
             # spaCy enters `use_params` only where the optimiser holds averages.
-            optimizer.averages[(self.id, "rivega_average")] = np.zeros((1,), dtype="float32")
+            averages: dict[Any, Any] = optimizer.averages
+            averages[(self.id, "rivega_average")] = np.zeros((1,), dtype="float32")
 
 
 def _with_prefix(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+
+
+def shim_of(model: Model, kind: type[Kind]) -> Kind:
+    """The network of a model that `torch_model` made.
+
+    model (Model): Its first shim is of the kind.
+    kind (Type[TorchShim]): TorchShim, or the class of a backend.
+    RETURNS (TorchShim): The shim.
+    """
+    shim = model.shims[0]
+    if not isinstance(shim, kind):
+        raise TypeError(f"{model.name} holds a {type(shim).__name__}, not a {kind.__name__}")
+    return shim
 
 
 def torch_model(
@@ -340,7 +357,7 @@ def torch_model(
     """A Thinc model around a TorchShim.
 
     name (str): Name of the layer.
-    shim (TorchShim): The network, found again as `model.shims[0]`.
+    shim (TorchShim): The network, found again with `shim_of`.
     forward (Callable): (model, inputs, is_train) -> (outputs, backprop).
     RETURNS (Model): What architectures return.
     """

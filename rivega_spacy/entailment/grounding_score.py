@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 from thinc.api import Model
 from thinc.types import Floats1d, Floats2d
 
@@ -26,9 +25,9 @@ def grounding_score(grounder: Model[list[ImageQueries], list[Floats2d]]) -> Mode
     return Model("grounding_score", _forward, init=_init, layers=[grounder], attrs=attrs)
 
 
-def _forward(model: Model, batch: list[ImageQueries], is_train: bool) -> tuple[list[np.ndarray], Callable]:
-    rows = model.layers[0].predict(batch)
-    found = [model.ops.asarray(np.asarray(row).reshape(-1, 5)[:, 4], dtype="f") for row in rows]
+def _forward(model: Model, batch: list[ImageQueries], is_train: bool) -> tuple[list[Floats1d], Callable]:
+    rows: list[Any] = model.layers[0].predict(batch)
+    found = [model.ops.asarray1f(row.reshape(-1, 5)[:, 4]) for row in rows]
     return found, no_gradient
 
 

@@ -44,9 +44,10 @@ def add_knowledge(posts: str | Path, out: str | Path, source: Source, *, overwri
         while batch := list(islice(rows, BATCH)):
             kept = []
             for number, row in batch:
-                reason = row if isinstance(row, str) else ("" if _words(row) else "it has neither `text` nor `tokens`")
-                if reason:
-                    wrong.append(Errors.E889.format(path=posts, line=number, reason=reason))
+                if isinstance(row, str):
+                    wrong.append(Errors.E889.format(path=posts, line=number, reason=row))
+                elif not _words(row):
+                    wrong.append(Errors.E889.format(path=posts, line=number, reason="it has neither `text` nor `tokens`"))
                 else:
                     kept.append(row)
             asked = [row for row in kept if overwrite or not row.get("knowledge")]

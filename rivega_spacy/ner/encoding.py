@@ -83,7 +83,8 @@ class PairEncoder:
         one = tokenizer.encode_batch(["a"], add_special_tokens=False)[0]
         frame = tokenizer.post_process(one, one, add_special_tokens=True).special_tokens_mask
         # Special tokens before s and after z.
-        self._lead, self._trail = (frame.index(0), frame[::-1].index(0)) if 0 in frame else (0, 0)
+        self._lead: int = frame.index(0) if 0 in frame else 0
+        self._trail: int = frame[::-1].index(0) if 0 in frame else 0
         self.max_length = max_length
         if max_length < self.pair_specials + 8:
             raise RivegaError(Errors.E107.format(max_length=max_length, least=self.pair_specials + 8))
@@ -129,7 +130,7 @@ class PairEncoder:
         windows, where = [], []
         for begin, part in parts:
             window = self._window(part, extra)
-            if self.shapes:
+            if window.shapes is not None and text_shapes is not None:
                 window.shapes[self._lead : self._lead + len(part)] = text_shapes[begin : begin + len(part)]
                 if extra_shapes is not None:
                     first = len(window.ids) - len(extra_shapes) - self._trail

@@ -12,7 +12,7 @@ from thinc.types import Floats2d
 
 from ..backends.fusion.attention import Fusion
 from ..backends.fusion.pictures import PASS, PictureGrid, PictureSpec, build_grid
-from ..backends.shim import TorchShim
+from ..backends.shim import TorchShim, shim_of
 from ..post.cache import RecentCache
 from ..post.errors import Errors, RivegaError
 from ..post.images import doc_image, image_digest
@@ -136,8 +136,8 @@ def init(model: Model, X: list[Doc] | None = None, Y: Any = None) -> None:
     """Load the picture encoder, and make the head for the width of the token vectors and the number of tags."""
     tok2vec = model.get_ref("tok2vec")
     tok2vec.initialize(X=X)
-    shim = model.shims[0]
-    if shim.ready or not X:
+    shim = shim_of(model, TorchShim)
+    if shim.filled or not X:
         return
     width = int(tok2vec.predict(X)[0].shape[1])
     heads = shim.cfg["heads"]
@@ -148,6 +148,12 @@ def init(model: Model, X: list[Doc] | None = None, Y: Any = None) -> None:
     shim.set_module(MultimodalHead(width, config["n_tags"], pictures, heads), config)
 
 
+def _head(model: Model) -> MultimodalHead:
+    head = shim_of(model, TorchShim).module
+    assert isinstance(head, MultimodalHead)
+    return head
+
+
 def picture_context(
     model: Model, docs: Sequence[Doc], sizes: torch.Tensor, is_train: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -156,12 +162,12 @@ def picture_context(
     docs (Sequence[Doc]): B posts. sizes (Tensor): B, their tokens.
     RETURNS (Tuple[Tensor, Tensor, Tensor]): Regions B x R x width, has_picture B bool, and the sizes.
     """
-    regions = model.attrs["regions"].of(model.shims[0], docs)
+    regions = model.attrs["regions"].of(shim_of(model, TorchShim), docs)
     if is_train and model.attrs["picture_dropout"]:
         kept = np.random.uniform(size=len(docs)) >= model.attrs["picture_dropout"]
         regions = [found if keep else None for found, keep in zip(regions, kept)]
     has = torch.tensor([found is not None for found in regions], device=sizes.device)
-    pictures = model.shims[0].module.pictures
+    pictures = _head(model).pictures
     shape = next((found.shape for found in regions if found is not None), (1, pictures.width))
     nothing = torch.zeros(shape, dtype=torch.float16)
     stacked = torch.stack([nothing if found is None else found for found in regions])
@@ -183,7 +189,7 @@ class _Regions:
 
     def of(self, shim: TorchShim, docs: Sequence[Doc]) -> list[torch.Tensor | None]:
         """docs (Sequence[Doc]): n posts. RETURNS (List[Optional[Tensor]]): R x width, half precision; None without a readable picture."""
-        module = shim.module
+        module: Any = shim.module
         if self._module is not module:
             self._module = module
             self._cache.clear()
@@ -218,8 +224,8 @@ def fused_features(model: Model, docs: Sequence[Doc]) -> np.ndarray:
     docs (Sequence[Doc]): n posts, after the components that the tagger listens to.
     RETURNS (ndarray): n x 2 width float32; zeros for a post without tokens.
     """
-    shim = model.shims[0]
-    rows = np.zeros((len(docs), 2 * shim.module.fusion.width), dtype="float32")
+    shim = shim_of(model, TorchShim)
+    rows = np.zeros((len(docs), 2 * _head(model).fusion.width), dtype="float32")
     filled = [row for row, doc in enumerate(docs) if len(doc)]
     if not filled:
         return rows
@@ -228,7 +234,8 @@ def fused_features(model: Model, docs: Sequence[Doc]) -> np.ndarray:
     regions, has, _ = picture_context(model, [docs[row] for row in filled], sizes, False)
     flat = xp2torch(model.ops.xp.concatenate(vectors), device=shim.device)
     with shim.inference() as module:
-        fused = module.fuse(flat, regions, has, sizes)
+        fuse: Any = module.fuse
+        fused = fuse(flat, regions, has, sizes)
     means = [part.mean(dim=0) for part in fused.split(sizes.tolist())]
     rows[filled] = torch.stack(means).float().cpu().numpy()
     return rows

@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats2d
 
-from ..backends.shim import TorchShim
+from ..backends.shim import TorchShim, shim_of
 from ..post.errors import Errors, RivegaError
 from .crf import ChainGradient, ChainScores, pad_chains
 
@@ -148,7 +148,7 @@ def init(model: Model, X: list[Doc] | None = None, Y: Any = None) -> None:
     """Make the head for the width of the token vectors and the number of tags."""
     tok2vec = model.get_ref("tok2vec")
     tok2vec.initialize(X=X)
-    shim = model.shims[0]
+    shim = shim_of(model, TorchShim)
     if shim._model is not None or not X:
         return
     config = {
@@ -164,7 +164,7 @@ def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[TaggerScores
 
     `model.attrs["context"]`, where there is one, gives what the head reads beside the token vectors (`multimodal.picture_context`).
     """
-    shim = model.shims[0]
+    shim = shim_of(model, TorchShim)
     vectors, backprop_vectors = model.get_ref("tok2vec")(docs, is_train)
     lengths = [len(doc) for doc in docs]
     filled = [row for row, length in enumerate(lengths) if length]

@@ -65,7 +65,7 @@ def gold_tags(example: Example) -> list[str | None]:
         # The same words: aligning them token by token would take longer than the loss itself.
         said = reference.to_array([ENT_IOB]) != 0
         return [tag if known else None for tag, known in zip(doc_to_biluo_tags(reference), said)]
-    return example.get_aligned_ner()
+    return list(example.get_aligned_ner())
 
 
 def targets(examples: Sequence[Example], scheme: TagScheme) -> tuple[list[int], np.ndarray]:
@@ -84,12 +84,12 @@ def targets(examples: Sequence[Example], scheme: TagScheme) -> tuple[list[int], 
         if unknown:
             raise RivegaError(Errors.E392.format(labels=", ".join(unknown), known=", ".join(scheme.labels)))
         found.append(scheme.agreeing(gold_tags(example), missing))
-    rows = [row for row, allowed in enumerate(found) if allowed is not None]
-    width = max((len(found[row]) for row in rows), default=0)
-    agreeing = np.ones((len(rows), width, len(scheme)), dtype=bool)
-    for place, row in enumerate(rows):
-        agreeing[place, : len(found[row])] = found[row]
-    return rows, agreeing
+    learnt = [(row, allowed) for row, allowed in enumerate(found) if allowed is not None]
+    width = max((len(allowed) for _, allowed in learnt), default=0)
+    agreeing = np.ones((len(learnt), width, len(scheme)), dtype=bool)
+    for place, (_, allowed) in enumerate(learnt):
+        agreeing[place, : len(allowed)] = allowed
+    return [row for row, _ in learnt], agreeing
 
 
 __all__ = ["MISSING_LABELS_KEY", "check_missing_labels", "gold_tags", "missing_labels", "set_missing_labels", "targets"]

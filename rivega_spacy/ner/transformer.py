@@ -27,7 +27,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.auto import CONFIG_MAPPING
 
 from ..backends.dropout import share_dropout
-from ..backends.shim import TorchShim
+from ..backends.shim import TorchShim, shim_of
 from ..post.errors import Errors, RivegaError
 from .encoding import N_SHAPES, EncodedPost, PairEncoder, Window
 from .post_states import is_like_bert, post_states
@@ -239,7 +239,7 @@ def _build_encoder(config: dict[str, Any]) -> CasedEncoder:
 
 def init(model: Model, X: list[Doc] | None = None, Y: Any = None) -> None:
     """Read the pretrained encoder, unless the model already has one (a loaded pipeline trained further)."""
-    shim, settings = model.shims[0], model.attrs["settings"]
+    shim, settings = shim_of(model, TorchShim), model.attrs["settings"]
     if shim._model is None:
         encoder, config = read_pretrained(settings.name, case_features=settings.case_features)
         shim.set_module(CasedEncoder(encoder, settings.case_features), config)
@@ -277,7 +277,7 @@ def read_pretrained(name: Any, *, case_features: bool) -> tuple[torch.nn.Module,
 
 
 def _pair_encoder(model: Model) -> PairEncoder:
-    shim, settings, cache = model.shims[0], model.attrs["settings"], model.attrs["cache"]
+    shim, settings, cache = shim_of(model, TorchShim), model.attrs["settings"], model.attrs["cache"]
     shim.module  # noqa: B018  raises where there is no network yet
     if cache.encoder is None or cache.source is not shim.cfg["tokenizer"]:
         limit = shim.cfg["encoder"].get("max_position_embeddings", settings.max_length)
@@ -295,7 +295,7 @@ def _pair_encoder(model: Model) -> PairEncoder:
 
 def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[KnowledgeTransformerBatch, Callable]:
     """Encode posts with their knowledge; the way back ends here, texts have no gradient."""
-    settings, shim = model.attrs["settings"], model.shims[0]
+    settings, shim = model.attrs["settings"], shim_of(model, TorchShim)
     knowledge = [doc._.knowledge or "" for doc in docs]
     if is_train and settings.knowledge_dropout:
         kept = np.random.uniform(size=len(docs)) >= settings.knowledge_dropout

@@ -67,7 +67,7 @@ def post_to_doc(nlp: Language, post: Post | PostError, *, images: Path | None = 
     for note in notes:
         record_error(doc, "post", note)
     _keep_own_fields(doc, post)
-    image = post.get("image")
+    image: Any = post.get("image")
     if isinstance(image, dict) and set(image) <= {"bytes", "path"}:
         # As the data sets of Hugging Face have pictures.
         image, named = image.get("bytes") or image.get("path"), image.get("path")
@@ -198,7 +198,7 @@ def _field_names(names: Iterable[Any]) -> str:
 
 def json_fields(post: Post) -> Post:
     """A post without what JSON cannot write (a PIL image, say), which is no field of a file; of a picture its name stays."""
-    image = post.get("image")
+    image: Any = post.get("image")
     if isinstance(image, dict):
         post = {**post, "image": image.get("path")}
     return {name: value for name, value in post.items() if isinstance(name, str) and _line_of(value) is not None}

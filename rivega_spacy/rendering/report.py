@@ -81,11 +81,11 @@ def render_report(
         ]
         numbers = f"Brier score {found.brier:.4f}, calibration error {100 * found.ece:.2f}, average precision {100 * found.average_precision:.2f}"
         body.append(f"<p class='note'>{numbers}; {found.count} entities.</p>")
-        rows = [
+        shares = [
             [f"{row['low']:.1f}–{row['high']:.1f}", row["count"], _percent(row["score"]), _percent(row["shown"])]
             for row in found.bins
         ]
-        body.append(_table(["score", "entities", "mean score", "in the picture"], rows))
+        body.append(_table(["score", "entities", "mean score", "in the picture"], shares))
     for name, heading in (("worst", "Posts with the most errors"), ("best", "Posts where all is right")):
         posts = example_posts(scores, examples)[name]
         if posts and predicted is not None and gold is not None:

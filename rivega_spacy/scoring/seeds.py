@@ -70,9 +70,9 @@ def _pooled(first: list[Scores], second: list[Scores], task: str, samples: int, 
     """The test over posts with all pairs of runs in it."""
     rng = np.random.default_rng(seed)
     pairs = []
-    for ours, theirs in zip(first, second):
-        sides = [dict(zip(scores.posts, scores.tasks[task].per_post)) for scores in (ours, theirs)]
-        posts = list(dict.fromkeys([*ours.posts, *theirs.posts]))
+    for one, other in zip(first, second):
+        sides = [dict(zip(scores.posts, scores.tasks[task].per_post)) for scores in (one, other)]
+        posts = list(dict.fromkeys([*one.posts, *other.posts]))
         none = np.zeros(3, dtype="int64")
         pairs.append(tuple(np.stack([side.get(post, none) for post in posts]).astype("float64") for side in sides))
     observed = abs(np.mean([_f(ours.sum(0)) - _f(theirs.sum(0)) for ours, theirs in pairs]))

@@ -1,6 +1,6 @@
 """The scores over IoU thresholds (the paper's Figure 8), as numbers, as a table and as a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from .tasks import TASKS, Scores, score_task
@@ -48,7 +48,7 @@ def sweep_plot(sweep: Sweep, thresholds: Sequence[float] = THRESHOLDS, *, width:
 
 
 def line_plot(
-    lines: dict[str, Sequence[float]], xs: Sequence[float], x_name: str, y_name: str, width: int = 560, height: int = 320
+    lines: Mapping[str, Sequence[float]], xs: Sequence[float], x_name: str, y_name: str, width: int = 560, height: int = 320
 ) -> str:
     """Lines over a common axis, values 0..1, as an <svg> element.
 

@@ -78,8 +78,16 @@ def make_text_segmenter(
         {"ATHLETE": "PER"}.
     scorer (Optional[Callable]): The scoring method.
     """
-    options = {"segment_unjudged": segment_unjudged, "boxes": boxes, "expression": expression, "labels": labels}
-    return TextSegmenter(nlp.vocab, model, name, scorer=scorer, **options)
+    return TextSegmenter(
+        nlp.vocab,
+        model,
+        name,
+        segment_unjudged=segment_unjudged,
+        boxes=boxes,
+        expression=expression,
+        labels=labels,
+        scorer=scorer,
+    )
 
 
 class TextSegmenter(BatchedPipe):

@@ -10,6 +10,7 @@ import spacy
 import torch
 from spacy.language import Language
 
+from ..backends.shim import TorchShim, shim_of
 from ..ner.schemes import TagScheme
 from ..ner.tagger import CRFHead
 from ..post.errors import Errors, RivegaError
@@ -35,7 +36,7 @@ def to_bioes(path: Path) -> Language:
     before, after = TagScheme(old.labels, "bio"), TagScheme(old.labels, "bioes")
     place = {tag: index for index, tag in enumerate(before.tags)}
     origin = torch.tensor([place[_ORIGIN.get(tag[0], tag[0]) + tag[1:]] for tag in after.tags])
-    shim = old.model.shims[0]
+    shim = shim_of(old.model, TorchShim)
     sizes = {**shim.cfg, "n_tags": len(after)}
     head = CRFHead(sizes["width"], sizes["n_tags"], sizes["hidden_width"])
     state = {
@@ -46,5 +47,5 @@ def to_bioes(path: Path) -> Language:
     head.load_state_dict(state)
     new.cfg["labels"] = list(old.labels)
     new.model.set_dim("nO", len(after))
-    new.model.shims[0].set_module(head, sizes)
+    shim_of(new.model, TorchShim).set_module(head, sizes)
     return nlp

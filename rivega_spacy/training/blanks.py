@@ -38,9 +38,10 @@ def blank_picture(keys: int, rng: np.random.Generator, *, size: tuple[int, int] 
 def _write(image: Image.Image, rng: np.random.Generator) -> None:
     draw = ImageDraw.Draw(image)
     ink = tuple(int(v) for v in (rng.integers(0, 256, 3) if rng.random() < 0.4 else [255 * rng.integers(2)] * 3))
-    font = ImageFont.load_default(size=int(rng.integers(8, 36)))
+    size = int(rng.integers(8, 36))
+    font = ImageFont.load_default(size=size)
     y = int(rng.integers(0, 60))
     while y < image.height - 8 and rng.random() < 0.93:
         words = ["".join(rng.choice(list(_LETTERS), rng.integers(2, 10))) for _ in range(rng.integers(1, 7))]
         draw.text((int(rng.integers(-10, 60)), y), " ".join(words), fill=ink, font=font)
-        y += int(font.size * rng.uniform(1.1, 2.5))
+        y += int(size * rng.uniform(1.1, 2.5))

@@ -114,5 +114,5 @@ def _shims(nlp: Language) -> Iterator[tuple[str, Any]]:
         model = getattr(pipe, "model", None)
         nodes = model.walk() if model is not None and hasattr(model, "walk") else ()
         for number, shim in enumerate(shim for node in nodes for shim in node.shims):
-            if isinstance(shim, TorchShim) and shim.ready:
+            if isinstance(shim, TorchShim) and shim.filled:
                 yield f"{name}:{number}", shim

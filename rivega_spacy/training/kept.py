@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..backends.folding import channels_last
 from ..backends.small.lite import ENDS, STAGES, Back, Front, published_weights, take_published
 from ..backends.small.pictures import SEEN_SIZE, Prepared, augmented, plain
 from ..post.errors import Errors, RivegaError
@@ -80,7 +81,7 @@ class KeptViews(PhotoViews):
         mark.write_text(json.dumps(own), encoding="utf8")
         front, back = Front(), Back()
         take_published(front, back, published_weights())
-        parts = [part.to(memory_format=torch.channels_last).eval() for part in (front, back)]
+        parts = [channels_last(part).eval() for part in (front, back)]
         for number in range(first, self.settings.rounds):
             if not self._done(number).exists():
                 self._fill_round(number, parts, bf16, batch)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -41,7 +42,7 @@ def make_photo_views(
     seed (int): Of all chance.
     RETURNS (PhotoViewCorpus): Called with the pipeline, it yields examples.
     """
-    options: dict[str, object] = {"batch": batch, "mosaic": mosaic, "blanks": blanks, "seed": seed}
+    options: dict[str, Any] = {"batch": batch, "mosaic": mosaic, "blanks": blanks, "seed": seed}
     if sizes is not None:
         options["sizes"] = [(start, int(side)) for start, side in sizes]
     return PhotoViewCorpus(Path(path), ViewSettings(**options), steps=steps, workers=workers, checkpoint=checkpoint)

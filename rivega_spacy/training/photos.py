@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -171,7 +171,7 @@ def _maybe_shown(source: str, named: frozenset[str]) -> frozenset[str]:
         everyday = everyday or (source == "ccp" and not kind.parents)
         if kind.person and annotates:
             everyday = "person" in named
-        nearly = name in close or words & set(name.lower().split()) or named & set(kind.parents)
+        nearly: Any = name in close or words & set(name.lower().split()) or named & set(kind.parents)
         # A "dog" may be any of its breeds, and a breed any other one.
         nearly = nearly or (parents & set(kind.parents)) - {"animal", "vehicle"}
         nearly = nearly or (parents & set(kind.parents) and not annotates and not close)

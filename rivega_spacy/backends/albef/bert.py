@@ -164,7 +164,9 @@ class FusionBert(nn.Module):
         x = self.embeddings(input_ids)
         mask = ((1.0 - attention_mask[:, None, None, :].to(x.dtype)) * PADDING).to(x.dtype)
         states = [x]
-        layers = self.encoder["layer"] if image is not None else self.encoder["layer"][: self.fusion_layer]
+        layers = list(self.encoder["layer"].children())
+        if image is None:
+            layers = layers[: self.fusion_layer]
         for layer in layers:
             if self.gradient_checkpointing and self.training:
                 x = checkpoint(layer, x, mask, image, owner, use_reentrant=False)

@@ -22,6 +22,7 @@ from ..backend import (
     set_dropout,
 )
 from ..compiling import Compiled, prepare
+from ..shim import shim_of
 from .images import augment, preprocess
 from .model import CONTRADICTION, ENTAILMENT, Albef, AlbefConfig, distilled_loss, entailment_probability, momentum_twin, update_twin
 from .text import WordPieces, read_vocab
@@ -174,7 +175,7 @@ class AlbefTrainer:
         self, model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float
     ) -> dict[str, float]:
         """See `rivega_spacy.pipes.contract`. Expressions of which nobody said whether the picture shows them are left out."""
-        shim: BackendShim = model.shims[0]
+        shim = shim_of(model, BackendShim)
         network = shim.ready()
         self._rng = self._rng or generator()
         pictures, expressions, shown = judged(batch, targets)

@@ -128,7 +128,7 @@ class Albef(nn.Module):
 
     def layers(self) -> list[nn.Module]:
         """Both encoders' layers, which torch.compile may have."""
-        return [*self.visual_encoder.blocks, *self.text_encoder.encoder["layer"]]
+        return [*self.visual_encoder.blocks, *self.text_encoder.encoder["layer"].children()]
 
     def set_gradient_checkpointing(self, on: bool) -> None:
         """Trade time for memory in training: layers are computed again in the backward pass."""

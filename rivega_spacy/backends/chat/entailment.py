@@ -98,7 +98,7 @@ def _forward(
     template: Prompt,
     max_tokens: int,
     alternatives: int,
-) -> tuple[list[np.ndarray], Callable]:
+) -> tuple[list[Floats1d], Callable]:
     requests = []
     for queries in batch:
         if not queries.expressions:
@@ -109,5 +109,5 @@ def _forward(
             request = ChatRequest(messages, max_tokens, "entailment", template.version, entity=text, alternatives=alternatives)
             requests.append(request)
     answers = iter(asker.ask(requests))
-    found = [model.ops.asarray1f(np.array([next(answers) for _ in queries.expressions], dtype="f")) for queries in batch]
+    found = [model.ops.asarray1f([next(answers) for _ in queries.expressions]) for queries in batch]
     return found, no_gradient

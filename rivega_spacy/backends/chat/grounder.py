@@ -112,10 +112,10 @@ def _forward(
     convention: str,
     max_side: int,
     max_tokens: int,
-) -> tuple[list[np.ndarray], Callable]:
+) -> tuple[list[Floats2d], Callable]:
     requests, sizes = [], []
     for queries in batch:
-        sizes.append(sent_size(*queries.image.shape[:2], max_side))
+        sizes.append(sent_size(queries.image.shape[0], queries.image.shape[1], max_side))
         if not queries.expressions:
             continue
         height, width = sizes[-1]
@@ -126,9 +126,9 @@ def _forward(
             messages = template.render({field: values[field] for field in template.fields}, image=picture)
             requests.append(ChatRequest(messages, max_tokens, "grounding", template.version, entity=text))
     answers = iter(asker.ask(requests))
-    found = []
+    found: list[Floats2d] = []
     for queries, sent in zip(batch, sizes):
-        rows = np.full((len(queries.expressions), 5), math.nan, dtype="float32")
+        rows: Any = np.full((len(queries.expressions), 5), math.nan, dtype="float32")
         for row in rows:
             boxes = next(answers)
             row[4] = 1.0 if boxes else 0.0

@@ -6,6 +6,7 @@ Lüddecke and Ecker, "Image Segmentation Using Text and Image Prompts", CVPR 202
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +48,7 @@ def make_clipseg(
 
 def load_clipseg(path: str) -> Loaded:
     """Network and tokenizer. RAISES (RivegaError): E730, E732, E733, E734; see `load_hub`."""
+    network: Any
     network, saved = load_hub(path, KINDS, what="CLIPSeg network", max_tokens=77)
     # The text network has so many positions and no more.
     saved["max_tokens"] = min(saved["max_tokens"], network.config.text_config.max_position_embeddings)
@@ -68,10 +70,10 @@ class CLIPSegSegmenter:
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.threshold = threshold
         self.text_batch = max(1, text_batch)
-        self._ready: tuple[torch.nn.Module, Tools] | None = None
+        self._ready: tuple[Any, Tools] | None = None
 
     @property
-    def ready(self) -> tuple[torch.nn.Module, Tools]:
+    def ready(self) -> tuple[Any, Tools]:
         """The network on its device, and what prepares its input."""
         if self._ready is None:
             with setting_up(NAME):

@@ -98,7 +98,7 @@ class LiteNetwork(PictureGrid):
         self.width = HEAD
         self.front, self.back = Front(), Back()
         # Only the features that it would read are asked.
-        self.back.classifier = nn.Identity()
+        del self.back.classifier
 
     def regions(self, pixels: Tensor) -> Tensor:
         places = F.relu6(self.back.head(self.back(self.front(pixels)).last)).flatten(2).transpose(1, 2)
@@ -159,6 +159,8 @@ class TransformersNetwork(PictureGrid):
         config = CONFIG_MAPPING[kind].from_dict(dict(settings["config"]))
         model = AutoModel.from_config(config)
         self.vision = getattr(model, "vision_model", model)
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(settings["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(settings["std"]).view(1, 3, 1, 1), persistent=False)
         hidden = getattr(config, "hidden_size", None)

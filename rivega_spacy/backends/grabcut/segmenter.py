@@ -63,7 +63,7 @@ class GrabCutSegmenter:
             x1, y1, x2, y2 = np.round(box).astype(int)
             mask[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)] = True
             return mask, 0.0
-        fine = Image.fromarray(found.astype(np.uint8) * 255).resize((crop.shape[1], crop.shape[0]), Image.BILINEAR)
+        fine = Image.fromarray(found.astype(np.uint8) * 255).resize((crop.shape[1], crop.shape[0]), Image.Resampling.BILINEAR)
         mask[top:bottom, left:right] = np.asarray(fine) > 127
         return mask, 1.0
 

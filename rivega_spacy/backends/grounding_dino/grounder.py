@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from thinc.api import Model
 from thinc.types import Floats2d
-from torch import nn
 
 from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.boxes import clip_boxes
@@ -19,6 +18,7 @@ from ..backend import BackendShim, backend_model, set_dropout
 from ..boxes import corners
 from ..detection import fitted_size, largest_boxes, one_box_loss
 from ..hub import Kinds, Tools, hub_shim
+from ..shim import shim_of
 from ..weights import finite_or_raise
 
 NAME = "Grounding DINO"
@@ -114,14 +114,14 @@ class Encoded(NamedTuple):
     pixels: torch.Tensor
 
 
-def encode_pictures(network: nn.Module, pixels: torch.Tensor) -> Encoded:
+def encode_pictures(network: Any, pixels: torch.Tensor) -> Encoded:
     """pixels (Tensor): pictures x 3 x H x W. RETURNS (Encoded): What any number of expressions can be asked about."""
     mask = torch.ones(pixels.shape[0], *pixels.shape[2:], dtype=torch.long, device=pixels.device)
     return Encoded(*network.model.backbone(pixels, mask), pixels)
 
 
 @contextlib.contextmanager
-def encoded_once(network: nn.Module, encoded: Encoded, owner: torch.Tensor) -> Iterator[torch.Tensor]:
+def encoded_once(network: Any, encoded: Encoded, owner: torch.Tensor) -> Iterator[torch.Tensor]:
     """Within it, the network's picture encoder answers with what is encoded already.
 
     owner (Tensor): The picture of each expression.
@@ -140,7 +140,7 @@ def encoded_once(network: nn.Module, encoded: Encoded, owner: torch.Tensor) -> I
         del backbone.forward
 
 
-def _prepare(network: nn.Module, *, gradient_checkpointing: bool) -> None:
+def _prepare(network: Any, *, gradient_checkpointing: bool) -> None:
     if gradient_checkpointing:
         for part in (network.model.backbone.conv_encoder.model, network.model.text_backbone):
             if getattr(part, "supports_gradient_checkpointing", False):
@@ -184,7 +184,7 @@ def _best(logits: torch.Tensor, boxes: torch.Tensor, phrase: torch.Tensor) -> np
     return torch.cat([corners(boxes[row, best].float()), scores[row, best, None]], dim=1).cpu().numpy()
 
 
-def _layers(network: nn.Module, output: Any, mask: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def _layers(network: Any, output: Any, mask: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Logits and boxes of the encoder's proposals and of the decoder's layers but the last, which learn as well."""
     if output.enc_outputs_class is not None:
         yield output.enc_outputs_class, output.enc_outputs_coord_logits.sigmoid()
@@ -206,8 +206,8 @@ def _train_step(
 
     Pictures go through one by one, so that the gradient is the one of prediction (no padding).
     """
-    shim: BackendShim = model.shims[0]
-    network = shim.ready()
+    shim = shim_of(model, BackendShim)
+    network: Any = shim.ready()
     network.train()
     set_dropout(network, dropout)
     found = largest_boxes(batch, targets)

@@ -1,19 +1,20 @@
 """`rivega.ITMEntailment.v1`: does the picture show the entity, asked of BLIP's or BLIP-2's image-text matching."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from thinc.api import Model
 from thinc.types import Floats1d
-from torch import nn
 
 from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.expressions import Expression
 from ..backend import BackendShim, answers, backend_model, flat_texts, judged, set_dropout
 from ..compiling import Compiled, compile_parts
 from ..hub import Kinds, hub_shim
+from ..shim import shim_of
 
 NAME = "image-text matching"
 KINDS: Kinds = {
@@ -52,7 +53,7 @@ def itm_entailment(
     return backend_model("itm_entailment", shim, predict, train_step=partial(_train_step, bf16=bf16))
 
 
-def matching_logits(network: nn.Module, image: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def matching_logits(network: Any, image: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """No match and match.
 
     network (Module): BlipForImageTextRetrieval or Blip2ForImageTextRetrieval.
@@ -79,7 +80,7 @@ def matching_logits(network: nn.Module, image: torch.Tensor, ids: torch.Tensor, 
     return network.itm_head(states[:, :length]).mean(dim=1).float()
 
 
-def _prepare(network: nn.Module, *, gradient_checkpointing: bool, compiled: Compiled) -> None:
+def _prepare(network: Any, *, gradient_checkpointing: bool, compiled: Compiled) -> None:
     # The contrastive heads take no part in matching and would only hold memory in training.
     for name in ("vision_proj", "text_proj", "vision_projection", "text_projection"):
         if hasattr(network, name):
@@ -90,7 +91,7 @@ def _prepare(network: nn.Module, *, gradient_checkpointing: bool, compiled: Comp
     compile_parts([*network.vision_model.encoder.layers, *reader.encoder.layer], compiled)
 
 
-def _look(network: nn.Module, images: list[np.ndarray], *, shim: BackendShim) -> torch.Tensor:
+def _look(network: Any, images: list[np.ndarray], *, shim: BackendShim) -> torch.Tensor:
     size = network.config.vision_config.image_size
     pixels = np.stack([shim.tools.pictures.resized(image, size, size) for image in images])
     return network.vision_model(pixel_values=torch.from_numpy(pixels).to(shim.device))[0]
@@ -110,7 +111,7 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, b
     )
 
 
-def _read(network: nn.Module, image: torch.Tensor, owner: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def _read(network: Any, image: torch.Tensor, owner: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return matching_logits(network, image[owner], ids, mask).softmax(-1)[:, 1]
 
 
@@ -118,8 +119,8 @@ def _train_step(
     model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float, bf16: bool
 ) -> dict[str, float]:
     """Cross entropy of match and no match; see `rivega_spacy.pipes.contract`."""
-    shim: BackendShim = model.shims[0]
-    network = shim.ready()
+    shim = shim_of(model, BackendShim)
+    network: Any = shim.ready()
     pictures, expressions, shown = judged(batch, targets)
     if not shown:
         return {"entailment": 0.0}

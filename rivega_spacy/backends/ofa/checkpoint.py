@@ -223,7 +223,9 @@ def _settings(content: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(content, dict):
         return {}
     found: dict[str, Any] = {}
-    nested = content.get("cfg") if isinstance(content.get("cfg"), dict) else {}
+    nested = content.get("cfg")
+    if not isinstance(nested, dict):
+        nested = {}
     for part in (nested.get("task"), nested.get("model"), content.get("args"), content.get("hf_config")):
         values = part if isinstance(part, dict) else getattr(part, "__dict__", {})
         found.update(values)

@@ -243,7 +243,7 @@ def decode_trie(
     tokens = torch.full((len(prompts), longest + len(nodes)), network.config.pad, dtype=torch.long, device=device)
     for i, prompt in enumerate(prompts):
         tokens[i, : len(prompt)] = torch.tensor(prompt, device=device)
-    places = {(): sizes - 1}
+    places: dict[tuple[int, ...], torch.Tensor] = {(): sizes - 1}
     if not nodes:
         states, _ = network.decode(tokens, encoded)
         return states, places

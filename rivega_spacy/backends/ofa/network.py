@@ -7,6 +7,7 @@ projected absolute positions, shared by all layers; a table of token distances; 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -199,7 +200,9 @@ class OFAEncoder(Positions):
         bias = shared.clone()
         for i, layer in enumerate(self.layers):
             tokens = self.token_bias(i, slice(0, size), slice(0, size))
-            write_bias(bias, shared, tokens, self.image_rel_pos_table_list[i].weight, picture.height, picture.width)
+            write_bias(
+                bias, shared, tokens, self.image_rel_pos_table_list[i].get_parameter("weight"), picture.height, picture.width
+            )
             rows = [layer(row, bias[..., : row.shape[1], : row.shape[1]]) for row in rows]
             if keep_layers or i == len(self.layers) - 1:
                 kept.append(nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True))
@@ -388,7 +391,7 @@ class OFA(nn.Module):
         if drop_path is not None:
             for part in (self.encoder, self.decoder):
                 for layer, rate in zip(part.layers, depth_rates(drop_path, len(part.layers))):
-                    layer.drop_path.rate = rate
+                    setattr(layer.get_submodule("drop_path"), "rate", rate)  # noqa: B010
 
     def set_checkpointing(self, on: bool) -> None:
         """Keep only the borders of layers in training and compute the rest again in the backward pass."""
@@ -408,7 +411,7 @@ class OFA(nn.Module):
         padded = None if min(lengths) == tokens.shape[1] else lengths
         return self.encoder(self.embed_tokens(tokens), padded, picture, shown, keep_layers=keep_layers)
 
-    def decode(self, tokens: torch.Tensor, encoded: Encoded, **options) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def decode(self, tokens: torch.Tensor, encoded: Encoded, **options: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """tokens (Tensor): B x T int64, padded on the right; the rest: see OFADecoder."""
         return self.decoder(self.embed_tokens(tokens), encoded, **options)
 

@@ -125,7 +125,8 @@ class _Folder:
         return [self.given(case, f"decoder_prompt_{i}").tolist() for i in range(count)]
 
     def image_size(self, index: int) -> tuple[int, int]:
-        return tuple(self.inputs[f"raw_image_{index}"].shape[:2])
+        height, width = self.inputs[f"raw_image_{index}"].shape[:2]
+        return int(height), int(width)
 
 
 def compare(folder: Path) -> list[Comparison]:

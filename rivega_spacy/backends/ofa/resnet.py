@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from ..folding import folded
+from ..folding import channels_last, folded
 
 
 class Bottleneck(nn.Module):
@@ -75,7 +75,7 @@ class ResNetStem(nn.Module):
 
     def folded(self) -> "ResNetStem":
         """A copy for prediction: batch normalisation is folded into the convolutions, memory is laid out as they like it."""
-        return folded(self).requires_grad_(False).to(memory_format=torch.channels_last)
+        return channels_last(folded(self)).requires_grad_(False)
 
 
 class _CountOnce:

@@ -145,7 +145,7 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
     lines = read_text(path).split("\n")
     if lines and lines[0].startswith("#version"):
         lines = lines[1:]
-    merges = [tuple(line.split(" ")) for line in lines if line.strip()]
+    merges = [line.split(" ") for line in lines if line.strip()]
     if any(len(merge) != 2 for merge in merges):
         raise ValueError(f"{path.name}: a merge is not two tokens")
-    return merges
+    return [(first, second) for first, second in merges]

@@ -7,6 +7,7 @@ import torch
 from thinc.api import Model
 
 from ...pipes.queries import ImageQueries, QueryTarget
+from ..shim import shim_of
 from ..weights import finite_or_raise
 from .decoding import Trie
 from .loss import smoothed_cross_entropy
@@ -69,7 +70,7 @@ class OFATrainer:
         self, model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float
     ) -> dict[str, float]:
         """Forward and backward; a picture is encoded once for all its expressions."""
-        shim: OFAShim = model.shims[0]
+        shim = shim_of(model, OFAShim)
         tokenizer, config = shim.tools, shim.ready().config
         owners: list[int] = []
         rows: list[Row] = []

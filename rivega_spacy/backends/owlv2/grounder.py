@@ -1,6 +1,7 @@
 """`rivega.OWLv2.v1`: where is the entity, asked of OWLv2."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from ..boxes import corners
 from ..compiling import Compiled, compile_parts
 from ..detection import largest_boxes, one_box_loss
 from ..hub import Kinds, Tools, hub_shim
+from ..shim import shim_of
 
 NAME = "OWLv2"
 KINDS: Kinds = {"owlv2": ("transformers", "Owlv2Config", "Owlv2ForObjectDetection")}
@@ -73,7 +75,7 @@ def preprocess(tools: Tools, image: np.ndarray, size: int) -> np.ndarray:
     return square
 
 
-def _prepare(network: nn.Module, *, gradient_checkpointing: bool, compiled: Compiled) -> None:
+def _prepare(network: Any, *, gradient_checkpointing: bool, compiled: Compiled) -> None:
     # Image-level similarity and the guess of objectness take no part.
     for part in (network.owlv2.visual_projection, network.objectness_head):
         part.requires_grad_(False)
@@ -84,7 +86,7 @@ def _prepare(network: nn.Module, *, gradient_checkpointing: bool, compiled: Comp
     compile_parts([*owlv2.vision_model.encoder.layers, *owlv2.text_model.encoder.layers], compiled)
 
 
-def look(network: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def look(network: Any, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Every place of every picture, whatever will be asked about it.
 
     pixels (Tensor): pictures x 3 x S x S.
@@ -96,7 +98,7 @@ def look(network: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.
     return flat, network.box_predictor(flat, features)
 
 
-def match(network: nn.Module, features: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def match(network: Any, features: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """How well each place fits the expression asked about its picture.
 
     features (Tensor): n x places x width, one row for each expression. ids (Tensor), mask (Tensor): n x t.
@@ -126,14 +128,14 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, b
     return found
 
 
-def _look(network: nn.Module, images: list[np.ndarray], *, shim: BackendShim) -> tuple[torch.Tensor, torch.Tensor]:
+def _look(network: Any, images: list[np.ndarray], *, shim: BackendShim) -> tuple[torch.Tensor, torch.Tensor]:
     size = network.config.vision_config.image_size
     pixels = np.stack([preprocess(shim.tools, image, size) for image in images])
     return look(network, torch.from_numpy(pixels).to(shim.device))
 
 
 def _read(
-    network: nn.Module, seen: tuple[torch.Tensor, torch.Tensor], owner: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
+    network: Any, seen: tuple[torch.Tensor, torch.Tensor], owner: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
     """The likeliest place of each expression: n x 5, corners as shares of the square and the score."""
     features, boxes = seen
@@ -145,8 +147,8 @@ def _train_step(
     model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float, bf16: bool
 ) -> dict[str, float]:
     """Set loss against the largest gold box; see `rivega_spacy.pipes.contract`."""
-    shim: BackendShim = model.shims[0]
-    network = shim.ready()
+    shim = shim_of(model, BackendShim)
+    network: Any = shim.ready()
     found = largest_boxes(batch, targets)
     if not found:
         return {"loss": 0.0}

@@ -97,7 +97,7 @@ class HFSamSegmenter(PromptedSegmenter):
 
     @torch.inference_mode()
     def _segment(self, image: np.ndarray, boxes: np.ndarray) -> ScoredMasks:
-        network = self.network
+        network: Any = self.network
         side = network.config.vision_config.image_size
         height, width = image.shape[:2]
         pixels, (high, wide) = preprocess(image, side)
@@ -130,7 +130,7 @@ def preprocess(image: np.ndarray, side: int) -> tuple[torch.Tensor, tuple[int, i
     height, width = image.shape[:2]
     scale = side / max(height, width)
     high, wide = max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
-    small = np.array(Image.fromarray(image).resize((wide, high), Image.BILINEAR), dtype="float32") / 255.0
+    small = np.array(Image.fromarray(image).resize((wide, high), Image.Resampling.BILINEAR), dtype="float32") / 255.0
     small = (small - np.array(MEAN, dtype="float32")) / np.array(STD, dtype="float32")
     pixels = torch.zeros(1, 3, side, side)
     pixels[0, :, :high, :wide] = torch.from_numpy(small).permute(2, 0, 1)

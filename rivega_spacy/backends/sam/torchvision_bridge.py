@@ -12,7 +12,7 @@ import importlib
 import importlib.machinery
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.abc import MetaPathFinder
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -70,7 +70,7 @@ def _belongs(name: str, package: str) -> bool:
     return name == package or name.startswith(package + ".")
 
 
-def _forget(package: str, *, keep: Sequence[str]) -> None:
+def _forget(package: str, *, keep: Collection[str]) -> None:
     for name in [name for name in sys.modules if _belongs(name, package) and name not in keep]:
         del sys.modules[name]
 
@@ -116,7 +116,7 @@ def _bridged_import(
 def resize(image: Image.Image, size: Sequence[int]) -> Image.Image:
     """A PIL picture at another size (height, width), bilinear with antialiasing as torchvision does for PIL pictures."""
     height, width = size
-    return image.resize((int(width), int(height)), Image.BILINEAR)
+    return image.resize((int(width), int(height)), Image.Resampling.BILINEAR)
 
 
 def to_pil_image(array: np.ndarray) -> Image.Image:

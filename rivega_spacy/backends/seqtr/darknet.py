@@ -35,8 +35,10 @@ class ResidualStage(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for narrow, wide in self.module_list:
-            y = wide(narrow(x))
+        for pair in self.module_list:
+            y = x
+            for unit in pair.children():
+                y = unit(y)
             x = x + y if self.shortcut else y
         return x
 

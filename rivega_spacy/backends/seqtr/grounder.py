@@ -15,6 +15,7 @@ from ...post.boxes import box_area, clip_boxes
 from ...post.errors import Errors
 from ..backend import BackendShim, Loaded, backend_model, generator, set_dropout, warn_once
 from ..compiling import Compiled, prepare
+from ..shim import shim_of
 from ..weights import finite_or_raise
 from .darknet import load_yolo_weights
 from .geometry import bins_to_box, box_to_bins
@@ -216,7 +217,7 @@ class SeqtrTrainer:
         self, model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float
     ) -> dict[str, float]:
         """See `rivega_spacy.pipes.contract`. Expressions without a box are left out."""
-        shim: BackendShim = model.shims[0]
+        shim = shim_of(model, BackendShim)
         network = shim.ready()
         self._rng = self._rng or generator()
         items, owner, texts, gold = [], [], [], []

@@ -50,7 +50,8 @@ class SeqtrConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SeqtrConfig":
         """What `to_dict` returned."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        settings: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        return cls(**settings)
 
     @classmethod
     def from_upstream(cls, config: dict[str, Any]) -> "SeqtrConfig":
@@ -162,9 +163,10 @@ class SeqHead(nn.Module):
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """states (Tensor): n x t x width. RETURNS (Tensor): n x t x (bins + 1), the last column is END."""
-        for layer in self.predictor[:-1]:
-            states = F.relu(layer.fc(states))
-        return self.predictor[-1].fc(states)
+        *inner, last = self.predictor
+        for layer in inner:
+            states = F.relu(layer.get_submodule("fc")(states))
+        return last.get_submodule("fc")(states)
 
 
 class Decoded(NamedTuple):
@@ -201,7 +203,11 @@ class Seqtr(nn.Module):
     def layers(self) -> list[nn.Module]:
         """The parts that torch.compile may have."""
         head = self.head.transformer
-        return [*self.vis_enc.darknet, *head.encoder.layers, *head.decoder.layers]
+        return [
+            *self.vis_enc.darknet,
+            *head.encoder.get_submodule("layers").children(),
+            *head.decoder.get_submodule("layers").children(),
+        ]
 
     def set_gradient_checkpointing(self, on: bool) -> None:
         """Trade time for memory in training: the encoder's layers are computed again in the backward pass.

@@ -126,7 +126,7 @@ class CoordinateTransformer(nn.Module):
         x = self.input_proj(fused).flatten(2).transpose(1, 2)
         positions = sine_positions(mask, self.width // 2).flatten(2).transpose(1, 2).to(x.dtype)
         padding = mask.flatten(1)
-        for layer in self.encoder.layers:
+        for layer in self.encoder.get_submodule("layers").children():
             if self.gradient_checkpointing and self.training:
                 x = checkpoint(layer, x, positions, padding, use_reentrant=False)
             else:
@@ -144,9 +144,9 @@ class CoordinateTransformer(nn.Module):
         places = self.seq_positional_encoding.embedding.weight[:length].unsqueeze(0)
         future = torch.ones(length, length, dtype=torch.bool, device=inputs.device).triu(1)
         x = inputs
-        for layer in self.decoder.layers:
+        for layer in self.decoder.get_submodule("layers").children():
             x = layer(x, places, future, memory, positions, padding)
-        return self.decoder.norm(x)
+        return self.decoder.get_submodule("norm")(x)
 
 
 def sine_positions(mask: torch.Tensor, half: int) -> torch.Tensor:

@@ -26,8 +26,8 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.first = conv(inputs, outputs, 3, stride)
         self.second = conv(outputs, outputs, 3)
-        nn.init.zeros_(self.second[1].weight)
-        shortcut = [nn.AvgPool2d(2, ceil_mode=True)] if stride == 2 else []
+        nn.init.zeros_(self.second[1].get_parameter("weight"))
+        shortcut: list[nn.Module] = [nn.AvgPool2d(2, ceil_mode=True)] if stride == 2 else []
         if stride == 2 or inputs != outputs:
             shortcut.append(conv(inputs, outputs, 1))
         self.shortcut = nn.Sequential(*shortcut)
@@ -65,6 +65,8 @@ class ImageEncoder(nn.Module):
         self.context = nn.Linear(widths[-1], width)
         self.middle = conv(width, width, 3)
         self.fused = conv(width, width, 3)
+        self.mean: Tensor
+        self.spread: Tensor
         self.register_buffer("mean", torch.tensor([118.0, 112.0, 104.0]).view(1, 3, 1, 1))
         self.register_buffer("spread", torch.tensor([66.0, 65.0, 68.0]).view(1, 3, 1, 1))
 

@@ -156,7 +156,7 @@ def take_published(front: Front, back: Back, path: Path) -> None:
     """
     given = torch.load(path, map_location="cpu", weights_only=True)
     _take(front.stem, given, "_conv_stem", "_bn0")
-    blocks = [block for part in (front, back) for stage in part.stages for block in stage]
+    blocks = [block for part in (front, back) for stage in part.stages for block in stage.children()]
     for number, block in enumerate(blocks):
         prefix = f"_blocks.{number}."
         if isinstance(block.expand, nn.Conv2d):

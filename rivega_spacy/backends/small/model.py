@@ -12,7 +12,7 @@ from thinc.api import Model
 from thinc.types import Floats1d, Floats2d
 
 from ...pipes.queries import ImageQueries, QueryTarget
-from ..shim import TorchShim, torch_model
+from ..shim import TorchShim, shim_of, torch_model
 from .answers import Answer, answer
 from .dense_view import DenseView
 from .lite import published_weights, take_published
@@ -65,7 +65,7 @@ def small_model(name: str, read: Callable[[Answer], Any], config: dict[str, Any]
 def _forward(
     model: Model, queries: Sequence[ImageQueries], is_train: bool, *, read: Callable[[Answer], Any]
 ) -> tuple[list[Any], Callable]:
-    shim, running = model.shims[0], model.attrs["running"]
+    shim, running = shim_of(model, TorchShim), model.attrs["running"]
     found = answer(shim, queries, shim.cfg["size"], bf16=running.bf16, second_look=running.second_look)
     outputs = [read(each) for each in found]
     return outputs, _no_backprop
@@ -93,7 +93,7 @@ def load_weights(model: Model, path: Path) -> None:
     path (Path): The .safetensors file.
     RAISES (RivegaError): Where the file is missing or does not fit.
     """
-    shim = model.shims[0]
+    shim = shim_of(model, TorchShim)
     network = load_network(path, dict(shim.cfg.items()))
     shim.set_module(network, {**shim.cfg, **vocabulary_sizes(network.state_dict())})
 
@@ -109,7 +109,7 @@ def start_from_words(model: Model, folder: Path | None = None, wordnet: Path | N
     from ..minilm import find_minilm
     from .distil import distil_word_vectors
 
-    shim = model.shims[0]
+    shim = shim_of(model, TorchShim)
     network = build_network(shim.cfg)
     folder = Path(folder or find_minilm())
     network.text.set_table(*distil_word_vectors(folder, width=shim.cfg["word_width"]))
@@ -130,7 +130,7 @@ def train_step(
     dropout (float): Chance of a word of an expression being dropped.
     RETURNS (Dict[str, float]): Losses by name.
     """
-    shim: TorchShim = model.shims[0]
+    shim = shim_of(model, TorchShim)
     network = shim.module
     network.train()
     network.text.dropout = dropout
@@ -160,7 +160,7 @@ def train_views(model: Model, views: Sequence[DenseView], *, dropout: float = 0.
     dropout (float): Chance of a word of an expression being dropped.
     RETURNS (Dict[str, float]): Losses by name.
     """
-    shim: TorchShim = model.shims[0]
+    shim = shim_of(model, TorchShim)
     network, asker = shim.module, views[0].asker
     if shim.helper is None:
         shim.add_helper(asker.new_guess(network))

@@ -93,8 +93,8 @@ class SmallVision(nn.Module):
         self.box_out = nn.Sequential(nn.Linear(box_width, box_width), nn.ReLU(), nn.Linear(box_width, 4))
         self.show_heat = nn.Parameter(torch.tensor([0.5, 0.2]))
         self.heat_scale = nn.Parameter(torch.tensor(1.0))
-        nn.init.zeros_(self.box_out[2].weight)
-        nn.init.zeros_(self.box_out[2].bias)
+        nn.init.zeros_(self.box_out[2].get_parameter("weight"))
+        nn.init.zeros_(self.box_out[2].get_parameter("bias"))
         # Prior of the focal loss (Lin et al. 2017, section 4.1): nearly everything is background.
         self.heat_prior = nn.Parameter(torch.tensor(-4.0))
         # Slope and offset that turn logits into probabilities, fitted on photos kept from training.

@@ -109,8 +109,8 @@ class SeenVision(SmallVision):
         # picture, and whether the phrase has any class so related.
         self.trust = nn.Parameter(torch.tensor([2.0, 1.0, 1.0]))
         self.weigh = nn.Sequential(nn.Linear(3 * RELATIONS, 32), nn.ReLU(), nn.Linear(32, 1))
-        nn.init.zeros_(self.weigh[2].weight)
-        nn.init.zeros_(self.weigh[2].bias)
+        nn.init.zeros_(self.weigh[2].get_parameter("weight"))
+        nn.init.zeros_(self.weigh[2].get_parameter("bias"))
 
     def encode_images(self, pixels: Tensor | Sequence[Tensor], *, bf16: bool = False) -> Encoded:
         """The image pass.

@@ -15,7 +15,8 @@ from thinc.api import Model
 from ...post.boxes import clip_boxes
 from ...post.errors import Errors, RivegaError
 from ..crops import MARGIN, box_window, cut, jitter_box, paste, turned
-from ..shim import TorchShim, torch_model
+from ..folding import channels_last
+from ..shim import TorchShim, shim_of, torch_model
 from ..weights import read_checkpoint
 from .seeing_segmenter import SeeingMaskNetwork
 from .segmenter_network import X_PLANE, MaskNetwork, crop_features
@@ -166,12 +167,12 @@ def _model(
 
 def _build_first(settings: dict[str, Any]) -> MaskNetwork:
     network = MaskNetwork(settings["widths"], settings["depths"])
-    return network.to(memory_format=torch.channels_last)
+    return channels_last(network)
 
 
 def _build_seeing(settings: dict[str, Any]) -> SeeingMaskNetwork:
     network = SeeingMaskNetwork(settings["widths"], settings["depths"], fine=settings["fine"])
-    return network.to(memory_format=torch.channels_last)
+    return channels_last(network)
 
 
 def _load_encoder(model: Model, path: Path) -> None:
@@ -183,7 +184,7 @@ def _load_encoder(model: Model, path: Path) -> None:
     """
     if not Path(path).is_file():
         raise RivegaError(Errors.E331.format(path=path))
-    shim: TorchShim = model.shims[0]
+    shim = shim_of(model, TorchShim)
     shim.module.take_encoder(read_checkpoint(path, what=WHAT), source=str(path))
     shim.set_module(shim.module)
 
@@ -199,7 +200,7 @@ def _no_gradient(gradient: Any) -> list[Any]:
 
 
 def _predict(model: Model, prompts: Sequence[Prompt]) -> list[ScoredMasks]:
-    shim: TorchShim = model.shims[0]
+    shim = shim_of(model, TorchShim)
     size, margin = shim.cfg["size"], shim.cfg.get("margin", MARGIN)
     crops, windows = [], []
     for image, boxes in prompts:
@@ -222,7 +223,7 @@ def _predict(model: Model, prompts: Sequence[Prompt]) -> list[ScoredMasks]:
 
 
 def _probabilities(model: Model, crops: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:
-    shim: TorchShim = model.shims[0]
+    shim = shim_of(model, TorchShim)
     run: RunSettings = model.attrs["run"]
     step, size = max(run.batch_size, 1), shim.cfg["size"]
     done = [np.zeros((0, size, size), dtype="float32")]
@@ -251,12 +252,12 @@ def _features(crops: Sequence[tuple[np.ndarray, np.ndarray, float]], device: tor
     return crop_features(colours, inside, aspect, (rim, 1 - rim))
 
 
-def _aspect(box: Sequence[float]) -> float:
+def _aspect(box: Sequence[float] | np.ndarray) -> float:
     return float(np.clip(np.log(max(box[2] - box[0], 1.0) / max(box[3] - box[1], 1.0)), -2.5, 2.5))
 
 
 def _train(model: Model, prompts: Sequence[TrainingPrompt]) -> tuple[np.ndarray, Callable]:
-    shim: TorchShim = model.shims[0]
+    shim = shim_of(model, TorchShim)
     # A seed of its own for every step: a run is repeatable, no two steps are alike.
     run: RunSettings = model.attrs["run"]
     rng = np.random.default_rng([run.seed, shim.steps, run.calls])

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from ...post.errors import Errors, RivegaError
+from ..folding import channels_last
 from ..weights import load_state, read_checkpoint, tensors_only
 from .network import SmallVision
 from .seen import SeenVision
@@ -26,7 +27,7 @@ def build_network(config: dict[str, Any]) -> SmallVision:
     """
     settings = {key: value for key, value in config.items() if key not in ("size", "backbone")}
     network = SeenVision(**settings) if config.get("backbone") else SmallVision(**settings)
-    return network.to(memory_format=torch.channels_last)
+    return channels_last(network)
 
 
 def save_network(network: SmallVision, path: Path) -> None:

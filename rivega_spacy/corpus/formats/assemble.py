@@ -127,14 +127,14 @@ def read_data_set(sources: Sources, dirt: Dirt) -> Iterator[Post]:
                 if post[key] is None:
                     dirt.note("no_caption", f"{post['id']} ({key})")
         yield post
-    for path, pictures, used in ((sources.boxes, boxes, names[0]), (sources.masks, masks, names[1])):
+    for file, pictures, used in ((sources.boxes, boxes, names[0]), (sources.masks, masks, names[1])):
         drawn = {
             name for name, picture in (pictures or {}).items() if any(known.regions for known in (picture, *picture.namesakes))
         }
         for name in sorted(drawn - set(used.values())):
             dirt.note("foreign_region", name)
         if drawn and not drawn & set(used.values()):
-            dirt.note("no_region", f"{path}, which has {', '.join(sorted(drawn)[:3])}")
+            dirt.note("no_region", f"{file}, which has {', '.join(sorted(drawn)[:3])}")
 
 
 def _named(post: Post) -> list[tuple[str, str]]:

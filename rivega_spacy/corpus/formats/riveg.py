@@ -62,6 +62,7 @@ def read_riveg(path: str | Path, dirt: Dirt) -> Iterator[Row]:
     path = Path(path)
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
+    readers: Iterator[tuple[int, Any]]
     if is_riveg_table(path):
         readers = _table(path)
     elif ".jsonl" in path.name:
@@ -131,7 +132,7 @@ def add_expansions(posts: list[Post], path: str | Path, spans: list[list[tuple[s
     found: dict[tuple[str, str, str], list[str | None]] = {}
     for row in read_riveg(path, dirt):
         found.setdefault((row.post, row.name, row.type), []).append(row.expansion)
-    used = set()
+    used: set[tuple[str, str, str]] = set()
     for post, entities in zip(posts, spans):
         lists = [found.get((post["id"], text, label), []) for text, label in entities]
         used.update((post["id"], text, label) for text, label in entities)
@@ -200,8 +201,8 @@ def _read(fields: Any) -> Row | None:
         return _row(fields[0], fields[4], caption=fields[3], image=fields[2], shown=_LABELS[fields[5].strip()])
     if len(fields) == 5:
         try:
-            box = [float(value) for value in fields[3].split(",")]
-            box = check_box(box) if any(box) else None
+            corners = [float(value) for value in fields[3].split(",")]
+            box = check_box(corners) if any(corners) else None
         except ValueError:
             return None
         return _row(fields[0], fields[2], image=fields[4], box=box, shown=True if box else None)

@@ -4,7 +4,7 @@ import json
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,7 +61,8 @@ class PhraseBank:
         self.kinds: list[str] = list(kinds)
         self.open: dict[str, OpenKind] = read_open_kinds(folder / "open_kinds.json")
         self.all_kinds: list[str] = self.kinds + list(self.open)
-        self._kinds = {
+        # A kind's label and names are one text each, its nouns, adjectives and tails lists.
+        self._kinds: dict[str, dict[str, Any]] = {
             kind: {field: text if field in ("label", "names") else _split(text) for field, text in entry.items()}
             for kind, entry in kinds.items()
         }
