@@ -1,23 +1,28 @@
 # make demo   real photographs with their entities boxed and masked, in demo/
-# make test   what the tests need, style and import contract, and all tests
+# make test   what the tests need, ruff, import contract, mypy, and all tests
 # make test-fast   the tests without those marked slow
-# make lint   ruff, import contract, and mypy (about a minute)
+# make lint   ruff, import contract, and mypy (about a minute the first time, seconds after it)
+# WORKERS=4 make test   on a machine with more cores
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 MODEL  := assets/rivega_twitter
+# One thread each: two workers with two threads each would wait for each other. Files whose tests share what they load stay together
+# until a worker has nothing else to do.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: demo test test-fast lint style types clean
 
 demo: $(VENV)/.demo
 	$(BIN)/rivega demo demo
 
-test: style
-	$(BIN)/python -m pytest
+test: lint
+	$(PYTEST)
 
 test-fast: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: style types
 

@@ -1,4 +1,4 @@
-"""Networks of the transformers library: loaded from a folder or the model hub, saved with their tokenizer in one file."""
+"""Networks of the transformers library: loaded from a folder or what the model hub gave, saved with their tokenizer in one file."""
 
 import copy
 import importlib
@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from ..post.errors import Errors, RivegaError
+from ..post.hub import local_only
 from .backend import BackendShim, Loaded
 from .weights import check_finite, listing
 
@@ -53,7 +54,7 @@ def hub_shim(
 
 
 def load_hub(path: str, kinds: Kinds, *, what: str, max_tokens: int) -> Loaded:
-    """A network and its tokenizer from a folder in transformers' layout, or from the model hub.
+    """A network and its tokenizer from a folder in transformers' layout, or of the model hub (`post/hub.py`).
 
     path (str): The folder, or a name such as "Salesforce/blip-itm-base-coco".
     kinds (Kinds): Which networks are meant.
@@ -64,15 +65,18 @@ def load_hub(path: str, kinds: Kinds, *, what: str, max_tokens: int) -> Loaded:
     """
     from transformers import AutoConfig, AutoTokenizer
 
+    local = local_only()
     try:
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(path, local_files_only=local)
         if config.model_type not in kinds:
             reason = f"its config.json says {config.model_type!r}, not {' or '.join(sorted(kinds))}"
             raise RivegaError(Errors.E730.format(path=path, what=what, reason=reason))
         module, _, name = kinds[config.model_type]
         model_class = getattr(importlib.import_module(module), name)
-        network, info = model_class.from_pretrained(path, output_loading_info=True, torch_dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(path, use_fast=True)
+        network, info = model_class.from_pretrained(
+            path, output_loading_info=True, torch_dtype=torch.float32, local_files_only=local
+        )
+        tokenizer = AutoTokenizer.from_pretrained(path, use_fast=True, local_files_only=local)
     except RivegaError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -182,5 +186,5 @@ def _normalisation(path: str) -> tuple[list[float], list[float]]:
     if not (Path(path) / "preprocessor_config.json").is_file() and Path(path).is_dir():
         # CLIP's values, with which BLIP and OWLv2 were trained.
         return [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
-    found, _ = ImageProcessingMixin.get_image_processor_dict(path)
+    found, _ = ImageProcessingMixin.get_image_processor_dict(path, local_files_only=local_only())
     return [float(x) for x in found["image_mean"]], [float(x) for x in found["image_std"]]

@@ -9,7 +9,7 @@ import typer
 from .options import Columns, Form, GpuId, Model, PostsImages, print_summary, read_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ..jobs.annotate import EngineOptions
     from ..jobs.bulk.annotating import AnnotateWork
@@ -181,7 +181,7 @@ def _root_of(posts: list[Path]) -> Path:
     return folders.pop()
 
 
-def _refuse(options: dict[str, object], where: str, remedy: str = "see `rivega annotate --help`") -> None:
+def _refuse(options: "Mapping[str, object]", where: str, remedy: str = "see `rivega annotate --help`") -> None:
     """RAISES (RivegaError): E849 for the first option that was given."""
     from ..post.errors import Errors, RivegaError
 

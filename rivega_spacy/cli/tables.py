@@ -46,6 +46,7 @@ def run(
 ) -> int:
     """RETURNS (int): 0; 1 where a variant is broken or failed, for `run` and `configs` alike. What is merely missing is no failure."""
     from ..post.errors import Errors, RivegaError
+    from ..post.hub import hub_allowed
     from ..tables.page import write_tables
     from ..tables.place import Place
     from ..tables.plan import read_plan
@@ -76,7 +77,8 @@ def run(
         return 0
     prepared = [prepare(listed, each, place) for each in chosen]
     if verb == "run":
-        records = run_variants(prepared, place, force=force, tell=_say)
+        with hub_allowed(hub):
+            records = run_variants(prepared, place, force=force, tell=_say)
         counts = {
             status: sum(record["status"] == status for record in records) for status in ("run", "not run", "failed", "broken")
         }

@@ -64,5 +64,5 @@ def _span(item: Item, region: Region) -> dict[str, Any]:
         points = [list(point) for point in ring]
         return {"label": item.text, "type": "polygon", "points": points, EXACT: exact_region(region.box, region.mask, points)}
     x1, y1, x2, y2 = region.box
-    points = [[x1, y1], [x1, y2], [x2, y2], [x2, y1]]
-    return {"label": item.text, "type": "rect", "x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1, "points": points}
+    corners = [[x1, y1], [x1, y2], [x2, y2], [x2, y1]]
+    return {"label": item.text, "type": "rect", "x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1, "points": corners}

@@ -29,6 +29,7 @@ from transformers.models.auto import CONFIG_MAPPING
 from ..backends.dropout import share_dropout
 from ..backends.shim import TorchShim, shim_of
 from ..post.errors import Errors, RivegaError
+from ..post.hub import local_only
 from .encoding import N_SHAPES, EncodedPost, PairEncoder, Window
 from .post_states import is_like_bert, post_states
 
@@ -256,8 +257,8 @@ def read_pretrained(name: Any, *, case_features: bool) -> tuple[torch.nn.Module,
     name = name() if callable(name) else name
     source = str(name.absolute()) if isinstance(name, Path) else str(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
-        encoder = AutoModel.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, local_files_only=local_only())
+        encoder = AutoModel.from_pretrained(source, local_files_only=local_only())
     except (OSError, ValueError) as error:
         raise RivegaError(Errors.E104.format(name=source, reason=str(error).splitlines()[0] if str(error) else error)) from error
     if not tokenizer.is_fast:

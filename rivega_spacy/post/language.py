@@ -90,7 +90,8 @@ class Rivega(English):
         folder, left_out = ensure_path(path), list(exclude)
         check_digests(folder, exclude=left_out)
         try:
-            return super().from_disk(path, exclude=exclude, overrides=overrides)
+            super().from_disk(path, exclude=exclude, overrides=overrides)
+            return self
         except RivegaError:
             raise
         except Exception as error:  # a damaged file is unpacked by many libraries, which raise anything

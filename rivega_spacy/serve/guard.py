@@ -85,8 +85,11 @@ class Guard:
             self.open[client] -= 1
             if not self.open[client]:
                 del self.open[client]
-            labels = {"path": _known_path(scope), "method": scope["method"] if scope["method"] in _METHODS else "other"}
-            self.metrics.count("rivega_requests_total", status=str(answer.status or _GONE), **labels)
+            labels: dict[str, str] = {
+                "path": _known_path(scope),
+                "method": scope["method"] if scope["method"] in _METHODS else "other",
+            }
+            self.metrics.count("rivega_requests_total", 1, status=str(answer.status or _GONE), **labels)
             self.metrics.observe("rivega_request_seconds", time.perf_counter() - started, path=labels["path"])
 
     def _check_caller(self, method: str, headers: Headers, client: str) -> None:

@@ -3,7 +3,7 @@
 import signal
 import socket
 import sys
-from asyncio import BaseTransport, TimerHandle, Transport
+from asyncio import TimerHandle, Transport
 from typing import Any, cast
 
 import uvicorn
@@ -85,7 +85,7 @@ class _PatientProtocol(H11Protocol):
     head_seconds = 20.0
     _head_timer: TimerHandle | None = None
 
-    def connection_made(self, transport: BaseTransport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(cast(Transport, transport))
         self._await_head()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ...post.errors import Errors, RivegaError
+from ...post.hub import local_only
 from ...post.textfiles import read_text
 
 _DELETED = re.compile(r"([,.'!?\"()*#:;~])")
@@ -87,7 +88,7 @@ def read_vocab(path: str) -> list[str]:
     from transformers import AutoTokenizer
 
     try:
-        table = AutoTokenizer.from_pretrained(path).get_vocab()
+        table = AutoTokenizer.from_pretrained(path, local_files_only=local_only()).get_vocab()
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise RivegaError(Errors.E732.format(what="vocabulary", path=path, reason=reason)) from error

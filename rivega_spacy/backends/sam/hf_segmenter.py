@@ -14,6 +14,7 @@ from PIL import Image
 
 from ...post.boxes import clip_boxes
 from ...post.errors import Errors, RivegaError
+from ...post.hub import local_only
 from .prompted import PromptedSegmenter, ScoredMasks
 
 # Mean and standard deviation of the colours SAM was trained on (0..1).
@@ -34,7 +35,7 @@ def make_hf_sam(
     device (Optional[str]): "cuda", "cpu" and so on; by default the GPU where PyTorch has one.
     multimask (bool): Let SAM propose three masks a box and take the one it rates best.
     box_batch (int): Boxes decoded at once; their masks are held at the picture's full size.
-    local_files_only (bool): Never ask the hub.
+    local_files_only (bool): Never ask the hub, not even with RIVEGA_HUB=1 (`post/hub.py`).
     RETURNS (HFSamSegmenter): Called with pictures and boxes. The weights are read at the first call.
     """
     load = partial(load_hf_sam, name, local_files_only=local_files_only)
@@ -45,18 +46,19 @@ def load_hf_sam(name: str, *, local_files_only: bool = False) -> torch.nn.Module
     """Read the network, by the kind that its config states.
 
     name (str): A folder or a name on the hub.
-    local_files_only (bool): Never ask the hub.
+    local_files_only (bool): Never ask the hub, not even with RIVEGA_HUB=1 (`post/hub.py`).
     RETURNS (Module): SamModel or SamHQModel in evaluation mode.
     RAISES (RivegaError): E326 where it cannot be read, E327 where it is another kind of model, E022 where weights are missing.
     """
     from transformers import AutoConfig, SamModel
 
+    local = local_files_only or local_only()
     try:
-        config = AutoConfig.from_pretrained(name, local_files_only=local_files_only)
+        config = AutoConfig.from_pretrained(name, local_files_only=local)
         kinds = {"sam": SamModel, **_high_quality()}
         if config.model_type not in kinds:
             raise RivegaError(Errors.E327.format(name=name, kind=config.model_type, known=", ".join(kinds)))
-        model, report = kinds[config.model_type].from_pretrained(name, local_files_only=local_files_only, output_loading_info=True)
+        model, report = kinds[config.model_type].from_pretrained(name, local_files_only=local, output_loading_info=True)
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, RivegaError):
             raise

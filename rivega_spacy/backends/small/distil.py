@@ -19,7 +19,7 @@ def distil_word_vectors(folder: Path, *, width: int = 64, batch: int = 512) -> t
     from transformers import AutoModel
 
     vocab = (Path(folder) / "vocab.txt").read_text(encoding="utf8").rstrip("\n").split("\n")
-    encoder = AutoModel.from_pretrained(str(folder)).eval()
+    encoder = AutoModel.from_pretrained(str(folder), local_files_only=True).eval()
     cls, sep = vocab.index("[CLS]"), vocab.index("[SEP]")
     rows = []
     with torch.inference_mode():
@@ -47,7 +47,10 @@ def encode_texts(folder: Path, texts: Sequence[str], *, batch: int = 256) -> np.
     """
     from transformers import AutoModel, AutoTokenizer
 
-    encoder, tokenizer = AutoModel.from_pretrained(str(folder)).eval(), AutoTokenizer.from_pretrained(str(folder))
+    encoder, tokenizer = (
+        AutoModel.from_pretrained(str(folder), local_files_only=True).eval(),
+        AutoTokenizer.from_pretrained(str(folder), local_files_only=True),
+    )
     rows = []
     with torch.inference_mode():
         for start in range(0, len(texts), batch):

@@ -132,7 +132,8 @@ def _exact(label: str, span: Any) -> Region | None:
     """The region whose largest outline the points are, where `rivega export` wrote them and nobody has moved them."""
     box, mask = kept_exact(span)
     try:
-        return None if mask is None else stored_region(label, read_rle(mask), read_box(box))
+        rle = None if mask is None else read_rle(mask)
+        return None if rle is None else stored_region(label, rle, read_box(box))
     except ValueError:
         return None
 

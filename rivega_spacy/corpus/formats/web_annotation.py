@@ -156,7 +156,8 @@ def _path_rings(path: str) -> list[list[list[float]]]:
     if set(path) & set("CcSsQqTtAa"):
         raise ValueError("curves")
     rings: list[list[list[float]]] = []
-    command, numbers, at = "", [], [0.0, 0.0]
+    command, at = "", [0.0, 0.0]
+    numbers: list[float] = []
     for sign, number in [*_PATH.findall(path), ("M", "")]:
         if sign:
             command, numbers = sign, []

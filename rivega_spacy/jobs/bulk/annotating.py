@@ -102,7 +102,8 @@ def outcome_of(docs: Sequence[Doc], form: str) -> Outcome:
     for doc in docs:
         if Doc.has_extension("trf_data"):
             # Vectors of every piece, a thousand times the post, which nothing reads later.
-            doc.user_data.pop(("._.", "trf_data", None, None), None)
+            user_data: dict[Any, Any] = doc.user_data
+            user_data.pop(("._.", "trf_data", None, None), None)
         store.add(doc)
     return Outcome([store.to_bytes()], tally)
 

@@ -69,12 +69,13 @@ class LocalEngine:
             connection.send(list(posts))
 
     def wait(self) -> list[Event]:
-        connections = {connection: worker for worker, (_, connection) in self._processes.items()}
+        connections: dict[Any, Hashable] = {connection: worker for worker, (_, connection) in self._processes.items()}
         events = []
-        for connection in wait(list(connections)):
+        ready: list[Any] = wait(list(connections))
+        for connection in ready:
             worker = connections[connection]
             try:
-                kind, value = connection.recv()  # type: ignore[union-attr]
+                kind, value = connection.recv()
             except Exception as error:  # a message that breaks off is unpickled in as many ways as there are bytes
                 events.append(self._dead(worker, error))
             else:

@@ -51,7 +51,7 @@ class RayEngine:
             self.close()
             raise SetupError(Errors.E853.format(address=address or "this machine", reason=f"no room for {cpus} CPU, {gpus} GPU"))
         self.workers = most if workers == -1 else workers
-        self._make = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0)(Actor)
+        self._make: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0)(Actor)
         self._work = work
         self._threads = max(1, int(cpus))
         self._actors: dict[Hashable, Any] = {}

@@ -71,7 +71,7 @@ class _Unit(NamedTuple):
 
     chunk: int
     start: int
-    count: int
+    count: int  # type: ignore[assignment] # what `tuple.count` does, nobody asks a unit
     losses: int = 0
 
 

@@ -36,7 +36,10 @@ class BackendsMessages(Messages):
     E322 = "The SAM checkpoint {path} does not exist. Download it from the segment-anything project and give its path."
     E323 = "There is no SAM model type {model_type!r}. Use one of {known}."
     E325 = '{path} contains the weights of {found}, but the config says {model_type}. Set `model_type = "{found}"`.'
-    E326 = "The SAM model {name} cannot be read ({reason}). Give a folder in transformers' format, or a name on the model hub."
+    E326 = (
+        "The SAM model {name} cannot be read ({reason}). Give a folder in transformers' format, or a name on the model hub and set "
+        "RIVEGA_HUB=1 in the environment so that it may be downloaded."
+    )
     E327 = "{name} is a model of kind {kind!r}, not one of {known}. Choose one of those."
     E328 = "OpenCV is not installed. Run `pip install rivega_spacy[cv]`, or use `rivega.SmallSegmenter.v2`, which needs none."
     E330 = (
@@ -88,8 +91,8 @@ class BackendsMessages(Messages):
     E730 = "{path} is not {what}: {reason}. Give another file, or download it again."
     E731 = "The {what} cannot be used: {reason}. Correct it."
     E732 = (
-        "The {what} {path!r} is neither a file or folder nor available on the model hub ({reason}). Download it first and give "
-        "its path."
+        "The {what} {path!r} is neither a file or folder nor downloaded from the model hub ({reason}). Give its path; if it "
+        "is a name on the hub, set RIVEGA_HUB=1 in the environment so that it may be downloaded."
     )
     E733 = (
         "{path} does not fit {name}: missing {missing}; surplus {surplus}; of another shape {shapes}. "

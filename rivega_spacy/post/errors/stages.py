@@ -23,7 +23,8 @@ class StagesMessages(Messages):
     )
     E104 = (
         "There is no encoder to start from: {name!r} is neither a folder with config.json, tokenizer.json and weights nor "
-        "available on the model hub ({reason}). Give `--components.transformer.model.name FOLDER`."
+        "downloaded from the model hub ({reason}). Give `--components.transformer.model.name FOLDER`; if it is a name on the hub, "
+        "set RIVEGA_HUB=1 in the environment so that it may be downloaded."
     )
     E106 = "The encoder {name!r} has no fast tokenizer (tokenizer.json). Convert it with transformers' AutoTokenizer first."
     E107 = "max_length is {max_length}, but the special tokens and the knowledge leave no room for the post. Use at least {least}."
