@@ -3,11 +3,11 @@
     python benchmarks/jobs.py speed rivega_twitter --posts corpus/photo_posts.jsonl
     python benchmarks/jobs.py stages rivega_twitter --posts corpus/photo_posts.jsonl
     python benchmarks/jobs.py memory --n 50000
-    python benchmarks/jobs.py kills --kills 20
+    python benchmarks/jobs.py kills --kills 20 --what job worker node
 
 `speed` runs the posts one by one through `nlp(doc)` and as a job with one worker and one thread, in turns in one run, and compares the results.
 `stages` says which share of a job's time the networks, decoding, and our own code take. `memory` runs a job over many cheap posts and reads the
-peak of driver and workers. `kills` ends jobs, their workers and, with `--ray`, nodes of a Ray cluster at random moments, and counts posts that are
+peak of driver and workers. `kills` ends jobs, their workers and nodes of a Ray cluster at random moments, and counts posts that are
 lost or doubled.
 """
 
@@ -57,7 +57,9 @@ def main() -> None:
     kills = commands.add_parser("kills")
     kills.add_argument("--kills", type=int, default=20)
     kills.add_argument("--seed", type=int, default=0)
-    kills.add_argument("--ray", action="store_true", help="kill nodes of a Ray cluster of this machine too")
+    kills.add_argument(
+        "--what", nargs="+", choices=["job", "worker", "node"], default=["job", "worker"], help="node: of a Ray cluster"
+    )
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     {"speed": speed, "stages": stages, "memory": memory_use, "kills": random_kills}[args.command](args)
@@ -221,7 +223,7 @@ def random_kills(args: argparse.Namespace) -> None:
         count = 4000
         posts = cheap_posts(place / "posts.jsonl", count)
         run_job(model, posts, place / "whole")
-        for what in ("job", "worker"):
+        for what in sorted({*args.what} - {"node"}):
             kills = lost = doubled = 0
             runs = 0
             while kills < args.kills:
@@ -247,7 +249,7 @@ def random_kills(args: argparse.Namespace) -> None:
                 f"{what}: {kills} kills in {runs} jobs of {count} posts: {lost} lost, {doubled} doubled, bytes as without kills",
                 flush=True,
             )
-        if args.ray:
+        if "node" in args.what:
             kill_nodes(args, rng, model, posts, place)
 
 
@@ -264,27 +266,23 @@ def kill_nodes(args: argparse.Namespace, rng: random.Random, model: str, posts: 
         cluster.add_node(num_cpus=1, **node)
     ray.init(address=cluster.address, log_to_driver=False, _node_ip_address="127.0.0.2")
     kills = lost = doubled = runs = 0
-    stop = threading.Event()
-
-    def killer() -> None:
-        nonlocal kills
-        while not stop.wait(rng.uniform(4, 10)) and kills < args.kills:
-            cluster.remove_node(rng.choice(list(cluster.worker_nodes)), allow_graceful=False)
-            kills += 1
-            cluster.add_node(num_cpus=1, **node)
-
-    thread = threading.Thread(target=killer, daemon=True)
-    thread.start()
     while kills < args.kills:
         folder = place / f"node-{runs}"
         runs += 1
-        run_job(model, posts, folder, engine="ray")
+        job = threading.Thread(target=run_job, args=(model, posts, folder), kwargs={"engine": "ray"})
+        job.start()
+        while job.is_alive():
+            # Nodes can only be made in the main thread.
+            time.sleep(rng.uniform(3, 8))
+            if job.is_alive() and kills < args.kills:
+                cluster.remove_node(rng.choice(list(cluster.worker_nodes)), allow_graceful=False)
+                kills += 1
+                cluster.add_node(num_cpus=1, **node)
         ids = [row["id"] for row in rows_of(folder)]
         lost += len(set(map(str, range(4000))) - set(ids))
         doubled += len(ids) - len(set(ids))
         assert bytes_of(folder) == bytes_of(place / "whole")
         print(f"ray node: {kills} kills in {runs} jobs: {lost} lost, {doubled} doubled", file=sys.stderr, flush=True)
-    stop.set()
     print(f"ray node: {kills} kills in {runs} jobs of 4000 posts: {lost} lost, {doubled} doubled, bytes as without kills")
     ray.shutdown()
     cluster.shutdown()

@@ -9,7 +9,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats1d
 
-from ..pipes.asking import Asked, answers_by_post, ask_in_parts
+from ..pipes.asking import Asked, answers_by_post, ask_in_parts, side_of
 from ..pipes.batched import AskingVisionPipe
 from ..pipes.queries import ImageQueries
 from ..post.expressions import check_expression
@@ -116,7 +116,8 @@ class VisualEntailment(AskingVisionPipe):
                 for place, score in zip(places, () if scores is None else scores):
                     results[number][place] = Judgement(bool(score >= self.cfg["threshold"]), float(score))
 
-        ask_in_parts(docs, self.name, self._wanted, judge, expression=self.expression, labels=self.cfg["labels"])
+        options = {"expression": self.expression, "labels": self.cfg["labels"], "side": side_of(self.model)}
+        ask_in_parts(docs, self.name, self._wanted, judge, **options)
         return results
 
     def set_annotations(self, docs: Iterable[Doc], results: list[list[Judgement | None]]) -> None:

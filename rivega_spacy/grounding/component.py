@@ -10,7 +10,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats2d
 
-from ..pipes.asking import Asked, answers_by_post, ask_in_parts
+from ..pipes.asking import Asked, answers_by_post, ask_in_parts, side_of
 from ..pipes.batched import AskingVisionPipe
 from ..pipes.queries import ImageQueries
 from ..post.boxes import clip_boxes
@@ -136,12 +136,13 @@ class VisualGrounder(AskingVisionPipe):
                 if rows is None:
                     continue
                 rows = np.asarray(rows, dtype="float64").reshape(-1, 5)
-                boxes = clip_boxes(rows[:, :4], query.image.shape[0], query.image.shape[1])
+                boxes = clip_boxes(rows[:, :4], *query.size)
                 for place, box, score in zip(places, boxes.tolist(), rows[:, 4].tolist()):
                     usable = np.isfinite(box).all() and score >= self.cfg["min_score"]
                     results[number][place] = Located([box] if usable else [], float(score))
 
-        ask_in_parts(docs, self.name, self._wanted, locate, expression=self.expression, labels=self.cfg["labels"])
+        options = {"expression": self.expression, "labels": self.cfg["labels"], "side": side_of(self.model)}
+        ask_in_parts(docs, self.name, self._wanted, locate, **options)
         return results
 
     def set_annotations(self, docs: Iterable[Doc], results: list[list[Located | None]]) -> None:

@@ -12,7 +12,7 @@ from thinc.api import Model, Optimizer
 from ..post import images
 from ..post.errors import Errors, RivegaError, SetupError
 from ..post.expressions import expression_of
-from ..post.images import doc_image, image_digest
+from ..post.images import doc_image, doc_view, image_digest
 from .contract import promise
 from .queries import VIEW_KEY, ImageQueries, QueryTarget
 
@@ -35,6 +35,7 @@ def ask(
     *,
     expression: str = "both",
     labels: Mapping[str, str] | None = None,
+    side: int = 0,
 ) -> Asked:
     """Collect the questions of a batch.
 
@@ -42,17 +43,21 @@ def ask(
     component (str): Who asks, for those notes.
     wanted (Callable[[Span], bool]): Which entities to ask about.
     expression (str), labels (Optional[Mapping[str, str]]): What of each entity: see `expressions.Expression.in_form` and `expressions.expression_of`.
+    side (int): So many pixels of a picture's shorter side are enough (`contract.PictureSide`); 0 takes it as it is.
     RETURNS (Asked): The questions. Posts with equal pictures have equal `image_key`s.
     """
     queries: list[ImageQueries] = []
     owners: list[tuple[int, list[int]]] = []
     for number, doc in enumerate(docs):
         spans = [(place, ent) for place, ent in enumerate(doc.ents) if wanted(ent)]
-        image = doc_image(doc, component) if spans else None
+        if side and spans:
+            image, frame = doc_view(doc, component, side) or (None, None)
+        else:
+            image, frame = doc_image(doc, component) if spans else None, None
         if image is None:
             continue
         expressions = [expression_of(ent, labels).in_form(expression) for _, ent in spans]
-        queries.append(ImageQueries(image, expressions, doc._.caption or "", image_digest(doc._.image)))
+        queries.append(ImageQueries(image, expressions, doc._.caption or "", image_digest(doc._.image), frame))
         owners.append((number, [place for place, _ in spans]))
     return Asked(queries, owners)
 
@@ -66,10 +71,11 @@ def ask_in_parts(
     expression: str = "both",
     labels: Mapping[str, str] | None = None,
     masks: bool = False,
+    side: int = 0,
 ) -> None:
     """Collect the questions of a batch, a part at a time, so that never more than `images.PART_BYTES` of decoded pictures are held.
 
-    docs (Sequence[Doc]), component (str), wanted (Callable), expression (str), labels (Optional[Mapping[str, str]]): As in `ask`.
+    docs (Sequence[Doc]), component (str), wanted (Callable), expression (str), labels (Optional[Mapping[str, str]]), side (int): As in `ask`.
     use (Callable[[Asked], None]): Is given each part; of pictures of ordinary size a batch is one part.
     masks (bool): Every answer is a mask of the picture's size, which counts too.
     """
@@ -77,7 +83,7 @@ def ask_in_parts(
     owners: list[tuple[int, list[int]]] = []
     held = 0
     for number, doc in enumerate(docs):
-        asked = ask([doc], component, wanted, expression=expression, labels=labels)
+        asked = ask([doc], component, wanted, expression=expression, labels=labels, side=side)
         for query, (_, places) in zip(*asked):
             height, width = query.image.shape[:2]
             need = query.image.nbytes + (height * width * len(places) if masks else 0)
@@ -89,6 +95,12 @@ def ask_in_parts(
             held += need
     if queries:
         use(Asked(queries, owners))
+
+
+def side_of(model: Model) -> int:
+    """What a model promises of the pictures that it needs (`contract.PictureSide`); 0 where it wants them as they are."""
+    needed = promise(model, "picture_side")
+    return 0 if needed is None else needed(model)
 
 
 def answers_by_post(

@@ -55,6 +55,17 @@ class Start(Protocol):
         ...
 
 
+class PictureSide(Protocol):
+    """`attrs["picture_side"]`: the architecture needs no more than so many pixels of a picture's shorter side, and answers in those of
+    `ImageQueries.size`; a large JPEG is then decoded reduced."""
+
+    def __call__(self, model: Model) -> int:
+        """RETURNS (int): Pixels; 0 where it wants the picture as it is."""
+        ...
+
+
+@overload
+def promise(model: Model, name: Literal["picture_side"]) -> PictureSide | None: ...
 @overload
 def promise(model: Model, name: Literal["train_step"]) -> TrainStep | None: ...
 @overload
@@ -67,7 +78,7 @@ def promise(model: Model, name: str) -> Any:
     """What a model's architecture can do beside answering.
 
     model (Model): The model.
-    name (str): "train_step", "train_views", "load" or "start".
+    name (str): "train_step", "train_views", "load", "start" or "picture_side".
     RETURNS (Optional[Callable]): It, see the protocols above; None where the architecture does not promise it.
     """
     return model.attrs.get(name)

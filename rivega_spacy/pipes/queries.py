@@ -12,10 +12,11 @@ from ..post.expressions import Expression
 class ImageQueries:
     """All referring expressions of one post about its one picture, so that the picture is encoded once.
 
-    image (ndarray): HxWx3 uint8, RGB, EXIF orientation applied.
+    image (ndarray): HxWx3 uint8, RGB, EXIF orientation applied; reduced where the architecture promises to need less (contract.py).
     expressions (List[Expression]): One for each entity asked about; a network words it as it was trained to read it.
     caption (str): One line that describes the picture; "" where none is known.
     image_key (str): Digest of the picture, equal for equal pictures; "" turns caching off.
+    frame (Optional[Tuple[int, int]]): Height and width of the picture itself, whose pixels boxes are in; None takes those of `image`.
     RAISES (RivegaError): E264 for text in place of an expression: it could not be taken apart again.
     """
 
@@ -23,6 +24,12 @@ class ImageQueries:
     expressions: list[Expression]
     caption: str = ""
     image_key: str = ""
+    frame: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture."""
+        return self.frame or (self.image.shape[0], self.image.shape[1])
 
     def __post_init__(self) -> None:
         for expression in self.expressions:

@@ -322,9 +322,59 @@ def doc_image(doc: "Doc", component: str) -> np.ndarray | None:
     return found
 
 
+def doc_view(doc: "Doc", component: str, side: int) -> tuple[np.ndarray, tuple[int, int]] | None:
+    """The post's picture for a network that needs no more than so many pixels of it.
+
+    A large JPEG is decoded at a half, a quarter or an eighth of its size, which takes a fraction of the time: its blocks of 8 x 8 pixels are
+    stored as frequencies, of which the high ones are left out. Other pictures are decoded as `doc_image` does.
+
+    doc (Doc): The post.
+    component (str): Who asks, as for `doc_image`.
+    side (int): So many pixels its shorter side has at least, where the picture has as many.
+    RETURNS (Optional[Tuple[ndarray, Tuple[int, int]]]): HxWx3 uint8 RGB (read-only), and height and width of the picture itself; None as `doc_image`.
+    """
+    stored = doc._.image
+    if stored is None:
+        return None
+    key = f"{image_digest(stored)}:{max_pixels()}:{max_bytes()}"
+    view = _VIEWS.get((key, side))
+    full = _CACHE.get(key)
+    # What is not large enough to be reduced is the same either way.
+    if view is None and (full is None or (isinstance(full, np.ndarray) and min(full.shape[:2]) >= 2 * side)):
+        try:
+            return _read_view(stored, key, side)
+        except ImageError as error:
+            _CACHE.put(key, str(error))
+    if view is not None:
+        return view
+    image = doc_image(doc, component)
+    return None if image is None else (image, (image.shape[0], image.shape[1]))
+
+
+def _read_view(stored: str | bytes, key: str, side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """A picture reduced where that is possible, with its own size; kept, as a whole one is for `doc_image` too."""
+    with _opened(stored) as picture:
+        width, height = picture.size
+        reduced = picture.format in ("JPEG", "MPO") and min(width, height) >= 2 * side
+        if reduced:
+            picture.draft(None, (side, side))
+        picture.load()
+        pixels = _upright_rgb(picture)
+        turned = _orientation(picture) >= 5
+    pixels.setflags(write=False)
+    if not reduced:
+        _CACHE.put(key, pixels)
+        view = (pixels, (pixels.shape[0], pixels.shape[1]))
+    else:
+        view = (pixels, (width, height) if turned else (height, width))
+    _VIEWS.put((key, side), view)
+    return view
+
+
 def clear_cache() -> None:
     """Forget all decoded pictures."""
     _CACHE.clear()
+    _VIEWS.clear()
 
 
 def _check_size(size: tuple[int, int], name: str, limit: int) -> None:
@@ -345,6 +395,8 @@ def _renew_lock() -> None:
 
 # Decoded pictures; one that cannot be decoded is remembered by its message.
 _CACHE: RecentCache[np.ndarray | str] = RecentCache(CACHE_BYTES, _kept_bytes)
+# Reduced ones, with the size of the picture itself.
+_VIEWS: RecentCache[tuple[np.ndarray, tuple[int, int]]] = RecentCache(CACHE_BYTES // 4, lambda view: view[0].nbytes)
 _THUMBNAILS = threading.Lock()
 if hasattr(os, "register_at_fork"):
     # A forked worker may inherit a lock in locked state.

@@ -73,11 +73,13 @@ def answer(
         boxes = np.split(torch.cat([found.double() for _, found, _ in parts]).cpu().numpy(), ends) if parts else []
         heats, placed = [heat.float() for _, _, heat in parts], []
         for number, (query, some, found) in enumerate(zip(queries, questions, boxes)):
-            place = fit(query.image.shape[1], query.image.shape[0], size)
-            found = clip_boxes(place.to_picture(found), *query.image.shape[:2])
+            height, width = query.image.shape[:2]
+            # From the network's input to the picture as it was decoded, and on to the picture itself.
+            scale = np.array([query.size[1] / width, query.size[0] / height] * 2)
+            found = clip_boxes(fit(width, height, size).to_picture(found) * scale, *query.size)
             if second_look and some is not None:
                 found, heats[number] = look_again(network, query.image, some, found, heats[number], below=second_look, bf16=bf16)
-                found = clip_boxes(found, *query.image.shape[:2])
+                found = clip_boxes(found, *query.size)
             placed.append(found.astype("f"))
         shown = np.split(_probability(logits, network.shown_calibration), ends) if parts else []
         scores = np.split(_probability(torch.cat(heats), network.box_calibration), ends) if parts else []

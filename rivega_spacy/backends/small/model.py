@@ -57,6 +57,7 @@ def small_model(name: str, read: Callable[[Answer], Any], config: dict[str, Any]
         "train_views": train_views,
         "load": load_weights,
         "start": start_from_words,
+        "picture_side": picture_side,
         "rng": np.random.default_rng(0),
     }
     return torch_model(name, shim, partial(_forward, read=read), attrs=attrs)
@@ -69,6 +70,12 @@ def _forward(
     found = answer(shim, queries, shim.cfg["size"], bf16=running.bf16, second_look=running.second_look)
     outputs = [read(each) for each in found]
     return outputs, _no_backprop
+
+
+def picture_side(model: Model) -> int:
+    """How many pixels of a picture's shorter side are enough: twice those of the input, to which larger ones are reduced anyway
+    (`pictures.to_input`). A second look needs them all."""
+    return 0 if model.attrs["running"].second_look else 2 * int(model.shims[0].cfg["size"])
 
 
 def read_shown(found: Answer) -> Floats1d:

@@ -75,17 +75,19 @@ class Annotator:
         self.work = work
 
     def __call__(self, posts: Sequence[Given]) -> Outcome:
-        return outcome_of(list(self.docs(posts)), self.work.form)
+        # Else the vocabulary would keep every word of every post.
+        with self.nlp.memory_zone():
+            return outcome_of(list(self._docs(posts)), self.work.form)
 
-    def docs(self, posts: Sequence[Given]) -> Iterator[Doc]:
-        """The annotated posts, in their order."""
+    def _docs(self, posts: Sequence[Given]) -> Iterator[Doc]:
         forget_pictures()
         made = (post_to_doc(self.nlp, post, images=_folder(self.work.images)) for post in posts)
         yield from self.nlp.pipe(made, batch_size=self.work.batch_size or len(posts) or 1)
 
     def rows(self, posts: Sequence[Given]) -> list[dict[str, Any]]:
         """The annotated posts as JSON objects (`doc_to_post`)."""
-        return [doc_to_post(doc) for doc in self.docs(posts)]
+        with self.nlp.memory_zone():
+            return [doc_to_post(doc) for doc in self._docs(posts)]
 
 
 def outcome_of(docs: Sequence[Doc], form: str) -> Outcome:
