@@ -12,14 +12,15 @@ EXAMPLES = (
     "rivega init-config tagger.cfg --part tagger",
     "rivega init-config grounder.cfg --part grounder --backend ofa --gpu",
     "rivega init-config - --part tagger --optimize accuracy",
+    "rivega init-config configs/ --all",
 )
 Part = Literal["tagger", "entailment", "grounder", "vision", "segmenter", "pipeline", "enrich"]
 BACKENDS = "; ".join(f"{part}: {', '.join(backends)}" for part, backends in PARTS.items())
 
 
 def run(
-    output: Annotated[str, typer.Argument(help='File to write, or "-" for standard output.')],
-    part: Annotated[Part, typer.Option("--part", help="What to train or put together.")],
+    output: Annotated[str, typer.Argument(help='File to write, or "-" for standard output; a folder with --all.')],
+    part: Annotated[Part | None, typer.Option("--part", help="What to train or put together.")] = None,
     backend: Annotated[
         str | None, typer.Option("--backend", help=f"What it is made of ({BACKENDS}).", show_default="the first")
     ] = None,
@@ -33,14 +34,25 @@ def run(
         bool | None,
         typer.Option("--gpu/--no-gpu", help="Settings for a GPU, or for a CPU.", show_default="the machine the recipe is for"),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite OUTPUT.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Write every config that there is into the folder OUTPUT.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
 ) -> int:
     """RETURNS (int): 0."""
     from ..post.errors import Errors, RivegaError
     from ..post.files import write_text
     from ..recipes.choosing import choose, named_for
-    from ..recipes.writing import config_text
+    from ..recipes.writing import config_text, write_all
 
+    if every:
+        chosen = {"--part": part, "--backend": backend, "--encoder": encoder, "--optimize": optimize, "--gpu/--no-gpu": gpu}
+        given = [option for option, value in chosen.items() if value is not None]
+        if given or output == "-":
+            raise typer.BadParameter(f"--all writes every config into a folder: leave out {', '.join(given) or 'the dash'}.")
+        paths = write_all(Path(output), force=force)
+        sys.stdout.write(f"{output}: {len(paths)} configs. The head of each says how to use it.\n")
+        return 0
+    if part is None:
+        raise typer.BadParameter("Name a --part, or write all configs with --all.")
     recipe = choose(part, backend=backend, encoder=encoder, gpu=gpu, optimize=optimize)
     if output == "-":
         sys.stdout.write(config_text(recipe))

@@ -1,12 +1,8 @@
-"""Writes the configs that ship with the project: `python -m rivega_spacy.recipes [FOLDER]`, by default configs/."""
+"""`python -m rivega_spacy.recipes [FOLDER]`: as `rivega init-config FOLDER --all --force`, by default into configs/."""
 
 import sys
 from pathlib import Path
 
-from ..post.files import write_text
-from .fragment import compose, names
-from .writing import config_text
+from .writing import write_all
 
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else "configs")
-for name in names():
-    write_text(folder / f"{name}.cfg", config_text(compose(name)))
+write_all(Path(sys.argv[1] if len(sys.argv) > 1 else "configs"), force=True)

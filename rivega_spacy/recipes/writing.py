@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from thinc.api import Config
 
-from .fragment import Recipe
+from ..post.errors import Errors, RivegaError
+from ..post.files import write_text
+from .fragment import Recipe, compose, names
 
 # As spaCy orders the sections of a config.
 _ORDER = [
@@ -33,6 +37,23 @@ def config_text(recipe: Recipe) -> str:
             lines += [*recipe.comments.get(f"{section}.{line.split('=', 1)[0].strip()}", ()), line]
         lines.append("")
     return "\n".join(lines).strip() + "\n"
+
+
+def write_all(folder: Path, *, force: bool = False) -> list[Path]:
+    """Write every config that there is.
+
+    folder (Path): Where to; made if it is not there.
+    force (bool): Overwrite files.
+    RETURNS (List[Path]): The files, one a recipe.
+    RAISES (RivegaError): E543 where a file is there already; nothing is written then.
+    """
+    paths = {folder / f"{name}.cfg": name for name in names()}
+    there = [path for path in paths if path.exists() and not force]
+    if there:
+        raise RivegaError(Errors.E543.format(path=there[0]))
+    for path, name in paths.items():
+        write_text(path, config_text(compose(name)))
+    return list(paths)
 
 
 def _settings(text: str) -> dict[str, list[str]]:

@@ -23,7 +23,7 @@ def written(tmp_path, *options):
 def test_configs_are_the_recipes_output():
     assert {path.stem for path in CONFIGS.glob("*.cfg")} == set(names())
     different = [name for name in names() if (CONFIGS / f"{name}.cfg").read_text(encoding="utf8") != config_text(compose(name))]
-    assert different == [], "write them again: python -m rivega_spacy.recipes"
+    assert different == [], "write them again: rivega init-config configs/ --all --force"
 
 
 def test_every_recipe_can_be_chosen():
@@ -148,3 +148,25 @@ def test_five_examples_are_shown():
     """Section V-A: N = 5, chosen by MSEA."""
     examples = Config().from_disk(CONFIGS / "enrich_openai.cfg", interpolate=True)["examples"]
     assert examples["@misc"] == "rivega.MSEA.v1" and examples["n"] == 5
+
+
+def test_all_are_written_into_a_folder_and_nothing_is_overwritten_unasked(tmp_path, capsys):
+    folder = tmp_path / "mine"
+    assert main(["init-config", str(folder), "--all"]) == 0
+    assert {path.name: path.read_text(encoding="utf8") for path in folder.iterdir()} == {
+        path.name: path.read_text(encoding="utf8") for path in CONFIGS.glob("*.cfg")
+    }
+    (folder / "ner_bert.cfg").write_text("mine")
+    (folder / "ner_xlmr.cfg").unlink()
+    assert main(["init-config", str(folder), "--all"]) == 2
+    assert "E543" in capsys.readouterr().err
+    assert (folder / "ner_bert.cfg").read_text() == "mine" and not (folder / "ner_xlmr.cfg").exists()
+    assert main(["init-config", str(folder), "--all", "--force"]) == 0
+    assert (folder / "ner_bert.cfg").read_text() != "mine" and (folder / "ner_xlmr.cfg").exists()
+
+
+@pytest.mark.parametrize("words", [["x", "--all", "--part", "tagger"], ["-", "--all"], ["x", "--all", "--gpu"], ["x"]])
+def test_contradictions_are_wrong_calls(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["init-config", *words]) == 2
+    assert list(tmp_path.iterdir()) == []
