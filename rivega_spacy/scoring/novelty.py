@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from .entries import one_box_entries
 from .matching import FOLDED_TYPES, MatchOptions
 from .mentions import Annotations, Mention
 from .tasks import Scores, score
@@ -25,6 +26,9 @@ def score_by_novelty(predicted: Annotations, gold: Annotations, known: Known, op
     RETURNS (Dict[str, Scores]): "seen" and "unseen". A gold entity is seen where training has its text, upper and lower case alike, under
         the same type. A prediction goes with the gold entity of its place, else by its own text and type; so each counts in one part only.
     """
+    if options.rule == "entry":
+        # What is an entry shows only beside all entities of its post.
+        gold, options = one_box_entries(gold), replace(options, rule="offset")
     place = {(m.post, where): _is_known(m, known) for m in gold.mentions for where in (m.tokens, m.chars, m.text)}
 
     def seen(mention: Mention) -> bool:

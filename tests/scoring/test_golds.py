@@ -11,6 +11,7 @@ from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.scoring.entries import one_box_entries
 from rivega_spacy.scoring.matching import MatchOptions
 from rivega_spacy.scoring.mentions import Annotations, Mention
+from rivega_spacy.scoring.novelty import score_by_novelty
 from rivega_spacy.scoring.read import read_annotations
 from rivega_spacy.scoring.seeds import compare_runs
 from rivega_spacy.scoring.tasks import score
@@ -106,3 +107,14 @@ def test_equal_runs_do_not_differ() -> None:
     runs = [score(annotations(*(mention(str(n), 0, 1) for n in range(k, 10))), gold) for k in (0, 1, 2)]
     same = compare_runs(runs, runs, "mner", samples=50)
     assert same.difference == 0 and same.p_value == 1.0 and same.p_seeds == 1.0
+
+
+def test_seen_and_unseen_entries_add_up() -> None:
+    gold = annotations(
+        mention("1", 0, 1, text="Ann"), mention("1", 1, 2, text="Bob", boxes=(A, B)), mention("1", 3, 4, text="Cy", boxes=(A, B))
+    )
+    options = MatchOptions(rule="entry")
+    parts = score_by_novelty(gold, gold, {("bob", "PER")}, options)
+    whole = score(gold, gold, options).tasks["mner"].total
+    assert [parts[name].tasks["mner"].total.gold for name in ("seen", "unseen")] == [0, 3] and whole.gold == 3
+    assert sum(part.tasks["mner"].total.right for part in parts.values()) == whole.right
