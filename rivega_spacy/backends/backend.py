@@ -138,21 +138,23 @@ class BackendShim(TorchShim):
 def backend_model(
     name: str,
     shim: BackendShim,
-    predict: Callable[[BackendShim, list[ImageQueries]], list[np.ndarray]],
+    predict: Callable[[BackendShim, list[ImageQueries]], list[Any]],
     *,
     train_step: TrainStep | None = None,
+    arrays: bool = True,
 ) -> Model:
     """The Thinc model around a network that answers questions about pictures.
 
     name (str): Name of the layer.
-    predict (Callable): (shim, batch) -> one array for each picture: n probabilities, or n x 5 boxes with scores.
+    predict (Callable): (shim, batch) -> one array for each picture: n probabilities, n x 5 boxes with scores, or masks.
     train_step (Optional[Callable]): See `rivega_spacy.pipes.contract`; None where the network cannot be trained.
+    arrays (bool): The answers are arrays, to be put on the model's device; else they are passed on as they are.
     RETURNS (Model): Its backward pass does nothing: it is trained through `train_step`.
     """
     attrs: dict[str, Any] = {} if train_step is None else {"train_step": partial(_counted, train_step)}
     if shim.load_from is not None:
         attrs["load"] = _begin_with
-    return torch_model(name, shim, partial(_forward, predict=predict), attrs=attrs, init=_init)
+    return torch_model(name, shim, partial(_forward, predict=predict, arrays=arrays), attrs=attrs, init=_init)
 
 
 def _forward(
@@ -160,11 +162,12 @@ def _forward(
     batch: list[ImageQueries],
     is_train: bool,
     *,
-    predict: Callable[[BackendShim, list[ImageQueries]], list[np.ndarray]],
+    predict: Callable[[BackendShim, list[ImageQueries]], list[Any]],
+    arrays: bool,
 ) -> tuple[list[Any], Callable]:
     ops: Any = model.ops
-    found = [ops.asarray(rows, dtype="f") for rows in predict(shim_of(model, BackendShim), list(batch))]
-    return found, no_gradient
+    found = predict(shim_of(model, BackendShim), list(batch))
+    return [ops.asarray(rows, dtype="f") for rows in found] if arrays else found, no_gradient
 
 
 def no_gradient(gradients: Any) -> list[Any]:

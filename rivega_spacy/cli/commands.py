@@ -58,6 +58,12 @@ COMMANDS = {
     "fit-threshold": Listed(TRAIN, "Choose the threshold of the entailment component on dev posts and save the pipeline with it."),
     "evaluate": Listed(TRAIN, "Run a pipeline over annotated posts (pictures and knowledge kept) and score it."),
     "score": Listed(TRAIN, "Score predictions against gold data: MNER, GMNER, EEG, EES, SMNER, and the single steps."),
+    "stats": Listed(
+        DATA, "Count what the posts hold: entities, groundable ones, boxes, masks, pairs, sources (the paper's Tables II, III)."
+    ),
+    "candidates": Listed(
+        TRAIN, "Write the likeliest boxes of an object detector for every picture; TopN-Prec (the paper's Table I)."
+    ),
     "report": Listed(
         TRAIN, "One HTML page of an evaluation: tables, curves, confusion, the worst and the best posts with their pictures."
     ),

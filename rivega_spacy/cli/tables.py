@@ -80,10 +80,11 @@ def run(
         with hub_allowed(hub):
             records = run_variants(prepared, place, force=force, tell=_say)
         counts = {
-            status: sum(record["status"] == status for record in records) for status in ("run", "not run", "failed", "broken")
+            status: sum(record["status"] == status for record in records)
+            for status in ("run", "not run", "failed", "broken", "published")
         }
         _say("\n".join(map(str, write_tables(listed, place, group=group)[-2:])))
-        _say(", ".join(f"{count} {status}" for status, count in counts.items()))
+        _say(", ".join(f"{count} {status}" for status, count in counts.items() if count or status != "published"))
         return 1 if counts["failed"] or counts["broken"] else 0
     for line in {"list": _list, "configs": _configs, "commands": _commands}[verb](prepared):
         _say(line)

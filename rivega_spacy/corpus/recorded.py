@@ -6,7 +6,7 @@ from pathlib import Path
 import spacy
 
 from ..expansion.component import Expander, Expansion, ExpansionRequest
-from ..post.errors import Errors, RivegaError
+from ..post.errors import Errors, SetupError
 from ..post.extensions import ID_KEY
 from .docbin import read_docbin
 from .formats.dirt import Dirt
@@ -23,7 +23,7 @@ def make_recorded_expander(
     """`rivega.RecordedExpander.v1`, for `rivega_expander` and for the reader's `expander`.
 
     path (Union[str, List[str]]): Files: RiVEG's VE or VG table (.tsv), its ### text, JSON lines with `id`, `text`, `type` and `expansion`, or
-        posts that `rivega convert` wrote (.spacy). They are read when the first entity is expanded.
+        posts that `rivega convert` wrote (.spacy). They are read, and must be there, when the first entity is expanded.
     source (Optional[str]): Of posts with several models' expansions, whose; None takes what the post came with.
     fallback (Optional[Expander]): Asked about entities that no file has, for example `rivega.NounPhraseExpander.v1`; None leaves them without.
     """
@@ -35,9 +35,6 @@ class RecordedExpander:
 
     def __init__(self, paths: Sequence[str], *, source: str | None = None, fallback: Expander | None = None) -> None:
         self.paths = [Path(path) for path in paths]
-        missing = next((path for path in self.paths if not path.is_file()), None)
-        if missing is not None or not self.paths:
-            raise RivegaError(Errors.E020.format(path=missing or "the file of recorded expansions"))
         self.source = source
         self.fallback = fallback
         self._recorded: Recorded | None = None
@@ -65,6 +62,9 @@ class RecordedExpander:
 
     def _find(self, request: ExpansionRequest) -> str | None:
         if self._recorded is None:
+            missing = next((path for path in self.paths if not path.is_file()), None)
+            if missing is not None:
+                raise SetupError(Errors.E020.format(path=missing))
             self._recorded = read_recorded(self.paths, self.source)
         name = request.text[request.start : request.end]
         known = self._recorded

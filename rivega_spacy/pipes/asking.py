@@ -12,6 +12,7 @@ from thinc.api import Model, Optimizer
 from ..post import images
 from ..post.errors import Errors, RivegaError, SetupError
 from ..post.expressions import expression_of
+from ..post.extensions import all_masks
 from ..post.images import doc_image, doc_view, image_digest
 from .contract import promise
 from .queries import VIEW_KEY, ImageQueries, QueryTarget
@@ -222,7 +223,9 @@ def _target(ent: Span) -> QueryTarget:
     boxes = np.array(ent._.boxes, dtype="float32").reshape(-1, 4)
     # Boxes say by themselves that the picture shows the entity.
     groundable = True if len(boxes) and ent._.groundable is None else ent._.groundable
-    return QueryTarget(groundable, boxes if groundable is not False else boxes[:0])
+    if groundable is False:
+        return QueryTarget(groundable, boxes[:0])
+    return QueryTarget(groundable, boxes, tuple(all_masks(ent)))
 
 
 def start_model(model: Model, component: str, *, weights: str | None, word_vectors: str | None, wordnet: str | None = None) -> None:

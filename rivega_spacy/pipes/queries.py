@@ -1,6 +1,7 @@
 """What is asked about one picture: the unit that entailment and grounding networks work on."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,10 +44,12 @@ class QueryTarget:
 
     groundable (Optional[bool]): Whether the picture shows it; None where nobody said.
     boxes (ndarray): n x 4 XYXY pixels of the picture, every gold box; n = 0 where it is not shown.
+    masks (Tuple[Dict, ...]): Gold masks as RLE of the picture's size; empty where there are none.
     """
 
     groundable: bool | None
     boxes: np.ndarray
+    masks: tuple[dict[str, Any], ...] = ()
 
 
 # Where the references of `rivega.PhotoViews.v1` keep, in their user data, a view of a photograph instead of the photograph:

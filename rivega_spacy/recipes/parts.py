@@ -16,7 +16,12 @@ PARTS: dict[str, dict[str, str]] = {
     "entailment": {"itm": "entailment_itm", "ofa": "entailment_ofa", "albef": "entailment_albef"},
     "grounder": {"owlv2": "grounder_owlv2", "ofa": "grounder_ofa", "seqtr": "grounder_seqtr", "gdino": "grounder_gdino"},
     "vision": {"small": "vision_small", "scratch": "vision_scratch"},
-    "segmenter": {"small": "segmenter_small", "student": "segmenter_small_student", "more": "segmenter_small_more"},
+    "segmenter": {
+        "small": "segmenter_small",
+        "student": "segmenter_small_student",
+        "more": "segmenter_small_more",
+        "clipseg": "text_segmenter_clipseg",
+    },
     "pipeline": {"twitter": "rivega_twitter", "paper": "rivega_paper", "chat": "rivega_chat"},
     "enrich": {"openai": "enrich_openai"},
 }

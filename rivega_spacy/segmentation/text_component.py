@@ -9,11 +9,12 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
-from thinc.api import Config, Model
+from thinc.api import Config, Model, Optimizer
 
 from ..backends.backend import no_gradient
 from ..pipes.asking import Asked, answers_by_post, ask_in_parts
-from ..pipes.batched import BatchedPipe
+from ..pipes.batched import AskingVisionPipe
+from ..pipes.contract import promise
 from ..pipes.queries import ImageQueries
 from ..post.errors import Errors, RivegaError
 from ..post.expressions import check_expression
@@ -61,7 +62,7 @@ class TextMask(NamedTuple):
 def make_text_segmenter(
     nlp: Language,
     name: str,
-    model: TextSegmenterModel,
+    model: TextSegmenterModel | Model,
     segment_unjudged: bool,
     boxes: bool,
     expression: str,
@@ -70,7 +71,8 @@ def make_text_segmenter(
 ) -> "TextSegmenter":
     """Construct the component.
 
-    model (TextSegmenterModel): What turns expressions into masks: `rivega.CLIPSeg.v1`, or any function with the same arguments.
+    model (TextSegmenterModel): What turns expressions into masks: `rivega.CLIPSeg.v1` or any function with the same arguments, or
+        the architecture `rivega.CLIPSegSegmenter.v1`, which can be fine-tuned.
     segment_unjudged (bool): Look also for entities that nobody judged (`groundable` is None).
     boxes (bool): Entities without a box get that of their mask.
     expression (str): What is asked: "both" ("Name (TYPE) — expansion"), "name" or "expansion".
@@ -90,16 +92,15 @@ def make_text_segmenter(
     )
 
 
-class TextSegmenter(BatchedPipe):
+class TextSegmenter(AskingVisionPipe):
     """Query-based segmentation: from what an entity is called to its mask, in place of grounder and box-prompted segmenter."""
 
     settings = ("segment_unjudged", "boxes", "expression", "labels")
-    failure_message = Errors.E205
 
     def __init__(
         self,
         vocab: Vocab,
-        model: TextSegmenterModel,
+        model: TextSegmenterModel | Model,
         name: str = "rivega_text_segmenter",
         *,
         segment_unjudged: bool = True,
@@ -109,9 +110,8 @@ class TextSegmenter(BatchedPipe):
         scorer: Callable | None = None,
     ) -> None:
         self.vocab = vocab
-        self.segmenter = model
-        # Gives spaCy something to save: nothing. The config names the model, and where its weights are.
-        self.model: Model = Model("text_segmenter", partial(_forward, segmenter=model))
+        # A function gives spaCy nothing to save: the config names it, and where its weights are.
+        self.model: Model = model if isinstance(model, Model) else Model("text_segmenter", partial(_forward, segmenter=model))
         self.name = name
         self.scorer = scorer
         self.expression = check_expression(expression)
@@ -120,8 +120,8 @@ class TextSegmenter(BatchedPipe):
 
     @property
     def is_trainable(self) -> bool:
-        """False: the model is used as it comes."""
-        return False
+        """Whether the model can be trained: `rivega.CLIPSegSegmenter.v1` can, functions are used as they come."""
+        return promise(self.model, "train_step") is not None
 
     def predict(self, docs: Iterable[Doc]) -> list[list[TextMask | None]]:
         """Masks for the groundable entities of every post with a readable picture; the posts stay as they are.
@@ -160,14 +160,39 @@ class TextSegmenter(BatchedPipe):
                     ent._.boxes = [result.box]
                     ent._.box_score = result.score
 
-    def update(self, examples: Iterable[Example], **options: Any) -> dict[str, float]:
-        """RAISES (RivegaError): E306; freeze the component in a pipeline that is trained."""
-        raise RivegaError(Errors.E306.format(name=self.name))
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Learn from the gold masks of the references.
+
+        examples (Iterable[Example]): References carry picture, entities and `mask_rle`.
+        drop (float), sgd (Optional[Optimizer]), losses (Optional[Dict[str, float]]): As of other components.
+        RAISES (RivegaError): E306 where the model cannot be trained; freeze the component in a pipeline that is trained.
+        """
+        if not self.is_trainable:
+            raise RivegaError(Errors.E306.format(name=self.name))
+        return super().update(examples, drop=drop, sgd=sgd, losses=losses)
 
     def initialize(
-        self, get_examples: Callable[[], Iterable[Example]], *, nlp: Language | None = None, labels: Any | None = None
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Any | None = None,
+        weights: str | None = None,
+        **options: Any,
     ) -> None:
-        """Nothing is learnt, so there is nothing to do."""
+        """Give a trainable model its first weights; functions need none.
+
+        get_examples (Callable): Not needed. weights (Optional[str]): A folder to begin from.
+        """
+        if self.is_trainable:
+            super().initialize(get_examples, nlp=nlp, weights=weights)
 
     def _wanted(self, ent: Span) -> bool:
         judged = ent._.groundable

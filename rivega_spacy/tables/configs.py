@@ -1,15 +1,16 @@
 """The configs of a variant: a base config of the project with what the variant's choices change in it, validated."""
 
 import copy
+import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from thinc.api import Config, ConfigValidationError
 
 from ..post.errors import Errors, RivegaError
 from ..post.textfiles import read_text
-from .needs import find_weights
+from .needs import find_weights, has_recorded, recorded_files, sources_in, unnamed
 from .place import Place
 from .plan import COMPONENTS, Plan, Variant
 
@@ -20,10 +21,15 @@ def part_name(plan: Plan, variant: Variant, axis: str) -> str | None:
     if choice is None or "train" not in choice:
         return None
     words = [axis, variant.choices[axis]]
-    if axis == "tagger" or _sources_for(plan, variant, axis):
+    if axis == "tagger":
         words.append(variant.choices.get("knowledge", "given"))
-    if axis in ("entailment", "grounder") and expression(plan, variant) != "both":
+    elif expression(plan, variant) != "name":
+        words += [variant.choices["expander"]] if _reads_expansions(plan, variant) else []
+        words += [variant.choices["augmented"]] if _sources_for(plan, variant, axis) else []
+    if axis != "tagger" and expression(plan, variant) != "both":
         words.append(expression(plan, variant))
+    words += [variant.data] if variant.data else []
+    words += [f"seed{variant.seed}"] if variant.seed is not None else []
     return "-".join(words)
 
 
@@ -32,9 +38,19 @@ def expression(plan: Plan, variant: Variant) -> str:
     return (plan.choice(variant, "expression") or {}).get("form", "both")
 
 
-def corpus_folder(variant: Variant, place: Place, *, enriched: bool) -> Path:
-    """Where the posts of a variant are: the data folder, or what enriching made of it."""
-    return place.output / "corpus" / variant.choices["knowledge"] if enriched else place.data
+def expander_section(plan: Plan, variant: Variant, place: Place, corpus: Path) -> dict[str, Any] | None:
+    """The section of the expander that a variant chooses, its paths filled in; None where it comes from a trained pipeline, or there is none.
+
+    A choice with `recorded` is that where its key is not set and recorded expansions are at hand.
+    """
+    choice = plan.choice(variant, "expander")
+    if choice is None or "component" not in choice:
+        return None
+    variable = choice.get("environment")
+    use = "component"
+    if variable is not None and not os.environ.get(variable) and "recorded" in choice and has_recorded(place, corpus):
+        use = "recorded"
+    return _filled(copy.deepcopy(choice[use]), place, corpus)
 
 
 def training_config(plan: Plan, variant: Variant, axis: str, place: Place, *, corpus: Path) -> Config:
@@ -45,7 +61,7 @@ def training_config(plan: Plan, variant: Variant, axis: str, place: Place, *, co
     axis (str): The part; its choice has `train`.
     place (Place): Folders.
     corpus (Path): Folder with train.spacy and dev.spacy.
-    RETURNS (Config): Merged, not interpolated.
+    RETURNS (Config): Merged, not interpolated. Entailment and grounder read their posts with the expander that will ask them.
     RAISES (RivegaError): E020 where the base does not exist, E534 where it has no such section, E535 where it is no config.
     """
     choice = plan.choice(variant, axis) or {}
@@ -55,29 +71,48 @@ def training_config(plan: Plan, variant: Variant, axis: str, place: Place, *, co
     for key, name in choice.get("weights", {}).items():
         changes[key] = find_weights(plan.weights[name], place)[0]
     changes.update(choice.get("set", {}))
-    if place.seed is not None:
-        changes["system.seed"] = place.seed
+    seed = place.seed if place.seed is not None else variant.seed
+    if seed is not None:
+        changes["system.seed"] = seed
     knowledge = plan.choice(variant, "knowledge") or {}
-    sources = _sources_for(plan, variant, axis)
+    wanted = _sources_for(plan, variant, axis)
+    sources = sources_used(wanted, corpus / "train.spacy")
     if axis == "tagger" and knowledge.get("absent"):
         changes.update({"corpora.train.knowledge": "absent", "corpora.dev.knowledge": "absent"})
-    elif sources:
-        measured = knowledge.get("measured_with", sources[0])
-        for name, names in (("train", sources), ("dev", [measured])):
-            changes[f"corpora.{name}.sources"] = names
+    elif wanted:
+        for name, value in (("train", sources), ("dev", measured_source(plan, variant, axis, corpus / "dev.spacy"))):
+            changes[f"corpora.{name}.sources"] = value if value is None or isinstance(value, list) or value == "all" else [value]
             if axis == "tagger":
                 changes[f"corpora.{name}.knowledge"] = "present"
     if place.images is not None and "images" in config.get("paths", {}):
         changes["paths.images"] = str(place.images)
-    if axis in ("entailment", "grounder") and expression(plan, variant) != "both":
-        changes[f"components.{COMPONENTS[axis][0]}.expression"] = expression(plan, variant)
+    if axis != "tagger":
+        model = (expander_section(plan, variant, place, corpus) or {}).get("model")
+        if model is not None:
+            changes.update({f"corpora.{name}.expander": model for name in ("train", "dev")})
+        if expression(plan, variant) != "both":
+            changes[f"components.{COMPONENTS[axis][0]}.expression"] = expression(plan, variant)
     merge(config, changes, base)
-    if sources and len(sources) > 1:
-        _lengthen(config, len(sources))
+    times = len(sources) if isinstance(sources, list) else len(unnamed(sources_in(corpus / "train.spacy")))
+    if times > 1 and expression(plan, variant) != "name":
+        _lengthen(config, times)
     return config
 
 
-def pipeline_config(plan: Plan, variant: Variant, place: Place) -> Config | None:
+def sources_used(wanted: list[str], path: Path) -> list[str] | Literal["all"]:
+    """The models that a reader is told to take: those that are wanted, or all where the posts carry several answers without names."""
+    present = sources_in(path)
+    return "all" if len(wanted) > 1 and not set(wanted) <= set(present) and len(unnamed(present)) > 1 else wanted
+
+
+def measured_source(plan: Plan, variant: Variant, axis: str, path: Path) -> str | None:
+    """Whose answers dev or test posts are read with; None for what they came with, where they carry none of that model."""
+    choice = plan.choice(variant, "knowledge" if axis == "tagger" else "augmented") or {}
+    wanted = choice.get("measured_with", next(iter(choice.get("sources", [])), None))
+    return wanted if wanted is None or not path.exists() or wanted in sources_in(path) else None
+
+
+def pipeline_config(plan: Plan, variant: Variant, place: Place, *, corpus: Path) -> Config | None:
     """What `spacy assemble` gets.
 
     RETURNS (Optional[Config]): None where the variant is a pipeline that is there already, or a tagger alone.
@@ -99,7 +134,8 @@ def pipeline_config(plan: Plan, variant: Variant, place: Place) -> Config | None
             elif "pipeline" in choice:
                 config["components"][name] = {"source": choice["pipeline"]}
             else:
-                section = _filled(copy.deepcopy(choice["component"]), place)
+                section = expander_section(plan, variant, place, corpus) if axis == "expander" else None
+                section = section or _filled(copy.deepcopy(choice["component"]), place, corpus)
                 for key, weights in choice.get("weights", {}).items():
                     _put(section, key.split("."), find_weights(plan.weights[weights], place)[0])
                 config["components"][name] = section
@@ -244,10 +280,12 @@ def make_configs(plan: Plan, variant: Variant, place: Place, *, corpus: Path, so
         name = part_name(plan, variant, axis)
         if name is not None:
             found[name] = training_config(plan, variant, axis, place, corpus=corpus)
-    assembled = pipeline_config(plan, variant, place)
+    assembled = pipeline_config(plan, variant, place, corpus=corpus)
     if assembled is not None:
-        found[variant.id] = assembled
-    for name, config in found.items():
+        found[run_id(variant)] = assembled
+    # The configs of further seeds differ in nothing else.
+    checked = found if variant.seed in (None, *variant.seeds[:1]) else {}
+    for name, config in checked.items():
         validate(config, place.config(name))
     return {name: (place.config(name), config.to_str(interpolate=False)) for name, config in found.items()}
 
@@ -257,9 +295,19 @@ def one_line(error: BaseException) -> str:
     return "; ".join(line.strip() for line in str(error).splitlines() if line.strip()) or type(error).__name__
 
 
+def run_id(variant: Variant) -> str:
+    """The name of the files of a variant's run: its id, and the seed where it has several."""
+    return variant.id if variant.seed is None else f"{variant.id}-seed{variant.seed}"
+
+
+def _reads_expansions(plan: Plan, variant: Variant) -> bool:
+    """Whether the chosen expander writes what entailment and grounder learn from, in place of that of their base configs."""
+    return "model" in (plan.choice(variant, "expander") or {}).get("component", {})
+
+
 def _sources_for(plan: Plan, variant: Variant, axis: str) -> list[str]:
-    knowledge = plan.choice(variant, "knowledge") or {}
-    return list(knowledge.get("sources", [])) if axis in knowledge.get("for", ["tagger"]) else []
+    choice = plan.choice(variant, "knowledge" if axis == "tagger" else "augmented") or {}
+    return list(choice.get("sources", []))
 
 
 def _lengthen(config: Config, times: int) -> None:
@@ -267,18 +315,25 @@ def _lengthen(config: Config, times: int) -> None:
     training = config["training"]
     rate = training["optimizer"]["learn_rate"]
     for section, keys in (
-        (training, ("max_steps", "patience")),
-        (rate if isinstance(rate, dict) else {}, ("total_steps", "warmup_steps")),
+        (training, ("max_steps", "patience", "eval_frequency")),
+        (rate if isinstance(rate, dict) else {}, ("total_steps", "warmup_steps", "steps")),
     ):
         for key in keys:
             if isinstance(section.get(key), int):
                 section[key] *= times
 
 
-def _filled(section: Any, place: Place) -> Any:
+def _filled(section: Any, place: Place, corpus: Path) -> Any:
+    """A section with {output} and {data} filled in; "{recorded}" is the list of all files with recorded expansions."""
     if isinstance(section, dict):
-        return {key: _filled(value, place) for key, value in section.items()}
-    return section.replace("{output}", str(place.output)) if isinstance(section, str) else section
+        return {key: _filled(value, place, corpus) for key, value in section.items()}
+    if section == "{recorded}":
+        posts = [corpus / name for name in ("train.spacy", "dev.spacy", place.test)]
+        there = [path for path in posts if path.exists()] or posts
+        return [str(path) for path in (*there, *recorded_files(place))]
+    if isinstance(section, str):
+        return section.replace("{output}", str(place.output)).replace("{data}", str(place.data))
+    return section
 
 
 def _put(section: dict[str, Any], keys: list[str], value: Any) -> None:

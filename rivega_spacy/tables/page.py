@@ -7,7 +7,7 @@ from typing import Any
 from ..post.errors import Errors, RivegaError
 from ..post.files import write_json, write_text
 from .place import Place
-from .plan import FIGURES, Group, Plan, Variant
+from .plan import Group, Plan, Variant
 
 NONE = "–"
 UNKNOWN = "n/a"
@@ -18,27 +18,31 @@ def read_table(group: Group, place: Place) -> dict[str, Any]:
 
     group (Group): With rows of its own.
     place (Place): Where the metrics are.
-    RETURNS (Dict[str, Any]): `name`, `title`, `note`, `columns` and `rows`; a row has `variant`, `choices`, `status`, `reason`,
+    RETURNS (Dict[str, Any]): `name`, `title`, `note`, `columns`, `scales` and `rows`; a row has `variant`, `choices`, `status`, `reason`,
         `measured` and `published` (column -> percent, or None), and the `posts` that it was measured on.
     """
     rows = [read_row(variant, group.columns, place) for variant in group.variants]
-    return {"name": group.name, "title": group.title, "note": group.note, "columns": group.columns, "rows": rows}
+    scales = {column: variant.figures[column].scale for variant in group.variants for column in group.columns}
+    whole = {"name": group.name, "title": group.title, "note": group.note, "columns": group.columns}
+    return {**whole, "scales": scales, "rows": rows}
 
 
 def read_row(variant: Variant, columns: list[str], place: Place) -> dict[str, Any]:
     """One row; see `read_table`. Metrics that cannot be read are its `reason`, and the other rows stand."""
-    record = _read_json(place.record(variant.id)) or {}
+    record = _read_json(place.record(variant.same or variant.id)) or {}
     status, reason = record.get("status", "not run"), record.get("reason", "")
     if variant.problem is not None:
         status, reason = "broken", variant.problem
     metrics: dict[str, Any] | None = None
     try:
         # Figures of an earlier run do not stand for a variant that failed since.
-        metrics = read_metrics(place.metrics(variant.id)) if status == "run" or not record else None
+        metrics = read_metrics(place.metrics(variant.metrics)) if status == "run" or not record else None
     except RivegaError as error:
         status, reason = "failed", str(error)
     if metrics is not None:
         status = "run"
+    elif variant.elsewhere:
+        status, reason = "published", ""
     return {
         "variant": variant.id,
         "name": variant.name,
@@ -49,7 +53,7 @@ def read_row(variant: Variant, columns: list[str], place: Place) -> dict[str, An
         "date": record.get("date"),
         "commands": record.get("commands", []),
         "posts": None if metrics is None else metrics.get("posts"),
-        "measured": {column: None if metrics is None else figure(metrics, column) for column in columns},
+        "measured": {column: None if metrics is None else figure(metrics, variant, column) for column in columns},
         "published": {column: variant.published.get(column) for column in columns},
     }
 
@@ -67,12 +71,17 @@ def read_metrics(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def figure(metrics: dict[str, Any], column: str) -> float | None:
-    """One figure in percent; None where the gold data had nothing for it."""
+def figure(metrics: dict[str, Any], variant: Variant, column: str) -> float | None:
+    """One figure, shares in percent; None where the gold data had nothing for it."""
+    wanted = variant.figures[column]
     value: Any = metrics
-    for key in FIGURES[column]:
-        value = value.get(key) if isinstance(value, dict) else None
-    return None if not isinstance(value, (int, float)) or isinstance(value, bool) else 100.0 * value
+    for key in wanted.path:
+        key = key.replace("{name}", variant.name) if isinstance(key, str) else key
+        if isinstance(value, dict):
+            value = value.get(key)
+        else:
+            value = value[key] if isinstance(value, list) and isinstance(key, int) and key < len(value) else None
+    return None if not isinstance(value, (int, float)) or isinstance(value, bool) else wanted.scale * value
 
 
 def markdown(table: dict[str, Any]) -> list[str]:
@@ -85,9 +94,11 @@ def markdown(table: dict[str, Any]) -> list[str]:
         lines += [f"Measured on {' or '.join(str(count) for count in posts)} posts.", ""]
     lines += ["| variant | " + " | ".join(table["columns"]) + " | |", "|---|" + "---|" * (len(table["columns"]) + 1)]
     for row in table["rows"]:
-        cells = [_number(row["measured"][column], NONE) for column in table["columns"]]
-        if known:
-            cells = [f"{cell} / {_number(row['published'][column], UNKNOWN)}" for cell, column in zip(cells, table["columns"])]
+        cells = []
+        for column in table["columns"]:
+            values = (row["measured"][column], NONE), (row["published"][column], UNKNOWN)
+            shown = [_number(value, otherwise, table["scales"][column]) for value, otherwise in values]
+            cells.append(" / ".join(shown if known else shown[:1]))
         said = (
             row["date"] or "" if row["status"] == "run" else f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
         )
@@ -108,7 +119,12 @@ def write_tables(plan: Plan, place: Place, *, group: str | None = None) -> list[
     folder = place.output / "tables"
     files, whole = (
         [],
-        ["# Tables", "", f"In percent, measured / published ({UNKNOWN}: the published figure is not known here).", ""],
+        [
+            "# Tables",
+            "",
+            f"In percent (counts and p-values as they are), measured / published; {NONE}: not measured, {UNKNOWN}: nothing was published.",
+            "",
+        ],
     )
     for table in tables:
         lines = markdown(table)
@@ -121,8 +137,12 @@ def write_tables(plan: Plan, place: Place, *, group: str | None = None) -> list[
     return files
 
 
-def _number(value: float | None, otherwise: str) -> str:
-    return otherwise if value is None else f"{value:.2f}"
+def _number(value: float | None, otherwise: str, scale: float = 100.0) -> str:
+    if value is None:
+        return otherwise
+    if scale == 1.0:
+        return f"{value:.0f}" if value == int(value) else f"{value:.4g}"
+    return f"{value:.2f}"
 
 
 def _cell(text: str) -> str:

@@ -1,6 +1,6 @@
 """Where a run of experiments reads and writes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -31,6 +31,10 @@ class Place:
     enrich: bool = False
     limit: int = 0
 
+    def within(self, data: str) -> "Place":
+        """The same with a folder within the data folder as data folder; "" for that itself."""
+        return replace(self, data=self.data / data) if data else self
+
     def config(self, name: str) -> Path:
         """The file of a merged config."""
         return self.output / "configs" / f"{name}.cfg"
@@ -46,6 +50,10 @@ class Place:
     def metrics(self, name: str) -> Path:
         """What `rivega evaluate` wrote about a variant."""
         return self.output / "metrics" / f"{name}.json"
+
+    def predictions(self, name: str) -> Path:
+        """The processed posts of a run, where several runs of a variant are compared."""
+        return self.output / "predictions" / f"{name}.jsonl"
 
     def record(self, name: str) -> Path:
         """What became of a variant in the last run."""

@@ -50,6 +50,8 @@ def _run_variant(
     record: dict[str, Any] = {"id": each.variant.id, "status": "run", "reason": "", "commands": [str(step) for step in each.steps]}
     if each.problem is not None:
         return {**record, "status": "broken", "reason": each.problem}
+    if each.variant.elsewhere:
+        return {**record, "status": "published"}
     for path, text in each.configs.values():
         if not path.is_file() or path.read_text(encoding="utf8") != text:
             write_text(path, text)

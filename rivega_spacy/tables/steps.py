@@ -2,13 +2,13 @@
 
 import hashlib
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..post.errors import Errors, RivegaError
-from .configs import corpus_folder, expression, make_configs, part_name, ready_pipeline
-from .needs import Missing, enrich_input, lacking_sources, missing_for
+from .configs import expression, make_configs, measured_source, part_name, ready_pipeline, run_id
+from .needs import Missing, enrich_input, find_corpus, find_weights, missing_for
 from .place import Place
 from .plan import COMPONENTS, Plan, Variant
 
@@ -75,6 +75,8 @@ class Prepared:
         """RETURNS (str): "ready", or why not, on one line."""
         if self.problem is not None:
             return f"broken: {self.problem}"
+        if self.variant.elsewhere:
+            return "published"
         return ", ".join(thing.what for thing in self.missing) or "ready"
 
 
@@ -88,19 +90,65 @@ def prepare(plan: Plan, variant: Variant, place: Place) -> Prepared:
     """
     if variant.problem is not None:
         return Prepared(variant, problem=variant.problem)
-    lacking = lacking_sources(plan, variant, place)
-    corpus = corpus_folder(variant, place, enriched=bool(lacking))
+    place = place.within(variant.data)
+    if variant.same is not None or variant.elsewhere:
+        return Prepared(variant)
+    corpus, lacking = find_corpus(plan, variant, place)
+    runs = [replace(variant, seed=seed) for seed in variant.seeds] if variant.seeds and place.seed is None else [variant]
+    configs: dict[str, Any] = {}
+    steps: list[Step] = []
     try:
-        configs = make_configs(plan, variant, place, corpus=corpus, sources=lacking)
-        steps = _steps(plan, variant, place, corpus=corpus, sources=lacking, configs=configs)
+        for run in runs:
+            configs.update(make_configs(plan, run, place, corpus=corpus, sources=lacking))
+            more = (
+                _own_steps(plan, run, place)
+                if run.run
+                else _steps(plan, run, place, corpus=corpus, sources=lacking, configs=configs)
+            )
+            steps += [step for step in more if step.name not in {known.name for known in steps}]
+        if len(runs) > 1:
+            steps.append(_mean_step(variant, runs, place, corpus))
     except RivegaError as error:
         return Prepared(variant, problem=str(error))
     except KeyError as error:
         return Prepared(variant, problem=Errors.E533.format(variant=variant.id, reason=f"{error} is missing from the list"))
     done = {step.name: step.is_done(place) for step in steps}
-    trained = {axis: done[name] for axis in COMPONENTS for name in [part_name(plan, variant, axis)] if name is not None}
+    trained = {
+        axis: all(done[part_name(plan, run, axis) or ""] for run in runs)
+        for axis in COMPONENTS
+        if part_name(plan, variant, axis) is not None
+    }
     missing = missing_for(plan, variant, place, trained=trained, corpus=corpus, sources=lacking)
     return Prepared(variant, missing=missing, configs=configs, steps=steps)
+
+
+def _own_steps(plan: Plan, variant: Variant, place: Place) -> list[Step]:
+    """The commands that a row brings itself. Rows with the same ones share what they make."""
+    metrics = place.metrics(variant.metrics)
+    values = {"data": place.data, "test": place.data / place.test, "output": place.output, "metrics": metrics, "gpu": place.gpu_id}
+    values["images"] = place.images if place.images is not None else place.data
+    for name in variant.needs:
+        values[f"weights.{name}"] = find_weights(plan.weights[name], place)[0]
+    steps = []
+    for number, command in enumerate(variant.run):
+        words = [_put_in(word, values) for word in command]
+        last = number == len(variant.run) - 1
+        mark = hashlib.sha256("\0".join(words).encode("utf8")).hexdigest()[:8]
+        steps.append(
+            Step(f"{variant.metrics}-{mark}", words, metrics if last else _written(words), inputs=[place.data / place.test])
+        )
+    return steps
+
+
+def _put_in(word: str, values: dict[str, Any]) -> str:
+    for key, value in values.items():
+        word = word.replace(f"{{{key}}}", str(value))
+    return word
+
+
+def _written(words: list[str]) -> Path:
+    """What a command that is not the last one writes: its last argument that is a path of a file."""
+    return Path(next(word for word in reversed(words) if Path(word).suffix))
 
 
 def _steps(plan: Plan, variant: Variant, place: Place, *, corpus: Path, sources: list[str], configs: dict[str, Any]) -> list[Step]:
@@ -108,45 +156,45 @@ def _steps(plan: Plan, variant: Variant, place: Place, *, corpus: Path, sources:
     for axis in COMPONENTS:
         name = part_name(plan, variant, axis)
         if name is not None:
-            words = [
-                "spacy",
-                "train",
-                str(configs[name][0]),
-                "--output",
-                str(place.part(name).parent),
-                "--gpu-id",
-                str(place.gpu_id),
-            ]
+            output = str(place.part(name).parent)
+            words = ["spacy", "train", str(configs[name][0]), "--output", output, "--gpu-id", str(place.gpu_id)]
             steps.append(Step(name, words, place.part(name), configs[name][1], [corpus / "train.spacy", corpus / "dev.spacy"]))
     pipeline = ready_pipeline(plan, variant, place)
+    run = run_id(variant)
     if pipeline is None:
-        path, text = configs[variant.id]
-        pipeline = str(place.pipeline(variant.id))
+        path, text = configs[run]
+        pipeline = str(place.pipeline(run))
         parts = [
             place.part(name) / "meta.json" for axis in COMPONENTS for name in [part_name(plan, variant, axis)] if name is not None
         ]
-        steps.append(Step(f"assemble-{variant.id}", ["spacy", "assemble", str(path), pipeline], Path(pipeline), text, parts))
+        steps.append(Step(f"assemble-{run}", ["spacy", "assemble", str(path), pipeline], Path(pipeline), text, parts))
     test = corpus / place.test
-    words = [
-        "rivega",
-        "evaluate",
-        pipeline,
-        str(test),
-        "--output",
-        str(place.metrics(variant.id)),
-        *_evaluate_options(plan, variant, place),
-    ]
-    steps.append(Step(f"evaluate-{variant.id}", words, place.metrics(variant.id), inputs=[test, Path(pipeline) / "meta.json"]))
+    words = ["rivega", "evaluate", pipeline, str(test), "--output", str(place.metrics(run))]
+    words += _evaluate_options(plan, variant, place, test)
+    if variant.seed is not None:
+        words[-2:-2] = ["--predictions", str(place.predictions(run))]
+    steps.append(Step(f"evaluate-{run}", words, place.metrics(run), inputs=[test, Path(pipeline) / "meta.json"]))
     return steps
 
 
-def _evaluate_options(plan: Plan, variant: Variant, place: Place) -> list[str]:
+def _mean_step(variant: Variant, runs: list[Variant], place: Place, corpus: Path) -> Step:
+    """The mean of the runs, and their difference from those of another row."""
+    own = [place.predictions(run_id(run)) for run in runs]
+    others = [place.predictions(run_id(replace(run, id=variant.against))) for run in runs] if variant.against is not None else []
+    rule = variant.evaluate[variant.evaluate.index("--rule") + 1] if "--rule" in variant.evaluate else "offset"
+    words = ["rivega", "score", "--predictions", *map(str, own), "--gold", str(corpus / place.test), "--rule", rule]
+    words += ["--against", *map(str, others)] if others else []
+    metrics = place.metrics(variant.id)
+    return Step(f"mean-{variant.id}", [*words, "--output", str(metrics)], metrics, inputs=[*own, *others])
+
+
+def _evaluate_options(plan: Plan, variant: Variant, place: Place, test: Path) -> list[str]:
     words: list[str] = []
-    knowledge = plan.choice(variant, "knowledge") or {}
-    if knowledge.get("absent"):
+    if (plan.choice(variant, "knowledge") or {}).get("absent"):
         words += ["--knowledge", "absent"]
-    elif knowledge.get("sources"):
-        words += ["--source", knowledge.get("measured_with", knowledge["sources"][0])]
+    else:
+        source = measured_source(plan, variant, "tagger", test)
+        words += ["--source", source] if source is not None else []
     for axis in ("entailment", "grounder"):
         # A part that was trained for a form has it in its own config.
         choice = plan.choice(variant, axis)
@@ -177,7 +225,7 @@ def _enrich_steps(place: Place, *, corpus: Path, sources: list[str], configs: di
             steps.append(Step(f"enrich-{corpus.name}-{split}-{source}", words, out, text, [posts]))
             posts = out
         target = corpus / f"{split}.spacy"
-        words = ["rivega", "convert", str(posts), str(target)]
+        words = ["rivega", "convert", str(posts), str(target), "--format", "jsonl"]
         words += ["--images", str(place.images), "--relative"] if place.images is not None else []
         steps.append(Step(f"convert-{corpus.name}-{split}", words, target, inputs=[posts]))
     return steps

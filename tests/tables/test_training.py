@@ -36,14 +36,25 @@ def test_a_tagger_is_trained_on_mixed_knowledge_and_measured(tmp_path, capsys):
             "tagger": {"bert": {"train": "ner_bert.cfg", "weights": {"paths.encoder": "encoder"}, "set": short}},
             "knowledge": {"mix": {"sources": ["llama", "qwen"], "measured_with": "qwen"}},
         },
-        "groups": {"mine": {"columns": ["MNER"], "rows": [{"tagger": "bert", "knowledge": "mix", "published": {"MNER": 84.19}}]}},
+        "groups": {
+            "mine": {
+                "columns": ["MNER P", "MNER R", "MNER F1", "deviation"],
+                "seeds": [1, 2],
+                "rows": [{"tagger": "bert", "knowledge": "mix", "published": {"MNER": [83.02, 85.40, 84.19]}}],
+            }
+        },
     }
     srsly.write_yaml(tmp_path / "plan.yml", plan)
     words = ["--plan", str(tmp_path / "plan.yml"), "--data", str(tmp_path / "data"), "--output", str(tmp_path / "out")]
     assert main(["tables", "run", *words]) == 0, capsys.readouterr().out
-    trained = spacy.load(tmp_path / "out" / "parts" / "tagger-bert-mix" / "model-best")
+    trained = spacy.load(tmp_path / "out" / "parts" / "tagger-bert-mix-seed2" / "model-best")
     assert trained.config["corpora"]["train"]["sources"] == ["llama", "qwen"]
     assert trained.config["training"]["max_steps"] == 4, "two examples a post: twice the steps"
+    assert trained.config["system"]["seed"] == 2
     assert "--source qwen" in capsys.readouterr().out
     [table] = srsly.read_json(tmp_path / "out" / "tables" / "tables.json")
-    assert table["rows"][0]["status"] == "run" and table["rows"][0]["measured"]["MNER"] is not None
+    row = table["rows"][0]
+    assert row["status"] == "run" and row["measured"]["MNER F1"] is not None and row["published"]["MNER P"] == 83.02
+    runs = [srsly.read_json(tmp_path / "out" / "metrics" / f"mine.bert-mix-seed{seed}.json")["mner"]["f"] for seed in (1, 2)]
+    assert row["measured"]["MNER F1"] == pytest.approx(50 * sum(runs))
+    assert row["measured"]["deviation"] == pytest.approx(100 * abs(runs[0] - runs[1]) / 2**0.5)

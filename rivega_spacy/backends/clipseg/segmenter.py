@@ -94,25 +94,42 @@ class CLIPSegSegmenter:
     @torch.inference_mode()
     def _segment(self, queries: ImageQueries) -> ScoredMasks:
         network, tools = self.ready
-        side = network.config.vision_config.image_size
-        height, width = queries.image.shape[:2]
-        # The whole picture becomes a square, as in CLIPSeg's training.
-        pixels = torch.from_numpy(tools.pictures.resized(queries.image, side, side, Image.Resampling.BILINEAR))[None].to(
-            self.device
-        )
-        seen = network.clip.vision_model(pixel_values=pixels, output_hidden_states=True, return_dict=True)
-        layers = [seen.hidden_states[number + 1] for number in network.extract_layers]
-        results: ScoredMasks = []
-        for start in range(0, len(queries.expressions), self.text_batch):
-            asked = queries.expressions[start : start + self.text_batch]
-            ids, mask = tools.tokens([expression.text() for expression in asked])
-            wanted = network.clip.get_text_features(ids.to(self.device), attention_mask=mask.to(self.device))
-            logits = network.decoder([layer.expand(len(ids), -1, -1) for layer in layers], wanted, return_dict=True).logits
-            logits = logits.reshape(len(ids), 1, *logits.shape[-2:])
-            for small in logits.float():
-                # One at a time: at the picture's size a map has four bytes a pixel.
-                large = F.interpolate(small[None], (height, width), mode="bilinear", align_corners=False).sigmoid()
-                shares = finite_or_raise(large[0, 0].cpu().numpy(), name=NAME)
-                found = shares >= self.threshold
-                results.append((found, float(shares[found].mean() if found.any() else shares.max())))
-        return results
+        return segment(network, tools, queries, device=self.device, threshold=self.threshold, text_batch=self.text_batch)
+
+
+def segment(network: Any, tools: Tools, queries: ImageQueries, *, device: str, threshold: float, text_batch: int) -> ScoredMasks:
+    """Masks of all expressions about one picture; see `CLIPSegSegmenter`.
+
+    network (Module), tools (Tools): CLIPSeg and what prepares its input. device (str): Where it is.
+    threshold (float), text_batch (int): See `make_clipseg`.
+    """
+    height, width = queries.image.shape[:2]
+    layers = look(network, tools, queries.image, device=device)
+    results: ScoredMasks = []
+    for start in range(0, len(queries.expressions), text_batch):
+        asked = [expression.text() for expression in queries.expressions[start : start + text_batch]]
+        for small in mark(network, tools, layers, asked, device=device).float():
+            # One at a time: at the picture's size a map has four bytes a pixel.
+            large = F.interpolate(small[None, None], (height, width), mode="bilinear", align_corners=False).sigmoid()
+            shares = finite_or_raise(large[0, 0].cpu().numpy(), name=NAME)
+            found = shares >= threshold
+            results.append((found, float(shares[found].mean() if found.any() else shares.max())))
+    return results
+
+
+def look(network: Any, tools: Tools, image: np.ndarray, *, device: str) -> list[torch.Tensor]:
+    """What CLIPSeg's decoder reads of a picture. image (ndarray): HxWx3 uint8. RETURNS (List[Tensor]): 1 x places x width each."""
+    side = network.config.vision_config.image_size
+    # The whole picture becomes a square, as in CLIPSeg's training.
+    pixels = torch.from_numpy(tools.pictures.resized(image, side, side, Image.Resampling.BILINEAR))[None].to(device)
+    seen = network.clip.vision_model(pixel_values=pixels, output_hidden_states=True, return_dict=True)
+    return [seen.hidden_states[number + 1] for number in network.extract_layers]
+
+
+def mark(network: Any, tools: Tools, layers: list[torch.Tensor], texts: list[str], *, device: str) -> torch.Tensor:
+    """Logits of the pixels of the square, n x S x S. layers (List[Tensor]): From `look`. texts (List[str]): n."""
+    ids, mask = tools.tokens(texts)
+    wanted = network.clip.get_text_features(ids.to(device), attention_mask=mask.to(device))
+    logits = network.decoder([layer.expand(len(ids), -1, -1) for layer in layers], wanted, return_dict=True).logits
+    marked: torch.Tensor = logits.reshape(len(ids), *logits.shape[-2:])
+    return marked

@@ -43,6 +43,12 @@ class JobsMessages(Messages):
     E851 = "`--engine ray` needs Ray ({reason}). Install it: pip install 'rivega_spacy[cluster]'."
     E852 = "The inputs lie in several folders ({folders}), so it is not known where their pictures are. Name their folder with `--images`."
     E853 = "The Ray cluster at {address} cannot be used: {reason}. Start one (`ray start --head`), name its address, or ask for less a worker."
+    E863 = "No box of {path} covers any gold box of {data}. Check that both are of the same posts (by their ids) and pictures (same size)."
+    E864 = (
+        "{path} cannot be read as a detector ({reason}). Give a folder or hub name of an object detector in transformers' form (DETR, "
+        "RT-DETR, YOLOS, Deformable DETR, ...)."
+    )
+    E865 = "None of the {count} posts of {path} has a picture that can be read. Give the folder of pictures with `--images`."
 
 
 __all__ = ["JobsMessages"]

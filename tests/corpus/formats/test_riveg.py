@@ -17,7 +17,7 @@ from rivega_spacy.corpus.reader import make_corpus
 from rivega_spacy.corpus.recorded import make_recorded_expander
 from rivega_spacy.expansion.component import ExpansionRequest
 from rivega_spacy.expansion.offline import expand_all
-from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.errors import SetupError
 
 NLP = spacy.blank("rivega")
 
@@ -125,8 +125,8 @@ def test_recorded_answers_serve_a_tagger_of_ones_own(files: Path) -> None:
     converted(files, str(files / "posts.jsonl"), "--expansions", f"vicuna={files / 'mix.tsv'}")
     own = make_recorded_expander(str(files / "out.spacy"), source="vicuna-2")
     assert own([ExpansionRequest("x Rome", "", 2, 6, "LOC", "1")]) == ["A city. (again)"]
-    with pytest.raises(RivegaError, match="does not exist"):
-        make_recorded_expander("none.tsv")
+    with pytest.raises(SetupError, match="does not exist"):
+        make_recorded_expander("none.tsv")(asked)
 
 
 def test_a_corpus_without_expansions_says_so_once(files: Path) -> None:
