@@ -54,6 +54,7 @@ COMMANDS = {
     "data more-posts": Listed("Commands", "Twitter-2015 and -2017 posts that are in no split of Twitter-GMNER."),
     "data more-texts": Listed("Commands", "The training lines of WNUT-17, the Broad Twitter Corpus and CoNLL-2003."),
     "data swap-mentions": Listed("Commands", "Training posts again with other names in them."),
+    "train": Listed(TRAIN, "Train parts of a pipeline further on your own posts, and compare before and after."),
     "init-config": Listed(TRAIN, "Write a complete, commented training config: which part, which network, CPU or GPU."),
     "fit-threshold": Listed(TRAIN, "Choose the threshold of the entailment component on dev posts and save the pipeline with it."),
     "evaluate": Listed(TRAIN, "Run a pipeline over annotated posts (pictures and knowledge kept) and score it."),

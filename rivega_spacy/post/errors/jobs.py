@@ -49,6 +49,17 @@ class JobsMessages(Messages):
         "RT-DETR, YOLOS, Deformable DETR, ...)."
     )
     E865 = "None of the {count} posts of {path} has a picture that can be read. Give the folder of pictures with `--images`."
+    E930 = "There is no part {part!r} to train. Use one or several of: {known}."
+    E931 = "{path} has something in it. Name a new folder, or replace what an earlier call left there with `--force`."
+    E932 = "{path} leaves {train} posts to train on and {dev} to measure on. Annotate more, or name others to measure on: `--dev`."
+    E933 = (
+        "The posts have entity types that this pipeline's tagger does not have: {types}; it has {known}. Rename them (`rivega convert` and "
+        "docs/training.md say how), or train a new tagger with your types: `rivega init-config tagger.cfg --part tagger`."
+    )
+    E934 = (
+        "{path} has no {missing}, so its {part} cannot be trained further. Start from a pipeline that has it, or leave {part} out."
+    )
+    E935 = "Training the {part} failed ({reason}). Look at its config and posts, or leave {part} out."
 
 
 __all__ = ["JobsMessages"]
