@@ -35,6 +35,10 @@ def run(
         ),
     ] = None,
     images: Images = None,
+    label: Annotated[
+        list[str],
+        typer.Option("--label", metavar="TYPE", help="Type of entities to choose in the page, beside the pipeline's own."),
+    ] = [],
     gpu_id: GpuId = -1,
     max_bytes: Annotated[int, typer.Option("--max-bytes", help="Of a request's body.", rich_help_panel=LIMITS)] = 32 * 1024 * 1024,
     max_pixels: Annotated[int, typer.Option("--max-pixels", help="Of a picture.", rich_help_panel=LIMITS)] = 40_000_000,
@@ -97,7 +101,9 @@ def run(
             corrections = CorrectionQueue(
                 queue, save or queue.with_name(f"{queue.name.partition('.')[0]}.corrected.jsonl"), images=images
             )
-        app = create_app(load_pipeline(pipeline, gpu_id=gpu_id), limits=limits, queue=corrections, hosts=[*allow_host, host])
+        app = create_app(
+            load_pipeline(pipeline, gpu_id=gpu_id), limits=limits, queue=corrections, hosts=[*allow_host, host], labels=label
+        )
         say = sys.stdout.write
         if corrections is not None:
             known = corrections.summary()

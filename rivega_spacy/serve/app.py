@@ -43,11 +43,12 @@ _ANSWERS = schemas.problems(400, 403, 408, 413, 415, 421, 422, 429, 500, 503)
 class Served:
     """What the routes share.
 
-    nlp (Language): The pipeline. queue (Optional[CorrectionQueue]): Posts to correct.
+    nlp (Language): The pipeline. queue (Optional[CorrectionQueue]): Posts to correct. labels (Iterable[str]): Types that a person may give.
     """
 
-    def __init__(self, nlp: Language, limits: Limits, queue: CorrectionQueue | None) -> None:
+    def __init__(self, nlp: Language, limits: Limits, queue: CorrectionQueue | None, labels: Iterable[str] = ()) -> None:
         self.nlp = nlp
+        self.more_labels = list(labels)
         self.limits = limits
         self.queue = queue
         self.metrics = Metrics()
@@ -92,12 +93,12 @@ class Served:
         return rows
 
     def labels(self) -> list[str]:
-        """Types of entities that the pipeline finds."""
+        """Types of entities that the pipeline finds, and those that were named beside them."""
         found: dict[str, None] = {}
         for name in self.nlp.pipe_names:
             if "doc.ents" in self.nlp.get_pipe_meta(name).assigns:
                 found |= dict.fromkeys(getattr(self.nlp.get_pipe(name), "labels", ()))
-        return list(found) or list(_TYPES)
+        return list(dict.fromkeys([*(found or _TYPES), *self.more_labels]))
 
 
 def create_app(
@@ -106,6 +107,7 @@ def create_app(
     limits: Limits | None = None,
     queue: CorrectionQueue | None = None,
     hosts: Iterable[str] = (),
+    labels: Iterable[str] = (),
 ) -> FastAPI:
     """The app of `rivega serve`, for a server of one's own or for tests.
 
@@ -113,9 +115,10 @@ def create_app(
     limits (Optional[Limits]): How much a request may ask for.
     queue (Optional[CorrectionQueue]): Posts to correct in the page.
     hosts (Iterable[str]): Names that the server may be called by, beside localhost and addresses in numbers.
+    labels (Iterable[str]): Types that the page offers beside those that the pipeline finds.
     RETURNS (FastAPI): An ASGI app. Its lifespan starts and ends the thread that the pipeline runs in.
     """
-    served = Served(nlp, limits if limits is not None else Limits(), queue)
+    served = Served(nlp, limits if limits is not None else Limits(), queue, labels)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -96,7 +96,7 @@ def client_with():
     opened = []
 
     def make(*, pipeline=None, **settings):
-        given = {key: settings.pop(key) for key in ("queue", "hosts") if key in settings}
+        given = {key: settings.pop(key) for key in ("queue", "hosts", "labels") if key in settings}
         app = create_app(pipeline or make_pipeline(), limits=Limits(**settings), **given)
         opened.append(TestClient(app, base_url="http://localhost").__enter__())
         return opened[-1]

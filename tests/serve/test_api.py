@@ -337,3 +337,8 @@ def test_health_metrics_and_openapi(client, png):
     assert {"/annotate", "/masks", "/export/{form}", "/health", "/metrics"} <= set(api["paths"])
     body = api["paths"]["/annotate"]["post"]["requestBody"]["content"]
     assert set(body) == {"application/json", "multipart/form-data"}
+
+
+def test_types_to_choose_from(client, client_with):
+    assert client.get("/session").json()["labels"] == ["LOC", "ORG", "PER"]
+    assert client_with(labels=["PET", "PER"]).get("/session").json()["labels"] == ["LOC", "ORG", "PER", "PET"]

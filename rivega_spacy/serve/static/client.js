@@ -10,6 +10,13 @@ export class Problem extends Error {
   }
 }
 
+// What a status means to a person; the reason stands beside it.
+const TITLES = {
+  400: "The server could not read that", 403: "The server refuses that", 404: "There is no such thing", 408: "That took too long to arrive", 409: "Somebody was quicker",
+  413: "That is too large", 415: "The server could not read that", 421: "The server refuses that", 422: "That cannot be used", 429: "Too much at once", 500: "The server failed",
+  501: "The pipeline cannot do that", 503: "The server is busy", 507: "The disk is full",
+};
+
 export async function ask(path, options = {}) {
   let answer;
   try {
@@ -25,7 +32,7 @@ export async function ask(path, options = {}) {
   } catch {
     // An answer without problem details, of a proxy for example.
   }
-  const title = body?.title ?? `${answer.status} ${answer.statusText}`;
+  const title = TITLES[answer.status] ?? body?.title ?? `${answer.status} ${answer.statusText}`;
   throw new Problem(title, body?.detail ?? "The server gave no reason.", body?.notes ?? [], answer.status);
 }
 
