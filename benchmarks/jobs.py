@@ -2,11 +2,13 @@
 
     python benchmarks/jobs.py speed rivega_twitter --posts corpus/photo_posts.jsonl
     python benchmarks/jobs.py stages rivega_twitter --posts corpus/photo_posts.jsonl
-    python benchmarks/jobs.py memory --n 50000
+    python benchmarks/jobs.py reduced rivega_twitter --posts corpus/photo_posts.jsonl
+    python benchmarks/jobs.py memory --n 500 50000
     python benchmarks/jobs.py kills --kills 20 --what job worker node
 
 `speed` runs the posts one by one through `nlp(doc)` and as a job with one worker and one thread, in turns in one run, and compares the results.
-`stages` says which share of a job's time the networks, decoding, and our own code take. `memory` runs a job over many cheap posts and reads the
+`stages` says which share of a job's time the networks, decoding, and our own code take. `reduced` enlarges the photographs to the size of a telephone's and
+compares reduced decoding of JPEGs with decoding them whole. `memory` runs a job over many cheap posts and reads the
 peak of driver and workers. `kills` ends jobs, their workers and nodes of a Ray cluster at random moments, and counts posts that are
 lost or doubled.
 """
@@ -24,15 +26,18 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import spacy
 
 from rivega_spacy.jobs.annotate import EngineOptions, annotate_job
 from rivega_spacy.jobs.bulk.annotating import AnnotateWork, Annotator, forget_pictures
 from rivega_spacy.jobs.bulk.job import JobOptions
+from rivega_spacy.post.boxes import box_iou
 from rivega_spacy.post.jsonl import dump_line
 from rivega_spacy.post.post_files import read_posts
 from rivega_spacy.post.posts import doc_to_post, post_to_doc
@@ -52,7 +57,14 @@ def main() -> None:
         command.add_argument("--rounds", type=int, default=3)
         command.add_argument("--batch-size", type=int, nargs="+", default=[64])
         command.add_argument("--bf16", action="store_true")
+    large = commands.add_parser("reduced")
+    large.add_argument("model")
+    large.add_argument("--posts", type=Path, required=True)
+    large.add_argument("--n", type=int, default=40)
+    large.add_argument("--side", type=int, default=3000, help="the photographs' longer side once they are enlarged")
     memory = commands.add_parser("memory")
+    memory.add_argument("--model", help="a pipeline in place of rules")
+    memory.add_argument("--posts", type=Path, help="posts for it, as often as need be")
     memory.add_argument("--n", type=int, nargs="+", default=[500, 50_000])
     kills = commands.add_parser("kills")
     kills.add_argument("--kills", type=int, default=20)
@@ -62,19 +74,20 @@ def main() -> None:
     )
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    {"speed": speed, "stages": stages, "memory": memory_use, "kills": random_kills}[args.command](args)
+    {"speed": speed, "stages": stages, "reduced": reduced, "memory": memory_use, "kills": random_kills}[args.command](args)
 
 
-def load(args: argparse.Namespace) -> spacy.Language:
+def load(args: argparse.Namespace, *, bf16: bool = False) -> spacy.Language:
     import torch
 
     torch.set_num_threads(1)
-    return spacy.load(args.model, config={f"components.{name}.model.bf16": True for name in NETWORKS} if args.bf16 else {})
+    return spacy.load(args.model, config={f"components.{name}.model.bf16": True for name in NETWORKS} if bf16 else {})
 
 
 def speed(args: argparse.Namespace) -> None:
     """Processor seconds, not those of the clock: others work on the machine."""
     nlp = load(args)
+    half = load(args, bf16=True) if args.bf16 else nlp
     posts = list(read_posts(args.posts))[: args.n]
     seconds: dict[str, list[float]] = {}
     found: dict[str, list[dict[str, Any]]] = {}
@@ -82,15 +95,17 @@ def speed(args: argparse.Namespace) -> None:
     def one_by_one() -> list[dict[str, Any]]:
         return [doc_to_post(nlp(post_to_doc(nlp, post))) for post in posts]
 
-    def chunks(size: int) -> list[dict[str, Any]]:
+    def chunks(size: int, nlp: spacy.Language = nlp) -> list[dict[str, Any]]:
         annotator = Annotator(nlp, AnnotateWork(args.model))
         return [row for start in range(0, len(posts), size) for row in annotator.rows(posts[start : start + size])]
 
-    ways = {
-        "nlp(doc), one by one": one_by_one,
-        **{f"chunks of {size}": (lambda size=size: chunks(size)) for size in args.batch_size},
-    }
-    Annotator(nlp, AnnotateWork(args.model)).rows(posts[:16])
+    ways: dict[str, Callable[[], list[dict[str, Any]]]] = {"nlp(doc), one by one": one_by_one}
+    for size in args.batch_size:
+        ways[f"chunks of {size}"] = partial(chunks, size)
+    if args.bf16:
+        ways[f"chunks of {args.batch_size[-1]}, bfloat16"] = partial(chunks, args.batch_size[-1], half)
+    for warm in (nlp, half):
+        Annotator(warm, AnnotateWork(args.model)).rows(posts[:16])
     for _ in range(args.rounds):
         for name, way in ways.items():
             forget_pictures()
@@ -126,7 +141,7 @@ def differences(one: list[dict[str, Any]], two: list[dict[str, Any]]) -> str:
 
 def stages(args: argparse.Namespace) -> None:
     """Own time of functions, summed by whose they are."""
-    nlp = load(args)
+    nlp = load(args, bf16=args.bf16)
     posts = list(read_posts(args.posts))[: args.n]
     annotator = Annotator(nlp, AnnotateWork(args.model))
     annotator(posts[:16])
@@ -157,6 +172,45 @@ def whose(file: str, function: str) -> str:
     return "Python, NumPy, called by ours"
 
 
+def reduced(args: argparse.Namespace) -> None:
+    """Whole and reduced decoding in turns, on the same enlarged photographs."""
+    from PIL import Image
+
+    args.bf16 = False
+    nlp = load(args)
+    with tempfile.TemporaryDirectory() as name:
+        posts = []
+        for number, post in enumerate(list(read_posts(args.posts))[: args.n]):
+            picture = Image.open(post["image"]).convert("RGB")
+            scale = args.side / max(picture.size)
+            path = Path(name) / f"{number}.jpg"
+            picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC).save(
+                path, quality=90
+            )
+            posts.append({**post, "image": str(path)})
+        models = [nlp.get_pipe(component).model for component in ("rivega_entailment", "rivega_grounder")]
+        promises = [model.attrs["picture_side"] for model in models]
+        found, seconds = {}, {}
+        for way in ("whole", "reduced", "whole", "reduced"):
+            for model, promised in zip(models, promises):
+                model.attrs["picture_side"] = promised if way == "reduced" else (lambda _: 0)
+            started = time.process_time()
+            found[way] = Annotator(nlp, AnnotateWork(args.model)).rows(posts)
+            seconds[way] = time.process_time() - started
+    pairs = [(x, y) for a, b in zip(found["whole"], found["reduced"]) for x, y in zip(a["ents"], b["ents"])]
+    verdicts = sum(x["groundable"] != y["groundable"] for x, y in pairs)
+    scores = [abs(x["groundable_score"] - y["groundable_score"]) for x, y in pairs if x["groundable_score"] is not None]
+    ious = [float(box_iou(np.array(x["box"]), np.array([y["box"]]))[0, 0]) for x, y in pairs if x["box"] and y["box"]]
+    print(
+        f"{len(posts)} posts, {args.side} px: whole {len(posts) / seconds['whole']:.1f}, reduced {len(posts) / seconds['reduced']:.1f} posts/s"
+    )
+    print(
+        f"{len(pairs)} entities, {verdicts} other verdicts, scores {statistics.mean(scores):.4f} apart (at most {max(scores):.4f}); ",
+        end="",
+    )
+    print(f"{len(ious)} boxes, IoU of the two {statistics.mean(ious):.4f} (at least {min(ious):.4f})")
+
+
 def cheap_pipeline(folder: Path) -> str:
     """A pipeline of rules, so that many posts take little time."""
     nlp = spacy.blank("rivega")
@@ -183,9 +237,12 @@ def memory_use(args: argparse.Namespace) -> None:
     print("| posts | driver and workers at most, MiB | seconds |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        model = cheap_pipeline(place / "pipeline")
+        model = args.model or cheap_pipeline(place / "pipeline")
         for count in args.n:
             posts = cheap_posts(place / "posts.jsonl", count)
+            if args.posts:
+                given = list(read_posts(args.posts))
+                posts.write_text("".join(dump_line(given[number % len(given)]) for number in range(count)), encoding="utf8")
             started = time.perf_counter()
             job = FORK.Process(target=run_job, args=(model, posts, place / f"job-{count}"), kwargs={"shard_size": 1000})
             job.start()
@@ -271,9 +328,11 @@ def kill_nodes(args: argparse.Namespace, rng: random.Random, model: str, posts: 
         runs += 1
         job = threading.Thread(target=run_job, args=(model, posts, folder), kwargs={"engine": "ray"})
         job.start()
+        while job.is_alive() and not list(folder.glob("part-*")):
+            time.sleep(0.1)
         while job.is_alive():
             # Nodes can only be made in the main thread.
-            time.sleep(rng.uniform(3, 8))
+            time.sleep(rng.uniform(1, 6))
             if job.is_alive() and kills < args.kills:
                 cluster.remove_node(rng.choice(list(cluster.worker_nodes)), allow_graceful=False)
                 kills += 1

@@ -16,8 +16,10 @@ from .work import Given, Outcome, Work
 QUEUED = 2
 # So many chunks a worker are under way: one that takes long does not stop the others at once, and memory stays bounded.
 WINDOW = 4
-# So many workers in a row that die before they are ready mean that none ever will be.
+# So many workers in a row that die before they are ready mean that none ever will be; more of them where others were ready before, since
+# nodes of a cluster may go for reasons of their own.
 HOPELESS = 3
+HOPELESS_LATER = 30
 
 
 class Event(NamedTuple):
@@ -92,6 +94,7 @@ class Scheduler:
         self._at: dict[Hashable, deque[_Unit]] = {}
         self._starting: set[Hashable] = set()
         self._stillborn = 0
+        self._patience = HOPELESS
 
     def run(self, chunks: Iterable[Sequence[Given]]) -> Iterator[Outcome]:
         """Work through a stream.
@@ -148,7 +151,7 @@ class Scheduler:
         if event.kind == "ready":
             self._starting.discard(event.worker)
             self._at[event.worker] = deque()
-            self._stillborn = 0
+            self._stillborn, self._patience = 0, HOPELESS_LATER
         elif event.kind == "done":
             unit = self._at[event.worker].popleft()
             self._chunks[unit.chunk].done[unit.start] = (unit.count, event.value)
@@ -163,7 +166,7 @@ class Scheduler:
         if event.worker in self._starting:
             self._starting.discard(event.worker)
             self._stillborn += 1
-            if self._stillborn >= HOPELESS:
+            if self._stillborn >= self._patience:
                 raise SetupError(Errors.E845.format(count=self._stillborn, reason=event.value))
             return
         queue = self._at.pop(event.worker)
