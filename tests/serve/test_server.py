@@ -13,9 +13,11 @@ import pytest
 
 from rivega_spacy.cli import main
 from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.serve.app import create_app
 from rivega_spacy.serve.server import address_of, is_loopback, listen
 
 from .conftest import encoded
+from .test_api import slow, wait_for  # noqa: F401
 from .test_correcting import Process, pipeline  # noqa: F401
 
 pytestmark = pytest.mark.slow
@@ -144,6 +146,29 @@ def test_sigterm_answers_what_is_under_way(pipeline):  # noqa: F811
     assert [answer.status_code for answer in answers] == [200] * 3 and b'"Ann is late"' in got
     _, err = server.process.communicate(timeout=30)
     assert server.process.returncode == 0 and err == ""
+
+
+def test_nobody_works_for_a_client_that_has_gone(serving, slow):  # noqa: F811
+    nlp, held = slow
+    app = create_app(nlp)
+    running = serving(app)
+    body = b'{"text": "Ann"}'
+    sent = (
+        b"POST /annotate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        + body
+    )
+    first, second = (socket.create_connection(running.sock.getsockname()) for _ in range(2))
+    first.sendall(sent)
+    wait_for(lambda: held.batches == [1])
+    second.sendall(sent)
+    batcher = app.state.served.batcher
+    wait_for(lambda: len(batcher._jobs) == 1)
+    second.close()
+    wait_for(lambda: batcher._jobs[0].done.cancelled())
+    held.free.set()
+    assert first.recv(12) == b"HTTP/1.1 200"
+    first.close()
+    assert httpx.get(f"{running.url}/health").status_code == 200 and held.batches == [1]
 
 
 def test_a_port_that_is_taken_is_told(capsys):
