@@ -418,7 +418,8 @@ def test_downloads(own):
     with zipfile.ZipFile(io.BytesIO(files["label-studio"])) as packed:
         assert set(packed.namelist()) == {"tasks.json", "config.xml"}
         assert json.loads(packed.read("tasks.json"))[0]["data"]["image"] == "my picture.png"
-    assert len(json.loads(files["web-annotation"])["items"]) == 3
+    items = json.loads(files["web-annotation"])["items"]
+    assert [item["motivation"] for item in items].count("identifying") == 3
     assert [row["label"] for row in csv.DictReader(io.StringIO(files["csv"].decode("utf-8-sig")))] == ["PER", "LOC", "LOC"]
 
 
