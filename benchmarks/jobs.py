@@ -332,7 +332,7 @@ def kill_nodes(args: argparse.Namespace, rng: random.Random, model: str, posts: 
             time.sleep(0.1)
         while job.is_alive():
             # Nodes can only be made in the main thread.
-            time.sleep(rng.uniform(1, 6))
+            time.sleep(rng.uniform(0.1, 1.5))
             if job.is_alive() and kills < args.kills:
                 cluster.remove_node(rng.choice(list(cluster.worker_nodes)), allow_graceful=False)
                 kills += 1

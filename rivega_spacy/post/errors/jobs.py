@@ -39,9 +39,7 @@ class JobsMessages(Messages):
     )
     E847 = "{folder} holds files and is no job's folder ({file}, for example). Name a new or an empty one."
     E848 = "Another process is at work on the job in {folder}. Wait for it, or end it."
-    E849 = "`{option}` has no effect {where}. Leave it out, or {remedy}."
     E851 = "`--engine ray` needs Ray ({reason}). Install it: pip install 'rivega_spacy[cluster]'."
-    E852 = "The inputs lie in several folders ({folders}), so it is not known where their pictures are. Name their folder with `--images`."
     E853 = "The Ray cluster at {address} cannot be used: {reason}. Start one (`ray start --head`), name its address, or ask for less a worker."
     E863 = "No box of {path} covers any gold box of {data}. Check that both are of the same posts (by their ids) and pictures (same size)."
     E864 = (
