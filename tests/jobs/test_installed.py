@@ -61,7 +61,7 @@ def test_parts_of_a_pipeline(folder, capsys):
     network = spacy.load(folder / "pipeline").get_pipe("rivega_segmenter").model.shims[0]._model
     assert parts["rivega_segmenter"]["parameters"] == sum(weight.numel() for weight in network.parameters()) > 1000
     assert parts["rivega_segmenter"]["architecture"].startswith("rivega.SmallSegmenter")
-    assert parts["rivega_segmenter"]["writes"] == ["span._.mask_rle", "span._.mask", "span._.mask_score"]
+    assert parts["rivega_segmenter"]["writes"] == ["span._.mask_rle", "span._.mask", "span._.mask_score", "span._.boxes"]
     assert parts["rivega_segmenter"]["disk_bytes"] == sum(
         file.stat().st_size for file in (folder / "pipeline/rivega_segmenter").rglob("*") if file.is_file()
     )
