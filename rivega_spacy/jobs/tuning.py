@@ -156,7 +156,8 @@ def write_configs(
 
 def check_labels(nlp: Language, train: Path) -> None:
     """RAISES (RivegaError): E933 where the posts have types that the tagger does not have; a tagger's types are fixed by its weights."""
-    known = set(nlp.get_pipe("rivega_ner").labels) if "rivega_ner" in nlp.pipe_names else set()
+    tagger: Any = nlp.get_pipe("rivega_ner") if "rivega_ner" in nlp.pipe_names else None
+    known = set(tagger.labels) if tagger is not None else set()
     found = Counter(ent.label_ for doc in read_docbin(train, nlp.vocab) for ent in doc.ents)
     new = [f"{label} ({count})" for label, count in found.most_common() if label not in known]
     if known and new:

@@ -52,7 +52,7 @@ def clipseg_segmenter(
 @torch.inference_mode()
 def _predict(shim: BackendShim, batch: list[ImageQueries], *, threshold: float, text_batch: int) -> list[ScoredMasks]:
     network: Any = shim.ready().eval()
-    options = {"device": str(shim.device), "threshold": threshold, "text_batch": text_batch}
+    options: Any = {"device": str(shim.device), "threshold": threshold, "text_batch": text_batch}
     return [segment(network, shim.tools, queries, **options) if queries.expressions else [] for queries in batch]
 
 
