@@ -38,6 +38,7 @@ from rivega_spacy.jobs.annotate import EngineOptions, annotate_job
 from rivega_spacy.jobs.bulk.annotating import AnnotateWork, Annotator, forget_pictures
 from rivega_spacy.jobs.bulk.job import JobOptions
 from rivega_spacy.post.boxes import box_iou
+from rivega_spacy.post.images import read_image
 from rivega_spacy.post.jsonl import dump_line
 from rivega_spacy.post.post_files import read_posts
 from rivega_spacy.post.posts import doc_to_post, post_to_doc
@@ -181,7 +182,7 @@ def reduced(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         posts = []
         for number, post in enumerate(list(read_posts(args.posts))[: args.n]):
-            picture = Image.open(post["image"]).convert("RGB")
+            picture = Image.fromarray(read_image(post["image"]))
             scale = args.side / max(picture.size)
             path = Path(name) / f"{number}.jpg"
             picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC).save(

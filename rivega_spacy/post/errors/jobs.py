@@ -46,7 +46,6 @@ class JobsMessages(Messages):
         "{path} cannot be read as a detector ({reason}). Give a folder or hub name of an object detector in transformers' form (DETR, "
         "RT-DETR, YOLOS, Deformable DETR, ...)."
     )
-    E865 = "None of the {count} posts of {path} has a picture that can be read. Give the folder of pictures with `--images`."
     E930 = "There is no part {part!r} to train. Use one or several of: {known}."
     E931 = "{path} has something in it. Name a new folder, or replace what an earlier call left there with `--force`."
     E932 = "{path} leaves {train} posts to train on and {dev} to measure on. Annotate more, or name others to measure on: `--dev`."

@@ -37,7 +37,6 @@ class ScoringMessages(Messages):
         "occur. Give annotated dev posts with their pictures (`--images`)."
     )
     E861 = "There are {first} runs of one system and {second} of the other. Give as many `--against` as `--predictions`: runs are paired in order."
-    E862 = "`{option}` works on one file, but `--predictions` names {count}. Give it with one of them."
 
 
 __all__ = ["ScoringMessages"]
