@@ -1,13 +1,14 @@
 """`rivega.NounPhraseExpander.v1`: expansions without a language model.
 
-What it is, plainly: a lexicon of visible things and four rules. It knows nothing about the world: "Nkosi Mbeki (PER)" becomes
-"a person", never "a South African midfielder". It looks, in this order, for
+What it is, plainly: a lexicon of visible things and five rules. Of the world it knows some makers and a hundred famous sights: "Nkosi Mbeki (PER)"
+becomes "a person", never "a South African midfielder". It looks, in this order, for
 
 1. a noun the post itself puts beside the name: "my cat Chelsea", "Chelsea the cat", "Chelsea, a ginger cat", "Chelsea is a cat",
    "my car, a Citroen DS", "a dog called Rex"; of a product or company also "the Pepsi logo";
-2. a noun within the name: "Golden Gate Bridge" -> "a bridge";
-3. a maker or model within the name: "Boeing 747" -> "an airliner";
-4. the entity's type: PER -> "a person", LOC -> "a place", ORG -> "an organisation", OTHER -> "a thing"; types of OntoNotes and of the
+2. a famous name: "Big Ben" -> "a tower";
+3. a noun within the name: "Golden Gate Bridge" -> "a bridge";
+4. a maker or model within the name: "Boeing 747" -> "an airliner";
+5. the entity's type: PER -> "a person", LOC -> "a place", ORG -> "an organisation", OTHER -> "a thing"; types of OntoNotes and of the
    W-NUT tasks ("GPE", "facility", "sportsteam") are read as what they mean.
 """
 
@@ -45,19 +46,21 @@ class Lexicon:
 
     nouns (Dict[str, Tuple[str, str]]): noun -> (kind, phrase); kinds are person, animal, thing.
     makers (Dict[str, str]): maker or model -> phrase.
+    named (Dict[str, str]): whole name of something famous -> phrase.
     """
 
     def __init__(self, path: Path) -> None:
         self.nouns: dict[str, tuple[str, str]] = {}
         self.makers: dict[str, str] = {}
+        self.named: dict[str, str] = {}
         for line in path.read_text(encoding="utf8").splitlines():
             if not line.strip() or line.startswith("#"):
                 continue
             kind, phrase, words = (part.strip() for part in line.split("|"))
             for word in words.split(","):
                 word = word.strip()
-                if kind == "maker":
-                    self.makers[word.lower()] = phrase
+                if kind in ("maker", "named"):
+                    (self.makers if kind == "maker" else self.named)[word.lower()] = phrase
                 else:
                     self.nouns[word.lower()] = (kind, phrase)
 
@@ -105,6 +108,9 @@ def expand(request: ExpansionRequest) -> str:
         if kind == "animal" or (kind == "thing" and not person and label != "LOC"):
             return phrase
     if not person:
+        famous = lexicon.named.get(name.lower()) or lexicon.named.get(name.lower().removeprefix("the "))
+        if famous is not None:
+            return famous
         words = _WORD.findall(name)
         for place in reversed(range(len(words))):
             found = lexicon.find(" ".join(words[place - 1 : place + 1])) if place else None

@@ -109,6 +109,23 @@ def test_products_landmarks_instruments_animals_and_logos(text, name, label, exp
 
 
 @pytest.mark.parametrize(
+    "text, name, label, expected",
+    [
+        ("Big Ben at night", "Big Ben", "LOC", "a tower"),
+        ("big ben at night", "big ben", "FAC", "a tower"),
+        ("Sunset over the Golden Gate", "the Golden Gate", "LOC", "a bridge"),
+        ("At the Golden Gate Theatre", "Golden Gate Theatre", "LOC", "a building"),
+        ("Saw the Mona Lisa", "Mona Lisa", "WORK_OF_ART", "a painting"),
+        ("USS Nimitz leaves port", "USS Nimitz", "OTHER", "a ship"),
+        ("My dog Petra", "Petra", "LOC", "a dog"),
+        ("Petra sings", "Petra", "PER", "a person"),
+    ],
+)
+def test_famous_names_say_what_they_are(text, name, label, expected):
+    assert phrase(text, name, label) == expected
+
+
+@pytest.mark.parametrize(
     "label, expected", [("PERSON", "a person"), ("GPE", "a place"), ("geo-loc", "a place"), ("corporation", "an organisation")]
 )
 def test_types_of_other_schemes(label, expected):
