@@ -18,6 +18,7 @@ from .digests import check_digests, find_unreadable, write_digests
 from .errors import Errors, RivegaError, SetupError
 from .extensions import adopt_context, post_name, record_error
 from .long_words import tokenize
+from .saved_paths import keep_paths
 from .text import replace_surrogates
 
 # Zero-width and direction marks, soft hyphens: at the rim of a word, where nobody sees them, they are no part of it.
@@ -75,8 +76,10 @@ class Rivega(English):
         return doc
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """As spaCy's own, and digests of all files beside them, by which `from_disk` knows what was damaged since."""
+        """As spaCy's own, with paths that hold from any folder (saved_paths.py), and digests of all files beside them, by which `from_disk` knows what was damaged since."""
         super().to_disk(path, exclude=exclude)
+        if "config.cfg" not in exclude:
+            keep_paths(ensure_path(path) / "config.cfg")
         write_digests(ensure_path(path))
 
     def from_disk(

@@ -22,6 +22,6 @@ PARTS: dict[str, dict[str, str]] = {
         "more": "segmenter_small_more",
         "clipseg": "text_segmenter_clipseg",
     },
-    "pipeline": {"twitter": "rivega_twitter", "paper": "rivega_paper", "chat": "rivega_chat"},
+    "pipeline": {"twitter": "rivega_twitter", "paper": "rivega_paper", "full": "rivega_full", "chat": "rivega_chat"},
     "enrich": {"openai": "enrich_openai"},
 }
