@@ -473,7 +473,8 @@ def test_a_queue_is_corrected_saved_and_gone_on_with(page_of, posts_file, queue,
     page.drag((34, 100), (64, 110))
     page.click("#save")  # the mask that is still to come is waited for
     page.until(lambda: page.text("#post-name") == "Post 2: b", "the next post")
-    assert page.text("#saved") == "1 of 4 saved" and "is saved" in page.text("#status")
+    page.until(lambda: "is saved" in page.text("#status"), "the message that it is saved")
+    assert page.text("#saved") == "1 of 4 saved"
     (row,) = [json.loads(line) for line in queue.path.read_text(encoding="utf8").splitlines()]
     first = row["ents"][0]
     assert first["label"] == "ORG" and first["score"] is None and first["box_score"] is None and first["groundable"] is True

@@ -22,6 +22,7 @@ def build_small_grounder(
     image_depths: Sequence[int] = (2, 2, 4, 3),
     image_width: int = 96,
     bf16: bool = False,
+    second_look: float = 0.0,
 ) -> Model[list[ImageQueries], list[Floats2d]]:
     """`rivega.SmallGrounder.v1`: the compact network's boxes.
 
@@ -30,8 +31,11 @@ def build_small_grounder(
     image_widths (Sequence[int]), image_depths (Sequence[int]): Channels and blocks of the four stages.
     bf16 (bool): Run the image encoder in bfloat16, in training and at run time: twice as fast on processors with instructions for it.
         Where `rivega_entailment` says otherwise, pictures are encoded once for each of the two.
+    second_look (float): As in `rivega.SmallGrounder.v2`.
     RETURNS (Model): n x 5 for each picture: XYXY pixels and a score 0..1.
+    RAISES (RivegaError): E920 for a share that is none.
     """
+    _check_share(second_look)
     config: dict[str, Any] = {
         "size": size,
         "width": width,
@@ -41,7 +45,7 @@ def build_small_grounder(
         "image_depths": list(image_depths),
         "image_width": image_width,
     }
-    return small_model("small_grounder", read_boxes, config, running=Running(bf16))
+    return small_model("small_grounder", read_boxes, config, running=Running(bf16, second_look))
 
 
 def build_seen_grounder(
@@ -68,8 +72,7 @@ def build_seen_grounder(
     RETURNS (Model): n x 5 for each picture: XYXY pixels and a score 0..1.
     RAISES (RivegaError): E353 for another backbone, E920 for a share that is none.
     """
-    if not 0 <= second_look <= 1:
-        raise RivegaError(Errors.E920.format(share=second_look))
+    _check_share(second_look)
     if backbone != LITE:
         raise RivegaError(Errors.E353.format(backbone=backbone, known=LITE))
     config: dict[str, Any] = {
@@ -83,3 +86,8 @@ def build_seen_grounder(
         "backbone": backbone,
     }
     return small_model("seen_grounder", read_boxes, config, running=Running(bf16, second_look))
+
+
+def _check_share(second_look: float) -> None:
+    if not 0 <= second_look <= 1:
+        raise RivegaError(Errors.E920.format(share=second_look))
