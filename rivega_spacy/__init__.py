@@ -8,13 +8,14 @@ need them, through entry points (setup.cfg).
 
 import logging
 from types import ModuleType
+from typing import Any
 
 from wrapt import register_post_import_hook
 
 from .post.moved import install as install_moved
 
 __version__ = "0.6.0"
-__all__ = ["__version__", "register_extensions"]
+__all__ = ["__version__", "load_ipython_extension", "register_extensions", "render"]
 
 # What failed on a post is noted there; who wants the traceback too sets up logging.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -25,6 +26,20 @@ def register_extensions() -> None:
     from .post.extensions import register_extensions as register
 
     register()
+
+
+def render(docs: Any, style: Any = "post", *, jupyter: bool | None = None, **options: Any) -> Any:
+    """Show posts, in the manner of displaCy: `rivega_spacy.rendering.notebook.render`, which explains the arguments."""
+    from .rendering.notebook import render
+
+    return render(docs, style, jupyter=jupyter, **options)
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext rivega_spacy`: a doc with a picture at the end of a cell is shown as its post."""
+    from .rendering.notebook import register_formatter
+
+    register_formatter(ipython)
 
 
 def _register_once_imported(_: ModuleType) -> None:

@@ -24,13 +24,20 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _HOVER = 24
 # The width in CSS pixels that labels are laid out for; they scale with the picture from there.
 _NOMINAL = 560.0
+# A post's pictures take no more than so many bytes, so that fifty of them make a page of less than 5 MB.
+_POST_BYTES = 92_000
+_LEAST_BYTES = 30_000
+_LEAST_SIDE = 320
+# Opacity of a mask's inside, and in how many steps it rises to that: eyes see no more of them, and files grow with each.
+_OPACITY = 0.42
+_STEPS = 4
 # Masks are drawn with at least this longer side, in pixels.
-_MASK_SIDE = 1024
+_MASK_SIDE = 800
 _STATES = {SHOWN: "in the picture", ABSENT: "not in the picture"}
 
 
 def make_html_page(
-    *, title: str = "Posts", max_side: int = 1280, quality: int = 86, context: bool = True
+    *, title: str = "Posts", max_side: int = 1280, quality: int = 80, context: bool = True
 ) -> Callable[[Iterable[Doc]], str]:
     """`rivega.HTMLPage.v1`: `render_posts` with its settings; they are explained there."""
 
@@ -54,8 +61,9 @@ def render_posts(
 
     docs (Iterable[Doc]): Processed posts.
     title (str): The page's heading.
-    max_side (int): Longer side of the embedded pictures in pixels; larger ones are scaled down, with boxes and masks.
-    quality (int): Of the embedded JPEGs, 1..95.
+    max_side (int): Longer side of the embedded pictures in pixels; larger ones are scaled down, with boxes and masks, and further where a
+        post's pictures would have more than 92 kB.
+    quality (int): Of the embedded WebP pictures, 1..95.
     context (bool): Show caption, description and knowledge, folded away.
     checks (Optional[Mapping[str, PostCheck]]): Comparison with what is expected, by post id (see `expected.py`).
     links (Optional[Mapping[str, str]]): Text -> relative address, for example of the next page.
@@ -66,10 +74,10 @@ def render_posts(
         check = (checks or {}).get(str(doc.user_data.get(ID_KEY)))
         try:
             shapes = doc_shapes(doc)
-            article = "".join(_article(doc, shapes, check, max_side, quality, context))
+            article = "".join(_article(doc, shapes, check, max_side, quality, context, count + 1))
         except Exception as error:  # whatever is odd about one post, the page has the others
             record_error(doc, "rendering", Errors.E065.format(post=post_name(doc), reason=f"{type(error).__name__}: {error}"))
-            shapes, article = [], _failed_article(doc)
+            shapes, article = [], _failed_article(doc, count + 1)
         articles.append(article)
         count, entities = count + 1, entities + len(shapes)
         shown += sum(shape.state == SHOWN for shape in shapes)
@@ -78,16 +86,16 @@ def render_posts(
     if judged:
         summary += f"; {right} of {judged} as expected"
     nav = "".join(f'<a href="{escape(address)}">{escape(text)}</a>' for text, address in (links or {}).items())
-    nav = f"<nav>{nav}</nav>" if nav else ""
+    nav = f"<nav aria-label=pages>{nav}</nav>" if nav else ""
     css = Path(__file__).with_name("page.css").read_text(encoding="utf8") + _colour_rules()
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(title)}</title>\n<style>\n{css}</style></head>\n<body><div class=sheet>"
+        f"<title>{_text(title)}</title>\n<style>\n{css}</style></head>\n<body><main class=sheet>"
         f"<h1>{_text(title)}</h1><p class=lead>{summary}</p>{_controls(bool(checks))}{nav}\n"
         + "\n".join(articles)
-        + f"\n{nav}</div></body></html>\n"
+        + f"\n{nav}</main></body></html>\n"
     )
     # Lone surrogates, which JSON can carry, have no UTF-8.
     return page.encode("utf8", "replace").decode("utf8")
@@ -101,7 +109,7 @@ def _controls(checked: bool) -> str:
         f'<label><input type=checkbox id="see-{key}"{" checked" if on else ""}>{text}</label>' for key, text, on in boxes
     )
     return (
-        f"<div class=bar>{inputs}<span class='key push'><mark class=shown style='--c:{PALETTE[0]}'>in the picture</mark></span>"
+        f"<div class=bar role=group aria-label='what is drawn'>{inputs}<span class='key push'><mark class=shown style='--c:{PALETTE[0]}'>in the picture</mark></span>"
         "<span class=key><mark class=absent>not in the picture</mark></span>"
         "<span class=key><mark class=unjudged>not judged</mark></span></div>"
     )
@@ -110,16 +118,17 @@ def _controls(checked: bool) -> str:
 def _colour_rules() -> str:
     rules = [f".n{number}{{--c:{PALETTE[(number - 1) % len(PALETTE)]}}}" for number in range(1, _HOVER + 1)]
     for number in range(1, _HOVER + 1):
-        # Pointing at one entity, in the text, the list or the picture, fades the others of its post.
+        # Pointing at one entity or going to it with the keyboard, in the text, the list or the picture, fades the others of its post.
+        chosen = f".post:has(.n{number}:is(:hover,:focus-within))"
         rules.append(
-            f".post:has(.n{number}:hover) :is(.mask,.tag,rect):not(.n{number}){{opacity:.12}}"
-            f".post:has(.n{number}:hover) mark.n{number}{{box-shadow:inset 0 0 0 2px var(--c)}}"
+            f"{chosen} :is(.mask,.tag,rect):not(.n{number}){{opacity:.12}}"
+            f"{chosen} mark.n{number}{{box-shadow:inset 0 0 0 2px var(--c)}}{chosen} li.n{number}{{background:var(--chip)}}"
         )
     return "\n".join(rules) + "\n"
 
 
 def _article(
-    doc: Doc, shapes: Sequence[Shape], check: PostCheck | None, max_side: int, quality: int, context: bool
+    doc: Doc, shapes: Sequence[Shape], check: PostCheck | None, max_side: int, quality: int, context: bool, place: int
 ) -> Iterator[str]:
     name = doc.user_data.get(ID_KEY)
     number = sum(shape.state == SHOWN for shape in shapes)
@@ -132,10 +141,10 @@ def _article(
         summary = _plural(len(shapes), "entity")
     else:
         summary = f"{number} of {_plural(len(shapes), 'entity')} in the picture"
-    yield "<article class=post><div class=cols><div class=words>"
-    yield f"<div class=head><span class=id>{_text(str(name)) if name is not None else ''}</span><span class=sum>{summary}</span></div>"
-    yield _marked_text(doc, shapes)
-    rows = [_row(shape, check) for shape in shapes]
+    yield f"<article class=post aria-labelledby=p{place}><div class=cols><div class=words>"
+    yield f"<div class=head>{_heading(name, place)}<span class=sum>{summary}</span></div>"
+    yield _marked_text(doc, shapes, place)
+    rows = [_row(shape, check, f"{place}-{number}") for number, shape in enumerate(shapes, start=1)]
     rows += [_missed_row(text) for text in (check.missed if check else [])]
     if rows:
         yield f"<ul class=ents>{''.join(rows)}</ul>"
@@ -147,10 +156,13 @@ def _article(
     yield "</div></article>"
 
 
-def _failed_article(doc: Doc) -> str:
+def _heading(name: object, place: int) -> str:
+    return f"<h2 class=id id=p{place}>{_text(str(name)) if name is not None else f'Post {place}'}</h2>"
+
+
+def _failed_article(doc: Doc, place: int) -> str:
     """A post of which only the text can be shown, with the reason."""
-    name = doc.user_data.get(ID_KEY)
-    head = f"<div class=head><span class=id>{_text(str(name)) if name is not None else ''}</span></div>"
+    head = f"<div class=head>{_heading(doc.user_data.get(ID_KEY), place)}</div>"
     return f"<article class=post><div class=words>{head}<p class=text dir=auto>{_text(doc.text)}</p>{_notes(doc)}</div></article>"
 
 
@@ -159,23 +171,25 @@ def _notes(doc: Doc) -> str:
     return f"<ul class=errors>{items}</ul>" if items else ""
 
 
-def _marked_text(doc: Doc, shapes: Sequence[Shape]) -> str:
+def _marked_text(doc: Doc, shapes: Sequence[Shape], place: int) -> str:
     text = doc.text
     if not text.strip():
         return "<p class='text none'>no text</p>"
     parts, at = [], 0
-    for shape in shapes:
+    for number, shape in enumerate(shapes, start=1):
         ent = shape.ent
         parts.append(_text(text[at : ent.start_char]))
+        # Links, so that the keyboard reaches both sides: the mark leads to its row, and the row back to its mark.
         parts.append(
-            f"<mark class='{_classes(shape)}'{_style(shape)} dir=auto>{_text(ent.text)}<small>{_text(ent.label_)}</small></mark>"
+            f"<mark class='{_classes(shape)}'{_style(shape)} dir=auto id=m{place}-{number}><a href='#e{place}-{number}'>{_text(ent.text)}"
+            f"<small>{_text(ent.label_)}</small></a></mark>"
         )
         at = ent.end_char
     parts.append(_text(text[at:]))
     return f"<p class=text dir=auto>{''.join(parts)}</p>"
 
 
-def _row(shape: Shape, check: PostCheck | None) -> str:
+def _row(shape: Shape, check: PostCheck | None, key: str) -> str:
     ent = shape.ent
     score = ent._.groundable_score
     facts = []
@@ -203,8 +217,8 @@ def _row(shape: Shape, check: PostCheck | None) -> str:
     if shape.problem:
         why += f"<span class=why>{_text(shape.problem)}</span>"
     return (
-        f"<li class='{_classes(shape)}'{_style(shape)}><span class=dot>{shape.number or '–'}</span>"
-        f"<span><bdi class=name>{_text(ent.text)}</bdi><span class=type>{_text(ent.label_)}</span>{means}</span>{judge}"
+        f"<li class='{_classes(shape)}'{_style(shape)} id=e{key}><span class=dot>{shape.number or '–'}</span>"
+        f"<span><a href='#m{key}'><bdi class=name>{_text(ent.text)}</bdi></a><span class=type>{_text(ent.label_)}</span>{means}</span>{judge}"
         f"<span class=facts>{''.join(facts)}</span>{why}</li>"
     )
 
@@ -230,11 +244,12 @@ def _photo(doc: Doc, shapes: Sequence[Shape], check: PostCheck | None, max_side:
     height, width = image.shape[:2]
     picture = fit_picture(image, 1, max_side)
     yield f"<figure class=photo><div class=frame style='--ratio:{width / height:.4f};aspect-ratio:{width}/{height}'>"
-    names = ", ".join(shape.ent.text for shape in shapes if shape.state == SHOWN)
-    alt = _text(f"picture with {names}" if names else "picture")
-    yield f'<img alt="{alt}" width="{picture.width}" height="{picture.height}" src="{_jpeg(picture, quality)}">'
-    for shape in sorted((s for s in shapes if s.mask is not None), key=lambda s: -int(s.mask.sum())):
-        yield f"<img class='mask {_classes(shape)}' alt='' src=\"{_mask_png(shape, picture)}\">"
+    layers = [(shape, _mask_layer(shape, picture)) for shape in shapes if shape.mask is not None]
+    room = max(_LEAST_BYTES, _POST_BYTES - sum(len(layer) for _, layer in layers))
+    size = f'width="{picture.width}" height="{picture.height}"'
+    yield f'<img loading=lazy decoding=async alt="{_text(describe(doc, shapes))}" {size} src="{_photo_data(picture, quality, room)}">'
+    for shape, layer in sorted(layers, key=lambda pair: -int(pair[0].mask.sum() if pair[0].mask is not None else 0)):
+        yield f"<img loading=lazy decoding=async class='mask {_classes(shape)}' alt='' src=\"{layer}\">"
     yield f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" aria-hidden="true">'
     yield from _rects(shapes, check)
     yield "</svg>"
@@ -274,20 +289,44 @@ def _tags(shapes: Sequence[Shape], width: int, height: int) -> Iterator[str]:
         yield f"<span class='tag {_classes(shape)}' style='{style}'>{shape.number} <bdi>{_text(shape.ent.text)}</bdi></span>"
 
 
-def _jpeg(picture: Image.Image, quality: int) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=quality, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def describe(doc: Doc, shapes: Sequence[Shape]) -> str:
+    """What a picture shows, for those who do not see it: its caption, and which of the text's entities are in it and which not."""
+
+    def named(state: str) -> str:
+        return ", ".join(f"{shape.ent.text} ({shape.ent.label_})" for shape in shapes if shape.state == state)
+
+    parts = [doc._.caption.strip().rstrip(".") if doc._.caption and doc._.caption.strip() else "Picture of the post"]
+    parts += [f"{says} {names}" for says, names in (("It shows", named(SHOWN)), ("It does not show", named(ABSENT))) if names]
+    return ". ".join(parts) + "."
 
 
-def _mask_png(shape: Shape, picture: Image.Image) -> str:
+def _photo_data(picture: Image.Image, quality: int, room: int) -> str:
+    """The picture as a data: URI of about so many bytes at most, scaled down until it is."""
+    while True:
+        data = _data_uri(picture, quality=quality, method=2)
+        if len(data) <= room or max(picture.size) <= _LEAST_SIDE:
+            return data
+        # Bytes go with the area; a little less, so that one more round is seldom needed.
+        scale = max(0.4, min(0.92, (room / len(data)) ** 0.5))
+        picture = picture.resize(
+            (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.LANCZOS
+        )
+
+
+def _mask_layer(shape: Shape, picture: Image.Image) -> str:
     # Outlines of small pictures are drawn finer than their pixels: the page enlarges them.
-    factor = max(1.0, _MASK_SIDE / max(picture.size))
+    factor = _MASK_SIDE / max(picture.size)
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
-    layer = mask_layer(shape.mask, size, rgb(shape.colour), 0.42)
+    layer = mask_layer(shape.mask, size, rgb(shape.colour), _OPACITY)
+    step = 255 * _OPACITY / _STEPS
+    layer.putalpha(layer.getchannel("A").point([min(255, round(round(value / step) * step)) for value in range(256)]))
+    return _data_uri(layer, lossless=True, quality=60, method=2)
+
+
+def _data_uri(picture: Image.Image, **settings: int | bool) -> str:
     buffer = io.BytesIO()
-    layer.save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    picture.save(buffer, format="WEBP", **settings)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _classes(shape: Shape) -> str:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _CSS = """
-table { border-collapse: collapse; margin: 10px 0 22px; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; margin: 10px 0 22px; }
+.sheet > svg { max-width: 100%; height: auto; }
 th, td { text-align: right; padding: 4px 12px; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; }
 td.hit { font-weight: 650; }
@@ -25,6 +27,10 @@ h2 { font-size: 1.15rem; margin: 30px 0 6px; }
 .two figure { margin: 0; } .two img { width: 100%; border-radius: 8px; } figcaption { font-size: .8rem; color: var(--soft); }
 .note { color: var(--soft); font-size: .88rem; }
 svg text { fill: currentColor; }
+@media (max-width: 780px) {
+  th, td { padding: 4px 7px; } th:first-child, td:first-child { position: sticky; left: 0; background: var(--page); }
+  .two { grid-template-columns: minmax(0, 1fr); padding: 0 16px 18px; }
+}
 """
 _TASKS = ("mner", "gmner", "eeg", "ees", "smner")
 
@@ -93,6 +99,7 @@ def render_report(
             body += [_example(predicted.get(post), gold.get(post), post, max_side) for post in posts]
     css = (Path(__file__).parent / "page.css").read_text(encoding="utf8") + _CSS
     policy = f"<meta http-equiv='Content-Security-Policy' content=\"{_POLICY}\">"
+    policy += "<meta name='viewport' content='width=device-width, initial-scale=1'>"
     head = f"<meta charset='utf-8'>{policy}<title>{escape(title)}</title><style>{css}</style>"
     return f"<!doctype html><html lang='en'><head>{head}</head><body><main class='sheet'>{''.join(body)}</main></body></html>\n"
 
@@ -146,7 +153,7 @@ def _confusion(table: Mapping[tuple[str, str], int]) -> str:
     for gold in golds:
         cells = "".join(f"<td{' class=hit' if gold == own else ''}>{table.get((gold, own), 0)}</td>" for own in ours)
         rows += f"<tr><td>{escape(gold)}</td>{cells}</tr>"
-    return f"<table><tr><th></th>{head}</tr>{rows}</table>"
+    return _scrolled(f"<tr><th></th>{head}</tr>{rows}", "types")
 
 
 def _example(predicted: Optional["Doc"], gold: Optional["Doc"], post: str, max_side: int) -> str:
@@ -156,7 +163,7 @@ def _example(predicted: Optional["Doc"], gold: Optional["Doc"], post: str, max_s
     for name, doc in (("gold", gold), ("predicted", predicted)):
         if doc is not None:
             sides.append(f"<figure>{_picture(doc, max_side)}<figcaption>{name}: {_entities(doc)}</figcaption></figure>")
-    head = f"<div class='words'><div class='head'><span class='id'>{escape(post)}</span></div><p class='text'>{text}</p></div>"
+    head = f"<div class='words'><div class='head'><h3 class='id'>{escape(post)}</h3></div><p class='text'>{text}</p></div>"
     return f"<article class='post'>{head}<div class='two'>{''.join(sides)}</div></article>"
 
 
@@ -166,7 +173,9 @@ def _entities(doc: "Doc") -> str:
 
 
 def _picture(doc: "Doc", max_side: int) -> str:
+    from .html import describe
     from .overlay import render_overlay
+    from .shapes import doc_shapes
 
     try:
         picture = render_overlay(doc, min_side=min(320, max_side), max_side=max_side)
@@ -176,13 +185,19 @@ def _picture(doc: "Doc", max_side: int) -> str:
         return f"<p class='note'>{escape(f'it cannot be drawn ({type(error).__name__}: {error})')}</p>"
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, format="JPEG", quality=82, optimize=True)
-    return f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}'>"
+    alt = escape(describe(doc, doc_shapes(doc)))
+    return f"<img loading=lazy alt='{alt}' src='data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}'>"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     lines = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{top}</tr>{lines}</table>"
+    return _scrolled(f"<tr>{top}</tr>{lines}", ", ".join(name for name in head if name))
+
+
+def _scrolled(rows: str, name: str) -> str:
+    """A table that is scrolled by itself where the page is narrow, by the keyboard too."""
+    return f"<div class=scroll tabindex=0 role=region aria-label='table: {escape(name)}'><table>{rows}</table></div>"
 
 
 def _percent(value: float | None) -> str:

@@ -70,7 +70,7 @@ def test_text_and_picture_share_the_colour(make_post, grey, block):
     text = " ".join(page.text)
     assert "0.07" in text and "0.91" in text and "not in the picture" in text
     assert "2 of 3 entities in the picture" in text
-    assert page.all("img")[0]["alt"] == "picture with Bob, Rome"
+    assert page.all("img")[0]["alt"] == "Picture of the post. It shows Bob (PER), Rome (LOC). It does not show Ada (PER)."
     box = with_class(page, "rect", "over")[0]
     assert (float(box["x"]), float(box["y"]), float(box["width"]), float(box["height"])) == (8, 6, 32, 24)
 
@@ -100,7 +100,7 @@ def test_the_page_needs_nothing_from_elsewhere(make_post, grey, block):
     doc = make_post("Ada", grey(50, 50), [{"text": "Ada", "boxes": [[1, 1, 40, 40]], "mask": block(50, 50, [5, 5, 20, 20])}])
     html = render_posts([doc])
     Page(html)
-    assert not re.search(r"(?:href|src)=[\"']?(?!data:|[\"'])|url\(|@import|https?:", html)
+    assert not re.search(r"(?:href|src)=[\"']?(?!data:|#|[\"'])|url\(|@import|https?:", html)
 
 
 def test_pictures_are_embedded_at_most_at_max_side(make_post, grey):

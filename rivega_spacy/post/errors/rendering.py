@@ -17,5 +17,7 @@ class RenderingMessages(Messages):
     E601 = "Post {post}: a box of {ent!r} is outside the picture ({width}x{height}). Give boxes in pixels of the original picture."
     E602 = "Post {post}: the mask of {ent!r} cannot be drawn ({reason}). Give masks the size of the original picture."
 
+    E830 = "IPython is not installed, so nothing can be displayed. Leave `jupyter` out to have the result returned, or run `pip install ipython`."
+
 
 __all__ = ["RenderingMessages"]
