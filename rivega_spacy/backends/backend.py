@@ -15,6 +15,7 @@ from ..pipes.queries import ImageQueries, QueryTarget
 from ..post.errors import Errors, RivegaError
 from ..post.expressions import Expression
 from ..post.failures import setting_up
+from .common import Common
 from .shim import TorchShim, shim_of, torch_model
 from .weights import finite_or_raise, freeze
 
@@ -23,7 +24,7 @@ Loaded = tuple[nn.Module, dict[str, Any]]
 
 
 class BackendShim(TorchShim):
-    """A network whose weights come from a file of someone else's, from a saved pipeline, or from nothing.
+    """A network whose weights come from a file of someone else's, from a saved pipeline, or from random numbers.
 
     name (str): How errors name it.
     build (Callable[[dict], Module]): Makes the network from the saved config.
@@ -31,11 +32,11 @@ class BackendShim(TorchShim):
         pipeline has filled it.
     load_from (Optional[Callable[[str], Loaded]]): Makes it from another file or folder, which `[initialize]` names.
     tools (Callable[[dict], Any]): Makes what the network needs besides weights (tokenizer, picture preparation) from the config.
-    frozen (Sequence[str]): Parameters whose names begin so are not trained.
-    prepare (Optional[Callable[[Module], None]]): Called once on every network put in place.
+    common (Common): How it is run, trained and saved.
+    prepare (Optional[Callable[[Module, Common], None]]): Called once on every network put in place.
     amsgrad (bool): Train with AdamW's AMSGrad variant.
     parts (int): Training steps whose gradients are waiting for `finish_update`, which takes their mean (`accumulate_gradient`).
-    half_on_disk, ema_decay, lr_scale: See TorchShim.
+    lr_scale: See TorchShim.
     """
 
     def __init__(
@@ -46,19 +47,20 @@ class BackendShim(TorchShim):
         load: Callable[[], Loaded] | None,
         load_from: Callable[[str], Loaded] | None = None,
         tools: Callable[[dict[str, Any]], Any],
-        frozen: Sequence[str] = (),
-        prepare: Callable[[nn.Module], None] | None = None,
+        common: Common,
+        prepare: Callable[[nn.Module, Common], None] | None = None,
         amsgrad: bool = False,
-        half_on_disk: bool = True,
-        ema_decay: float = 0.0,
         lr_scale: Callable[[str], float] | None = None,
     ) -> None:
-        super().__init__(None, name=name, build=build, half_on_disk=half_on_disk, lr_scale=lr_scale, ema_decay=ema_decay)
+        super().__init__(
+            None, name=name, build=build, half_on_disk=common.half_on_disk, lr_scale=lr_scale, ema_decay=common.averaging
+        )
+        self.common = common
         self._load = load
         self.load_from = load_from
         self._make_tools = tools
         self._tools: Any = None
-        self._frozen = tuple(frozen)
+        self._frozen = tuple(common.freeze or ())
         self._prepare = prepare
         self._amsgrad = amsgrad
         self.parts = 0
@@ -126,7 +128,7 @@ class BackendShim(TorchShim):
         self._tools = None
         freeze(self._model, self._frozen)
         if self._prepare is not None:
-            self._prepare(self._model)
+            self._prepare(self._model, self.common)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         optimizer = super()._make_optimizer()

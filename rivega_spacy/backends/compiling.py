@@ -5,12 +5,15 @@ over decoding steps stay in Python, where other numbers of them compile nothing 
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from ..post.errors import Errors, RivegaError
+
+if TYPE_CHECKING:
+    from .common import Common
 
 # What a config's `compiled` may be: no, yes (Inductor), or one of torch.compile's backends.
 Compiled = bool | str
@@ -38,11 +41,11 @@ def compile_parts(parts: Iterable[nn.Module], compiled: Compiled) -> None:
             part.compile(backend=backend, dynamic=True)
 
 
-def prepare(network: nn.Module, *, gradient_checkpointing: bool, compiled: Compiled) -> None:
+def prepare(network: nn.Module, common: "Common") -> None:
     """What is set on a port of ours before it is used; it names its `layers()`."""
     port: Any = network
-    port.set_gradient_checkpointing(gradient_checkpointing)
-    compile_parts(port.layers(), compiled)
+    port.set_gradient_checkpointing(common.gradient_checkpointing)
+    compile_parts(port.layers(), common.compiled)
 
 
 def _need_compiler() -> None:

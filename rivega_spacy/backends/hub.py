@@ -16,6 +16,7 @@ from torch import nn
 from ..post.errors import Errors, RivegaError
 from ..post.hub import local_only
 from .backend import BackendShim, Loaded
+from .common import Common
 from .weights import check_finite, listing
 
 # `model_type` of config.json -> (module of transformers, config class, model class)
@@ -23,32 +24,29 @@ Kinds = dict[str, tuple[str, str, str]]
 
 
 def hub_shim(
-    path: str | None,
+    common: Common,
     kinds: Kinds,
     *,
     name: str,
     max_tokens: int,
-    freeze: Sequence[str] | None,
-    prepare: Callable[[nn.Module], None],
-    half_on_disk: bool,
+    prepare: Callable[[nn.Module, Common], None],
     lr_scale: Callable[[str], float] | None = None,
 ) -> BackendShim:
     """The shim of a network of the transformers library.
 
-    path (Optional[str]): Where its weights are; None for a saved pipeline, or where `[initialize]` names them.
+    common (Common): Where its weights are, how it is run, trained and saved.
     kinds (Kinds), max_tokens (int): See `load_hub`. name (str): How errors call the network.
-    freeze, prepare, half_on_disk, lr_scale: See BackendShim.
+    prepare, lr_scale: See BackendShim.
     """
     load = partial(load_hub, kinds=kinds, what=f"{name} network", max_tokens=max_tokens)
     return BackendShim(
         name=name,
         build=partial(build_hub, kinds=kinds),
-        load=None if path is None else partial(load, str(path)),
+        load=None if common.path is None else partial(load, str(common.path)),
         load_from=load,
         tools=hub_tools,
-        frozen=freeze or (),
+        common=common,
         prepare=prepare,
-        half_on_disk=half_on_disk,
         lr_scale=lr_scale,
     )
 

@@ -57,11 +57,9 @@ def run(
         Literal["jsonl", "parquet", "docbin"] | None,
         typer.Option("--format", help="Form of the shards.", show_default="jsonl", rich_help_panel=JOB),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the job in OUT; begin it where there is none.", rich_help_panel=JOB)
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the job in OUT, or start it.", rich_help_panel=JOB)] = False,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Throw away the results in OUT and begin anew.", rich_help_panel=JOB)
+        bool, typer.Option("--restart", help="Discard the results in OUT and start over.", rich_help_panel=JOB)
     ] = False,
     engine: Annotated[Literal["local", "ray"], typer.Option("--engine", help="Where workers run.", rich_help_panel=JOB)] = "local",
     address: Annotated[
@@ -86,7 +84,7 @@ def run(
     from ..post.post_files import check_posts
     from ..post.posts import check_batches, check_images
 
-    # What is wrong with the call is told before the pipeline is loaded.
+    # What is wrong with the call is reported before the pipeline is loaded.
     check_batches(batch_size, workers)
     for file in posts:
         check_posts(file)

@@ -77,7 +77,7 @@ COMMANDS = {
     ),
     "pipeline package": Listed("Commands", "A finished pipeline as an installable source folder with a fixed name."),
     "vision": Listed(
-        TRAIN, "The small vision networks around their training: kept views, export, figures on photographs, masks to learn from."
+        TRAIN, "The small vision networks around their training: kept views, export, scores on photographs, masks to learn from."
     ),
     "vision keep": Listed(
         "Commands", "Keep views of photographs as the frozen backbone sees them; trainings then cost no more than the heads do."

@@ -31,7 +31,7 @@ def run(
         ),
     ] = None,
     relative: Annotated[
-        bool, typer.Option("--relative", help="Refer to the pictures from that folder on; readers are then told --images.")
+        bool, typer.Option("--relative", help="Refer to the pictures from that folder on; give readers --images then.")
     ] = False,
     image_names: Annotated[
         str | None,
@@ -68,7 +68,7 @@ def run(
         Path | None,
         typer.Option(
             "--masks",
-            help="The same, where masks come from another source than boxes (Twitter-SMNER).",
+            help="The same, if masks come from another source than boxes (Twitter-SMNER).",
             rich_help_panel=ALONGSIDE,
         ),
     ] = None,
@@ -95,7 +95,7 @@ def run(
     ] = None,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Repair region names that differ from an entity in case, blanks or a cut-off end."),
+        typer.Option("--repair", help="Fix region names that differ from an entity in case, blanks or a cut-off end."),
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail at the first thing that does not fit.")] = False,
     shard: Annotated[

@@ -54,12 +54,12 @@ def run(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the job in OUT; posts that lack answers are asked about again. Begins it where there is none.",
+            help="Continue the job in OUT, posts that lack answers are asked about again. Begins it where there is none.",
             rich_help_panel=JOB,
         ),
     ] = False,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Throw away the results in OUT and begin anew.", rich_help_panel=JOB)
+        bool, typer.Option("--restart", help="Discard the results in OUT and start over.", rich_help_panel=JOB)
     ] = False,
 ) -> int:
     """Enrich the file.

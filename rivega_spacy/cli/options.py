@@ -20,13 +20,13 @@ AnnotatedPosts = Annotated[
 ]
 Form = Annotated[
     Literal["auto", "jsonl", "json", "csv", "parquet", "folder"],
-    typer.Option("--from", help="Form of the posts; by name and content where it is not said."),
+    typer.Option("--from", help="Form of the posts; taken from name and content unless given."),
 ]
 Columns = Annotated[
     list[str],
     typer.Option("--column", metavar="FIELD=NAME", help="What the posts call a field: text=tweet, image=photo_path, id=key."),
 ]
-Limit = Annotated[int, typer.Option("--limit", help="Posts at most; 0 for all.")]
+Limit = Annotated[int, typer.Option("--limit", help="Maximum number of posts; 0 for all.")]
 Changes = Annotated[list[str], typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Overrides a value of the config (JSON).")]
 Bootstrap = Annotated[int, typer.Option("--bootstrap", metavar="N", help="95 % intervals from N resamples of the posts.")]
 Sweep = Annotated[bool, typer.Option("--sweep", help="F1 over IoU thresholds.")]

@@ -94,7 +94,7 @@ def run(
         batch=max_batch,
         wait=max_wait / 1000,
     )
-    # What is wrong with the call is told before the pipeline is loaded.
+    # What is wrong with the call is reported before the pipeline is loaded.
     with listen(host, port) as sock:
         corrections = None
         if queue is not None:

@@ -18,7 +18,7 @@ VERBS = {
     "configs": "write the merged, validated configs",
     "commands": "print the commands, in order",
     "run": "run what can be run, report the rest, then make the tables",
-    "make": "write the tables from what was measured, published figures beside it",
+    "make": "write the tables: what was measured, with the published results beside it",
 }
 MORE_HELP = "\n".join(f"{verb:9} {what}" for verb, what in VERBS.items())
 
@@ -42,7 +42,7 @@ def run(
     hub: Annotated[bool, typer.Option("--hub", help="Weights named on the model hub may be downloaded.")] = False,
     enrich: Annotated[bool, typer.Option("--enrich", help="Language models may be asked, which may cost money.")] = False,
     limit: Limit = 0,
-    force: Annotated[bool, typer.Option("--force", help="Do again what is up to date.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run again what is up to date.")] = False,
 ) -> int:
     """RETURNS (int): 0; 1 where a variant is broken or failed, for `run` and `configs` alike. What is merely missing is no failure."""
     from ..post.errors import Errors, RivegaError

@@ -1,6 +1,6 @@
 """A trained tagger with BIO tags as one with BIOES tags that says the same: E begins as a copy of I, S as a copy of B.
 
-From there on it can be trained; a training that starts from new tags would have to learn them from nothing.
+From there on it can be trained; a training that starts from new tags would have to learn them from scratch.
 """
 
 from pathlib import Path

@@ -21,6 +21,7 @@ from ..backend import (
     judged,
     set_dropout,
 )
+from ..common import Common
 from ..compiling import Compiled, prepare
 from ..shim import shim_of
 from .images import augment, preprocess
@@ -57,7 +58,7 @@ def albef_entailment(
     path (Optional[str]): `ALBEF.pth`, a file fine-tuned for visual entailment, or safetensors of either.
     vocab (str): BERT's vocab.txt, its folder, or a name on the model hub. Only needed with `path` or `network`: a saved
         pipeline holds its own.
-    network (Optional[Dict[str, Any]]): Sizes (`AlbefConfig`) of a network to train from nothing, where there is no `path`.
+    network (Optional[Dict[str, Any]]): Sizes (`AlbefConfig`) of a network to train from scratch, where there is no `path`.
     image_size (int): Side of the pictures in pixels; the file's position embeddings are resized to it.
     vision_heads (Optional[int]), text_heads (Optional[int]): Attention heads; None takes heads of 64 channels.
     append_sep (bool): Close expressions with [SEP], as LAVIS's fine-tuned file expects and the original does not.
@@ -74,6 +75,14 @@ def albef_entailment(
     half_on_disk (bool): Save in half precision.
     RETURNS (Model[List[ImageQueries], List[Floats1d]]): A probability of "the picture shows it" for every expression.
     """
+    common = Common(
+        path=path,
+        bf16=bf16,
+        compiled=compiled,
+        gradient_checkpointing=gradient_checkpointing,
+        freeze=freeze,
+        half_on_disk=half_on_disk,
+    )
     heads = {"vision_heads": vision_heads, "text_heads": text_heads}
     reading = {"vocab": vocab, "append_sep": append_sep, "max_words": max_words}
     load = partial(_load, network=network, image_size=image_size, **heads, **reading)
@@ -83,12 +92,11 @@ def albef_entailment(
         load=None if path is None and network is None else partial(load, path),
         load_from=load,
         tools=_pieces,
-        frozen=freeze or (),
-        prepare=partial(prepare, gradient_checkpointing=gradient_checkpointing, compiled=compiled),
-        half_on_disk=half_on_disk,
+        common=common,
+        prepare=prepare,
     )
-    predict = partial(_predict, three_way=three_way, batch_size=batch_size, bf16=bf16)
-    trainer = AlbefTrainer(alpha=distillation, momentum=momentum, augmentation=augmentation, bf16=bf16)
+    predict = partial(_predict, three_way=three_way, batch_size=batch_size)
+    trainer = AlbefTrainer(alpha=distillation, momentum=momentum, augmentation=augmentation)
     return backend_model("albef_entailment", shim, predict, train_step=trainer)
 
 
@@ -124,7 +132,7 @@ def _pieces(config: dict[str, Any]) -> WordPieces:
     )
 
 
-def _predict(shim: BackendShim, batch: list[ImageQueries], *, three_way: bool, batch_size: int, bf16: bool) -> list[np.ndarray]:
+def _predict(shim: BackendShim, batch: list[ImageQueries], *, three_way: bool, batch_size: int) -> list[np.ndarray]:
     return answers(
         shim,
         batch,
@@ -134,7 +142,7 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, three_way: bool, b
         look=partial(_look, device=shim.device),
         read=partial(_read, three_way=three_way),
         batch_size=batch_size,
-        bf16=bf16,
+        bf16=shim.common.bf16,
     )
 
 
@@ -159,14 +167,12 @@ class AlbefTrainer:
 
     alpha (float): Share of the momentum twin in the loss. momentum (float): How slowly it follows.
     augmentation (bool): Change pictures at random.
-    bf16 (bool): Compute in bfloat16.
     """
 
-    def __init__(self, *, alpha: float, momentum: float, augmentation: bool, bf16: bool) -> None:
+    def __init__(self, *, alpha: float, momentum: float, augmentation: bool) -> None:
         self.alpha = alpha
         self.momentum = momentum
         self.augmentation = augmentation
-        self.bf16 = bf16
         self._twin: Albef | None = None
         self._of: Albef | None = None
         self._rng: np.random.Generator | None = None
@@ -190,7 +196,7 @@ class AlbefTrainer:
         pixels, ids, mask, owner, labels = (tensor.to(shim.device) for tensor in tensors)
         network.train()
         set_dropout(network, dropout)
-        with shim.autocast(self.bf16):
+        with shim.autocast(shim.common.bf16):
             teacher = self._teach(network, pixels, ids, mask, owner)
             logits = network.classify(network.encode_image(pixels)[owner], ids, mask)
         loss = distilled_loss(logits, labels, teacher, self.alpha)

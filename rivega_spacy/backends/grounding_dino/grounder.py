@@ -16,6 +16,7 @@ from ...post.boxes import clip_boxes
 from ...post.expressions import Expression
 from ..backend import BackendShim, backend_model, set_dropout
 from ..boxes import corners
+from ..common import Common
 from ..detection import fitted_size, largest_boxes, one_box_loss
 from ..hub import Kinds, Tools, hub_shim
 from ..shim import shim_of
@@ -31,7 +32,6 @@ class Settings(NamedTuple):
     shortest: int
     longest: int
     batch_size: int
-    bf16: bool
 
 
 def grounding_dino(
@@ -63,17 +63,16 @@ def grounding_dino(
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): The likeliest box of every expression: n x 5, XYXY in pixels and its
         score, which `rivega.GroundingScore.v1` can use as entailment.
     """
+    common = Common(path=path, bf16=bf16, gradient_checkpointing=gradient_checkpointing, freeze=freeze, half_on_disk=half_on_disk)
     shim = hub_shim(
-        path,
+        common,
         KINDS,
         name=NAME,
         max_tokens=max_tokens,
-        freeze=freeze,
-        prepare=partial(_prepare, gradient_checkpointing=gradient_checkpointing),
-        half_on_disk=half_on_disk,
+        prepare=_prepare,
         lr_scale=partial(_rate, backbone=backbone_rate),
     )
-    settings = Settings(shortest, longest, batch_size, bf16)
+    settings = Settings(shortest, longest, batch_size)
     predict = partial(_predict, settings=settings)
     return backend_model("grounding_dino", shim, predict, train_step=partial(_train_step, settings=settings))
 
@@ -140,8 +139,8 @@ def encoded_once(network: Any, encoded: Encoded, owner: torch.Tensor) -> Iterato
         del backbone.forward
 
 
-def _prepare(network: Any, *, gradient_checkpointing: bool) -> None:
-    if gradient_checkpointing:
+def _prepare(network: Any, common: Common) -> None:
+    if common.gradient_checkpointing:
         for part in (network.model.backbone.conv_encoder.model, network.model.text_backbone):
             if getattr(part, "supports_gradient_checkpointing", False):
                 part.gradient_checkpointing_enable({"use_reentrant": False})
@@ -160,7 +159,7 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, settings: Settings
         if not queries.expressions:
             continue
         rows = []
-        with shim.inference(bf16=settings.bf16) as network:
+        with shim.inference(bf16=shim.common.bf16) as network:
             encoded = encode_pictures(network, _pixels(tools, queries.image, settings).to(shim.device))
             for start in range(0, len(queries.expressions), settings.batch_size):
                 asked = queries.expressions[start : start + settings.batch_size]
@@ -216,7 +215,7 @@ def _train_step(
     for queries, asked, gold in found:
         ids, mask, phrase = (x.to(shim.device) for x in encode_prompts(shim.tools, asked))
         wanted = torch.from_numpy(gold).to(shim.device)
-        with shim.autocast(settings.bf16):
+        with shim.autocast(shim.common.bf16):
             encoded = encode_pictures(network, _pixels(shim.tools, queries.image, settings).to(shim.device))
             with encoded_once(network, encoded, torch.zeros(len(asked), dtype=torch.long, device=shim.device)) as pixels:
                 output = network(pixel_values=pixels, input_ids=ids, attention_mask=mask)

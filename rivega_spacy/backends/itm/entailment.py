@@ -12,6 +12,7 @@ from thinc.types import Floats1d
 from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.expressions import Expression
 from ..backend import BackendShim, answers, backend_model, flat_texts, judged, set_dropout
+from ..common import Common
 from ..compiling import Compiled, compile_parts
 from ..hub import Kinds, hub_shim
 from ..shim import shim_of
@@ -47,10 +48,17 @@ def itm_entailment(
     half_on_disk (bool): Save in half precision.
     RETURNS (Model[List[ImageQueries], List[Floats1d]]): The probability of a match for every expression.
     """
-    prepare = partial(_prepare, gradient_checkpointing=gradient_checkpointing, compiled=compiled)
-    shim = hub_shim(path, KINDS, name=NAME, max_tokens=max_tokens, freeze=freeze, prepare=prepare, half_on_disk=half_on_disk)
-    predict = partial(_predict, batch_size=batch_size, bf16=bf16)
-    return backend_model("itm_entailment", shim, predict, train_step=partial(_train_step, bf16=bf16))
+    common = Common(
+        path=path,
+        bf16=bf16,
+        compiled=compiled,
+        gradient_checkpointing=gradient_checkpointing,
+        freeze=freeze,
+        half_on_disk=half_on_disk,
+    )
+    shim = hub_shim(common, KINDS, name=NAME, max_tokens=max_tokens, prepare=_prepare)
+    predict = partial(_predict, batch_size=batch_size)
+    return backend_model("itm_entailment", shim, predict, train_step=_train_step)
 
 
 def matching_logits(network: Any, image: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -80,15 +88,15 @@ def matching_logits(network: Any, image: torch.Tensor, ids: torch.Tensor, mask: 
     return network.itm_head(states[:, :length]).mean(dim=1).float()
 
 
-def _prepare(network: Any, *, gradient_checkpointing: bool, compiled: Compiled) -> None:
+def _prepare(network: Any, common: Common) -> None:
     # The contrastive heads take no part in matching and would only hold memory in training.
     for name in ("vision_proj", "text_proj", "vision_projection", "text_projection"):
         if hasattr(network, name):
             getattr(network, name).requires_grad_(False)
-    if gradient_checkpointing:
+    if common.gradient_checkpointing:
         network.gradient_checkpointing_enable({"use_reentrant": False})
     reader = network.text_encoder if network.config.model_type == "blip" else network.qformer
-    compile_parts([*network.vision_model.encoder.layers, *reader.encoder.layer], compiled)
+    compile_parts([*network.vision_model.encoder.layers, *reader.encoder.layer], common.compiled)
 
 
 def _look(network: Any, images: list[np.ndarray], *, shim: BackendShim) -> torch.Tensor:
@@ -97,7 +105,7 @@ def _look(network: Any, images: list[np.ndarray], *, shim: BackendShim) -> torch
     return network.vision_model(pixel_values=torch.from_numpy(pixels).to(shim.device))[0]
 
 
-def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, bf16: bool) -> list[np.ndarray]:
+def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int) -> list[np.ndarray]:
     return answers(
         shim,
         batch,
@@ -107,7 +115,7 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, b
         look=partial(_look, shim=shim),
         read=_read,
         batch_size=batch_size,
-        bf16=bf16,
+        bf16=shim.common.bf16,
     )
 
 
@@ -115,9 +123,7 @@ def _read(network: Any, image: torch.Tensor, owner: torch.Tensor, ids: torch.Ten
     return matching_logits(network, image[owner], ids, mask).softmax(-1)[:, 1]
 
 
-def _train_step(
-    model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float, bf16: bool
-) -> dict[str, float]:
+def _train_step(model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float) -> dict[str, float]:
     """Cross entropy of match and no match; see `rivega_spacy.pipes.contract`."""
     shim = shim_of(model, BackendShim)
     network: Any = shim.ready()
@@ -129,7 +135,7 @@ def _train_step(
     labels = torch.tensor(shown).long()
     network.train()
     set_dropout(network, dropout)
-    with shim.autocast(bf16):
+    with shim.autocast(shim.common.bf16):
         image = _look(network, pictures, shim=shim)
         logits = matching_logits(network, image[owner.to(shim.device)], ids.to(shim.device), mask.to(shim.device))
     loss = F.cross_entropy(logits, labels.to(shim.device))

@@ -13,6 +13,7 @@ from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.errors import Errors, RivegaError
 from ...post.expressions import Expression
 from ..backend import backend_model
+from ..common import Common
 from ..compiling import Compiled
 from ..weights import finite_or_raise
 from .decoding import Trie, score_labels
@@ -53,7 +54,7 @@ def ofa_entailment(
     path (Optional[str]): Published weights: fairseq's file (`ofa_large.pt`, `snli_ve_large_best.pt`), a Hugging-Face-style or
         ModelScope folder, or what `rivega convert-checkpoint` wrote. A saved pipeline holds its own.
     vocab (Optional[str]): Folder with dict.txt, encoder.json and vocab.bpe, or vocab.json and merges.txt; None looks beside `path`.
-    network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from nothing, where there is no `path`.
+    network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from scratch, where there is no `path`.
     ema (bool): Take the moving average of the weights that fairseq keeps beside them (`extra_state`), where it was told to.
     image_size (int): Side of the square pictures in pixels; with the grounder's (512) both share a picture's encoding.
     use_caption (bool): Ask whether picture and expression imply the caption, where there is one (the paper's prompt).
@@ -75,23 +76,18 @@ def ofa_entailment(
     wrong = set(shown) - set(labels)
     if wrong or set(shown) == set(labels) or not shown or SHOWN not in labels or NOT_SHOWN not in labels:
         raise RivegaError(Errors.E725.format(labels=", ".join(labels), shown=", ".join(shown)))
-    shim = ofa_shim(
-        name=NAME,
+    common = Common(
         path=path,
-        vocab=vocab,
-        network=network,
-        ema=ema,
-        freeze=freeze,
-        seed=seed,
-        gradient_checkpointing=gradient_checkpointing,
+        bf16=bf16,
         compiled=compiled,
-        half_on_disk=half_on_disk,
+        gradient_checkpointing=gradient_checkpointing,
+        freeze=freeze,
         averaging=averaging,
+        half_on_disk=half_on_disk,
     )
+    shim = ofa_shim(common, name=NAME, vocab=vocab, network=network, ema=ema, seed=seed)
     to_trie = partial(_trie, labels=labels)
-    predict = partial(
-        _predict, labels=labels, shown=shown, use_caption=use_caption, image_size=image_size, batch_size=batch_size, bf16=bf16
-    )
+    predict = partial(_predict, labels=labels, shown=shown, use_caption=use_caption, image_size=image_size, batch_size=batch_size)
     trainer = OFATrainer(
         name="entailment",
         make_row=partial(_row, use_caption=use_caption),
@@ -99,7 +95,6 @@ def ofa_entailment(
         smoothing=label_smoothing,
         drop_path=drop_path,
         image_size=image_size,
-        bf16=bf16,
     )
     return backend_model("ofa_entailment", shim, predict, train_step=trainer)
 
@@ -128,7 +123,6 @@ def _predict(
     use_caption: bool,
     image_size: int,
     batch_size: int,
-    bf16: bool,
 ) -> list[np.ndarray]:
     found = [np.zeros(len(queries.expressions), dtype="float32") for queries in batch]
 
@@ -139,7 +133,7 @@ def _predict(
         return shown_probability(scores, labels, shown).cpu().numpy()
 
     to_source = partial(_source, use_caption=use_caption)
-    for owner, place, score in answer(shim, batch, to_source, run, image_size=image_size, batch_size=batch_size, bf16=bf16):
+    for owner, place, score in answer(shim, batch, to_source, run, image_size=image_size, batch_size=batch_size):
         found[owner][place] = score
     for scores in found:
         finite_or_raise(scores, name=NAME)

@@ -13,6 +13,7 @@ from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.boxes import box_area, clip_boxes
 from ...post.expressions import Expression
 from ..backend import backend_model
+from ..common import Common
 from ..compiling import Compiled
 from ..weights import finite_or_raise
 from .decoding import BeamOptions, Hypothesis, beam_search
@@ -51,7 +52,7 @@ def ofa_grounder(
     path (Optional[str]): Published weights: fairseq's file (`ofa_large.pt`, `refcoco_large_best.pt`), a Hugging-Face-style or
         ModelScope folder, or what `rivega convert-checkpoint` wrote. A saved pipeline holds its own.
     vocab (Optional[str]): Folder with dict.txt, encoder.json and vocab.bpe, or vocab.json and merges.txt; None looks beside `path`.
-    network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from nothing, where there is no `path`.
+    network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from scratch, where there is no `path`.
     ema (bool): Take the moving average of the weights that fairseq keeps beside them (`extra_state`), where it was told to.
     image_size (int): Side of the square pictures in pixels.
     beam (int): Hypotheses kept in decoding.
@@ -64,19 +65,16 @@ def ofa_grounder(
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): One box for every expression: n x 5, XYXY in pixels of the picture, within
         it and ordered, and a score: the geometric mean of the probabilities of its tokens.
     """
-    shim = ofa_shim(
-        name=NAME,
+    common = Common(
         path=path,
-        vocab=vocab,
-        network=network,
-        ema=ema,
-        freeze=freeze,
-        seed=seed,
-        gradient_checkpointing=gradient_checkpointing,
+        bf16=bf16,
         compiled=compiled,
-        half_on_disk=half_on_disk,
+        gradient_checkpointing=gradient_checkpointing,
+        freeze=freeze,
         averaging=averaging,
+        half_on_disk=half_on_disk,
     )
+    shim = ofa_shim(common, name=NAME, vocab=vocab, network=network, ema=ema, seed=seed)
     predict = partial(
         _predict,
         beam=beam,
@@ -84,7 +82,6 @@ def ofa_grounder(
         bins_only=bins_only,
         image_size=image_size,
         batch_size=batch_size,
-        bf16=bf16,
     )
     trainer = OFATrainer(
         name="grounding",
@@ -93,7 +90,6 @@ def ofa_grounder(
         smoothing=label_smoothing,
         drop_path=drop_path,
         image_size=image_size,
-        bf16=bf16,
     )
     return backend_model("ofa_grounder", shim, predict, train_step=trainer)
 
@@ -111,7 +107,6 @@ def _predict(
     bins_only: bool,
     image_size: int,
     batch_size: int,
-    bf16: bool,
 ) -> list[np.ndarray]:
     found = [np.zeros((len(queries.expressions), 5), dtype="float32") for queries in batch]
     config = shim.ready().config
@@ -125,7 +120,7 @@ def _predict(
     def run(network: OFA, encoded: Encoded, sources: list[list[int]]) -> list[Hypothesis | None]:
         return [answers[0] if answers else None for answers in beam_search(network, encoded, options)]
 
-    for owner, place, best in answer(shim, batch, _source, run, image_size=image_size, batch_size=batch_size, bf16=bf16):
+    for owner, place, best in answer(shim, batch, _source, run, image_size=image_size, batch_size=batch_size):
         height, width = batch[owner].image.shape[:2]
         found[owner][place] = _box(best, config.bin_0, config.bins, (height, width), image_size)
     for rows in found:

@@ -366,7 +366,7 @@ class OFA(nn.Module):
         self.decoder = OFADecoder(config)
 
     def reset_parameters(self, seed: int = 0) -> "OFA":
-        """Random weights, for tests, benchmarks and training from nothing."""
+        """Random weights, for tests, benchmarks and training from scratch."""
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for name, module in self.named_modules():

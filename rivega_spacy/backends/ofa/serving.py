@@ -18,7 +18,8 @@ from ...pipes.queries import ImageQueries
 from ...post.cache import RecentCache
 from ...post.expressions import Expression
 from ..backend import BackendShim, Loaded, questions
-from ..compiling import Compiled, compile_parts
+from ..common import Common
+from ..compiling import compile_parts
 from .checkpoint import load_ofa
 from .config import OFAConfig
 from .network import OFA, Encoded, Picture
@@ -74,15 +75,11 @@ class OFAShim(BackendShim):
         *,
         source: str = "",
         source_of: Callable[[str], str] = str,
-        checkpointing: bool = False,
-        compiled: Compiled = False,
         **options: Any,
     ) -> None:
         super().__init__(tools=_tokenizer, build=_build, **options)
         self._source = source
         self._source_of = source_of
-        self._checkpointing = checkpointing
-        self._compiled = compiled
         self._tokens = 0
 
     def ready(self) -> OFA:
@@ -118,7 +115,7 @@ class OFAShim(BackendShim):
         super()._settle()
         self._model.eval()
         _OWNERS.setdefault(self._model, weakref.WeakSet()).add(self)
-        compile_parts([*self._model.encoder.layers, *self._model.decoder.layers], self._compiled)
+        compile_parts([*self._model.encoder.layers, *self._model.decoder.layers], self.common.compiled)
 
     def training_network(self, *, dropout: float, drop_path: float) -> OFA:
         """The network in training mode, with other components' copies left as they are."""
@@ -135,7 +132,7 @@ class OFAShim(BackendShim):
             # Nobody learns there, so its statistics stay as they are, too.
             network.encoder.embed_images.eval()
         network.set_rates(dropout=dropout, drop_path=drop_path)
-        network.set_checkpointing(self._checkpointing)
+        network.set_checkpointing(self.common.gradient_checkpointing)
         return network
 
     def count_tokens(self, count: int) -> None:
@@ -176,25 +173,12 @@ class Question(NamedTuple):
     source: list[int]
 
 
-def ofa_shim(
-    *,
-    name: str,
-    path: str | None,
-    vocab: str | None,
-    network: dict[str, Any] | None,
-    ema: bool,
-    freeze: Sequence[str],
-    seed: int,
-    gradient_checkpointing: bool,
-    compiled: Compiled,
-    half_on_disk: bool,
-    averaging: float,
-) -> OFAShim:
+def ofa_shim(common: Common, *, name: str, vocab: str | None, network: dict[str, Any] | None, ema: bool, seed: int) -> OFAShim:
     """The shim of an OFA architecture.
 
-    path (Optional[str]): Published weights; see `load_ofa`.
+    common (Common): Its path is that of published weights; see `load_ofa`.
     vocab (Optional[str]): Folder of the vocabulary's files; None looks beside the weights.
-    network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from nothing, where there is no `path`.
+    network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from scratch, where there is no `path`.
     ema (bool): Take the moving average that the file keeps.
     seed (int): Of random weights.
     RETURNS (OFAShim): Loads when first needed.
@@ -202,15 +186,11 @@ def ofa_shim(
     load = partial(_load, vocab=vocab, network=network, ema=ema, seed=seed)
     return OFAShim(
         name=name,
-        load=None if path is None and network is None else partial(load, path),
+        load=None if common.path is None and network is None else partial(load, common.path),
         load_from=load,
-        source=_source(path, vocab, ema) if path is not None else "",
+        source=_source(common.path, vocab, ema) if common.path is not None else "",
         source_of=partial(_source, vocab=vocab, ema=ema),
-        frozen=tuple(freeze),
-        checkpointing=gradient_checkpointing,
-        compiled=compiled,
-        half_on_disk=half_on_disk,
-        ema_decay=averaging,
+        common=common,
     )
 
 
@@ -234,7 +214,6 @@ def answer(
     *,
     image_size: int,
     batch_size: int,
-    bf16: bool,
 ) -> Iterator[tuple[int, int, Any]]:
     """Ask everything that a batch asks.
 
@@ -247,14 +226,14 @@ def answer(
     """
     network, tokenizer = shim.ready(), shim.tools
     for group in questions(batch, batch_size):
-        with shim.inference(bf16=bf16):
+        with shim.inference(bf16=shim.common.bf16):
             limit = network.config.positions - ANSWER_ROOM
             asked = [
                 Question(n, place, to_source(tokenizer, expression, batch[n].caption, limit))
                 for n in group
                 for place, expression in enumerate(batch[n].expressions)
             ]
-            pictures = encode_pictures(network, {n: batch[n] for n in group}, image_size=image_size, bf16=bf16)
+            pictures = encode_pictures(network, {n: batch[n] for n in group}, image_size=image_size, bf16=shim.common.bf16)
             # Longest first: questions of equal length stand together, and padding is short.
             asked.sort(key=_length, reverse=True)
             for start in range(0, len(asked), batch_size):

@@ -44,7 +44,6 @@ class OFATrainer:
     smoothing (float): Label smoothing: 0 for entailment, 0.1 for grounding, as published.
     drop_path (float): Share of layers left out in the deepest one; 0.2 as published.
     image_size (int): Side of the picture that the network sees.
-    bf16 (bool): Compute in bfloat16.
     """
 
     def __init__(
@@ -56,7 +55,6 @@ class OFATrainer:
         smoothing: float,
         drop_path: float,
         image_size: int,
-        bf16: bool,
     ) -> None:
         self.name = name
         self.make_row = make_row
@@ -64,7 +62,6 @@ class OFATrainer:
         self.smoothing = smoothing
         self.drop_path = drop_path
         self.image_size = image_size
-        self.bf16 = bf16
 
     def __call__(
         self, model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float
@@ -89,7 +86,7 @@ class OFATrainer:
             return {self.name: 0.0}
         network = shim.training_network(dropout=dropout, drop_path=self.drop_path)
         device = shim.device
-        with shim.autocast(self.bf16):
+        with shim.autocast(shim.common.bf16):
             pictures = network.encoder.pictures(torch.stack(pixels).to(device))
             states = pictures.states[torch.tensor(owners, device=device)]
             picture = Picture(states, pictures.height, pictures.width)

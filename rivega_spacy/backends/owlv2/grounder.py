@@ -15,6 +15,7 @@ from ...post.boxes import clip_boxes
 from ...post.expressions import Expression
 from ..backend import BackendShim, answers, backend_model, flat_texts, set_dropout
 from ..boxes import corners
+from ..common import Common
 from ..compiling import Compiled, compile_parts
 from ..detection import largest_boxes, one_box_loss
 from ..hub import Kinds, Tools, hub_shim
@@ -52,10 +53,17 @@ def owlv2_grounder(
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): The likeliest box of every expression: n x 5, XYXY in pixels and its
         score, which `rivega.GroundingScore.v1` can use as entailment.
     """
-    prepare = partial(_prepare, gradient_checkpointing=gradient_checkpointing, compiled=compiled)
-    shim = hub_shim(path, KINDS, name=NAME, max_tokens=max_tokens, freeze=freeze, prepare=prepare, half_on_disk=half_on_disk)
-    predict = partial(_predict, batch_size=batch_size, bf16=bf16)
-    return backend_model("owlv2", shim, predict, train_step=partial(_train_step, bf16=bf16))
+    common = Common(
+        path=path,
+        bf16=bf16,
+        compiled=compiled,
+        gradient_checkpointing=gradient_checkpointing,
+        freeze=freeze,
+        half_on_disk=half_on_disk,
+    )
+    shim = hub_shim(common, KINDS, name=NAME, max_tokens=max_tokens, prepare=_prepare)
+    predict = partial(_predict, batch_size=batch_size)
+    return backend_model("owlv2", shim, predict, train_step=_train_step)
 
 
 def preprocess(tools: Tools, image: np.ndarray, size: int) -> np.ndarray:
@@ -75,15 +83,15 @@ def preprocess(tools: Tools, image: np.ndarray, size: int) -> np.ndarray:
     return square
 
 
-def _prepare(network: Any, *, gradient_checkpointing: bool, compiled: Compiled) -> None:
+def _prepare(network: Any, common: Common) -> None:
     # Image-level similarity and the guess of objectness take no part.
     for part in (network.owlv2.visual_projection, network.objectness_head):
         part.requires_grad_(False)
     network.owlv2.logit_scale.requires_grad_(False)
-    if gradient_checkpointing:
+    if common.gradient_checkpointing:
         network.gradient_checkpointing_enable({"use_reentrant": False})
     owlv2 = network.owlv2
-    compile_parts([*owlv2.vision_model.encoder.layers, *owlv2.text_model.encoder.layers], compiled)
+    compile_parts([*owlv2.vision_model.encoder.layers, *owlv2.text_model.encoder.layers], common.compiled)
 
 
 def look(network: Any, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -109,7 +117,7 @@ def match(network: Any, features: torch.Tensor, ids: torch.Tensor, mask: torch.T
     return network.class_predictor(features, named[:, None])[0]
 
 
-def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, bf16: bool) -> list[np.ndarray]:
+def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int) -> list[np.ndarray]:
     found = answers(
         shim,
         batch,
@@ -119,7 +127,7 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, b
         look=partial(_look, shim=shim),
         read=_read,
         batch_size=batch_size,
-        bf16=bf16,
+        bf16=shim.common.bf16,
     )
     for n, queries in enumerate(batch):
         height, width = queries.image.shape[:2]
@@ -143,9 +151,7 @@ def _read(
     return torch.cat([corners(boxes[owner, best].float()), scores[:, None]], dim=1)
 
 
-def _train_step(
-    model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float, bf16: bool
-) -> dict[str, float]:
+def _train_step(model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float) -> dict[str, float]:
     """Set loss against the largest gold box; see `rivega_spacy.pipes.contract`."""
     shim = shim_of(model, BackendShim)
     network: Any = shim.ready()
@@ -162,7 +168,7 @@ def _train_step(
     network.train()
     set_dropout(network, dropout)
     owner = owner.to(shim.device)
-    with shim.autocast(bf16):
+    with shim.autocast(shim.common.bf16):
         features, boxes = _look(network, [queries.image for queries, _, _ in found], shim=shim)
         logits = match(network, features[owner], ids.to(shim.device), mask.to(shim.device))
     phrase = torch.ones(len(owner), 1, dtype=torch.bool, device=shim.device)

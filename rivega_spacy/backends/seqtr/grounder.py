@@ -14,6 +14,7 @@ from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.boxes import box_area, clip_boxes
 from ...post.errors import Errors
 from ..backend import BackendShim, Loaded, backend_model, generator, set_dropout, warn_once
+from ..common import Common
 from ..compiling import Compiled, prepare
 from ..shim import shim_of
 from ..weights import finite_or_raise
@@ -56,7 +57,7 @@ def seqtr_grounder(
     vectors (Optional[str]): A spaCy package or folder with word vectors for new words. None gives each new word a fixed
         random vector.
     darknet (Optional[str]): `yolov3.weights` or `darknet53.conv.74`, to begin training without `path`.
-    network (Optional[Dict[str, Any]]): Sizes (`SeqtrConfig`) of a network to train from nothing; {} for the released ones.
+    network (Optional[Dict[str, Any]]): Sizes (`SeqtrConfig`) of a network to train from scratch; {} for the released ones.
     heads (int): Attention heads of the file's network.
     ema (bool): Take the moving average where the file has one.
     max_side (int): Longer side of the scaled picture in pixels.
@@ -76,6 +77,15 @@ def seqtr_grounder(
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): One box for every expression: n x 5, XYXY in pixels and a score, the
         geometric mean of the probabilities of its four coordinates.
     """
+    common = Common(
+        path=path,
+        bf16=bf16,
+        compiled=compiled,
+        gradient_checkpointing=gradient_checkpointing,
+        freeze=freeze,
+        averaging=averaging,
+        half_on_disk=half_on_disk,
+    )
     settings = {"max_side": max_side, "max_words": max_words}
     source = {"words": words, "vectors": vectors, "darknet": darknet, "network": network, "heads": heads, "ema": ema}
     load = partial(_load, settings=settings, **source)
@@ -85,14 +95,12 @@ def seqtr_grounder(
         load=None if path is None and network is None and darknet is None else partial(load, path),
         load_from=load,
         tools=_vocabulary,
-        frozen=freeze or (),
-        prepare=partial(prepare, gradient_checkpointing=gradient_checkpointing, compiled=compiled),
+        common=common,
+        prepare=prepare,
         amsgrad=True,
-        half_on_disk=half_on_disk,
-        ema_decay=averaging,
     )
-    trainer = SeqtrTrainer(new_words=new_words, vectors=vectors, jitter=jitter, bf16=bf16)
-    return backend_model("seqtr_grounder", shim, partial(_predict, batch_size=batch_size, bf16=bf16), train_step=trainer)
+    trainer = SeqtrTrainer(new_words=new_words, vectors=vectors, jitter=jitter)
+    return backend_model("seqtr_grounder", shim, partial(_predict, batch_size=batch_size), train_step=trainer)
 
 
 def _load(
@@ -154,7 +162,7 @@ def _vectors(name: str | None) -> Any:
     return spacy.load(name, exclude=["tagger", "parser", "ner", "lemmatizer", "attribute_ruler", "senter"]).vocab
 
 
-def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, bf16: bool) -> list[np.ndarray]:
+def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int) -> list[np.ndarray]:
     found = [np.zeros((0, 5), dtype="float32") for _ in batch]
     vocabulary = shim.tools
     config = shim.ready().config
@@ -171,7 +179,7 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, b
             ready = [prepared[n] for n in group]
             owner = np.array([place for place, n in enumerate(group) for _ in batch[n].expressions])
             texts = [expression.published() for n in group for expression in batch[n].expressions]
-            bins, scores = _decode(shim, ready, owner, vocabulary(texts, max_words=config.max_words), batch_size, bf16)
+            bins, scores = _decode(shim, ready, owner, vocabulary(texts, max_words=config.max_words), batch_size)
             for place, n in enumerate(group):
                 height, width = batch[n].image.shape[:2]
                 rows = bins_to_box(bins[owner == place], ready[place].pixels.shape[1:], ready[place].scale, config.bins)
@@ -180,13 +188,13 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int, b
 
 
 def _decode(
-    shim: BackendShim, ready: Sequence[Prepared], owner: np.ndarray, words: np.ndarray, batch_size: int, bf16: bool
+    shim: BackendShim, ready: Sequence[Prepared], owner: np.ndarray, words: np.ndarray, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     device = shim.device
     pixels = torch.from_numpy(np.stack([item.pixels for item in ready])).to(device)
     mask = padding_mask([item.size for item in ready], *pixels.shape[2:]).to(device)
     bins, scores = [], []
-    with shim.inference(bf16=bf16) as network:
+    with shim.inference(bf16=shim.common.bf16) as network:
         visual = network.encode_image(pixels)
         for start in range(0, len(owner), batch_size):
             rows = torch.from_numpy(owner[start : start + batch_size]).to(device)
@@ -202,14 +210,12 @@ class SeqtrTrainer:
 
     new_words (bool): Add unknown words to the list. vectors (Optional[str]): Where their vectors come from.
     jitter (Optional[Sequence[float]]): Smallest and largest random scale.
-    bf16 (bool): Compute in bfloat16.
     """
 
-    def __init__(self, *, new_words: bool, vectors: str | None, jitter: Sequence[float] | None, bf16: bool) -> None:
+    def __init__(self, *, new_words: bool, vectors: str | None, jitter: Sequence[float] | None) -> None:
         self.new_words = new_words
         self.vectors = vectors
         self.jitter = tuple(jitter) if jitter else None
-        self.bf16 = bf16
         self._source: Any = None
         self._rng: np.random.Generator | None = None
 
@@ -245,7 +251,7 @@ class SeqtrTrainer:
         pixels, words, mask, owner, answers = (value.to(shim.device) for value in arrays)
         network.train()
         set_dropout(network, dropout)
-        with shim.autocast(self.bf16):
+        with shim.autocast(shim.common.bf16):
             memory = network.memory(network.encode_image(pixels)[owner], words, mask[owner])
             logits = network.forced(memory, answers)
         loss = smoothed_loss(logits, answers, noise=config.label_noise, first_weight=config.first_weight)

@@ -100,7 +100,7 @@ def test_the_trunk_and_the_words_are_frozen_but_statistics_move():
 
 
 def test_random_scales_keep_boxes_on_their_things():
-    trainer = SeqtrTrainer(new_words=True, vectors=None, jitter=(0.3, 1.4), bf16=False)
+    trainer = SeqtrTrainer(new_words=True, vectors=None, jitter=(0.3, 1.4))
     trainer._rng = np.random.default_rng(0)
     config = SeqtrConfig(max_side=128)
     image = coloured(90, 120, ((30, 20, 70, 60), (255, 255, 255)))
