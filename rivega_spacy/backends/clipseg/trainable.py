@@ -11,6 +11,7 @@ from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.errors import Errors, RivegaError
 from ...post.rle import decode_mask
 from ..backend import BackendShim, backend_model, set_dropout
+from ..common import Common
 from ..hub import build_hub, hub_tools
 from ..shim import shim_of
 from .segmenter import KINDS, NAME, ScoredMasks, load_clipseg, look, mark, segment
@@ -42,8 +43,7 @@ def clipseg_segmenter(
         load=None if path is None else partial(load_clipseg, str(path)),
         load_from=load_clipseg,
         tools=hub_tools,
-        frozen=("clip.",) if freeze is None else freeze,
-        half_on_disk=half_on_disk,
+        common=Common(path=path, freeze=("clip.",) if freeze is None else freeze, half_on_disk=half_on_disk),
     )
     predict = partial(_predict, threshold=threshold, text_batch=max(1, text_batch))
     return backend_model("clipseg_segmenter", shim, predict, train_step=_train_step, arrays=False)
