@@ -63,7 +63,9 @@ class Guard:
         started = time.perf_counter()
         answer = _Answer(send)
         client = (scope.get("client") or ("?", 0))[0]
-        self.open[client] += 1
+        # Reads are short; a monitor that asks for /health or /metrics takes no room from the posts of the same address.
+        counts = scope["method"] not in _READS
+        self.open[client] += counts
         body = bytearray()
         try:
             headers = Headers(scope=scope)
@@ -82,7 +84,7 @@ class Guard:
             await _refuse(failed(error), scope, receive, answer)
         finally:
             self.held -= len(body)
-            self.open[client] -= 1
+            self.open[client] -= counts
             if not self.open[client]:
                 del self.open[client]
             labels: dict[str, str] = {

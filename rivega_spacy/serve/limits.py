@@ -14,7 +14,7 @@ class Limits:
     text (int): Characters of a post's text, and of each of its other texts.
     posts (int): In one request.
     waiting (int): Posts that wait for the pipeline, of all requests.
-    per_client (int): Requests that one client address has under way.
+    per_client (int): Requests that one client address has under way, GET requests aside.
     connections (int): Open at a time.
     seconds (float): Until the answer to a request, once it has arrived.
     body_seconds (float): For a request's head, and for its body, to arrive.

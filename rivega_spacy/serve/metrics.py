@@ -14,7 +14,7 @@ _HELP = {
     "rivega_batch_posts": ("histogram", "Posts that went through the pipeline together."),
     "rivega_batch_seconds": ("histogram", "Time of a batch in the pipeline."),
     "rivega_posts_waiting": ("gauge", "Posts that wait for the pipeline."),
-    "rivega_requests_open": ("gauge", "Requests under way."),
+    "rivega_requests_open": ("gauge", "Requests under way, GET requests aside."),
     "rivega_body_bytes_held": ("gauge", "Bytes of the bodies of requests under way."),
 }
 Labels = tuple[tuple[str, str], ...]

@@ -177,7 +177,7 @@ class Slow:
     def pipe(self, docs, **settings):
         docs = list(docs)
         self.batches.append(len(docs))
-        self.free.wait(10)
+        self.free.wait(60)
         yield from docs
 
 
@@ -205,7 +205,7 @@ def at_once(client, count, post=None):
 
 
 def wait_for(condition):
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not condition() and time.monotonic() < until:
         time.sleep(0.01)
     assert condition()
@@ -254,7 +254,7 @@ def test_one_client_leaves_room_for_others(client_with, slow):
     nlp, held = slow
     client = client_with(pipeline=nlp, per_client=2)
     threads, answers = at_once(client, 2)
-    wait_for(lambda: gauge(client, "rivega_requests_open") == 3)  # with the one that asks
+    wait_for(lambda: gauge(client, "rivega_requests_open") == 2)  # GET requests take no room
     problem(client.post("/annotate", json={"text": TEXT}), 429, "E809")
     assert client.get("/health").json()["status"] == "ok"
     held.free.set()
