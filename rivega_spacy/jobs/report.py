@@ -1,17 +1,21 @@
 """The page of an evaluation from files: scores, pictures of the posts, and the propagation table of another file."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import spacy
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
 
 from ..corpus.docbin import read_docbin
-from ..post.annotated import read_annotated
+from ..post.annotated import annotated_to_doc
 from ..post.errors import Errors, RivegaError
 from ..post.extensions import ID_KEY, move_image
 from ..post.files import check_input, check_output, write_text
 from ..post.image_sources import locate_image
+from ..post.post_files import picture_root, read_posts
 from ..post.textfiles import read_text
 from ..rendering.report import example_posts, render_report
 from ..scoring.matching import MatchOptions
@@ -72,13 +76,13 @@ def read_propagation(path: Path) -> dict[str, Any] | None:
         raise RivegaError(Errors.E059.format(path=path, reason=error)) from error
 
 
-def find_docs(path: Path, wanted: set[str], images: Path | None) -> dict[str, Any]:
+def find_docs(path: Path, wanted: set[str], images: Path | None) -> dict[str, Doc]:
     """The wanted posts of a file as docs, as far as its form has texts."""
-    found: dict[str, Any] = {}
+    found: dict[str, Doc] = {}
     binary = path.is_dir() or path.suffix == ".spacy"
     if not binary and ".jsonl" not in path.name:
         return found
-    docs = read_docbin(path, spacy.blank("rivega").vocab) if binary else read_annotated(path, images=images)
+    docs = read_docbin(path, spacy.blank("rivega").vocab) if binary else _read_posts(path, images)
     for number, doc in enumerate(docs):
         post = str(doc.user_data.get(ID_KEY, number))
         if post in wanted and len(doc):
@@ -87,3 +91,11 @@ def find_docs(path: Path, wanted: set[str], images: Path | None) -> dict[str, An
                 move_image(doc, locate_image(image, images))
             found[post] = doc
     return found
+
+
+def _read_posts(path: Path, images: Path | None) -> Iterator[Doc]:
+    vocab, beside = Vocab(), picture_root(path)
+    for post in read_posts(path):
+        # A line of one entity, as other systems write them, has the entity's text and not its post's.
+        if isinstance(post, dict) and "ents" in post:
+            yield annotated_to_doc(post, vocab, images=images, beside=beside)

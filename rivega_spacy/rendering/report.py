@@ -12,7 +12,7 @@ from ..post.errors import ImageError
 if TYPE_CHECKING:
     from spacy.tokens import Doc
 
-    from ..scoring.tasks import Scores
+    from ..scoring.tasks import Judged, Scores
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _CSS = """
@@ -25,6 +25,7 @@ td.hit { font-weight: 650; }
 h2 { font-size: 1.15rem; margin: 30px 0 6px; }
 .two { display: grid; grid-template-columns: 1fr 1fr; gap: 10px; padding: 0 20px 20px; }
 .two figure { margin: 0; } .two img { width: 100%; border-radius: 8px; } figcaption { font-size: .8rem; color: var(--soft); }
+.two figcaption { padding: 6px 0 0; } .two ul { margin: 2px 0 0; padding-left: 1.2em; } .two .wrong { color: var(--bad); }
 .note { color: var(--soft); font-size: .88rem; }
 svg text { fill: currentColor; }
 @media (max-width: 780px) {
@@ -92,11 +93,8 @@ def render_report(
             for row in found.bins
         ]
         body.append(_table(["score", "entities", "mean score", "in the picture"], shares))
-    for name, heading in (("worst", "Posts with the most errors"), ("best", "Posts where all is right")):
-        posts = example_posts(scores, examples)[name]
-        if posts and predicted is not None and gold is not None:
-            body.append(f"<h2>{heading}</h2>")
-            body += [_example(predicted.get(post), gold.get(post), post, max_side) for post in posts]
+    if predicted is not None and gold is not None:
+        body += _examples(scores, predicted, gold, examples, max_side)
     css = (Path(__file__).parent / "page.css").read_text(encoding="utf8") + _CSS
     policy = f"<meta http-equiv='Content-Security-Policy' content=\"{_POLICY}\">"
     policy += "<meta name='viewport' content='width=device-width, initial-scale=1'>"
@@ -156,20 +154,43 @@ def _confusion(table: Mapping[tuple[str, str], int]) -> str:
     return _scrolled(f"<tr><th></th>{head}</tr>{rows}", "types")
 
 
-def _example(predicted: Optional["Doc"], gold: Optional["Doc"], post: str, max_side: int) -> str:
-    source = gold if gold is not None else predicted
-    text = escape(source.text) if source is not None else ""
-    sides = []
-    for name, doc in (("gold", gold), ("predicted", predicted)):
-        if doc is not None:
-            sides.append(f"<figure>{_picture(doc, max_side)}<figcaption>{name}: {_entities(doc)}</figcaption></figure>")
-    head = f"<div class='words'><div class='head'><h3 class='id'>{escape(post)}</h3></div><p class='text'>{text}</p></div>"
-    return f"<article class='post'>{head}<div class='two'>{''.join(sides)}</div></article>"
+def _examples(
+    scores: "Scores", predicted: Mapping[str, "Doc"], gold: Mapping[str, "Doc"], count: int, max_side: int
+) -> Iterable[str]:
+    from ..scoring.confusion import rank_posts
+    from ..scoring.tasks import judge_mentions
+
+    task, _ = rank_posts(scores)
+    if task is None:
+        return
+    judged = judge_mentions(scores, task)
+    posts = example_posts(scores, count)
+    for name, heading in (("worst", "Posts with the most errors"), ("best", "Posts where all is right")):
+        if posts[name]:
+            yield f"<h2>{heading} ({task.upper()})</h2>"
+        for post in posts[name]:
+            yield _example(post, judged[post], {"gold": gold.get(post), "predicted": predicted.get(post)}, max_side)
 
 
-def _entities(doc: "Doc") -> str:
-    said = {True: "in the picture", False: "not in the picture", None: "not judged"}
-    return "; ".join(f"{escape(ent.text)} ({escape(ent.label_)}, {said[ent._.groundable]})" for ent in doc.ents) or "no entities"
+def _example(post: str, judged: tuple["Judged", "Judged"], docs: Mapping[str, Optional["Doc"]], max_side: int) -> str:
+    text = next((doc.text for doc in docs.values() if doc is not None), "")
+    pictures = {name: "" if doc is None or doc._.image is None else _picture(doc, max_side) for name, doc in docs.items()}
+    sides = ""
+    for (name, mentions), wrong in zip(zip(pictures, judged), ("missed", "wrong")):
+        picture = pictures[name] or ("<p class='note'>no picture</p>" if any(pictures.values()) else "")
+        sides += f"<figure>{picture}<figcaption>{name}:{_mentions(mentions, wrong)}</figcaption></figure>"
+    words = f"<p class='text'>{escape(text)}</p>" if text else ""
+    head = f"<div class='words'><div class='head'><h3 class='id'>{escape(post)}</h3></div>{words}</div>"
+    return f"<article class='post'>{head}<div class='two'>{sides}</div></article>"
+
+
+def _mentions(judged: "Judged", wrong: str) -> str:
+    said = {True: ", in the picture", False: ", not in the picture", None: ""}
+    items = ""
+    for mention, right in judged:
+        words = f"{escape(mention.text)} ({escape(mention.type)}{said[mention.groundable]})"
+        items += f"<li>{words}</li>" if right else f"<li class=wrong>{words}: {wrong}</li>"
+    return f"<ul>{items}</ul>" if items else " no entities"
 
 
 def _picture(doc: "Doc", max_side: int) -> str:

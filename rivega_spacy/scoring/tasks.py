@@ -9,7 +9,7 @@ import numpy as np
 from ..post.errors import Errors, RivegaError
 from .entries import one_box_entries
 from .matching import Group, MatchOptions, Pair, make_groups, same_but_blanks
-from .mentions import Annotations
+from .mentions import Annotations, Mention
 
 # task -> (must the type be right, what has to be right in the picture)
 TASKS: dict[str, tuple[bool, str]] = {
@@ -19,6 +19,10 @@ TASKS: dict[str, tuple[bool, str]] = {
     "ees": (False, "masks"),
     "smner": (True, "masks"),
 }
+
+
+# Entities of a post with whether each is right.
+Judged = list[tuple[Mention, bool]]
 
 
 @dataclass
@@ -188,6 +192,25 @@ def _acceptor(group: Group, typed: bool, region: str, options: MatchOptions, iou
         return options.reaches(pair.box_iou if region == "boxes" else pair.mask_iou, iou)
 
     return accept
+
+
+def judge_mentions(scores: Scores, task: str) -> dict[str, tuple[Judged, Judged]]:
+    """Which entities of a task are right, post by post.
+
+    scores (Scores): From `score`.
+    task (str): A key of `TASKS`.
+    RETURNS (Dict[str, Tuple[List, List]]): By post, its gold entities with whether they were found, and the predictions with whether
+        they are right.
+    """
+    typed, region = TASKS[task]
+    posts: dict[str, tuple[Judged, Judged]] = {}
+    for group in scores.groups:
+        matched = group.count(_acceptor(group, typed, region, scores.options, None)) if group.pairs else []
+        gold, predicted = posts.setdefault(group.post, ([], []))
+        found, right = {place for _, place in matched}, {place for place, _ in matched}
+        gold += [(mention, place in found) for place, mention in enumerate(group.gold)]
+        predicted += [(mention, place in right) for place, mention in enumerate(group.predicted)]
+    return posts
 
 
 def score_entailment(groups: list[Group]) -> dict[str, float]:

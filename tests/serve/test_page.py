@@ -3,12 +3,12 @@
 import csv
 import io
 import json
-import shutil
 import time
 import zipfile
 from contextlib import contextmanager
 
 import pytest
+from browser import needs_browser
 
 from rivega_spacy.post.rle import rle_area, rle_to_box
 from rivega_spacy.serve.app import create_app
@@ -19,14 +19,7 @@ from .conftest import BOX, HEIGHT, WIDTH, encoded, make_pipeline
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, which drives the browser")
 ActionBuilder = pytest.importorskip("selenium.webdriver.common.actions.action_builder").ActionBuilder
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)"
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 TEXT = "Ann met 🚀 Rio at the Zoo"
 CSS = "css selector"
 
@@ -53,7 +46,7 @@ class Page:
     def click(self, selector):
         self.one(selector).click()
 
-    def until(self, condition, what="", seconds=10):
+    def until(self, condition, what="", seconds=60):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
@@ -156,23 +149,6 @@ class Page:
 
     def problem(self):
         return self.one("#problem").text
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-
-    options = Options()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,1000"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.downloads = tmp_path_factory.mktemp("downloads")
-    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(driver.downloads)})
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
