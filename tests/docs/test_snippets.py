@@ -78,7 +78,9 @@ def test_config_snippets_name_what_exists(page):
 
 def with_parents(code):
     """A part of a config with the headings that stand above it in the whole."""
-    wanted = [name for part in re.findall(r"^\[(.+)\]$", code, re.MULTILINE) for name in accumulate(part.split("."), "{}.{}".format)]
+    wanted = [
+        name for part in re.findall(r"^\[(.+)\]$", code, re.MULTILINE) for name in accumulate(part.split("."), "{}.{}".format)
+    ]
     there = set(re.findall(r"^\[(.+)\]$", code, re.MULTILINE))
     return "".join(f"[{name}]\n" for name in dict.fromkeys(wanted) if name not in there) + code
 
