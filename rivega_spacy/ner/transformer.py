@@ -31,7 +31,7 @@ from ..backends.shim import TorchShim, shim_of
 from ..post.errors import Errors, RivegaError
 from ..post.hub import local_only
 from .encoding import N_SHAPES, EncodedPost, PairEncoder, Window
-from .post_states import is_like_bert, post_states
+from .post_states import post_states, shortens
 
 # A bucket of at least so many pieces is closed before a row that is shorter than its longest by more than this share; the
 # fixed cost of one more pass through the encoder is about that of so many pieces.
@@ -89,6 +89,7 @@ class CasedEncoder(torch.nn.Module):
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None
         self.encoder = encoder
+        self.shortens = shortens(encoder)
         self.shape_embedding: torch.nn.Embedding | None = None
         if shapes:
             width = encoder.get_input_embeddings().embedding_dim
@@ -106,7 +107,7 @@ class CasedEncoder(torch.nn.Module):
             inputs["input_ids"] = ids
         else:
             inputs["inputs_embeds"] = self.encoder.get_input_embeddings()(ids) + self.shape_embedding(shapes)
-        if is_like_bert(self.encoder):
+        if self.shortens:
             return post_states(self.encoder, inputs, n_post)
         return self.encoder(**inputs).last_hidden_state[:, :n_post]
 
