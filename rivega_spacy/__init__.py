@@ -13,6 +13,7 @@ from typing import Any
 from wrapt import register_post_import_hook
 
 from .post.moved import install as install_moved
+from .post.versions import set_aside_spacy_transformers
 
 __version__ = "0.6.0"
 __all__ = ["__version__", "load_ipython_extension", "register_extensions", "render"]
@@ -46,5 +47,11 @@ def _register_once_imported(_: ModuleType) -> None:
     register_extensions()
 
 
+def _look_past_what_does_not_fit(_: ModuleType) -> None:
+    set_aside_spacy_transformers()
+
+
 register_post_import_hook(_register_once_imported, "spacy.tokens")
+# spaCy's registries; before the first pipeline is made, which reads all entry points.
+register_post_import_hook(_look_past_what_does_not_fit, "catalogue")
 install_moved()

@@ -15,16 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from spacy.tokens import Doc
-from spacy_transformers.data_classes import FullTransformerBatch, TransformerData, WordpieceBatch
-from spacy_transformers.layers import trfs2arrays
-from spacy_transformers.layers._util import replace_listener
 from thinc.api import Model, chain, torch2xp, xp2torch
 from thinc.types import Floats2d, Ragged
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
-from transformers.file_utils import ModelOutput
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.auto import CONFIG_MAPPING
+from transformers.utils import ModelOutput
 
 from ..backends.dropout import share_dropout
 from ..backends.shim import TorchShim, shim_of
@@ -32,6 +29,8 @@ from ..post.errors import Errors, RivegaError
 from ..post.hub import local_only
 from .encoding import N_SHAPES, EncodedPost, PairEncoder, Window
 from .post_states import post_states, shortens
+from .shared_encoder.carrier import FullTransformerBatch, TransformerData, WordpieceBatch
+from .shared_encoder.pooling import own_encoder, token_vectors
 
 # A bucket of at least so many pieces is closed before a row that is shorter than its longest by more than this share; the
 # fixed cost of one more pass through the encoder is about that of so many pieces.
@@ -178,7 +177,7 @@ def build_knowledge_transformer(
     attrs = {
         "settings": settings,
         "cache": _Cache(),
-        "replace_listener": replace_listener,
+        "replace_listener": own_encoder,
         "replace_listener_cfg": _standalone_config,
     }
     return Model("knowledge-transformer", forward, init=init, dims={"nO": None}, attrs=attrs, shims=[shim])
@@ -195,7 +194,7 @@ def build_knowledge_tok2vec(
     RETURNS (Model): Token vectors.
     """
     # A chain within a chain: the structure of a listener once it is replaced.
-    return chain(replace_listener(transformer), trfs2arrays(pooling, grad_factor))
+    return chain(own_encoder(transformer), token_vectors(pooling, grad_factor))
 
 
 def _standalone_config(transformer: dict[str, Any], listener: dict[str, Any]) -> dict[str, Any]:

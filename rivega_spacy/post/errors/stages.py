@@ -80,6 +80,14 @@ class StagesMessages(Messages):
     E887 = "{path} is no collection of passages ({reason}). Build one: `rivega index passages.jsonl {path}`."
     E888 = "{path}: {reason}. Build the collection again: `rivega index ... --restart`."
     E889 = "{path}: line {line} is left out ({reason}). Give each line a `text`."
+    E901 = (
+        "The listener of {listener!r} holds what the encoder made of another batch. Let the `transformer` component and those that "
+        "listen to it be updated with the same posts, one batch after the other."
+    )
+    E902 = (
+        "The listener of {listener!r} has nothing of these posts: its `transformer` component is frozen or not in the pipeline. Name it "
+        "in `[training] annotating_components`."
+    )
 
 
 __all__ = ["StagesMessages"]

@@ -1,0 +1,78 @@
+"""What differs between the versions of other libraries that this package runs with: transformers 4.49 to 5.x, spacy-transformers.
+
+Nothing else of the package asks for a version. Installed versions are read from the packages' metadata, which costs no import.
+"""
+
+import importlib.util
+from functools import lru_cache
+from importlib import metadata
+from typing import Any
+
+from .errors import Errors, SetupError
+
+
+@lru_cache(maxsize=None)
+def installed(package: str) -> tuple[int, ...]:
+    """The version of an installed package as numbers, (4, 53, 2); () where it is not installed.
+
+    package (str): Its name in the package index.
+    """
+    try:
+        text = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ()
+    numbers: list[int] = []
+    for part in text.split("."):
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)
+
+
+def spacy_transformers_fits() -> bool:
+    """Whether spacy-transformers is installed and can be imported beside the installed transformers.
+
+    Before version 2 it imports a name that transformers 5 moved.
+    """
+    if importlib.util.find_spec("spacy_transformers") is None:
+        return False
+    return not (installed("spacy-transformers") < (2,) and installed("transformers") >= (5,))
+
+
+def set_aside_spacy_transformers() -> None:
+    """Let spaCy look past the entry points of a spacy-transformers that cannot be imported; else they would take every pipeline down.
+
+    Does nothing where it fits, or is not installed. `rivega_transformer` then stands in for it (ner/shared_encoder).
+    """
+    if spacy_transformers_fits():
+        return
+    import catalogue
+
+    points = catalogue.AVAILABLE_ENTRY_POINTS
+    # A dict of lists before Python 3.12's form, and where catalogue brings its own copy of importlib.metadata.
+    if isinstance(points, dict):
+        for group, found in points.items():
+            points[group] = type(found)(point for point in found if not _is_of_spacy_transformers(point))
+    else:
+        catalogue.AVAILABLE_ENTRY_POINTS = type(points)(point for point in points if not _is_of_spacy_transformers(point))
+
+
+def _is_of_spacy_transformers(point: Any) -> bool:
+    return str(point.value).startswith("spacy_transformers")
+
+
+def hub_class(name: str, *, since: str) -> Any:
+    """A class of transformers that not every version has.
+
+    name (str): For example "Sam2Model". since (str): The version that brought it.
+    RAISES (SetupError): E900 where the installed transformers lacks it.
+    """
+    import transformers
+
+    try:
+        return getattr(transformers, name)
+    except (AttributeError, ImportError):
+        raise SetupError(Errors.E900.format(name=name, since=since, found=transformers.__version__)) from None
+
+
+__all__ = ["hub_class", "installed", "set_aside_spacy_transformers", "spacy_transformers_fits"]
