@@ -4,14 +4,14 @@ Nothing else of the package asks for a version. Installed versions are read from
 """
 
 import importlib.util
-from functools import lru_cache
+from functools import cache
 from importlib import metadata
 from typing import Any
 
 from .errors import Errors, SetupError
 
 
-@lru_cache(maxsize=None)
+@cache
 def installed(package: str) -> tuple[int, ...]:
     """The version of an installed package as numbers, (4, 53, 2); () where it is not installed.
 

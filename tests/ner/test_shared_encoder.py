@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import spacy
 from spacy.tokens import Doc
-from spacy.training import Example
 from thinc.api import reduce_mean
 
 from rivega_spacy.ner.shared_encoder.component import SharedTransformer, by_length

@@ -8,7 +8,7 @@ import catalogue
 import srsly
 from spacy import util
 from spacy.language import Language
-from spacy.pipeline.trainable_pipe import TrainablePipe
+from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.util import minibatch, registry
@@ -206,7 +206,7 @@ class SharedTransformer(TrainablePipe):
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "SharedTransformer":
         """Read what `to_disk` of this component or of spacy-transformers' saved."""
-        parts = {
+        parts: dict[str, Any] = {
             "vocab": lambda p: self.vocab.from_disk(p),
             "cfg": lambda p: self.cfg.update(srsly.read_json(p)),
             "model": lambda p: self.model.from_bytes(Path(p).read_bytes()),
@@ -240,10 +240,11 @@ def _null_setter() -> Callable[[list[Doc], Any], None]:
 
 def _stand_in() -> None:
     """Take the names of spacy-transformers that a config uses, where that package is not used."""
+    registries: Any = registry
     if not catalogue.check_exists("spacy", "annotation_setters"):
-        registry.annotation_setters = catalogue.create("spacy", "annotation_setters", entry_points=True)
-    registry.annotation_setters.register("spacy-transformers.null_annotation_setter.v1", func=_null_setter)
-    registry.architectures.register("spacy-transformers.TransformerListener.v1", func=make_listener)
+        registries.annotation_setters = catalogue.create("spacy", "annotation_setters", entry_points=True)
+    registries.annotation_setters.register("spacy-transformers.null_annotation_setter.v1", func=_null_setter)
+    registries.architectures.register("spacy-transformers.TransformerListener.v1", func=make_listener)
     Language.factory("transformer", assigns=[f"doc._.{ATTRIBUTE}"], default_config=DEFAULT_CONFIG, func=make_transformer)
     read_encoded()
 

@@ -112,28 +112,31 @@ class FullTransformerBatch:
 
 def no_alignment() -> Ragged:
     """The alignment of no tokens."""
-    return Ragged(np.zeros((0,), dtype="i"), np.zeros((0,), dtype="i"))
+    nothing: Any = np.zeros((0,), dtype="i")
+    return Ragged(nothing, nothing)
 
 
 # Names of msgpack's form, which docs and DocBins carry.
 _MARK = "__transformerdata__"
 
 
-@srsly.msgpack_encoders("rivega_transformerdata")
 def _encode(obj: Any, chain: Any = None) -> Any:
     if isinstance(obj, TransformerData):
         return {_MARK: obj.to_dict()}
     return obj if chain is None else chain(obj)
 
 
+def _decode(obj: Any, chain: Any = None) -> Any:
+    if _MARK in obj:
+        return TransformerData.from_dict(obj[_MARK])
+    return obj if chain is None else chain(obj)
+
+
 def read_encoded() -> None:
     """Let msgpack read such data of either origin; only where spacy-transformers, which registers a reader of its own, is not used."""
+    srsly.msgpack_decoders.register("transformerdata", func=_decode)
 
-    @srsly.msgpack_decoders("transformerdata")
-    def _decode(obj: Any, chain: Any = None) -> Any:
-        if _MARK in obj:
-            return TransformerData.from_dict(obj[_MARK])
-        return obj if chain is None else chain(obj)
 
+srsly.msgpack_encoders.register("rivega_transformerdata", func=_encode)
 
 __all__ = ["FullTransformerBatch", "TransformerData", "WordpieceBatch", "no_alignment", "read_encoded"]

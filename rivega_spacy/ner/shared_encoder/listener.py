@@ -27,7 +27,9 @@ class TransformerListener(Model):
     def __init__(self, upstream_name: str) -> None:
         super().__init__(name=self.name, forward=_forward, dims={"nO": None})
         self.upstream_name = upstream_name
-        self.forget()
+        self._batch_id: int | None = None
+        self._outputs: list[Any] | None = None
+        self._backprop: Callable | None = None
 
     @classmethod
     def get_batch_id(cls, docs: list[Doc]) -> int:
@@ -40,9 +42,7 @@ class TransformerListener(Model):
 
     def forget(self) -> None:
         """Let go of the batch, whose graph holds much memory."""
-        self._batch_id: int | None = None
-        self._outputs: list[Any] | None = None
-        self._backprop: Callable | None = None
+        self._batch_id = self._outputs = self._backprop = None
 
 
 def _forward(model: TransformerListener, docs: list[Doc], is_train: bool) -> tuple[list[Any], Callable]:
@@ -69,7 +69,8 @@ def _zeros(length: int, width: int | None, model: Model) -> Any:
         return TransformerData.empty()
     pieces = WordpieceBatch([[""] * length], np.zeros((1, length), dtype="i"), np.ones((1, length), dtype="bool"), [length], None)
     states = model.ops.xp.zeros((1, length, width), dtype="f")
-    align = Ragged(np.arange(length, dtype="i"), np.ones((length,), dtype="i"))
+    ops: Any = model.ops
+    align = Ragged(ops.asarray1i(np.arange(length)), ops.asarray1i(np.ones(length)))
     return TransformerData(pieces, BaseModelOutput(last_hidden_state=states), align)
 
 

@@ -21,7 +21,8 @@ def token_vectors(pooling: Model[Ragged, Floats2d], grad_factor: float) -> Model
 
 
 def _pool(model: Model, posts: list[Any], is_train: bool) -> tuple[list[Any], Callable]:
-    ops, xp, factor = model.ops, model.ops.xp, model.attrs["grad_factor"]
+    ops: Any = model.ops
+    xp, factor = ops.xp, model.attrs["grad_factor"]
     # Empty posts have no vectors; their width is of no account.
     full = [n for n, post in enumerate(posts) if "last_hidden_state" in post.model_output and len(post.align.lengths)]
     outputs: list[Any] = [ops.alloc2f(0, 0) for _ in posts]
