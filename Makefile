@@ -3,6 +3,7 @@
 # make test-fast   the tests without those marked slow
 # make docs   the documentation as a site, in site/
 # make lint   ruff, import contract, and mypy (about a minute the first time, seconds after it)
+# make lane-default   the tests that touch other libraries in an environment of its own; also lane-lowest, lane-4.57, lane-newest
 # WORKERS=4 make test   on a machine with more cores
 VENV   ?= .venv
 PYTHON ?= python3
@@ -58,5 +59,8 @@ $(VENV)/.docs: $(VENV)/.demo
 	$(PIP) install -q -c constraints.txt -e ".[docs]"
 	touch $@
 
+lane-%:
+	ci/lanes/$*.sh
+
 clean:
-	rm -rf $(VENV) site demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .lanes site demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

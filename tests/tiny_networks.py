@@ -238,9 +238,10 @@ def tiny_blip(folder: Path, kind: str) -> str:
     return str(folder)
 
 
-def tiny_grounding_dino(folder: Path) -> str:
-    """A folder with a Grounding DINO."""
-    from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection, SwinConfig
+def tiny_grounding_dino(folder: Path, family: str = "GroundingDino") -> str:
+    """A folder with a Grounding DINO, or with another `family` of transformers that is built like it ("MMGroundingDino")."""
+    import transformers
+    from transformers import SwinConfig
 
     # The network knows [CLS], [SEP], "." and "?" by their indices in BERT's vocabulary.
     pieces = [f"[unused{n}]" for n in range(1030)]
@@ -253,7 +254,7 @@ def tiny_grounding_dino(folder: Path) -> str:
         out_features=["stage3", "stage4"],
     )  # fmt: skip
     text = {"model_type": "bert", "vocab_size": 1030, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
-    config = GroundingDinoConfig(
+    config = getattr(transformers, f"{family}Config")(
         backbone_config=backbone,
         text_config={**text, "intermediate_size": 48, "max_position_embeddings": 64},
         d_model=64,
@@ -270,7 +271,7 @@ def tiny_grounding_dino(folder: Path) -> str:
         decoder_n_points=2,
     )
     torch.manual_seed(0)
-    network = GroundingDinoForObjectDetection(config)
+    network = getattr(transformers, f"{family}ForObjectDetection")(config)
     with torch.no_grad():
         # Logits are products of normalised states of 64 channels: without this they begin far out.
         network.model.text_projection.weight.mul_(0.1)

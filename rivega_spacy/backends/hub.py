@@ -15,6 +15,7 @@ from torch import nn
 
 from ..post.errors import Errors, RivegaError
 from ..post.hub import local_only
+from ..post.versions import hub_class
 from .backend import BackendShim, Loaded
 from .common import Common
 from .weights import check_finite, listing
@@ -31,17 +32,18 @@ def hub_shim(
     max_tokens: int,
     prepare: Callable[[nn.Module, Common], None],
     lr_scale: Callable[[str], float] | None = None,
+    since: str = "",
 ) -> BackendShim:
     """The shim of a network of the transformers library.
 
     common (Common): Where its weights are, how it is run, trained and saved.
     kinds (Kinds), max_tokens (int): See `load_hub`. name (str): How errors call the network.
-    prepare, lr_scale: See BackendShim.
+    prepare, lr_scale: See BackendShim. since (str): The version of transformers that brought the network; "" for all supported ones.
     """
-    load = partial(load_hub, kinds=kinds, what=f"{name} network", max_tokens=max_tokens)
+    load = partial(load_hub, kinds=kinds, what=f"{name} network", max_tokens=max_tokens, since=since)
     return BackendShim(
         name=name,
-        build=partial(build_hub, kinds=kinds),
+        build=partial(build_hub, kinds=kinds, since=since),
         load=None if common.path is None else partial(load, str(common.path)),
         load_from=load,
         tools=hub_tools,
@@ -51,18 +53,20 @@ def hub_shim(
     )
 
 
-def load_hub(path: str, kinds: Kinds, *, what: str, max_tokens: int) -> Loaded:
+def load_hub(path: str, kinds: Kinds, *, what: str, max_tokens: int, since: str = "") -> Loaded:
     """A network and its tokenizer from a folder in transformers' layout, or of the model hub (`post/hub.py`).
 
     path (str): The folder, or a name such as "Salesforce/blip-itm-base-coco".
     kinds (Kinds): Which networks are meant.
     what (str): How errors call them.
     max_tokens (int): Tokens of an expression that are read, special ones included.
+    since (str): The version of transformers that brought the network; "" for all supported ones.
     RETURNS (Loaded): The network in single precision and what is saved beside it.
-    RAISES (RivegaError): E732 not at hand, E730 another kind of network, E733 weights that do not fit, E734 not finite.
+    RAISES (RivegaError): E900 where transformers is too old, E732 not at hand, E730 another kind of network, E733 weights that do not fit, E734 not finite.
     """
     from transformers import AutoConfig, AutoTokenizer
 
+    _asked_for(kinds, since)
     local = local_only()
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=local)
@@ -103,8 +107,14 @@ def load_hub(path: str, kinds: Kinds, *, what: str, max_tokens: int) -> Loaded:
     return network.eval(), saved
 
 
-def build_hub(saved: dict[str, Any], kinds: Kinds) -> nn.Module:
+def _asked_for(kinds: Kinds, since: str) -> None:
+    for _, _, name in kinds.values() if since else ():
+        hub_class(name, since=since)
+
+
+def build_hub(saved: dict[str, Any], kinds: Kinds, since: str = "") -> nn.Module:
     """The network of a saved config, with random weights. saved (Dict[str, Any]): What `load_hub` returned beside it."""
+    _asked_for(kinds, since)
     module, config_name, model_name = kinds[saved["kind"]]
     library = importlib.import_module(module)
     # Config classes take their nested dicts apart while they read them.

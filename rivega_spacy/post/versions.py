@@ -61,7 +61,7 @@ def _is_of_spacy_transformers(point: Any) -> bool:
     return str(point.value).startswith("spacy_transformers")
 
 
-def hub_class(name: str, *, since: str) -> Any:
+def hub_class(name: str, since: str) -> Any:
     """A class of transformers that not every version has.
 
     name (str): For example "Sam2Model". since (str): The version that brought it.

@@ -64,17 +64,23 @@ def grounding_dino(
         score, which `rivega.GroundingScore.v1` can use as entailment.
     """
     common = Common(path=path, bf16=bf16, gradient_checkpointing=gradient_checkpointing, freeze=freeze, half_on_disk=half_on_disk)
-    shim = hub_shim(
-        common,
-        KINDS,
-        name=NAME,
-        max_tokens=max_tokens,
-        prepare=_prepare,
-        lr_scale=partial(_rate, backbone=backbone_rate),
-    )
     settings = Settings(shortest, longest, batch_size)
+    return dino_model(common, KINDS, settings, name=NAME, max_tokens=max_tokens, backbone_rate=backbone_rate)
+
+
+def dino_model(
+    common: Common, kinds: Kinds, settings: Settings, *, name: str, max_tokens: int, backbone_rate: float, since: str = ""
+) -> Model[list[ImageQueries], list[Floats2d]]:
+    """A network built like Grounding DINO.
+
+    common (Common), kinds (Kinds), name (str), max_tokens (int), since (str): See `hub_shim`.
+    settings (Settings), backbone_rate (float): See `grounding_dino`.
+    """
+    rate = partial(_rate, backbone=backbone_rate)
+    shim = hub_shim(common, kinds, name=name, max_tokens=max_tokens, prepare=_prepare, lr_scale=rate, since=since)
     predict = partial(_predict, settings=settings)
-    return backend_model("grounding_dino", shim, predict, train_step=partial(_train_step, settings=settings))
+    label = name.lower().replace(" ", "_")
+    return backend_model(label, shim, predict, train_step=partial(_train_step, settings=settings))
 
 
 def _rate(parameter: str, *, backbone: float) -> float:
@@ -167,7 +173,7 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, settings: Settings
                 with encoded_once(network, encoded, torch.zeros(len(asked), dtype=torch.long, device=shim.device)) as pixels:
                     output = network(pixel_values=pixels, input_ids=ids, attention_mask=mask)
                 rows.append(_best(output.logits, output.pred_boxes, phrase))
-        values = finite_or_raise(np.concatenate(rows), name=NAME)
+        values = finite_or_raise(np.concatenate(rows), name=shim.name)
         height, width = queries.image.shape[:2]
         boxes = clip_boxes(values[:, :4] * np.array([width, height, width, height]), height, width)
         found[n] = np.concatenate([boxes, values[:, 4:]], axis=1)

@@ -50,16 +50,26 @@ def load_hf_sam(name: str, *, local_files_only: bool = False) -> torch.nn.Module
     RETURNS (Module): SamModel or SamHQModel in evaluation mode.
     RAISES (RivegaError): E326 where it cannot be read, E327 where it is another kind of model, E022 where weights are missing.
     """
-    from transformers import AutoConfig, SamModel
+    from transformers import SamModel
+
+    return load_prompted(name, lambda kind: {"sam": SamModel, **_high_quality()}, local_files_only=local_files_only)
+
+
+def load_prompted(name: str, kinds: Callable[[str], dict[str, Any]], *, local_files_only: bool = False) -> torch.nn.Module:
+    """Read a network of transformers that is prompted with boxes; see `load_hf_sam`.
+
+    kinds (Callable): (the `model_type` of its config) -> classes by `model_type`, those among which it must be.
+    """
+    from transformers import AutoConfig
 
     local = local_files_only or local_only()
     try:
         config = AutoConfig.from_pretrained(name, local_files_only=local)
-        kinds = {"sam": SamModel, **_high_quality()}
-        if config.model_type not in kinds:
-            raise RivegaError(Errors.E327.format(name=name, kind=config.model_type, known=", ".join(kinds)))
-        model, report = kinds[config.model_type].from_pretrained(name, local_files_only=local, output_loading_info=True)
-    except (OSError, RuntimeError, ValueError) as error:
+        known = kinds(config.model_type)
+        if config.model_type not in known:
+            raise RivegaError(Errors.E327.format(name=name, kind=config.model_type, known=", ".join(known)))
+        model, report = known[config.model_type].from_pretrained(name, local_files_only=local, output_loading_info=True)
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         if isinstance(error, RivegaError):
             raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -67,9 +77,9 @@ def load_hf_sam(name: str, *, local_files_only: bool = False) -> torch.nn.Module
     if report["missing_keys"] or report["mismatched_keys"]:
         missing = ", ".join(sorted(report["missing_keys"])[:5]) or "none"
         surplus = ", ".join(sorted(report["unexpected_keys"])[:5]) or "none"
-        raise RivegaError(
-            Errors.E022.format(name=name, missing=missing, surplus=surplus, shapes=report["mismatched_keys"][:5] or "none")
-        )
+        # A set in transformers 5.
+        shapes = list(report["mismatched_keys"])[:5] or "none"
+        raise RivegaError(Errors.E022.format(name=name, missing=missing, surplus=surplus, shapes=shapes))
     return model.eval()
 
 

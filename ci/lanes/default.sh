@@ -1,0 +1,3 @@
+#!/bin/bash
+# The versions of constraints.txt.
+exec "$(dirname "$0")/lane.sh" default "" "" "$@"
