@@ -22,6 +22,7 @@ from thinc.shims import PyTorchShim
 from thinc.util import get_torch_default_device
 
 from ..post.errors import Errors, RivegaError, SetupError
+from ..post.versions import picklable
 from .folding import folded
 from .state import ROW_SCALE, load_optimizer_state, pack_rows, unpack_rows
 from .weights import load_state
@@ -84,7 +85,7 @@ class TorchShim(PyTorchShim):
 
     def __getstate__(self) -> dict[str, Any]:
         # For worker processes and copies: the folded network is made again from the weights.
-        return {**self.__dict__, "_folded": None}
+        return {**self.__dict__, "_folded": None, "_model": picklable(self._model)}
 
     @property
     def module(self) -> torch.nn.Module:

@@ -3,6 +3,7 @@
 Nothing else of the package asks for a version. Installed versions are read from the packages' metadata, which costs no import.
 """
 
+import copy
 import importlib.util
 from functools import cache
 from importlib import metadata
@@ -75,4 +76,32 @@ def hub_class(name: str, since: str) -> Any:
         raise SetupError(Errors.E900.format(name=name, since=since, found=transformers.__version__)) from None
 
 
-__all__ = ["hub_class", "installed", "set_aside_spacy_transformers", "spacy_transformers_fits"]
+def features(output: Any) -> Any:
+    """The tensor that `get_text_features` and its like give: itself before transformers 5, since then within an output."""
+    return output if hasattr(output, "shape") else output.pooler_output
+
+
+def picklable(network: Any) -> Any:
+    """A network as worker processes can get it: without the hooks that transformers 5 puts on layers, which cannot be pickled.
+
+    network (Optional[Module]): Left as it is.
+    RETURNS (Optional[Module]): It, where it has no such hooks; else a copy that shares its tensors. Hooks come again when it is called.
+    """
+    marked = [module for module in network.modules() if getattr(module, _HOOKED, False)] if network is not None else []
+    if not marked:
+        return network
+    tensors = [*network.parameters(), *network.buffers()]
+    copied = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
+    for module in copied.modules():
+        for key, hook in list(module._forward_hooks.items()):
+            if getattr(hook, "__module__", "") == "transformers.utils.output_capturing":
+                del module._forward_hooks[key]
+        if getattr(module, _HOOKED, False):
+            setattr(module, _HOOKED, False)
+    return copied
+
+
+# How transformers 5 marks a network that has them.
+_HOOKED = "_output_capturing_hooks_installed"
+
+__all__ = ["features", "hub_class", "installed", "picklable", "set_aside_spacy_transformers", "spacy_transformers_fits"]

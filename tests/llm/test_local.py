@@ -180,7 +180,10 @@ def test_a_vision_language_model(tmp_path: Path, pictures: list[str]) -> None:
         hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
     )
     config = LlavaConfig(
-        vision, llama_config(len(tokenizer)), image_token_index=tokenizer.convert_tokens_to_ids("<image>"), image_seq_length=4
+        vision_config=vision,
+        text_config=llama_config(len(tokenizer)),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_seq_length=4,
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)

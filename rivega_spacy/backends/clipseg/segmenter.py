@@ -16,6 +16,7 @@ from PIL import Image
 from ...pipes.queries import ImageQueries
 from ...post.errors import Errors, RivegaError
 from ...post.failures import setting_up
+from ...post.versions import features
 from ..backend import Loaded
 from ..hub import Kinds, Tools, hub_tools, load_hub
 from ..weights import finite_or_raise
@@ -129,7 +130,7 @@ def look(network: Any, tools: Tools, image: np.ndarray, *, device: str) -> list[
 def mark(network: Any, tools: Tools, layers: list[torch.Tensor], texts: list[str], *, device: str) -> torch.Tensor:
     """Logits of the pixels of the square, n x S x S. layers (List[Tensor]): From `look`. texts (List[str]): n."""
     ids, mask = tools.tokens(texts)
-    wanted = network.clip.get_text_features(ids.to(device), attention_mask=mask.to(device))
+    wanted = features(network.clip.get_text_features(ids.to(device), attention_mask=mask.to(device)))
     logits = network.decoder([layer.expand(len(ids), -1, -1) for layer in layers], wanted, return_dict=True).logits
     marked: torch.Tensor = logits.reshape(len(ids), *logits.shape[-2:])
     return marked

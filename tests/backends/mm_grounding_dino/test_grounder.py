@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from expressions_of import expressions
-from tiny_networks import box_questions, learn, odd_batch, reloaded, shown_boxes, tiny_grounding_dino
+from tiny_networks import box_questions, learn, odd_batch, photographs, reloaded, shown_boxes, tiny_grounding_dino
 
 from rivega_spacy.backends.boxes import corners
 from rivega_spacy.backends.grounding_dino.grounder import encode_prompts
@@ -55,15 +55,14 @@ def test_answers_are_those_of_transformers_with_the_picture_encoded_once(folder)
 @needs_network
 def test_it_learns_and_predicts_the_same_when_loaded_again(folder):
     model = make(folder, backbone_rate=1.0)
-    batch, targets = box_questions()
-    # One expression a picture: a network so small and so little trained does not tell texts apart yet.
-    batch, targets = [ImageQueries(queries.image, queries.expressions[:1]) for queries in batch], [row[:1] for row in targets]
-    losses = learn(model, batch, targets, steps=60, rate=2e-3)
+    batch, targets = photographs(("rex",))
+    batch, targets = [ImageQueries(batch[0].image, batch[0].expressions[:1])], [targets[0][:1]]
+    losses = learn(model, batch, targets, steps=60, rate=1e-3)
     assert losses[-1] < 0.4 * losses[0]
     found, again = model.predict(batch), reloaded(model, lambda: mm_grounding_dino(**SIZES)).predict(batch)
     for boxes, same, gold in zip(found, again, shown_boxes(targets)):
-        assert (np.diag(box_iou(boxes[:, :4], gold)) > 0.25).all()
-        assert np.allclose(boxes[:, :4], same[:, :4], atol=2) and np.allclose(boxes[:, 4], same[:, 4], atol=1e-2)
+        assert (np.diag(box_iou(boxes[:, :4], gold)) > 0.4).all()
+        assert np.allclose(boxes[:, :4], same[:, :4], atol=5) and np.allclose(boxes[:, 4], same[:, 4], atol=1e-2)
 
 
 @needs_network
