@@ -31,15 +31,18 @@ def tiny_sam():
     prompts = PromptEncoder(embed_dim=16, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=4)
     transformer = TwoWayTransformer(depth=2, embedding_dim=16, mlp_dim=32, num_heads=2)
     decoder = MaskDecoder(num_multimask_outputs=3, transformer=transformer, transformer_dim=16, iou_head_hidden_dim=16)
-    return enlivened(Sam(image_encoder=encoder, prompt_encoder=prompts, mask_decoder=decoder).eval())
+    return enlivened(Sam(image_encoder=encoder, prompt_encoder=prompts, mask_decoder=decoder).eval(), seed=20, by_name=False)
 
 
-def enlivened(network):
-    """Larger random weights than at the start of training, so that answers differ from box to box."""
-    generator = torch.Generator().manual_seed(36)
+def enlivened(network, *, seed=36, by_name=True):
+    """Larger random weights than at the start of training, so that answers differ from box to box.
+
+    by_name: Versions of transformers order parameters differently.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    named = sorted(network.named_parameters()) if by_name else network.named_parameters()
     with torch.no_grad():
-        # By name: versions of transformers order them differently.
-        for _, parameter in sorted(network.named_parameters()):
+        for _, parameter in named:
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.4)
     return network
 
