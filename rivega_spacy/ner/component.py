@@ -367,14 +367,37 @@ class KnowledgeNER(BatchedPipe):
             loss += self.agreement * apart
             found = found._replace(emissions=found.emissions + self.agreement * d_emissions)
         gradient.emissions[index, :width] = found.emissions
+        if scores.spans is not None and scores.span_loss:
+            aside, spans = self._span_loss(scores.spans, index, agreeing, scores)
+            loss, found = loss + aside, found._replace(spans=spans)
         return loss, found._replace(emissions=gradient.emissions)
 
-    def _likelihood(self, chains: ChainScores, agreeing: torch.Tensor, crf: Any) -> tuple[float, ChainGradient]:
-        """Loss and gradient for B x L x n_tags bool, the tags that agree with gold, by one of the CRF's implementations."""
+    def _span_loss(self, chains: ChainScores, index: torch.Tensor, agreeing: np.ndarray, scores: TaggerScores) -> tuple[float, ChainGradient]:
+        """The loss of tags without types (Yu et al. 2020, section 2.4), weighted, with its gradient over all posts.
+
+        chains (ChainScores): Of all posts. index (Tensor): Those that are learnt from, R. agreeing (ndarray): R x L x n_tags bool.
+        """
+        prefixes = self.scheme.codes[0]
+        untyped = np.stack([agreeing[:, :, prefixes == prefix].any(axis=2) for prefix in np.unique(prefixes)], axis=2)
+        width = agreeing.shape[1]
+        part = chains._replace(emissions=chains.emissions[index][:, :width], lengths=chains.lengths[index])
+        rules = TagScheme(["span"], self.cfg["scheme"]).constraints()
+        loss, found = self._likelihood(part, torch.from_numpy(untyped).to(index.device), scores.crf, rules)
+        emissions = torch.zeros_like(chains.emissions)
+        emissions[index, :width] = found.emissions
+        weighted = (scores.span_loss * each for each in (emissions, found.start, found.end, found.transitions))
+        return scores.span_loss * loss, ChainGradient(*weighted)
+
+    def _likelihood(
+        self, chains: ChainScores, agreeing: torch.Tensor, crf: Any, rules: tuple[np.ndarray, ...] | None = None
+    ) -> tuple[float, ChainGradient]:
+        """Loss and gradient for B x L x n_tags bool, the tags that agree with gold, by one of the CRF's implementations; `rules` are of
+        another scheme than the tagger's."""
         open_ = (agreeing.sum(2) > 1) & length_mask(chains.lengths)
         if not bool(open_.any()):
             return crf.nll(chains, agreeing.int().argmax(2), reduction=self.loss)
-        left = agreeing_chains(chains, agreeing, *self._rules(chains.start.device))
+        allowed = self._rules(chains.start.device) if rules is None else tuple(torch.from_numpy(each).to(chains.start.device) for each in rules)
+        left = agreeing_chains(chains, agreeing, *allowed)
         return crf.partial_nll(chains, left, reduction=self.loss)
 
     def _rules(self, device: torch.device) -> tuple[torch.Tensor, ...]:
@@ -413,6 +436,9 @@ class KnowledgeNER(BatchedPipe):
                 raise RivegaError(Errors.E102)
             self.model.set_dim("nO", len(self.scheme))
         self._check_size()
+        # A tagger that detects spans on the side has a tag for each prefix of the scheme.
+        if "settings" in self.model.attrs:
+            self.model.attrs["settings"].span_tags = len(TagScheme(["span"], self.cfg["scheme"]))
         self.model.initialize(X=sample)
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "KnowledgeNER":

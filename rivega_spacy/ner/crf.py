@@ -40,12 +40,13 @@ class ChainScores(NamedTuple):
 
 
 class ChainGradient(NamedTuple):
-    """Gradient of a loss with respect to ChainScores, in the same shapes."""
+    """Gradient of a loss with respect to ChainScores, in the same shapes; `spans` is that of the second chains, where there are some."""
 
     emissions: Tensor
     start: Tensor
     end: Tensor
     transitions: Tensor
+    spans: "ChainGradient | None" = None
 
 
 class _Passes(NamedTuple):

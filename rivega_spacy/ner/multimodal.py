@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 from thinc.api import Model, xp2torch
 from thinc.types import Floats2d
 
-from ..backends.fusion.attention import Fusion
+from ..backends.fusion.attention import CrossModalLayer, Fusion
 from ..backends.fusion.pictures import PASS, PictureGrid, PictureSpec, build_grid
 from ..backends.shim import TorchShim, shim_of
 from ..post.cache import RecentCache
@@ -20,6 +20,8 @@ from .tagger import CRFHead, HeadSettings, RateScale, TaggerScores, check_implem
 
 # Region vectors of pictures seen last, in half precision: training comes back to each of them every epoch.
 CACHE_BYTES = 512 * 1024 * 1024
+# Of the scores that come from words and regions; the rest is what span detection says (UMT's own code).
+SHARE = 0.5
 
 
 class MultimodalHead(CRFHead):
@@ -29,11 +31,13 @@ class MultimodalHead(CRFHead):
     n_tags (int): Number of tags.
     pictures (PictureGrid): The picture encoder, which stays as it is.
     heads (int): Attention heads.
+    span_tags (int): Tags without types (3 of BIO, 5 of BIOES) that are told from the words alone; 0 leaves them out.
     """
 
-    def __init__(self, width: int, n_tags: int, pictures: PictureGrid, heads: int) -> None:
+    def __init__(self, width: int, n_tags: int, pictures: PictureGrid, heads: int, span_tags: int = 0) -> None:
         super().__init__(2 * width, n_tags)
         self.fusion = Fusion(width, pictures.width, heads)
+        self.spans = SpanDetection(width, n_tags, heads, span_tags) if span_tags else None
         self.pictures = pictures
         self.pictures.requires_grad_(False)
 
@@ -43,14 +47,18 @@ class MultimodalHead(CRFHead):
         self.pictures.eval()
         return self
 
+    @property
+    def span_parameters(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Start, end and transition scores of the tags without types."""
+        assert self.spans is not None
+        return self.spans.start_transitions, self.spans.end_transitions, self.spans.transitions
+
     def fuse(
         self, vectors: torch.Tensor, regions: torch.Tensor, has_picture: torch.Tensor, sizes: torch.Tensor, dropout: float = 0.0
     ) -> torch.Tensor:
         """vectors (Tensor): N x width, post by post. regions (Tensor): B x R x picture width. has_picture (Tensor): B bool.
         sizes (Tensor): B, tokens of each post. RETURNS (Tensor): N x 2 width."""
-        known = torch.arange(int(sizes.max()), device=sizes.device)[None, :] < sizes[:, None]
-        words = vectors.new_zeros(*known.shape, vectors.shape[1])
-        words[known] = vectors
+        words, known = _padded(vectors, sizes)
         return self.fusion(words, known, regions, has_picture, dropout)[known]
 
     def forward(  # type: ignore[override]
@@ -60,11 +68,54 @@ class MultimodalHead(CRFHead):
         regions: torch.Tensor,
         has_picture: torch.Tensor,
         sizes: torch.Tensor,
-    ) -> torch.Tensor:
-        """As `fuse`, then N x n_tags."""
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """As `fuse`, then N x n_tags; with span detection also N x span_tags, which the former are half made of."""
         dropout = dropout if self.training else 0.0
         vectors = torch.nn.functional.dropout(vectors, dropout, training=dropout > 0)
-        return self.linear(self.fuse(vectors, regions, has_picture, sizes, dropout))
+        typed = self.linear(self.fuse(vectors, regions, has_picture, sizes, dropout))
+        if self.spans is None:
+            return typed
+        words, known = _padded(vectors, sizes)
+        untyped = self.spans(words, known, dropout)[known]
+        return SHARE * typed + (1.0 - SHARE) * untyped @ self.spans.conversion, untyped
+
+
+class SpanDetection(torch.nn.Module):
+    """Where entities are, told from the words alone, so that a picture which misleads does not make entities (UMT, Yu et al. 2020, section 2.4).
+
+    width (int): Of the word vectors. n_tags (int): Of the tagger. heads (int): Attention heads. span_tags (int): Tags without types.
+    """
+
+    conversion: torch.Tensor
+
+    def __init__(self, width: int, n_tags: int, heads: int, span_tags: int) -> None:
+        super().__init__()
+        self.words_ask = CrossModalLayer(width, heads)
+        self.linear = torch.nn.Linear(width, span_tags)
+        for parameter in self.linear.parameters():
+            torch.nn.init.zeros_(parameter)
+        self.start_transitions = torch.nn.Parameter(torch.zeros(span_tags))
+        self.end_transitions = torch.nn.Parameter(torch.zeros(span_tags))
+        self.transitions = torch.nn.Parameter(torch.zeros(span_tags, span_tags))
+        # O speaks for O; each other tag for the same tag of every type alike.
+        prefixes = span_tags - 1
+        conversion = torch.zeros(span_tags, n_tags)
+        conversion[0, 0] = 1.0
+        for tag in range(1, n_tags):
+            conversion[1 + (tag - 1) % prefixes, tag] = prefixes / (n_tags - 1)
+        self.register_buffer("conversion", conversion, persistent=False)
+
+    def forward(self, words: torch.Tensor, known: torch.Tensor, dropout: float) -> torch.Tensor:
+        """words (Tensor): B x L x width. known (Tensor): B x L bool, False for padding. RETURNS (Tensor): B x L x span_tags."""
+        return self.linear(self.words_ask(words, words, known, dropout))
+
+
+def _padded(vectors: torch.Tensor, sizes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """N x width, post by post, as B x L x width, and B x L bool, False for padding."""
+    known = torch.arange(int(sizes.max()), device=sizes.device)[None, :] < sizes[:, None]
+    words = vectors.new_zeros(*known.shape, vectors.shape[1])
+    words[known] = vectors
+    return words, known
 
 
 def build_multimodal_tagger(
@@ -79,6 +130,7 @@ def build_multimodal_tagger(
     crf_learn_rate: float = 1.0,
     half_on_disk: bool = True,
     ema_decay: float = 0.0,
+    span_loss: float = 0.5,
     implementation: str = "ours",
 ) -> Model[list[Doc], TaggerScores]:
     """`rivega.MultimodalTagger.v1`: a linear-chain CRF over words that have seen the picture.
@@ -93,12 +145,16 @@ def build_multimodal_tagger(
     crf_learn_rate (float): Of the CRF's start, end and transition scores, in multiples of the optimiser's.
     half_on_disk (bool): Save weights in half precision.
     ema_decay (float): Moving average of the weights, see TorchShim; 0 for none.
+    span_loss (float): Weight of the loss of span detection from the words alone, whose scores are half of the tagger's; 0 leaves it out.
+        The default is that of UMT.
     implementation (str): Whose CRF, as in `rivega.CRFTagger.v1`.
     RETURNS (Model): From posts to TaggerScores, for `rivega_ner`. A post without a picture, or with one that cannot be read, is tagged by its
         text.
-    RAISES (RivegaError): E394, E395 as `rivega.CRFTagger.v1`; E882 for heads that do not divide the width, at initialization.
+    RAISES (RivegaError): E394, E395 as `rivega.CRFTagger.v1`; E416 for a negative `span_loss`; E882 for heads that do not divide the width, at initialization.
     """
     check_implementation(implementation)
+    if not 0.0 <= span_loss < float("inf"):
+        raise RivegaError(Errors.E416.format(field="span_loss", value=span_loss, wanted="0 or more"))
     shim = TorchShim(
         None,
         name="rivega_ner",
@@ -109,9 +165,8 @@ def build_multimodal_tagger(
         ema_decay=ema_decay,
     )
     attrs = {
-        "settings": HeadSettings(hidden_width=0, dropout=dropout, implementation=implementation),
+        "settings": HeadSettings(0, dropout, implementation, picture_dropout=picture_dropout, span_loss=span_loss),
         "pictures": pictures,
-        "picture_dropout": picture_dropout,
         "regions": _Regions(),
         "context": picture_context,
         "fused": fused_features,
@@ -129,7 +184,9 @@ def build_multimodal_tagger(
 
 
 def _build_head(config: dict[str, Any]) -> MultimodalHead:
-    return MultimodalHead(config["width"], config["n_tags"], build_grid(config["pictures"]), config["heads"])
+    return MultimodalHead(
+        config["width"], config["n_tags"], build_grid(config["pictures"]), config["heads"], config.get("span_tags", 0)
+    )
 
 
 def init(model: Model, X: list[Doc] | None = None, Y: Any = None) -> None:
@@ -144,8 +201,10 @@ def init(model: Model, X: list[Doc] | None = None, Y: Any = None) -> None:
     if heads < 1 or width % heads:
         raise RivegaError(Errors.E882.format(heads=heads, width=width))
     pictures = model.attrs["pictures"].load()
-    config = {"width": width, "n_tags": model.get_dim("nO"), "heads": heads, "pictures": pictures.settings}
-    shim.set_module(MultimodalHead(width, config["n_tags"], pictures, heads), config)
+    settings = model.attrs["settings"]
+    span_tags = settings.span_tags if settings.span_loss else 0
+    config = {"width": width, "n_tags": model.get_dim("nO"), "heads": heads, "pictures": pictures.settings, "span_tags": span_tags}
+    shim.set_module(MultimodalHead(width, config["n_tags"], pictures, heads, span_tags), config)
 
 
 def _head(model: Model) -> MultimodalHead:
@@ -163,8 +222,9 @@ def picture_context(
     RETURNS (Tuple[Tensor, Tensor, Tensor]): Regions B x R x width, has_picture B bool, and the sizes.
     """
     regions = model.attrs["regions"].of(shim_of(model, TorchShim), docs)
-    if is_train and model.attrs["picture_dropout"]:
-        kept = np.random.uniform(size=len(docs)) >= model.attrs["picture_dropout"]
+    absent = model.attrs["settings"].picture_dropout
+    if is_train and absent:
+        kept = np.random.uniform(size=len(docs)) >= absent
         regions = [found if keep else None for found, keep in zip(regions, kept)]
     has = torch.tensor([found is not None for found in regions], device=sizes.device)
     pictures = _head(model).pictures

@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +26,15 @@ class TaggerScores:
     chains (ChainScores): The posts that have tokens, padded.
     lengths (List[int]): Tokens of every post, also of those that have none.
     implementation (str): Whose code makes loss and tags of them, one of IMPLEMENTATIONS.
+    spans (Optional[ChainScores]): Tags without types, of a tagger that detects spans on the side.
+    span_loss (float): Weight of their loss beside that of `chains`.
     """
 
     chains: ChainScores
     lengths: list[int]
     implementation: str = "ours"
+    spans: ChainScores | None = None
+    span_loss: float = 0.0
 
     @property
     def crf(self) -> Any:
@@ -135,9 +139,17 @@ def check_implementation(name: str) -> None:
 
 @dataclass
 class HeadSettings:
+    """What follows the config, also where weights are loaded; the last three are of `rivega.MultimodalTagger.v1`.
+
+    `span_tags` is set by the component: tags without types, as its scheme has them.
+    """
+
     hidden_width: int
     dropout: float
     implementation: str
+    picture_dropout: float = 0.0
+    span_loss: float = 0.0
+    span_tags: int = 3
 
 
 def _build_head(config: dict[str, Any]) -> CRFHead:
@@ -174,28 +186,26 @@ def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[TaggerScores
     more = context(model, [docs[row] for row in filled], sizes, is_train) if context is not None else ()
     if is_train:
         shim.module.train()
-        emissions = shim.module(flat, model.attrs["settings"].dropout, *more)
+        found = shim.module(flat, model.attrs["settings"].dropout, *more)
     else:
         with shim.inference() as module:
-            emissions = module(flat, 0.0, *more)
-    head = shim.module
-    chains = ChainScores(
-        pad_chains(emissions.detach(), sizes),
-        sizes,
-        head.start_transitions.detach(),
-        head.end_transitions.detach(),
-        head.transitions.detach(),
-    )
+            found = module(flat, 0.0, *more)
+    # A head that detects spans on the side gives the scores of its tags without types too.
+    emissions, of_spans = found if isinstance(found, tuple) else (found, None)
+    head: Any = shim.module
+    parameters = (head.start_transitions, head.end_transitions, head.transitions)
+    chains = _chains(emissions, sizes, parameters)
+    spans = None if of_spans is None else _chains(of_spans, sizes, head.span_parameters)
 
     def backprop(gradient: ChainGradient) -> list[Doc]:
         mask = torch.arange(gradient.emissions.shape[1], device=sizes.device)[None, :] < sizes[:, None]
-        torch.autograd.backward([emissions], [gradient.emissions[mask]])
-        for parameter, grad in (
-            (head.start_transitions, gradient.start),
-            (head.end_transitions, gradient.end),
-            (head.transitions, gradient.transitions),
-        ):
-            parameter.grad = grad.clone() if parameter.grad is None else parameter.grad + grad
+        outputs, grads = [emissions], [gradient.emissions[mask]]
+        _add_gradients(parameters, gradient)
+        if gradient.spans is not None:
+            outputs.append(of_spans)
+            grads.append(gradient.spans.emissions[mask])
+            _add_gradients(head.span_parameters, gradient.spans)
+        torch.autograd.backward(outputs, grads)
         d_flat = torch2xp(flat.grad)
         d_vectors, position = [], 0
         for vector, length in zip(vectors, lengths):
@@ -203,4 +213,14 @@ def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[TaggerScores
             position += length
         return backprop_vectors(d_vectors)
 
-    return TaggerScores(chains, lengths, model.attrs["settings"].implementation), backprop
+    return TaggerScores(chains, lengths, model.attrs["settings"].implementation, spans, model.attrs["settings"].span_loss), backprop
+
+
+def _chains(emissions: torch.Tensor, sizes: torch.Tensor, parameters: Sequence[torch.Tensor]) -> ChainScores:
+    start, end, transitions = (parameter.detach() for parameter in parameters)
+    return ChainScores(pad_chains(emissions.detach(), sizes), sizes, start, end, transitions)
+
+
+def _add_gradients(parameters: Sequence[torch.Tensor], gradient: ChainGradient) -> None:
+    for parameter, grad in zip(parameters, (gradient.start, gradient.end, gradient.transitions)):
+        parameter.grad = grad.clone() if parameter.grad is None else parameter.grad + grad

@@ -11,7 +11,8 @@ from .files import write_text
 DIGESTS = "digests.json"
 # What people may well change by hand, and what nothing is computed from.
 _LEFT_OUT = ("config.cfg", "meta.json", DIGESTS)
-_LEFT_OUT_ENDS = (".md", ".txt", ".rst", ".pyc")
+# Answer stores in the folder grow with use.
+_LEFT_OUT_ENDS = (".md", ".txt", ".rst", ".pyc", ".sqlite", ".sqlite-wal", ".sqlite-shm", ".sqlite-journal")
 
 
 def write_digests(pipeline: Path) -> None:

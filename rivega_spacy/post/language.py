@@ -13,12 +13,13 @@ from spacy.lang.char_classes import ALPHA_LOWER, ALPHA_UPPER
 from spacy.lang.en import English
 from spacy.tokens import Doc
 from spacy.util import SimpleFrozenDict, ensure_path
+from thinc.api import Config
 
 from .digests import check_digests, find_unreadable, write_digests
 from .errors import Errors, RivegaError, SetupError
 from .extensions import adopt_context, post_name, record_error
 from .long_words import tokenize
-from .saved_paths import keep_paths
+from .saved_paths import in_folder, keep_paths, needs_folder
 from .text import replace_surrogates
 
 # Zero-width and direction marks, soft hyphens: at the rim of a word, where nobody sees them, they are no part of it.
@@ -54,11 +55,59 @@ class RivegaDefaults(English.Defaults):  # type: ignore[valid-type,misc]  # a cl
     infixes = _infixes()
 
 
+def _names(value: str | Iterable[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
 class Rivega(English):
     """English for posts of social media (`spacy.blank("rivega")`)."""
 
     lang = "rivega"
     Defaults = RivegaDefaults
+    # Components that name files in the pipeline's folder, until `from_disk` says which folder that is: name -> config.
+    _waiting: dict[str, dict[str, Any]] = {}  # noqa: RUF012  # replaced on the object, never changed
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any] | Config = {}, *, exclude: str | Iterable[str] = (), **options: Any) -> "Rivega":  # noqa: B006
+        """As spaCy's own. Components that name files in the pipeline's folder (saved_paths.py) are made by `from_disk`, which knows that folder."""
+        left_out = _names(exclude)
+        if not needs_folder(config):
+            return super().from_config(config, exclude=left_out, **options)
+        whole = Config(config).interpolate()
+        order = list(whole["nlp"]["pipeline"])
+        waiting = {name: whole["components"][name] for name in order if name not in left_out and needs_folder(whole["components"][name])}
+        nlp: Any = super().from_config(config, exclude=[*left_out, *waiting], **options)
+        nlp._waiting, nlp._order = waiting, order
+        nlp._status = ([*_names(options.get("disable", ())), *whole["nlp"].get("disabled", [])], _names(options.get("enable", ())))
+        return nlp
+
+    def _make_waiting(self, folder: Path, exclude: Iterable[str]) -> None:
+        """Make the components that name files in the folder, each in its place."""
+        waiting, self._waiting = self._waiting, {}
+        for name, section in waiting.items():
+            if name in exclude:
+                continue
+            config = in_folder(section, folder)
+            before = [other for other in self._order[: self._order.index(name)] if other in self.component_names]
+            place: dict[str, Any] = {"after": before[-1]} if before else {"first": True}
+            self.add_pipe(config.pop("factory"), name=name, config=config, **place)
+            disable, enable = self._status
+            if name in disable or (enable and name not in enable):
+                self.disable_pipe(name)
+
+    def _check_whole(self) -> None:
+        if self._waiting:
+            raise SetupError(Errors.E870.format(names=", ".join(self._waiting)))
+
+    def initialize(self, *arguments: Any, **options: Any) -> Any:
+        """As spaCy's own. RAISES (SetupError): E870 where components wait for the pipeline's folder."""
+        self._check_whole()
+        return super().initialize(*arguments, **options)
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """As spaCy's own. RAISES (SetupError): E870 where components wait for the pipeline's folder."""
+        self._check_whole()
+        return super().to_bytes(exclude=exclude)
 
     def make_doc(self, text: str) -> Doc:
         """Tokenize a post, whatever is in it.
@@ -66,7 +115,9 @@ class Rivega(English):
         text (str): Halves of characters (lone surrogates) become U+FFFD, with a note on the post.
         RETURNS (Doc): Not yet processed.
         RAISES (ValueError): E088 of spaCy where the text is longer than `max_length`.
+        RAISES (SetupError): E870 where components wait for the pipeline's folder.
         """
+        self._check_whole()
         if len(text) > self.max_length:
             return super().make_doc(text)  # which says so
         clean = replace_surrogates(text)
@@ -77,6 +128,7 @@ class Rivega(English):
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
         """As spaCy's own, with paths that hold from any folder (saved_paths.py), and digests of all files beside them, by which `from_disk` knows what was damaged since."""
+        self._check_whole()
         super().to_disk(path, exclude=exclude)
         if "config.cfg" not in exclude:
             keep_paths(ensure_path(path) / "config.cfg")
@@ -92,6 +144,7 @@ class Rivega(English):
         """
         folder, left_out = ensure_path(path), list(exclude)
         check_digests(folder, exclude=left_out)
+        self._make_waiting(folder.resolve(), left_out)
         try:
             super().from_disk(path, exclude=exclude, overrides=overrides)
             return self

@@ -13,6 +13,8 @@ from rivega_spacy.knowledge.encoders import ColourEncoder
 from rivega_spacy.knowledge.examples import Example as Annotated
 from rivega_spacy.knowledge.fusion import FusionFeatures
 from rivega_spacy.knowledge.selection import make_msea
+from rivega_spacy.ner import crf
+from rivega_spacy.ner.targets import set_missing_labels
 from rivega_spacy.post.errors import RivegaError
 
 from .conftest import make_pipeline
@@ -137,6 +139,66 @@ def test_a_picture_is_encoded_once(sees, monkeypatch):
     told(sees, *posts(sees), *posts(sees))
     told(sees, *posts(sees))
     assert sum(seen) == 2
+
+
+def update_once(nlp):
+    losses = {}
+    nlp.update(posts(nlp), losses=losses)
+    return losses["rivega_ner"]
+
+
+def test_span_detection_learns_where_names_are_from_the_words(encoder_dir, vision_dir, tmp_path):
+    """Of UMT: tags without types by the words alone, half of the tagger's scores; pictures have no say in them."""
+    options = {"learn_rate": 3.0, "crf_learn_rate": 3.0, "dropout": 0.0, "picture_dropout": 0.0}
+    for scheme, tags in (("bio", 3), ("bioes", 5)):
+        nlp = make_pipeline(encoder_dir, head=head(vision_dir, **options), tagger={"scheme": scheme})
+        optimizer = nlp.initialize(lambda: posts(nlp))
+        optimizer.learn_rate = 0.01
+        model = nlp.get_pipe("rivega_ner").model
+        assert model.shims[0].module.spans.conversion.shape == (tags, (tags - 1) * 2 + 1)
+        for _ in range(40):
+            nlp.update(posts(nlp), sgd=optimizer)
+        assert told(nlp, *posts(nlp)) == RIGHT
+        docs = [nlp.get_pipe("transformer")(example.predicted) for example in posts(nlp)]
+        spans = model.predict(docs).spans
+        assert torch.allclose(spans.emissions[0], spans.emissions[1], atol=1e-5), "red or blue, it is the same"
+        begin = 1 if scheme == "bio" else 4
+        assert crf.viterbi(spans).tolist() == [[begin, 0, 0]] * 2
+    nlp.to_disk(tmp_path / "saved")
+    assert told(spacy.load(tmp_path / "saved"), *posts(nlp)) == RIGHT
+
+
+def test_the_weight_of_span_detection(encoder_dir, vision_dir):
+    """With untrained scores both losses are the logarithm of the number of allowed tags, so their sum says the weight."""
+    found = {}
+    for weight in (0.0, 0.5, 2.0):
+        nlp = make_pipeline(encoder_dir, head=head(vision_dir, span_loss=weight))
+        nlp.initialize(lambda: posts(nlp))
+        found[weight] = update_once(nlp)
+    assert found[0.0] == pytest.approx(np.log(5), rel=1e-3)
+    assert found[0.5] == pytest.approx(np.log(5) + 0.5 * np.log(3), rel=1e-3)
+    assert found[2.0] == pytest.approx(np.log(5) + 2.0 * np.log(3), rel=1e-3)
+    nlp = make_pipeline(encoder_dir, head=head(vision_dir, span_loss=0.0))
+    nlp.initialize(lambda: posts(nlp))
+    assert nlp.get_pipe("rivega_ner").model.shims[0].module.spans is None
+    with pytest.raises(RivegaError, match="E416.*span_loss"):
+        make_pipeline(encoder_dir, head=head(vision_dir, span_loss=-1.0))
+
+
+def test_span_detection_leaves_open_what_the_annotation_leaves_open(encoder_dir, vision_dir):
+    """Where a corpus has no word for a type, a token outside may still begin an entity."""
+    nlp = make_pipeline(encoder_dir, head=head(vision_dir, span_loss=1.0))
+    nlp.initialize(lambda: posts(nlp))
+    example = posts(nlp)[0]
+    set_missing_labels(example.reference, ["LOC"])
+    component = nlp.get_pipe("rivega_ner")
+    scores, _ = component.model.begin_update([nlp.get_pipe("transformer")(example.predicted)])
+    loss, gradient = component.get_loss([example], scores)
+    assert gradient.spans.emissions.shape == (1, 3, 3)
+    # The name itself is said; of the tokens behind it nothing is learnt about B.
+    assert gradient.spans.emissions[0, 0, 1] < -0.1
+    full, _ = component.get_loss([posts(nlp)[0]], scores)
+    assert loss < full
 
 
 def test_heads_must_divide_the_width(encoder_dir, vision_dir):

@@ -123,6 +123,7 @@ class PostMessages(Messages):
         "transformers {found} has no {name}, which came with version {since}. Install a newer one (docs/installed.md says how, beside "
         "spacy-transformers), or choose another network."
     )
+    E870 = "The config names files in the folder of a saved pipeline ({names}), and no folder was given. Load the pipeline: `spacy.load(folder)`."
     E950 = "{path} {reason}. Get the pipeline again. If you changed it on purpose, delete digests.json in the pipeline's folder."
     E951 = "{path} cannot be read ({reason}). Get the pipeline again, or delete this file to load it without the check."
     E952 = "{path} is damaged ({reason}). Get the pipeline again."
