@@ -74,7 +74,10 @@ def score(test: Path, models: list[str], knowledge: bool, everything: bool) -> N
             right, found, wanted = right + len(mine & theirs), found + len(mine), wanted + len(theirs)
         p, r = 100 * right / max(found, 1), 100 * right / wanted
         how = ("with" if knowledge else "without") + (", nothing left out" if everything else "")
-        print(f"{model}, {how}: P {p:.2f}, R {r:.2f}, F1 {200 * right / (found + wanted):.2f} ({right} / {found} / {wanted})", flush=True)
+        print(
+            f"{model}, {how}: P {p:.2f}, R {r:.2f}, F1 {200 * right / (found + wanted):.2f} ({right} / {found} / {wanted})",
+            flush=True,
+        )
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from .crf import (
 )
 from .encoding import MAX_POST
 from .schemes import TagScheme
-from .tagger import TaggerScores
+from .tagger import TaggerGradient, TaggerScores
 from .targets import targets
 
 default_model_config = """
@@ -333,14 +333,15 @@ class KnowledgeNER(BatchedPipe):
         losses[self.name] += loss
         return losses
 
-    def get_loss(self, examples: Sequence[Example], scores: TaggerScores) -> tuple[float, ChainGradient]:
+    def get_loss(self, examples: Sequence[Example], scores: TaggerScores) -> tuple[float, ChainGradient | TaggerGradient]:
         """Negative log likelihood of the gold tags, and what views of the same post disagree in.
 
         examples (Sequence[Example]): Posts with gold entities. What their annotation leaves open (types that it does not have, see
             `missing_labels`; tokens of which it says nothing, or on which it does not fall) is not learnt; a post of which it says nothing at
             all, or with entities of an unknown type, is left out, with one warning a batch.
         scores (TaggerScores): What the model said about them.
-        RETURNS (Tuple[float, ChainGradient]): The loss and its gradient.
+        RETURNS (Tuple[float, Union[ChainGradient, TaggerGradient]]): The loss and its gradient; the latter where the model detects spans
+            on the side.
         """
         chains = scores.chains
         filled = [example for example in examples if len(example.predicted)]
@@ -367,12 +368,15 @@ class KnowledgeNER(BatchedPipe):
             loss += self.agreement * apart
             found = found._replace(emissions=found.emissions + self.agreement * d_emissions)
         gradient.emissions[index, :width] = found.emissions
-        if scores.spans is not None and scores.span_loss:
-            aside, spans = self._span_loss(scores.spans, index, agreeing, scores)
-            loss, found = loss + aside, found._replace(spans=spans)
-        return loss, found._replace(emissions=gradient.emissions)
+        whole = found._replace(emissions=gradient.emissions)
+        if scores.spans is None or not scores.span_loss:
+            return loss, whole
+        aside, spans = self._span_loss(scores.spans, index, agreeing, scores)
+        return loss + aside, TaggerGradient(whole, spans)
 
-    def _span_loss(self, chains: ChainScores, index: torch.Tensor, agreeing: np.ndarray, scores: TaggerScores) -> tuple[float, ChainGradient]:
+    def _span_loss(
+        self, chains: ChainScores, index: torch.Tensor, agreeing: np.ndarray, scores: TaggerScores
+    ) -> tuple[float, ChainGradient]:
         """The loss of tags without types (Yu et al. 2020, section 2.4), weighted, with its gradient over all posts.
 
         chains (ChainScores): Of all posts. index (Tensor): Those that are learnt from, R. agreeing (ndarray): R x L x n_tags bool.
@@ -396,7 +400,11 @@ class KnowledgeNER(BatchedPipe):
         open_ = (agreeing.sum(2) > 1) & length_mask(chains.lengths)
         if not bool(open_.any()):
             return crf.nll(chains, agreeing.int().argmax(2), reduction=self.loss)
-        allowed = self._rules(chains.start.device) if rules is None else tuple(torch.from_numpy(each).to(chains.start.device) for each in rules)
+        allowed = (
+            self._rules(chains.start.device)
+            if rules is None
+            else tuple(torch.from_numpy(each).to(chains.start.device) for each in rules)
+        )
         left = agreeing_chains(chains, agreeing, *allowed)
         return crf.partial_nll(chains, left, reduction=self.loss)
 

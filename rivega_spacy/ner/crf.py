@@ -40,13 +40,12 @@ class ChainScores(NamedTuple):
 
 
 class ChainGradient(NamedTuple):
-    """Gradient of a loss with respect to ChainScores, in the same shapes; `spans` is that of the second chains, where there are some."""
+    """Gradient of a loss with respect to ChainScores, in the same shapes."""
 
     emissions: Tensor
     start: Tensor
     end: Tensor
     transitions: Tensor
-    spans: "ChainGradient | None" = None
 
 
 class _Passes(NamedTuple):

@@ -42,6 +42,14 @@ class TaggerScores:
         return importlib.import_module(f".{IMPLEMENTATIONS[self.implementation]}", __package__)
 
 
+@dataclass
+class TaggerGradient:
+    """Gradient of the loss of a tagger that detects spans on the side: by the scores of its tags, and of its tags without types."""
+
+    chains: ChainGradient
+    spans: ChainGradient
+
+
 class CRFHead(torch.nn.Module):
     """From token vectors to tag scores, and the CRF's own scores (names as in pytorch-crf, so weights can be carried over).
 
@@ -171,7 +179,9 @@ def init(model: Model, X: list[Doc] | None = None, Y: Any = None) -> None:
     shim.set_module(_build_head(config), config)
 
 
-def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[TaggerScores, Callable[[ChainGradient], list[Doc]]]:
+def forward(
+    model: Model, docs: list[Doc], is_train: bool
+) -> tuple[TaggerScores, Callable[[ChainGradient | TaggerGradient], list[Doc]]]:
     """Tag scores of posts, at least one of which has a token.
 
     `model.attrs["context"]`, where there is one, gives what the head reads beside the token vectors (`multimodal.picture_context`).
@@ -197,14 +207,16 @@ def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[TaggerScores
     chains = _chains(emissions, sizes, parameters)
     spans = None if of_spans is None else _chains(of_spans, sizes, head.span_parameters)
 
-    def backprop(gradient: ChainGradient) -> list[Doc]:
+    def backprop(gradient: ChainGradient | TaggerGradient) -> list[Doc]:
+        aside = gradient.spans if isinstance(gradient, TaggerGradient) else None
+        gradient = gradient.chains if isinstance(gradient, TaggerGradient) else gradient
         mask = torch.arange(gradient.emissions.shape[1], device=sizes.device)[None, :] < sizes[:, None]
         outputs, grads = [emissions], [gradient.emissions[mask]]
         _add_gradients(parameters, gradient)
-        if gradient.spans is not None:
+        if aside is not None and of_spans is not None:
             outputs.append(of_spans)
-            grads.append(gradient.spans.emissions[mask])
-            _add_gradients(head.span_parameters, gradient.spans)
+            grads.append(aside.emissions[mask])
+            _add_gradients(head.span_parameters, aside)
         torch.autograd.backward(outputs, grads)
         d_flat = torch2xp(flat.grad)
         d_vectors, position = [], 0

@@ -7,7 +7,7 @@ or an emoji in one piece; the tokenizer does the same, so that what was learned 
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from spacy.lang.char_classes import ALPHA_LOWER, ALPHA_UPPER
 from spacy.lang.en import English
@@ -65,17 +65,22 @@ class Rivega(English):
     lang = "rivega"
     Defaults = RivegaDefaults
     # Components that name files in the pipeline's folder, until `from_disk` says which folder that is: name -> config.
-    _waiting: dict[str, dict[str, Any]] = {}  # noqa: RUF012  # replaced on the object, never changed
+    _waiting: dict[str, dict[str, Any]] = {}
+    # All components in order, and those that are disabled and enabled.
+    _order: list[str] = []
+    _status: tuple[list[str], list[str]] = ([], [])
 
     @classmethod
     def from_config(cls, config: dict[str, Any] | Config = {}, *, exclude: str | Iterable[str] = (), **options: Any) -> "Rivega":  # noqa: B006
         """As spaCy's own. Components that name files in the pipeline's folder (saved_paths.py) are made by `from_disk`, which knows that folder."""
         left_out = _names(exclude)
         if not needs_folder(config):
-            return super().from_config(config, exclude=left_out, **options)
+            return cast("Rivega", super().from_config(config, exclude=left_out, **options))
         whole = Config(config).interpolate()
         order = list(whole["nlp"]["pipeline"])
-        waiting = {name: whole["components"][name] for name in order if name not in left_out and needs_folder(whole["components"][name])}
+        waiting = {
+            name: whole["components"][name] for name in order if name not in left_out and needs_folder(whole["components"][name])
+        }
         nlp: Any = super().from_config(config, exclude=[*left_out, *waiting], **options)
         nlp._waiting, nlp._order = waiting, order
         nlp._status = ([*_names(options.get("disable", ())), *whole["nlp"].get("disabled", [])], _names(options.get("enable", ())))

@@ -110,7 +110,12 @@ def test_parts_that_wait_for_the_folder_keep_place_and_state(tmp_path):
     caption = {"components.rivega_retriever.source": {"@misc": "rivega.CaptionKnowledge.v1"}}
     assert "rivega_retriever" in spacy.load(tmp_path / "saved", config=caption).pipe_names
     config = spacy.util.load_config(tmp_path / "saved" / "config.cfg")
-    for use in (lambda nlp: nlp("Ada"), lambda nlp: nlp.to_disk(tmp_path / "x"), lambda nlp: nlp.to_bytes(), lambda nlp: nlp.initialize()):
+    for use in (
+        lambda nlp: nlp("Ada"),
+        lambda nlp: nlp.to_disk(tmp_path / "x"),
+        lambda nlp: nlp.to_bytes(),
+        lambda nlp: nlp.initialize(),
+    ):
         with pytest.raises(SetupError, match="E870.*rivega_retriever"):
             use(spacy.util.load_model_from_config(config))
 
