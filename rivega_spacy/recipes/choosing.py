@@ -16,6 +16,7 @@ ACCURATE = {"tagger": "xlmr", "entailment": "ofa", "grounder": "ofa", "pipeline"
 ON_GPU = {
     "ner_minilm": "gpu_tagger",
     "vision_small": "gpu_vision",
+    "vision_small_more": "gpu_vision",
     "vision_scratch": "gpu_vision_scratch",
     "segmenter_small": "gpu_segmenter",
     "segmenter_small_student": "gpu_segmenter",

@@ -15,7 +15,7 @@ PARTS: dict[str, dict[str, str]] = {
     },
     "entailment": {"itm": "entailment_itm", "ofa": "entailment_ofa", "albef": "entailment_albef"},
     "grounder": {"owlv2": "grounder_owlv2", "ofa": "grounder_ofa", "seqtr": "grounder_seqtr", "gdino": "grounder_gdino"},
-    "vision": {"small": "vision_small", "scratch": "vision_scratch"},
+    "vision": {"small": "vision_small", "more": "vision_small_more", "scratch": "vision_scratch"},
     "segmenter": {
         "small": "segmenter_small",
         "student": "segmenter_small_student",

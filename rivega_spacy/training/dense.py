@@ -78,7 +78,10 @@ class DenseAsker:
 
     def new_guess(self, network: SmallVision) -> nn.Linear:
         """Guesses the kind from a phrase vector: takes part in training only."""
-        return nn.Linear(network.width, len(self.kinds) + 1).to(network.heat_prior.device)
+        guess = nn.Linear(network.width, len(self.kinds) + 1).to(network.heat_prior.device)
+        # From zero, phrase vectors that are good already are not pulled about while this layer learns.
+        nn.init.zeros_(guess.weight)
+        return guess
 
     def loss(
         self, network: SmallVision, guess: nn.Module, views: Sequence[Prepared], step: int, *, bf16: bool = False

@@ -8,6 +8,7 @@ from thinc.types import Floats2d
 
 from ...pipes.queries import ImageQueries
 from ...post.errors import Errors, RivegaError
+from .lite import LAST_STAGES
 from .model import Running, read_boxes, small_model
 from .pictures import SEEN_SIZE, SIZE
 from .weights import LITE
@@ -59,6 +60,7 @@ def build_seen_grounder(
     backbone: str = LITE,
     bf16: bool = False,
     second_look: float = 0.0,
+    trained_stages: int = 0,
 ) -> Model[list[ImageQueries], list[Floats2d]]:
     """`rivega.SmallGrounder.v2`: the boxes of the compact network on a backbone that has seen ImageNet.
 
@@ -69,10 +71,14 @@ def build_seen_grounder(
         Where the other of the two components says otherwise, pictures are encoded once for each.
     second_look (float): Where a box covers a smaller share of the picture than this, the part around it is looked at again, enlarged:
         small things are found better, for 60 % of the time of a picture each. 0 for never.
+    trained_stages (int): How many of the backbone's last stages, 0 to 4, training changes too, at 0.15 of the learning rate. The stages up
+        to stride 8 and the classifier of the thousand classes stay as published. Has no effect on answers.
     RETURNS (Model): n x 5 for each picture: XYXY pixels and a score 0..1.
-    RAISES (RivegaError): E353 for another backbone, E920 for a share that is none.
+    RAISES (RivegaError): E353 for another backbone, E920 for a share that is none, E921 for another number of stages.
     """
     _check_share(second_look)
+    if trained_stages not in range(LAST_STAGES + 1):
+        raise RivegaError(Errors.E921.format(stages=trained_stages, most=LAST_STAGES))
     if backbone != LITE:
         raise RivegaError(Errors.E353.format(backbone=backbone, known=LITE))
     config: dict[str, Any] = {
@@ -85,7 +91,7 @@ def build_seen_grounder(
         "depth": depth,
         "backbone": backbone,
     }
-    return small_model("seen_grounder", read_boxes, config, running=Running(bf16, second_look))
+    return small_model("seen_grounder", read_boxes, config, running=Running(bf16, second_look, trained_stages))
 
 
 def _check_share(second_look: float) -> None:

@@ -28,6 +28,8 @@ CLASSES = 1000
 # The stages whose outputs the pyramid reads, at strides 8, 16 and 32; what comes before the first end is the front.
 ENDS = (2, 4, 6)
 FRONT_CHANNELS = STAGES[ENDS[0]][0]
+# How many stages come after the front.
+LAST_STAGES = len(STAGES) - ENDS[0] - 1
 # Epsilon of the published batch normalisations.
 EPSILON = 1e-3
 
@@ -69,12 +71,19 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu6(self.expand(x), inplace=True) if isinstance(self.expand, nn.Conv2d) else x
-        y = self.project(F.relu6(self.depthwise(y), inplace=True))
+        y = self.project(F.relu6(self._spread(y), inplace=True))
         return x + y if self.shortcut else y
+
+    def _spread(self, y: Tensor) -> Tensor:
+        if y.device.type == "cpu" and self.depthwise.weight.requires_grad and torch.is_grad_enabled():
+            # On CPUs the way back through a depthwise convolution in bfloat16 takes more than twice the time of single precision.
+            with torch.autocast("cpu", enabled=False):
+                return self.depthwise(y.float())
+        return self.depthwise(y)
 
 
 class Front(nn.Module):
-    """The stages up to stride 8, which training leaves as they are: what they make of a view can be kept on disk."""
+    """The stages up to stride 8, which training always leaves as they are: what they make of a view can be kept on disk."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,16 +117,19 @@ class Back(nn.Module):
                 kept.append(x)
         return Maps(eighth, *kept)
 
-    def classes(self, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def classes(self, last: Tensor) -> tuple[Tensor, Tensor]:
         """Which of the thousand classes, at every place and in the whole picture.
 
         last (Tensor): B x 320 x h x w.
-        RETURNS (Tuple[Tensor, Tensor, Tensor]): B x 1000 x h*w logits; B x 1000 logits; B x 1280, the mean of the head's features.
+        RETURNS (Tuple[Tensor, Tensor]): B x 1000 x (h*w + 1) probabilities, those of the whole picture last, through which no gradient
+            flows; B x 1280, the mean of the head's features.
         """
         head = F.relu6(self.head(last)).flatten(2)
         whole = head.mean(dim=2)
-        places = torch.matmul(self.classifier.weight, head) + self.classifier.bias[None, :, None]
-        return places, self.classifier(whole), whole
+        with torch.no_grad():
+            places = torch.matmul(self.classifier.weight, head) + self.classifier.bias[None, :, None]
+            picture = self.classifier(whole)
+            return torch.cat([places.float(), picture.float()[:, :, None]], dim=2).softmax(dim=1), whole
 
 
 def _stages(rows: Sequence[tuple[int, int, int, int, int]], inputs: int) -> tuple[nn.ModuleList, int]:

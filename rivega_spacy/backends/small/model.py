@@ -32,13 +32,17 @@ class Running:
 
     bf16 (bool): Run the image encoder in bfloat16.
     second_look (float): Share of the picture below which a box is looked at again; 0 for none.
+    trained_stages (int): How many of the backbone's last stages are trained along.
     """
 
     bf16: bool = False
     second_look: float = 0.0
+    trained_stages: int = 0
 
 
 _PLAIN = Running()
+# The backbone has seen a hundred times as many photographs as the heads will: it is to change slowly.
+BACKBONE_RATE = 0.15
 
 
 def small_model(name: str, read: Callable[[Answer], Any], config: dict[str, Any], *, running: Running = _PLAIN) -> Model:
@@ -50,7 +54,7 @@ def small_model(name: str, read: Callable[[Answer], Any], config: dict[str, Any]
     running (Running): What is not saved with the weights.
     RETURNS (Model): From List[ImageQueries] to one array a picture. It keeps all promises of `rivega_spacy.pipes.contract`.
     """
-    shim = TorchShim(None, name=name, config=config, build=build_network, ema_decay=0.998, running=("size",))
+    shim = TorchShim(None, name=name, config=config, build=build_network, lr_scale=_rate, ema_decay=0.998, running=("size",))
     attrs = {
         "running": running,
         "train_step": train_step,
@@ -61,6 +65,19 @@ def small_model(name: str, read: Callable[[Answer], Any], config: dict[str, Any]
         "rng": np.random.default_rng(0),
     }
     return torch_model(name, shim, partial(_forward, read=read), attrs=attrs)
+
+
+def _rate(name: str) -> float:
+    return BACKBONE_RATE if name.startswith("back.") else 1.0
+
+
+def _training_network(model: Model, dropout: float) -> Any:
+    network = shim_of(model, TorchShim).module
+    network.train()
+    network.text.dropout = dropout
+    if isinstance(network, SeenVision):
+        network.train_stages(model.attrs["running"].trained_stages)
+    return network
 
 
 def _forward(
@@ -138,9 +155,7 @@ def train_step(
     RETURNS (Dict[str, float]): Losses by name.
     """
     shim = shim_of(model, TorchShim)
-    network = shim.module
-    network.train()
-    network.text.dropout = dropout
+    network = _training_network(model, dropout)
     rng = model.attrs["rng"]
     prepared, expressions, column = [], [], []
     for query, wanted in zip(batch, targets):
@@ -168,11 +183,9 @@ def train_views(model: Model, views: Sequence[DenseView], *, dropout: float = 0.
     RETURNS (Dict[str, float]): Losses by name.
     """
     shim = shim_of(model, TorchShim)
-    network, asker = shim.module, views[0].asker
+    network, asker = _training_network(model, dropout), views[0].asker
     if shim.helper is None:
         shim.add_helper(asker.new_guess(network))
-    network.train()
-    network.text.dropout = dropout
     loss, parts = asker.loss(network, shim.helper, [view.view for view in views], shim.steps, bf16=model.attrs["running"].bf16)
     loss.backward()
     return parts

@@ -1,6 +1,6 @@
 """The small network on a backbone that has seen the 1.2 million photographs of ImageNet.
 
-EfficientNet-Lite0 stays as it was published (Vasconcelos et al. 2022, "Proper Reuse of Image Classification Features Improves Object
+EfficientNet-Lite0 stays as it was published unless `train_stages` says otherwise (Vasconcelos et al. 2022, "Proper Reuse of Image Classification Features Improves Object
 Detection": frozen features lose little, and nothing on rare kinds); a feature pyramid and the heads learn. Its classifier of a
 thousand classes is kept, applied at every place of the last map, and asked through the nouns of a phrase (`nouns.py`).
 """
@@ -20,6 +20,8 @@ from .nouns import RELATIONS, NounTable
 
 # A share of probability below this counts as none; evidence is the logarithm of the rest, scaled to 0..1.
 LEAST = 1e-3
+# Pictures that go through the backbone together in training, where answering at once does not matter.
+TRAINED_A_PASS = 8
 
 
 class Refined(nn.Module):
@@ -104,6 +106,7 @@ class SeenVision(SmallVision):
         self.front, self.back = Front(), Back()
         self.front.requires_grad_(False)
         self.back.requires_grad_(False)
+        self.trained_stages = 0
         self.nouns = NounTable(*nouns)
         # How far each relation is trusted at a place, and what it says of the whole picture: its best place, its share of the
         # picture, and whether the phrase has any class so related.
@@ -111,6 +114,16 @@ class SeenVision(SmallVision):
         self.weigh = nn.Sequential(nn.Linear(3 * RELATIONS, 32), nn.ReLU(), nn.Linear(32, 1))
         nn.init.zeros_(self.weigh[2].get_parameter("weight"))
         nn.init.zeros_(self.weigh[2].get_parameter("bias"))
+
+    def train_stages(self, count: int) -> None:
+        """Let the last stages of the backbone learn along; its first three, and the classifier of the thousand classes, never do.
+
+        count (int): How many of the four that follow stride 8; 0 freezes all.
+        """
+        self.trained_stages = count
+        self.back.requires_grad_(False)
+        for stage in self.back.stages[len(self.back.stages) - count :]:
+            stage.requires_grad_(True)
 
     def encode_images(self, pixels: Tensor | Sequence[Tensor], *, bf16: bool = False) -> Encoded:
         """The image pass.
@@ -120,22 +133,23 @@ class SeenVision(SmallVision):
         RETURNS (Encoded): Features for the heads, single precision.
         """
         with torch.autocast(pixels[0].device.type, dtype=torch.bfloat16, enabled=bf16):
-            with torch.no_grad():
-                kept = self.backbone(pixels) if isinstance(pixels, Tensor) else Maps(*pixels)
-                maps = Maps(*(part.to(self.heat_prior.dtype).contiguous(memory_format=torch.channels_last) for part in kept))
-                places, picture, whole = self.back.classes(maps.last)
-                classes = torch.cat([places.float(), picture.float()[:, :, None]], dim=2).softmax(dim=1)
+            kept = self.backbone(pixels) if isinstance(pixels, Tensor) else Maps(*pixels)
+            if self.trained_stages and not isinstance(pixels, Tensor):
+                # What was kept of the later stages is of their weights as they were.
+                kept = self.back(kept.eighth.to(self.heat_prior.dtype).contiguous(memory_format=torch.channels_last))
+            maps = Maps(*(part.to(self.heat_prior.dtype).contiguous(memory_format=torch.channels_last) for part in kept))
+            classes, whole = self.back.classes(maps.last)
             fused = self.image(maps, whole)
             encoded = Encoded(self.heat_features(fused), self.box_features(fused), self.top(whole), classes)
         return Encoded(*(values.float() for values in encoded))
 
     def backbone(self, pixels: Tensor) -> Maps:
-        """What the backbone makes of pictures, which no training of this network changes.
+        """What the backbone makes of pictures.
 
         pixels (Tensor): B x 3 x S x S, RGB 0..255.
         RETURNS (Maps): At strides 8, 16 and 32.
         """
-        passes = [self.back(self.front(part)) for part in pixels.split(self.pictures_a_pass)]
+        passes = [self.back(self.front(part)) for part in pixels.split(TRAINED_A_PASS if self.training else self.pictures_a_pass)]
         return Maps(*(torch.cat(parts) for parts in zip(*passes)))
 
     def encode_phrases(self, expressions: Sequence[Expression], phrases: Tensor | None = None) -> Questions:

@@ -129,6 +129,7 @@ class BackendsMessages(Messages):
     E881 = "This pipeline has a picture encoder of the type {name!r}, which transformers {version} does not have. Install the version it was trained with."
 
     E920 = "`second_look` = {share} is not a share of the picture. Use a number from 0 (never look again) to 1."
+    E921 = "`trained_stages` = {stages} is not a number of the backbone's last stages. Use a whole number from 0 (the backbone stays frozen) to {most}."
 
 
 __all__ = ["BackendsMessages"]

@@ -1,5 +1,6 @@
 """The network on a pre-trained backbone: the backbone itself, nouns and classes, kept views, and training from them."""
 
+import copy
 import importlib.util
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from vision_tiny import WORDS
 
 from rivega_spacy.backends.small import wordnet
+from rivega_spacy.backends.small.grounder import build_seen_grounder
 from rivega_spacy.backends.small.lite import CLASSES, Back, Front, published_weights, take_published
 from rivega_spacy.backends.small.nouns import IS, LIKE, NounTable, class_synsets, make_table
 from rivega_spacy.backends.small.weights import LITE, build_network, load_network, save_network, sizes
@@ -67,8 +69,8 @@ def test_the_published_weights_know_a_cat_a_dog_and_an_espresso():
     for name in ("chelsea", "rex", "coffee"):
         pixels = np.asarray(Image.open(images / f"{name}.jpg").convert("RGB").resize((288, 288)))
         with torch.inference_mode():
-            _, whole, _ = back.classes(back(front(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])).last)
-        found.append(int(whole.argmax()))
+            classes, _ = back.classes(back(front(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])).last)
+        found.append(int(classes[0, :, -1].argmax()))
     # Tabby, tiger or Egyptian cat; German shepherd; espresso.
     assert found[0] in (281, 282, 285) and found[1:] == [235, 967]
 
@@ -184,6 +186,47 @@ def test_spacy_train_learns_from_kept_views(photos, tmp_path, weights, without_p
         if value.dtype == torch.float32 and not torch.allclose(value, before[name], atol=1e-3)
     }
     assert {"image", "heat_features"} <= moved and not moved & {"front", "back", "nouns"}
+
+
+def test_the_last_stages_learn_along_where_a_config_says_so(photos, tmp_path, weights):
+    options = {
+        **{f"components.rivega_grounder.model.{name}": value for name, value in SIZES.items()},
+        "components.rivega_grounder.model.size": 64,
+        "paths.weights": str(weights),
+        "paths.photos": str(photos),
+        "corpora.train.sizes": [[0.0, 64]],
+        "system.batch": 3,
+        "system.steps": 3,
+        "training.eval_frequency": 100,
+        "training.optimizer.learn_rate.warmup_steps": 1,
+        "training.optimizer.learn_rate.initial_rate": 0.01,
+    }
+    train(CONFIG.with_name("vision_small_more.cfg"), tmp_path / "run", overrides=options)
+    nlp = spacy.load(tmp_path / "run" / "model-last")
+    trained, before = nlp.get_pipe("rivega_grounder").model.shims[0].module.state_dict(), load_network(weights, {}).state_dict()
+    moved = {name for name, value in trained.items() if not torch.equal(value, before[name])}
+    stages = {name.split(".")[2] for name in moved if name.startswith("back.stages.")}
+    assert stages == {"2", "3"}
+    assert not any(name.startswith(("front.", "back.head", "back.classifier")) for name in moved)
+
+
+def test_stages_that_learn_see_kept_maps_anew(network):
+    learning = copy.deepcopy(network)
+    maps = tuple(learning.backbone(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)))
+    learning.train_stages(1)
+    with torch.no_grad():
+        for weight in learning.back.stages[3].parameters():
+            weight.add_(0.1)
+    assert torch.equal(learning.encode_images(maps).heat, learning.encode_images((maps[0], maps[1] * 0, maps[2] * 0)).heat)
+    learning.encode_images(maps).heat.sum().backward()
+    assert all(weight.grad is not None for weight in learning.back.stages[3].parameters())
+    assert all(weight.grad is None for weight in learning.back.stages[2].parameters())
+
+
+@pytest.mark.parametrize("stages", [-1, 5])
+def test_there_are_four_stages_to_learn(stages):
+    with pytest.raises(RivegaError, match="E921"):
+        build_seen_grounder(trained_stages=stages)
 
 
 def test_other_backbones_are_refused():
