@@ -20,8 +20,9 @@ from ...post.boxes import clip_boxes
 from ...post.errors import Errors, RivegaError
 from ...post.images import image_for_storage
 from ..backend import no_gradient
+from .families import convention_of
 
-CONVENTIONS = {"absolute": ("expression", "width", "height"), "thousand": ("expression",)}
+CONVENTIONS = {"absolute": ("expression", "width", "height"), "thousand": ("expression",), "thousand_yx": ("expression",)}
 # Qwen2.5-VL scales pictures to multiples of its patches; given such a one, its pixels are the picture's.
 PATCH = 28
 
@@ -41,15 +42,17 @@ def chat_grounder(
         Its `max_image_side` must be at least `max_side`, else it scales pictures again.
     store (Optional[AnswerStore]): `rivega.AnswerStore.v1` keeps answers, so that nothing is asked twice.
     convention (str): "absolute": boxes in pixels of the picture as sent (Qwen2.5-VL); "thousand": from 0 to 1000 (Qwen2-VL,
-        Qwen3-VL, InternVL).
+        Qwen3-VL, InternVL); "thousand_yx": the same with y before x (Gemini, Gemma 3); "auto": by the name of the client's model.
     max_side (int): Longer side of the picture as sent, in pixels.
     prompt (Optional[str]): The user's prompt file; None takes the package's.
     max_tokens (int): Longest answer.
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): The first box of each answer with score 1; where the model sees none, a
         box of NaN with score 0. It cannot be trained here.
     """
+    if convention == "auto":
+        convention = convention_of(client)
     if convention not in CONVENTIONS:
-        allowed = " or ".join(repr(name) for name in CONVENTIONS)
+        allowed = " or ".join(repr(name) for name in (*CONVENTIONS, "auto"))
         raise RivegaError(Errors.E738.format(option="convention", allowed=allowed, value=convention))
     asker = PictureAsker(client, store, _read_answer)
     template = load_prompt(f"grounding_{convention}", CONVENTIONS[convention], prompt)
@@ -72,7 +75,7 @@ def read_boxes(value: Any) -> list[list[float]]:
         raise InvalidAnswer(f"no list of boxes: {str(value)[:80]}")
     boxes = []
     for item in value:
-        box = item.get("bbox_2d", item.get("bbox")) if isinstance(item, dict) else item
+        box = item.get("bbox_2d", item.get("box_2d", item.get("bbox"))) if isinstance(item, dict) else item
         if not isinstance(box, list) or len(box) != 4 or not all(_is_number(x) for x in box):
             raise InvalidAnswer(f"no box of four numbers: {str(item)[:80]}")
         if not (box[0] < box[2] and box[1] < box[3]):
@@ -97,9 +100,12 @@ def to_pixels(boxes: np.ndarray, convention: str, sent: tuple[int, int], size: t
         width of the picture as sent and of the original.
     RETURNS (ndarray): n x 4, within the picture.
     """
-    height, width = (1000, 1000) if convention == "thousand" else sent
+    height, width = sent if convention == "absolute" else (1000, 1000)
     scale = np.array([size[1] / width, size[0] / height] * 2)
-    return clip_boxes(np.asarray(boxes, dtype="float64").reshape(-1, 4) * scale, *size)
+    corners = np.asarray(boxes, dtype="float64").reshape(-1, 4)
+    if convention == "thousand_yx":
+        corners = corners[:, [1, 0, 3, 2]]
+    return clip_boxes(corners * scale, *size)
 
 
 def _forward(

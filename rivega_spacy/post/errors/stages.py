@@ -88,6 +88,10 @@ class StagesMessages(Messages):
         "The listener of {listener!r} has nothing of these posts: its `transformer` component is frozen or not in the pipeline. Name it "
         "in `[training] annotating_components`."
     )
+    E905 = (
+        "The token classification network {name} cannot be read ({reason}). Give a folder in transformers' format with weights in "
+        "safetensors, or a name on the model hub and set RIVEGA_HUB=1 in the environment so that it may be downloaded."
+    )
 
 
 __all__ = ["StagesMessages"]

@@ -112,3 +112,47 @@ def test_wrong_settings_and_answers():
     client.answer = lambda request: "It is on the left."
     with pytest.raises(RivegaError, match="no usable answer"):
         chat_grounder(client=client).predict([ImageQueries(np.zeros((9, 9, 3), dtype="uint8"), expressions("Ann"))])
+
+
+class Named:
+    """A client that has a name and answers one box in the middle."""
+
+    recorded = False
+
+    def __init__(self, model, text):
+        self.name, self.text = model, text
+
+    def identity(self):
+        return {"client": "test", "model": self.name}
+
+    def submit(self, requests):
+        return [finished(Answer(self.text)) for _ in requests]
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    "model,answer",
+    [
+        # The box (20, 10, 60, 40) of a picture of 200 x 100, sent as 196 x 112.
+        ("Qwen/Qwen2.5-VL-7B-Instruct", [20 * 196 / 200, 10 * 112 / 100, 60 * 196 / 200, 40 * 112 / 100]),
+        ("Qwen/Qwen3-VL-8B-Instruct", [100, 100, 300, 400]),
+        ("qwen2-vl-72b", [100, 100, 300, 400]),
+        ("OpenGVLab/InternVL3-8B", [100, 100, 300, 400]),
+        ("gemini-2.5-flash", [100, 100, 400, 300]),
+        ("google/gemma-3-12b-it", [100, 100, 400, 300]),
+    ],
+)
+def test_coordinates_by_the_family_of_the_model(model, answer):
+    key = "box_2d" if "gem" in model else "bbox_2d"
+    client = Named(model, f'[{{"{key}": {answer}}}]')
+    picture = np.zeros((100, 200, 3), dtype="uint8")
+    assert sent_size(100, 200, 1008) == (112, 196)
+    [found] = chat_grounder(client=client, convention="auto").predict([ImageQueries(picture, expressions("Ann"))])
+    assert np.allclose(found, [[20, 10, 60, 40, 1]], atol=0.01)
+
+
+def test_a_model_of_no_known_family_needs_a_convention():
+    with pytest.raises(RivegaError, match="E904.*'llava-1.6'.*`convention`"):
+        chat_grounder(client=Named("llava-1.6", "[]"), convention="auto")

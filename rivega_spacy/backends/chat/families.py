@@ -1,0 +1,33 @@
+"""In which coordinates families of vision-language models answer."""
+
+import re
+
+from ...llm.base import LanguageModel
+from ...post.errors import Errors, RivegaError
+
+# Pattern of the model's name -> convention, the first that fits. From the model cards and reports of each: Qwen2-VL, Qwen3-VL, InternVL 2 and
+# later write 0..1000, Qwen2.5-VL pixels of the picture it sees, Gemini and Gemma 3 [y1, x1, y2, x2] of 0..1000.
+FAMILIES = {
+    r"qwen-?2[._]5-?vl|qwen-?2[._]5-?omni": "absolute",
+    r"qwen-?2-?vl|qwen-?3(?:[._]\d+)?-?(?:vl|omni)": "thousand",
+    r"internvl": "thousand",
+    r"gemini|gemma-?3": "thousand_yx",
+}
+
+
+def convention_of(client: LanguageModel) -> str:
+    """The convention of a client's model, by its name.
+
+    client (LanguageModel): For example `rivega.OpenAIChat.v1` with `model = "Qwen/Qwen3-VL-8B-Instruct"`.
+    RETURNS (str): A convention of `rivega.ChatGrounder.v1`.
+    RAISES (RivegaError): E904 for a model of another family.
+    """
+    identity = client.identity()
+    name = str(identity.get("model") or identity.get("name") or client.name)
+    for pattern, convention in FAMILIES.items():
+        if re.search(pattern, name.lower()):
+            return convention
+    raise RivegaError(Errors.E904.format(name=name, known="Qwen2-VL, Qwen2.5-VL, Qwen3-VL, InternVL, Gemini, Gemma 3"))
+
+
+__all__ = ["FAMILIES", "convention_of"]
