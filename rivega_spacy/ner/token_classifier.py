@@ -103,7 +103,8 @@ def entities(doc: Doc, shares: np.ndarray, offsets: np.ndarray, labels: list[str
     tokens, pieces = align_pieces(doc, offsets.astype("int64"))
     first = dict(zip(tokens[::-1].tolist(), pieces[::-1].tolist()))
     found: list[Found] = []
-    open_at, kind, scores = 0, "", []
+    open_at, kind = 0, ""
+    scores: list[float] = []
     for token in range(len(doc) + 1):
         row = shares[first[token]] if token in first else None
         tag = labels[int(row.argmax())] if row is not None else "O"
@@ -115,7 +116,7 @@ def entities(doc: Doc, shares: np.ndarray, offsets: np.ndarray, labels: list[str
         if name and not kind:
             open_at, kind, scores = token, name, []
         if name and row is not None:
-            scores.append(row.max())
+            scores.append(float(row.max()))
         if kind and prefix in ("E", "S", "L", "U"):
             found.append(Found(open_at, token + 1, kind, float(np.mean(scores))))
             kind = ""
