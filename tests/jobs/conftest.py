@@ -1,4 +1,4 @@
-"""A pipeline that is quick to load, with posts that slow it down, break it or kill its process."""
+"""A pipeline that is quick to load, with posts that slow it down, hold it, break it or kill its process."""
 
 import json
 import os
@@ -19,6 +19,12 @@ def trouble(doc: Doc) -> Doc:
     """What the text says happens."""
     if "SLOW" in doc.text:
         time.sleep(0.02)
+    if "WAIT" in doc.text:
+        # What the test wants to kill is at work for certain, until the test makes this file.
+        go = Path(f"{doc._.knowledge}-{doc.text.split()[-1]}")
+        until = time.monotonic() + 120
+        while not go.exists() and time.monotonic() < until:
+            time.sleep(0.01)
     if "KILL" in doc.text:
         os.kill(os.getpid(), signal.SIGKILL)
     if "ONCE" in doc.text:

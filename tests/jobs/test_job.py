@@ -195,16 +195,21 @@ def test_a_worker_killed_once_leaves_no_trace(pipeline: str, write_posts: Callab
 
 
 def test_a_killed_job_goes_on(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path) -> None:
-    posts = write_posts(60, {number: f"Ada SLOW {number}" for number in range(60)})
+    # Held in the second, the fourth and the last shard.
+    held = (15, 35, 55)
+    posts = write_posts(60, {number: f"Ada WAIT {number}" for number in held}, knowledge=str(tmp_path / "go"))
     folder = tmp_path / "job"
-    for _ in range(3):
+    for number in held:
         job = FORK.Process(target=do_job, args=(pipeline, posts, folder), kwargs={"resume": True})
         job.start()
         done = len(list(folder.glob("part-*")))
         while len(list(folder.glob("part-*"))) == done:
+            assert job.is_alive()
             time.sleep(0.01)
         os.kill(job.pid, signal.SIGKILL)  # type: ignore[arg-type]
         job.join()
+        assert len(list(folder.glob("part-*"))) <= number // 10
+        (tmp_path / f"go-{number}").touch()
     assert do_job(pipeline, posts, folder, resume=True).posts == 60
     do_job(pipeline, posts, tmp_path / "whole")
     assert bytes_of(folder) == bytes_of(tmp_path / "whole")

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-import time
 
 import numpy as np
 import pytest
@@ -88,27 +87,29 @@ def test_a_changed_source_or_another_setting_is_refused(passages, tmp_path):
     assert build([passages], path, restart=True)[:2] == (1, 0)
 
 
-def _build_slowly(source, path):
+def _build_and_stop_halfway(source, path, halfway):
     collection.BATCH = 10
-    write_batch = collection._write
-    collection._write = lambda *rest: (time.sleep(0.01), write_batch(*rest))[1]
+    write_batch, batches = collection._write, []
+
+    def write_some(*rest):
+        batches.append(1)
+        if len(batches) == 8:
+            halfway.set()
+            signal.pause()
+        return write_batch(*rest)
+
+    collection._write = write_some
     build([source], path)
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
     source = write(tmp_path / "many.jsonl", [{"id": number, "text": f"word{number} alike"} for number in range(2000)])
     path = tmp_path / "c.sqlite"
-    process = multiprocessing.get_context("fork").Process(target=_build_slowly, args=(source, path))
+    fork = multiprocessing.get_context("fork")
+    halfway = fork.Event()
+    process = fork.Process(target=_build_and_stop_halfway, args=(source, path, halfway))
     process.start()
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        time.sleep(0.05)
-        try:
-            with sqlite3.connect(path) as db:
-                if db.execute("SELECT count(*) FROM passages").fetchone()[0] > 50:
-                    break
-        except sqlite3.OperationalError:
-            continue
+    assert halfway.wait(60)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     done = build([source], path)

@@ -105,7 +105,7 @@ class FaultProxy:
             self.most_active = max(self.most_active, self.active)
         try:
             if self.hold is not None:
-                self.hold.wait(30)
+                self.hold.wait(60)
             self._reply(handler, word, body, data)
         finally:
             with self.lock:
@@ -121,7 +121,7 @@ class FaultProxy:
             error = {"error": {"message": f"scripted {status}", "code": "scripted"}}
             self._send(handler, int(status), json.dumps(error).encode(), headers)
         elif word == "stall":
-            self.closing.wait(30)
+            self.closing.wait(60)
             handler.close_connection = True
         elif word == "nologprobs":
             error = {"error": {"message": "This model does not support logprobs.", "code": "unsupported_parameter"}}
@@ -198,7 +198,7 @@ def server_python() -> Path:
         constraints = folder / "constraints.txt"
         constraints.write_text(f"torch=={torch.__version__.split('+')[0]}\n")
         command = [str(python), "-m", "pip", "install", "-q", "-c", str(constraints), REQUIREMENT]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     except (OSError, subprocess.SubprocessError, StopIteration) as error:
         raise Unavailable(f"an environment with {REQUIREMENT} could not be made: {error}") from error
     if done.returncode:
@@ -251,7 +251,7 @@ class RealServer:
         """Stop it."""
         self.process.terminate()
         try:
-            self.process.wait(20)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -262,7 +262,7 @@ class RealServer:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the server ended: {self.log.read_text(errors='replace')[-2000:]}")
             try:
-                with opener.open(address, timeout=2) as reply:
+                with opener.open(address, timeout=10) as reply:
                     if reply.status == 200:
                         return
             except OSError:

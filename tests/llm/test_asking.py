@@ -105,7 +105,7 @@ def test_two_askers_at_once_pay_once(store: AnswerStore, ask: Callable[..., Chat
     class Slow(Scripted):
         def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
             self.asked.extend(requests)
-            return [pool.submit(lambda: (go.wait(30), Answer("fine"))[1]) for _ in requests]
+            return [pool.submit(lambda: (go.wait(60), Answer("fine"))[1]) for _ in requests]
 
     model = Slow(lambda request: "")
     first = Asker(model, store, "again").start([ask("a")], no_bad_words)
@@ -114,7 +114,7 @@ def test_two_askers_at_once_pay_once(store: AnswerStore, ask: Callable[..., Chat
     second = second_asker.start([ask("a")], no_bad_words)
     waiting = ThreadPoolExecutor(1).submit(second.results)
     go.set()
-    assert first.results() == [Result("FINE")] == waiting.result(30)
+    assert first.results() == [Result("FINE")] == waiting.result(60)
     assert len(model.asked) == 1 and second_asker.counts.stored == 1
 
 
@@ -124,7 +124,7 @@ def test_what_another_asker_gave_up_is_taken_over(store: AnswerStore, ask: Calla
 
     class Failing(Scripted):
         def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
-            return [pool.submit(lambda: (go.wait(30), Answer(None, error="gone"))[1]) for _ in requests]
+            return [pool.submit(lambda: (go.wait(60), Answer(None, error="gone"))[1]) for _ in requests]
 
     first = Asker(Failing(lambda request: ""), store, "again").start([ask("a")], no_bad_words)
     model = Scripted(lambda request: "fine")
@@ -134,7 +134,7 @@ def test_what_another_asker_gave_up_is_taken_over(store: AnswerStore, ask: Calla
     assert model.asked == []
     go.set()
     assert first.results() == [Result(None, "gone")]
-    assert waiting.result(30) == [Result("FINE")]
+    assert waiting.result(60) == [Result("FINE")]
 
 
 def test_cancelled_questions_are_free_again(store: AnswerStore, ask: Callable[..., ChatRequest]) -> None:

@@ -52,8 +52,8 @@ def test_every_fault_in_between_is_survived(real_server: RealServer, ask: Callab
         )
         found = answers(model, requests)
     assert [answer.text for answer in found] == [answer.text for answer in plain]
-    # Nine faults, each cost one request more.
-    assert len(proxy.requests) == 8 + 9
+    # Nine faults, each cost one request more; on a machine that has much else to do, an answer may take longer than the stall lasts.
+    assert proxy.script == [] and len(proxy.requests) >= 8 + 9
 
 
 def test_a_pipeline_over_it_twice(real_server: RealServer, tmp_path: Path) -> None:

@@ -106,6 +106,14 @@ def client_with():
         each.__exit__(None, None, None)
 
 
+def wait_for(condition, what=""):
+    """Until it is so: a minute at most, since the machine may have much else to do."""
+    until = time.monotonic() + 60
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert condition(), what
+
+
 POSTS = [
     {"id": "a", "text": "Ann met Rio at the Zoo 🚀 today", "image": "a.png", "source": "own"},
     {"id": "b", "text": "Nobody is here", "image": "b.jpg"},
@@ -138,11 +146,12 @@ class Running:
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.sock]}, daemon=True)
         self.thread.start()
         while not self.server.started:
+            assert self.thread.is_alive(), "the server ended before it had begun"
             time.sleep(0.01)
 
     def stop(self):
         self.server.should_exit = True
-        self.thread.join(20)
+        self.thread.join(60)
         self.sock.close()
 
 

@@ -4,14 +4,13 @@ import base64
 import json
 import re
 import threading
-import time
 
 import pytest
 
 from rivega_spacy.post.posts import annotate as annotate_posts
 from rivega_spacy.post.posts import doc_to_post
 
-from .conftest import BOX, encoded, make_pipeline
+from .conftest import BOX, encoded, make_pipeline, wait_for
 
 TEXT = "Ann met Rio at the Zoo"
 
@@ -202,13 +201,6 @@ def at_once(client, count, post=None):
     for thread in threads:
         thread.start()
     return threads, answers
-
-
-def wait_for(condition):
-    until = time.monotonic() + 60
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.01)
-    assert condition()
 
 
 def gauge(client, name):

@@ -214,10 +214,12 @@ def test_kill_9_loses_nothing_that_was_saved(pipeline, posts_file, tmp_path):
     server = Process(pipeline, "--queue", posts_file, "--save", path)
     assert "4 posts to correct, 0 of them saved" in server.said
     for number in (1, 3):
-        assert httpx.put(f"{server.url}/queue/{number}", json={"ents": [[0, 3, "PER"]], "revision": 0}).status_code == 200
+        assert (
+            httpx.put(f"{server.url}/queue/{number}", json={"ents": [[0, 3, "PER"]], "revision": 0}, timeout=60).status_code == 200
+        )
     server.end(signal.SIGKILL)
     assert [json.loads(line)["queue_number"] for line in path.read_text(encoding="utf8").splitlines()] == [1, 3]
     again = Process(pipeline, "--queue", posts_file, "--save", path)
     assert "4 posts to correct, 2 of them saved" in again.said
-    assert httpx.get(f"{again.url}/queue").json()["next"] == 2
+    assert httpx.get(f"{again.url}/queue", timeout=60).json()["next"] == 2
     assert again.end(signal.SIGTERM) == (0, "")
