@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import spacy
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.vocab import Vocab
 from starlette.concurrency import run_in_threadpool
 
 from .. import __version__
 from ..post.annotated import annotated_to_doc
 from ..post.errors import Errors, ImageError, RivegaError
-from ..post.extensions import record_error
 from ..post.jsonl import dump_line
+from ..post.post_files import Post
 from ..post.posts import doc_to_post, post_to_doc
 from ..post.text import brief
 from ..rendering.shapes import PALETTE
@@ -80,17 +81,21 @@ class Served:
         results = iter(await self.wait_for(self.batcher.annotate([entry.post for entry in known])))
         rows = []
         for entry in entries:
-            found = next(results) if "text" in entry.post else post_to_doc(self.nlp, {**entry.post, "text": ""})
-            if not isinstance(found, Doc):
-                problem = failed(found)
+            row = next(results) if "text" in entry.post else self._without_pipeline({**entry.post, "text": ""})
+            if isinstance(row, BaseException):
+                problem = failed(row)
                 if len(entries) == 1:
-                    raise problem from found
-                found = post_to_doc(self.nlp, {**entry.post, "image": None})
+                    raise problem from row
+                row = self._without_pipeline({**entry.post, "image": None})
                 entry.faults.append(problem)
-            for fault in entry.faults:
-                record_error(found, "post", fault.detail)
-            rows.append(doc_to_post(found))
+            row["errors"] = [*row["errors"], *({"component": "post", "message": fault.detail} for fault in entry.faults)]
+            rows.append(row)
         return rows
+
+    def _without_pipeline(self, post: Post) -> Post:
+        """The line of a post that no component saw."""
+        # The pipeline's vocabulary belongs to the thread of the batcher, which frees what was added during a batch.
+        return doc_to_post(post_to_doc(spacy.blank("rivega"), post))
 
     def labels(self) -> list[str]:
         """Types of entities that the pipeline finds, and those that were named beside them."""
@@ -314,7 +319,7 @@ async def _picture(value: dict[str, Any], served: Served) -> str | bytes | None:
 
 
 def _exported(served: Served, post: dict[str, Any], image: str | bytes | None, form: str, name: str) -> Any:
-    doc = annotated_to_doc({**post, "image": None}, served.nlp.vocab)
+    doc = annotated_to_doc({**post, "image": None}, Vocab())
     if doc._.rivega_errors and not post.get("errors"):
         raise Problem(422, doc._.rivega_errors[0]["message"])
     if image is not None:

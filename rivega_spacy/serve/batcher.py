@@ -16,7 +16,7 @@ from spacy.tokens import Doc
 from ..post.errors import Errors, SetupError
 from ..post.extensions import post_name, record_error
 from ..post.post_files import Post
-from ..post.posts import post_to_doc
+from ..post.posts import doc_to_post, post_to_doc
 from .limits import Limits
 from .metrics import Metrics
 from .problems import Problem
@@ -79,12 +79,12 @@ class Batcher:
                 self._expected -= 1
                 self._changed.notify_all()
 
-    def annotate(self, posts: Sequence[Post]) -> "list[Future[Doc]]":
+    def annotate(self, posts: Sequence[Post]) -> "list[Future[Post]]":
         """Hand posts over.
 
         posts (Sequence[Post]): As `post_to_doc` takes them.
-        RETURNS (List[Future[Doc]]): Their docs to be, in order; what could not be done for a post is noted on its doc. One that is cancelled is
-            left out, unless it is being worked on.
+        RETURNS (List[Future[Post]]): Their lines to be (`doc_to_post`), in order; what could not be done for a post is noted on its line. One
+            that is cancelled is left out, unless it is being worked on.
         RAISES (Problem): 503 where too many posts wait or the server is about to stop.
         """
         return self._add([_Job(post) for post in posts])
@@ -141,22 +141,26 @@ class Batcher:
             return
         if callable(jobs[0].work):
             try:
-                jobs[0].done.set_result(jobs[0].work())
+                with self.nlp.memory_zone():
+                    value = jobs[0].work()
+                jobs[0].done.set_result(value)
             except Exception as error:  # it is told to whoever asked
                 jobs[0].done.set_exception(error)
             return
         posts = [job.work for job in jobs if isinstance(job.work, dict)]
         started = time.perf_counter()
-        docs = self._annotated(posts)
+        # The vocabulary forgets the words of a batch behind it, so its docs must not outlive it.
+        with self.nlp.memory_zone():
+            rows = [doc_to_post(doc) if isinstance(doc, Doc) else doc for doc in self._annotated(posts)]
         self.metrics.observe("rivega_batch_posts", len(posts))
         self.metrics.observe("rivega_batch_seconds", time.perf_counter() - started)
-        for job, doc in zip(jobs, docs):
-            if isinstance(doc, Doc):
-                self.metrics.count("rivega_posts_total")
-                self.metrics.count("rivega_posts_with_errors_total", by=bool(doc._.rivega_errors))
-                job.done.set_result(doc)
+        for job, row in zip(jobs, rows):
+            if isinstance(row, Exception):
+                job.done.set_exception(row)
             else:
-                job.done.set_exception(doc)
+                self.metrics.count("rivega_posts_total")
+                self.metrics.count("rivega_posts_with_errors_total", by=bool(row["errors"]))
+                job.done.set_result(row)
 
     def _annotated(self, posts: Sequence[Post]) -> list[Doc | Exception]:
         """A doc for each post. Where a component fails on the batch as a whole, the posts go alone, and the one at fault says so."""
