@@ -92,9 +92,7 @@ class Server:
     def __init__(self, pipeline: str) -> None:
         command = [sys.executable, "-m", "rivega_spacy", "serve", pipeline, "--port", "0"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-        )
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
         assert self.process.stdout is not None
         line = next(line for line in self.process.stdout if " at http" in line)
         self.url = line.split(" at ")[1].split(" ")[0]
@@ -110,25 +108,29 @@ class Server:
         sent = _as_json(post)
         picture = sent.get("image") if isinstance(sent, dict) else None
         if kind == 2 and picture:
-            return self._post("masks", json={"image": picture, "boxes": [[10, 10, 120, 150]]})
+            return self._post("masks", json_of={"image": picture, "boxes": [[10, 10, 120, 150]]})
         if kind == 3 and picture:
-            return self._post("preview", json={"image": picture})
+            return self._post("preview", json_of={"image": picture})
         if kind == 4 and picture:
             row = {"text": "Ann in Rio", "ents": [{"start": 0, "end": 3, "label": "PER", "boxes": [[5, 5, 60, 70]]}]}
             form = rng.choice(("png", "coco", "labelme", "csv"))
-            return self._post(f"export/{form}", json={"post": row, "image": picture})
+            return self._post(f"export/{form}", json_of={"post": row, "image": picture})
         if kind == 5:
-            return self._post("annotate", json=[sent, {"text": "Grace Hopper"}, 5])
-        return self._post("annotate", json=sent)
+            return self._post("annotate", json_of=[sent, {"text": "Grace Hopper"}, 5])
+        return self._post("annotate", json_of=sent)
 
-    def _post(self, path: str, **given: Any) -> str:
+    def _post(self, path: str, *, json_of: Any = None, **given: Any) -> str:
+        if json_of is not None:  # escaped, since halves of characters have no UTF-8
+            given = {"content": json.dumps(json_of), "headers": {"content-type": "application/json"}}
         answer = self.http.post(path, **given)
         return f"{path.split('/')[0]} {answer.status_code}"
 
     def _break_off(self) -> str:
         host, port = self.url.removeprefix("http://").rstrip("/").split(":")
         with socket.create_connection((host, int(port)), timeout=20) as sock:
-            sock.sendall(b"POST /annotate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{")
+            sock.sendall(
+                b"POST /annotate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"
+            )
         return "broken off"
 
     def end(self) -> int:
@@ -186,41 +188,50 @@ def main() -> None:
     begun = mark = time.monotonic()
     done: Counter[str] = Counter()
     spent = {"annotate": 0.0, "serve": 0.0}
-    while time.monotonic() - begun < 60 * args.minutes:
-        given = posts.some(CHUNK)
-        started = time.process_time()
-        found = annotator.rows(given)
-        if len(found) != len(given):
-            raise SystemExit(f"{len(given)} posts became {len(found)}")
-        spent["annotate"] += time.process_time() - started
-        done["annotate"] += len(found)
-        total["with errors"] += sum(bool(row["errors"]) for row in found)
-        given = posts.some(CHUNK)
-        started = sum(it.cpu_times()[:2])
-        for post in given:
-            answers[server.ask(post, rng)] += 1
-        spent["serve"] += sum(it.cpu_times()[:2]) - started
-        done["serve"] += len(given)
-        if time.monotonic() - mark >= args.every:
-            mark = time.monotonic()
-            gc.collect()
-            row = {
-                "seconds": round(mark - begun),
-                "annotate": {**state_of(me), "strings": len(nlp.vocab.strings), "posts/s": round(done["annotate"] / spent["annotate"], 2)},
-                "serve": {**state_of(it), "posts/s": round(done["serve"] / spent["serve"], 2)},
-            }
-            rows.append(row)
-            total.update(done)
-            done, spent = Counter(), dict.fromkeys(spent, 0.0)
-            print(json.dumps(row), flush=True)
-            if args.out is not None:
-                args.out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf8")
-    print(f"posts: {dict(total)}; answers: {dict(sorted(answers.items()))}; status of the server at SIGTERM: {server.end()}")
+    try:
+        while time.monotonic() - begun < 60 * args.minutes:
+            given = posts.some(CHUNK)
+            started = time.process_time()
+            found = annotator.rows(given)
+            if len(found) != len(given):
+                raise SystemExit(f"{len(given)} posts became {len(found)}")
+            spent["annotate"] += time.process_time() - started
+            done["annotate"] += len(found)
+            total["with errors"] += sum(bool(row["errors"]) for row in found)
+            given = posts.some(CHUNK)
+            started = sum(it.cpu_times()[:2])
+            for post in given:
+                answers[server.ask(post, rng)] += 1
+            spent["serve"] += sum(it.cpu_times()[:2]) - started
+            done["serve"] += len(given)
+            if time.monotonic() - mark >= args.every:
+                mark = time.monotonic()
+                gc.collect()
+                row = {
+                    "seconds": round(mark - begun),
+                    "annotate": {
+                        **state_of(me),
+                        "strings": len(nlp.vocab.strings),
+                        "posts/s": round(done["annotate"] / spent["annotate"], 2),
+                    },
+                    "serve": {**state_of(it), "posts/s": round(done["serve"] / spent["serve"], 2)},
+                }
+                rows.append(row)
+                total.update(done)
+                done, spent = Counter(), dict.fromkeys(spent, 0.0)
+                print(json.dumps(row), flush=True)
+                if args.out is not None:
+                    args.out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf8")
+    finally:
+        status = server.end()
+    print(f"posts: {dict(total)}; answers: {dict(sorted(answers.items()))}; status of the server at SIGTERM: {status}")
     for who in ("annotate", "serve"):
         for what in ("mb", "descriptors", "threads", "posts/s"):
             values = [row[who][what] for row in rows]
             if values:
-                print(f"{who} {what}: {values[0]} first, {values[-1]} last, {max(values)} most; second half {drift(rows, who, what):+.2f} an hour")
+                print(
+                    f"{who} {what}: {values[0]} first, {values[-1]} last, {max(values)} most; second half {drift(rows, who, what):+.2f} an hour"
+                )
 
 
 if __name__ == "__main__":
