@@ -31,12 +31,29 @@ _KINDS = (
 
 def max_pixels() -> int:
     """The largest picture that is decoded, in pixels (environment variable RIVEGA_MAX_PIXELS). RAISES (ImageError): E038."""
-    return _limit("RIVEGA_MAX_PIXELS", DEFAULT_MAX_PIXELS)
+    return number_from_environment("RIVEGA_MAX_PIXELS", DEFAULT_MAX_PIXELS)
 
 
 def max_bytes() -> int:
     """The largest file or encoded picture that is read, in bytes (environment variable RIVEGA_MAX_BYTES). RAISES (ImageError): E038."""
-    return _limit("RIVEGA_MAX_BYTES", DEFAULT_MAX_BYTES)
+    return number_from_environment("RIVEGA_MAX_BYTES", DEFAULT_MAX_BYTES)
+
+
+def number_from_environment(name: str, default: int) -> int:
+    """A whole number that an environment variable holds; where it is not set, or empty, the default. RAISES (ImageError): E038."""
+    value = os.environ.get(name, "").strip()
+    if not value:
+        return default
+    try:
+        return int(value)
+    except ValueError as error:
+        raise ImageError(Errors.E038.format(name=name, value=value[:60])) from error
+
+
+def image_root() -> Path | None:
+    """The folder that pictures may be read from (environment variable RIVEGA_IMAGE_ROOT), resolved; None: from everywhere."""
+    value = os.environ.get("RIVEGA_IMAGE_ROOT", "")
+    return Path(os.path.realpath(value)) if value else None
 
 
 def describe_source(stored: str | bytes) -> str:
@@ -103,7 +120,8 @@ def read_source(stored: str | bytes) -> bytes:
 
     stored (Union[str, bytes]): What `doc._.image` returns: a path or an encoded picture.
     RETURNS (bytes): At least one byte.
-    RAISES (ImageError): E001 missing, E002 empty, E031 no regular file, E032 too large, E033 an address, E037 cannot be opened.
+    RAISES (ImageError): E001 missing, E002 empty, E031 no regular file, E032 too large, E033 an address, E037 cannot be opened, E955 outside
+        of `image_root()`.
     """
     data = stored if isinstance(stored, bytes) else _read_file(stored)
     name = describe_source(stored)
@@ -119,14 +137,21 @@ def _read_file(path: str) -> bytes:
     scheme = url_scheme(path)
     if scheme is not None:
         raise ImageError(Errors.E033.format(source=name, scheme=scheme))
-    limit = max_bytes()
+    limit, root = max_bytes(), image_root()
     try:
+        if root is not None:
+            # Before anything else: nothing is told of files that lie outside, not even whether they exist.
+            _check_within(path, root, name)
         # Looked at before it is opened, since opening alone sets some devices in motion, and after: it may be another one by then.
         _check_regular(os.stat(path), name, limit)
         # A named pipe that nobody writes to would hold up a plain `open` for ever.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         with os.fdopen(os.open(path, flags), "rb") as file:
-            _check_regular(os.fstat(file.fileno()), name, limit)
+            found = os.fstat(file.fileno())
+            _check_regular(found, name, limit)
+            # A link that was changed meanwhile leads to another file than the one whose place is known.
+            if root is not None and not os.path.samestat(found, os.stat(_check_within(path, root, name))):
+                raise ImageError(Errors.E955.format(source=name, root=root))
             # One byte more than allowed shows a file that is longer than it said.
             return file.read(limit + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -141,19 +166,17 @@ def _read_file(path: str) -> bytes:
         raise ImageError(Errors.E037.format(source=name, reason=reason)) from error
 
 
+def _check_within(path: str, root: Path, name: str) -> str:
+    """RETURNS (str): The path without links and "..". RAISES (ImageError): E955 where that is not below the root."""
+    real = os.path.realpath(path)
+    if not Path(real).is_relative_to(root):
+        raise ImageError(Errors.E955.format(source=name, root=root))
+    return real
+
+
 def _check_regular(found: Any, name: str, limit: int) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = next((words for is_kind, words in _KINDS if is_kind(found.st_mode)), "no regular file")
         raise ImageError(Errors.E031.format(source=name, kind=kind))
     if found.st_size > limit:
         raise ImageError(Errors.E032.format(source=name, size=f"{found.st_size} bytes", limit=limit))
-
-
-def _limit(name: str, default: int) -> int:
-    value = os.environ.get(name, "").strip()
-    if not value:
-        return default
-    try:
-        return int(value)
-    except ValueError as error:
-        raise ImageError(Errors.E038.format(name=name, value=value[:60])) from error

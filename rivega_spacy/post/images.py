@@ -9,13 +9,14 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from .cache import RecentCache
+from .decoder_process import decoder_process
 from .errors import Errors, ImageError
 from .image_sources import describe_source, is_data_uri, max_bytes, max_pixels, read_data_uri, read_source
 from .jpeg_scans import MAX_SCANS, too_many_scans
@@ -36,6 +37,7 @@ PART_BYTES = 256 * 1024 * 1024
 # A picture is converted in strips of so many pixels, so that only one of them is held in several forms at a time.
 _STRIP = 4_000_000
 _ORIENTATION = 0x0112
+Decoded: TypeAlias = "tuple[np.ndarray | None, list[int]]"
 
 
 def image_for_storage(value: Any) -> str | bytes:
@@ -71,13 +73,14 @@ def read_image(source: Any) -> np.ndarray:
         and CMYK pictures are converted, transparency is laid over white, EXIF orientation is applied.
     RETURNS (ndarray): HxWx3 uint8, RGB.
     RAISES (ImageError): E001 missing, E002 empty, E003 undecodable or truncated, E004 too many pixels, E005 not a picture, E030 of
-        another format, E031 no regular file, E032 too many bytes, E033 an address, E034 a damaged data: URI, E037 cannot be opened.
+        another format, E031 no regular file, E032 too many bytes, E033 an address, E034 a damaged data: URI, E037 cannot be opened, E953 and E954 of a decoder in
+        a process of its own, E955 outside of RIVEGA_IMAGE_ROOT.
     """
     if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
         return _given_pixels(source)
-    with _opened(source) as picture:
-        picture.load()
-        return _upright_rgb(picture)
+    pixels, _ = _decode("rgb", source)
+    assert pixels is not None
+    return pixels
 
 
 def read_thumbnail(source: Any, side: int) -> "Image.Image":
@@ -110,14 +113,8 @@ def image_frame(source: Any, *, pixels: int | None = None) -> tuple[int, int, in
         stored picture so.
     RAISES (ImageError): As `read_image`, but for damage that only the pixels show.
     """
-    with _opened(source, pixels) as picture:
-        turn = _orientation(picture)
-        if picture.format == "TIFF":
-            # Of these Pillow turns the pixels by itself.
-            picture.load()
-        width, height = picture.size
-        turned = turn >= 5 and picture.format != "TIFF"
-        return (height, width, turn) if turned else (width, height, turn)
+    width, height, turn = _decode("frame", source, limit=pixels)[1]
+    return width, height, turn
 
 
 def read_bitmap(source: Any) -> np.ndarray:
@@ -127,20 +124,84 @@ def read_bitmap(source: Any) -> np.ndarray:
     RETURNS (ndarray): HxW uint8, grey.
     RAISES (ImageError): As `read_image`.
     """
-    with _opened(source) as picture:
+    pixels, _ = _decode("bitmap", source)
+    assert pixels is not None
+    return pixels
+
+
+def _decode(way: str, source: Any, *given: Any, limit: int | None = None) -> Decoded:
+    """What one of WAYS makes of a picture, here or in a process of its own."""
+    stored = image_for_storage(source)
+    data = read_source(stored)
+    limit = max_pixels() if limit is None else min(limit, max_pixels())
+    process = decoder_process()
+    if process is not None:
+        return process.decode(way, stored, data, limit, list(given))
+    return decode_here(way, describe_source(stored), data, limit, given)
+
+
+def decode_here(way: str, name: str, data: bytes, limit: int, given: Sequence[Any]) -> Decoded:
+    """Decode an encoded picture in this process.
+
+    way (str): Of WAYS.
+    name (str): What messages call it. data (bytes): The encoded picture. limit (int): Pixels it may have.
+    given (Sequence[Any]): What that way is told beside.
+    RETURNS (Tuple[Optional[ndarray], List[int]]): Pixels, uint8, and numbers, as the way has them.
+    RAISES (ImageError): As `read_image`.
+    """
+    with _opened(name, data, limit) as picture:
+        return WAYS[way](picture, *given)
+
+
+def _decode_rgb(picture: "Image.Image") -> Decoded:
+    picture.load()
+    return _upright_rgb(picture), []
+
+
+def _decode_frame(picture: "Image.Image") -> Decoded:
+    turn = _orientation(picture)
+    if picture.format == "TIFF":
+        # Of these Pillow turns the pixels by itself.
         picture.load()
-        return np.array(picture.convert("L"))
+    width, height = picture.size
+    turned = turn >= 5 and picture.format != "TIFF"
+    return None, [height, width, turn] if turned else [width, height, turn]
+
+
+def _decode_bitmap(picture: "Image.Image") -> Decoded:
+    picture.load()
+    return np.array(picture.convert("L")), []
+
+
+def _decode_view(picture: "Image.Image", side: int) -> Decoded:
+    """The picture reduced where that is possible; its own height and width, and whether it was reduced."""
+    width, height = picture.size
+    reduced = picture.format in ("JPEG", "MPO") and min(width, height) >= 2 * side
+    if reduced:
+        picture.draft(None, (side, side))
+    picture.load()
+    pixels = _upright_rgb(picture)
+    if not reduced:
+        height, width = pixels.shape[:2]
+    elif _orientation(picture) >= 5:
+        height, width = width, height
+    return pixels, [height, width, int(reduced)]
+
+
+# Pixels (or None) and numbers.
+WAYS: dict[str, Callable[..., Decoded]] = {
+    "rgb": _decode_rgb,
+    "frame": _decode_frame,
+    "bitmap": _decode_bitmap,
+    "view": _decode_view,
+}
 
 
 @contextmanager
-def _opened(source: Any, pixels: int | None = None) -> Iterator["Image.Image"]:
+def _opened(name: str, data: bytes, limit: int) -> Iterator["Image.Image"]:
     """The one place where a picture is opened. What its decoder raises, also while it is used within, becomes an ImageError."""
     from PIL import Image
 
-    stored = image_for_storage(source)
-    name = describe_source(stored)
-    data = read_source(stored)
-    limit = max_pixels() if pixels is None else min(pixels, max_pixels())
     if Image.MAX_IMAGE_PIXELS is not None and limit > 2 * Image.MAX_IMAGE_PIXELS:
         # Who raises our limit beyond what Pillow refuses by itself means both.
         Image.MAX_IMAGE_PIXELS = limit
@@ -353,20 +414,12 @@ def doc_view(doc: "Doc", component: str, side: int) -> tuple[np.ndarray, tuple[i
 
 def _read_view(stored: str | bytes, key: str, side: int) -> tuple[np.ndarray, tuple[int, int]]:
     """A picture reduced where that is possible, with its own size; kept, as a whole one is for `doc_image` too."""
-    with _opened(stored) as picture:
-        width, height = picture.size
-        reduced = picture.format in ("JPEG", "MPO") and min(width, height) >= 2 * side
-        if reduced:
-            picture.draft(None, (side, side))
-        picture.load()
-        pixels = _upright_rgb(picture)
-        turned = _orientation(picture) >= 5
+    pixels, (height, width, reduced) = _decode("view", stored, side)
+    assert pixels is not None
     pixels.setflags(write=False)
     if not reduced:
         _CACHE.put(key, pixels)
-        view = (pixels, (pixels.shape[0], pixels.shape[1]))
-    else:
-        view = (pixels, (width, height) if turned else (height, width))
+    view = (pixels, (height, width))
     _VIEWS.put((key, side), view)
     return view
 

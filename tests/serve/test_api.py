@@ -334,3 +334,24 @@ def test_health_metrics_and_openapi(client, png):
 def test_types_to_choose_from(client, client_with):
     assert client.get("/session").json()["labels"] == ["LOC", "ORG", "PER"]
     assert client_with(labels=["PET", "PER"]).get("/session").json()["labels"] == ["LOC", "ORG", "PER", "PET"]
+
+
+def test_the_vocabulary_keeps_no_words_of_posts(client_with, png):
+    nlp = make_pipeline()
+    client = client_with(pipeline=nlp)
+    row = {"text": "Ann", "ents": [{"start": 0, "end": 3, "label": "PER", "boxes": [BOX]}]}
+
+    def ask(number):
+        word = f"word{number}"
+        assert client.post("/annotate", json={"text": f"{word} {TEXT}", "image": data_uri(png)}).json()["text"].startswith(word)
+        rows = client.post("/annotate", json=[{"text": f"{word} Rio"}, {"text": 5, "id": word}, {"text": f"FAIL {word}"}]).json()
+        assert rows[0]["ents"][0]["text"] == "Rio" and rows[2]["errors"]
+        assert client.post("/masks", json={"image": data_uri(png), "boxes": [BOX]}).json()["mask_rle"]
+        sent = {"post": {**row, "text": f"Ann {word}"}, "image": data_uri(png)}
+        assert client.post("/export/coco", json=sent).status_code == 200
+
+    ask("first")
+    before = len(nlp.vocab.strings)
+    for number in range(10):
+        ask(number)
+    assert len(nlp.vocab.strings) == before

@@ -127,6 +127,15 @@ class PostMessages(Messages):
     E950 = "{path} {reason}. Get the pipeline again. If you changed it on purpose, delete digests.json in the pipeline's folder."
     E951 = "{path} cannot be read ({reason}). Get the pipeline again, or delete this file to load it without the check."
     E952 = "{path} is damaged ({reason}). Get the pipeline again."
+    E953 = (
+        "The picture {source} was not decoded within {seconds} seconds, and its decoder was ended. Scale it down, or raise "
+        "RIVEGA_DECODE_SECONDS."
+    )
+    E954 = (
+        "The picture {source} brought its decoder to an end ({reason}). It is damaged, or needs more memory than RIVEGA_DECODE_MEMORY allows: "
+        "replace it."
+    )
+    E955 = "The picture {source} lies outside of {root}. Put it there, or change RIVEGA_IMAGE_ROOT."
 
 
 __all__ = ["PostMessages"]
