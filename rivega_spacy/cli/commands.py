@@ -91,6 +91,9 @@ COMMANDS = {
     "info": Listed(INSTALLED, "Versions and devices; of a pipeline its parts, what each writes, and their sizes."),
     "doctor": Listed(INSTALLED, "What is missing for which feature, how to get it, and what would be faster."),
     "benchmark": Listed(INSTALLED, "How fast a pipeline is on posts: batch sizes, stages, peak memory."),
+    "assemble-open": Listed(
+        NETWORKS, "Put together a pipeline of open networks from the model hub: what is downloaded is said first, and asked for."
+    ),
     "convert-checkpoint": Listed(
         NETWORKS, "Write a published network's weights (OFA, ALBEF, SeqTR) as safetensors, which hold nothing that could run."
     ),

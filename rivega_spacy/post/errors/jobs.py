@@ -46,6 +46,11 @@ class JobsMessages(Messages):
         "{path} cannot be read as a detector ({reason}). Give a folder or hub name of an object detector in transformers' form (DETR, "
         "RT-DETR, YOLOS, Deformable DETR, ...)."
     )
+    E910 = "There is no {value!r}. Use one of: {known}."
+    E911 = (
+        "{names} is not on this machine and was not downloaded ({reason}). Call again with --yes, set RIVEGA_HUB=1, or give a folder: "
+        "--grounder OWLv2=FOLDER."
+    )
     E930 = "There is no part {part!r} to train. Use one or several of: {known}."
     E931 = "{path} has something in it. Name a new folder, or replace what an earlier call left there with `--force`."
     E932 = "{path} leaves {train} posts to train on and {dev} to measure on. Annotate more, or name others to measure on: `--dev`."

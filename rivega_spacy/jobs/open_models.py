@@ -1,0 +1,231 @@
+"""A pipeline of today's open networks from the model hub: what is taken, what it weighs, under which licence; assembled and saved.
+
+Only safetensors, JSON and text files are downloaded, never code; without a yes nothing is.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import srsly
+from spacy.language import Language
+
+from ..post.errors import Errors, RivegaError
+from ..post.files import check_output_folder, open_output_folder
+from ..post.hub import local_only
+from ..post.versions import installed
+from ..scoring.thresholds import dev_scores, expanded, fit_threshold
+
+BASE = "rivega_twitter"
+FILES = ["*.safetensors", "*.json", "*.txt"]
+# What the saved pipeline is made of; written beside it.
+RECORD = "open_models.json"
+# A detector's score from which an entity counts as shown, where no dev file says better; the threshold of the detectors' own examples.
+THRESHOLD = 0.3
+
+
+class Checkpoint(NamedTuple):
+    """A network of the model hub.
+
+    function (str): What runs it here. name (str): On the hub. megabytes (int): Its weights in single precision. licence (str): As found in
+    November 2026. since (Tuple[int, int]): The transformers that it needs.
+    """
+
+    function: str
+    name: str
+    megabytes: int
+    licence: str
+    since: tuple[int, int] = (4, 49)
+
+
+GROUNDERS = {
+    "mm-grounding-dino": Checkpoint(
+        "rivega.MMGroundingDINO.v1", "openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg_v3det", 690, "Apache 2.0", (4, 55)
+    ),
+    "llmdet": Checkpoint("rivega.MMGroundingDINO.v1", "iSEE-Laboratory/llmdet_large", 1370, "Apache 2.0", (4, 55)),
+    "grounding-dino": Checkpoint("rivega.GroundingDINO.v1", "IDEA-Research/grounding-dino-tiny", 689, "Apache 2.0"),
+    "owlv2": Checkpoint("rivega.OWLv2.v1", "google/owlv2-base-patch16-ensemble", 620, "Apache 2.0"),
+    "owlv2-large": Checkpoint("rivega.OWLv2.v1", "google/owlv2-large-patch14-ensemble", 1750, "Apache 2.0"),
+}
+SEGMENTERS = {
+    "sam2-tiny": Checkpoint("rivega.HFSam2.v1", "facebook/sam2.1-hiera-tiny", 156, "Apache 2.0", (4, 56)),
+    "sam2-large": Checkpoint("rivega.HFSam2.v1", "facebook/sam2.1-hiera-large", 898, "Apache 2.0", (4, 56)),
+    "edgetam": Checkpoint("rivega.HFSam2.v1", "yonigozlan/EdgeTAM-hf", 56, "Apache 2.0", (4, 57)),
+    "sam-base": Checkpoint("rivega.HFSam.v1", "facebook/sam-vit-base", 375, "Apache 2.0"),
+    "sam-huge": Checkpoint("rivega.HFSam.v1", "facebook/sam-vit-huge", 2564, "Apache 2.0"),
+}
+# Profile -> choices of grounder and segmenter, the first that the installed transformers has; "chat" asks a server, "base" keeps the base
+# pipeline's segmenter.
+PROFILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "laptop": (("mm-grounding-dino", "owlv2"), ("sam2-tiny", "sam-base")),
+    "gpu": (("llmdet", "owlv2-large"), ("sam2-large", "sam-huge")),
+    "server": (("chat",), ("base",)),
+}
+CHAT_MODEL = "Qwen/Qwen3-VL-8B-Instruct"
+
+
+class Plan(NamedTuple):
+    """What a pipeline is assembled of. grounder, segmenter (Optional[Checkpoint]): None for a chat model, and for the base pipeline's.
+    revisions (Dict[str, str]): Name on the hub -> the revision asked for."""
+
+    grounder: Checkpoint | None
+    segmenter: Checkpoint | None
+    revisions: dict[str, str]
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """Those that are read."""
+        return [found for found in (self.grounder, self.segmenter) if found is not None]
+
+    def lines(self) -> list[str]:
+        """What will be read, for the user: one line a checkpoint."""
+        found = []
+        for each in self.checkpoints:
+            where = "a folder of this machine" if Path(each.name).is_dir() else f"{each.megabytes or '?'} MB, {each.licence}"
+            revision = self.revisions.get(each.name)
+            found.append(f"{each.function:28}{each.name}{f' at {revision}' if revision else ''} ({where})")
+        return found
+
+
+def make_plan(profile: str, *, grounder: str | None = None, segmenter: str | None = None) -> Plan:
+    """Choose networks.
+
+    profile (str): A key of PROFILES.
+    grounder (Optional[str]), segmenter (Optional[str]): Others than the profile's: a key of GROUNDERS or SEGMENTERS, "chat" or "base",
+        or FUNCTION=NAME[@REVISION] with a function of this package and a folder or a name on the hub.
+    RAISES (RivegaError): E910 for an unknown profile or network.
+    """
+    if profile not in PROFILES:
+        raise RivegaError(Errors.E910.format(value=profile, known=", ".join(PROFILES)))
+    revisions: dict[str, str] = {}
+    grounders, segmenters = PROFILES[profile]
+    return Plan(
+        _choose((grounder,) if grounder else grounders, GROUNDERS, "chat", revisions),
+        _choose((segmenter,) if segmenter else segmenters, SEGMENTERS, "base", revisions),
+        revisions,
+    )
+
+
+def _choose(choices: tuple[str, ...], known: dict[str, Checkpoint], other: str, revisions: dict[str, str]) -> Checkpoint | None:
+    for choice in choices:
+        if choice == other:
+            return None
+        function, given, name = choice.partition("=")
+        if given:
+            name, _, revision = name.partition("@")
+            if revision:
+                revisions[name] = revision
+            return Checkpoint(
+                function if function.startswith("rivega.") else f"rivega.{function}.v1", name, 0, "see its model card"
+            )
+        if choice not in known:
+            raise RivegaError(Errors.E910.format(value=choice, known=", ".join([*known, other, "FUNCTION=NAME@REVISION"])))
+        if installed("transformers") >= known[choice].since or choice == choices[-1]:
+            return known[choice]
+    raise AssertionError("a profile has at least one network")
+
+
+def fetch(plan: Plan, *, agree: Callable[[list[str]], bool]) -> dict[str, str]:
+    """Folders of the plan's checkpoints: given ones, those that the hub's client downloaded before, and, if the user agrees, new downloads.
+
+    agree (Callable): (lines about what is missing) -> whether to download it. Not asked with RIVEGA_HUB=1, nor where all is there.
+    RETURNS (Dict[str, str]): Name -> folder.
+    RAISES (RivegaError): E911 where something is missing and must not be, or cannot be, downloaded.
+    """
+    folders = {each.name: str(Path(each.name).resolve()) for each in plan.checkpoints if Path(each.name).is_dir()}
+    wanted = [each for each in plan.checkpoints if each.name not in folders]
+    missing = []
+    for each in wanted:
+        try:
+            folders[each.name] = _snapshot(each.name, plan.revisions.get(each.name), local=True)
+        except (OSError, ValueError):
+            missing.append(each)
+    if not missing:
+        return folders
+    lines = [line for line in plan.lines() if any(each.name in line for each in missing)]
+    if local_only() and not agree(lines):
+        raise RivegaError(Errors.E911.format(names=", ".join(each.name for each in missing), reason="it was not agreed to"))
+    for each in missing:
+        try:
+            folders[each.name] = _snapshot(each.name, plan.revisions.get(each.name), local=False)
+        except (OSError, ValueError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise RivegaError(Errors.E911.format(names=each.name, reason=reason)) from error
+    return folders
+
+
+def _snapshot(name: str, revision: str | None, *, local: bool) -> str:
+    from huggingface_hub import snapshot_download
+
+    return str(snapshot_download(name, revision=revision, allow_patterns=FILES, local_files_only=local))
+
+
+def assemble_open(
+    output: Path,
+    plan: Plan,
+    folders: dict[str, str],
+    *,
+    base: str = BASE,
+    entailment: bool = True,
+    dev: Path | None = None,
+    base_url: str = "http://localhost:8000/v1",
+    chat_model: str = CHAT_MODEL,
+) -> list[str]:
+    """Put the pipeline together and save it. The grounder's weights are saved with it; a segmenter's are read from where they lie.
+
+    output (Path): Its folder.
+    plan (Plan), folders (Dict[str, str]): See `make_plan` and `fetch`.
+    base (str): The pipeline whose tagger, expander and, where the plan has none, segmenter are taken.
+    entailment (bool): Judge by the grounder's score, or by the chat model, whether a picture shows an entity; else all are looked for.
+    dev (Optional[Path]): Posts (.spacy) that the threshold of the entailment is fitted on.
+    base_url (str), chat_model (str): Of the server, where the plan has no grounder.
+    RETURNS (List[str]): What was done, in lines.
+    """
+    from ..pipes.loading import load_pipeline
+
+    check_output_folder(output)
+    nlp = load_pipeline(base)
+    for name in ("rivega_entailment", "rivega_grounder", *(("rivega_segmenter",) if plan.segmenter else ())):
+        if name in nlp.pipe_names:
+            nlp.remove_pipe(name)
+    place: dict[str, Any] = {} if plan.segmenter or "rivega_segmenter" not in nlp.pipe_names else {"before": "rivega_segmenter"}
+    client = {"@misc": "rivega.OpenAIChat.v1", "model": chat_model, "base_url": base_url}
+    if plan.grounder is None:
+        grounder: dict[str, Any] = {"@architectures": "rivega.ChatGrounder.v1", "convention": "auto", "client": client}
+        judge: dict[str, Any] = {"@architectures": "rivega.ChatEntailment.v1", "client": client}
+    else:
+        grounder = {"@architectures": plan.grounder.function, "path": folders[plan.grounder.name]}
+        judge = {"@architectures": "rivega.GroundingScore.v1", "grounder": dict(grounder)}
+    if entailment:
+        threshold = 0.5 if plan.grounder is None else THRESHOLD
+        nlp.add_pipe("rivega_entailment", config={"model": judge, "threshold": threshold}, **place)
+    nlp.add_pipe("rivega_grounder", config={"model": grounder}, **place)
+    if plan.segmenter is not None:
+        segmenter = {"@misc": plan.segmenter.function, "name": folders[plan.segmenter.name]}
+        nlp.add_pipe("rivega_segmenter", config={"model": segmenter})
+    lines = [_fit(nlp, dev)] if dev is not None and entailment else []
+    with open_output_folder(output) as folder:
+        nlp.to_disk(folder)
+        srsly.write_json(folder / RECORD, [_record(each, folders[each.name]) for each in plan.checkpoints])
+    return [*lines, f"saved to {output}: {', '.join(nlp.pipe_names)}"]
+
+
+def _record(each: Checkpoint, folder: str) -> dict[str, str]:
+    # The hub's client names the folder of a download by its revision.
+    revision = "" if Path(each.name).is_dir() else Path(folder).name
+    return {"function": each.function, "name": each.name, "revision": revision, "licence": each.licence}
+
+
+def _fit(nlp: Language, dev: Path) -> str:
+    from ..corpus.docbin import docbin_files, read_docbin
+    from ..pipes.settings import configure
+
+    docbin_files(dev)
+    pipe: Any = nlp.get_pipe("rivega_entailment")
+    scores, shown = dev_scores(pipe, expanded(nlp, read_docbin(dev, nlp.vocab), "rivega_entailment"))
+    fitted = fit_threshold(scores, shown, before=pipe.cfg["threshold"])
+    configure(nlp, "rivega_entailment", threshold=fitted.threshold)
+    return f"threshold {fitted.threshold:.4g}: accuracy {100 * fitted.value:.2f} on {fitted.count} entities of {dev}"
+
+
+__all__ = ["GROUNDERS", "PROFILES", "SEGMENTERS", "Checkpoint", "Plan", "assemble_open", "fetch", "make_plan"]

@@ -1,0 +1,127 @@
+"""`rivega assemble-open`: which networks, what is asked before a download, and a pipeline from small folders, without a network connection."""
+
+import shutil
+
+import numpy as np
+import pytest
+import spacy
+import srsly
+from backends.sam.test_segmenter import tiny_hf
+from tiny_networks import DEMO, tiny_owlv2
+
+from rivega_spacy.cli import main
+from rivega_spacy.corpus.docbin import write_docbin
+from rivega_spacy.jobs import open_models
+from rivega_spacy.jobs.open_models import GROUNDERS, PROFILES, SEGMENTERS, fetch, make_plan
+from rivega_spacy.post.errors import RivegaError
+
+
+@pytest.fixture
+def base(tmp_path):
+    """A pipeline that finds Eileen Collins, without networks."""
+    nlp = spacy.blank("rivega")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Eileen Collins"}, {"label": "ORG", "pattern": "NASA"}])
+    nlp.add_pipe("rivega_expander")
+    nlp.to_disk(tmp_path / "base")
+    return str(tmp_path / "base")
+
+
+@pytest.fixture
+def networks(tmp_path):
+    detector = tiny_owlv2(tmp_path / "owlv2")
+    tiny_hf(False).save_pretrained(tmp_path / "sam")
+    return detector, str(tmp_path / "sam")
+
+
+def posts(nlp):
+    doc = nlp.make_doc("Astronaut Eileen Collins before her flight for NASA")
+    doc._.image = str(DEMO / "images" / "astronaut.jpg")
+    return doc
+
+
+def test_a_pipeline_from_folders_is_saved_runs_and_needs_the_detector_no_more(base, networks, tmp_path, capsys):
+    detector, sam = networks
+    nlp = spacy.blank("rivega")
+    dev = posts(nlp)
+    dev.ents = [dev.char_span(10, 24, label="PER"), dev.char_span(47, 51, label="ORG")]
+    dev.ents[0]._.groundable, dev.ents[1]._.groundable = True, False
+    write_docbin([dev], tmp_path / "dev.spacy")
+    out = tmp_path / "open"
+    call = ["assemble-open", str(out), "--base", base, "--grounder", f"OWLv2={detector}", "--segmenter", f"HFSam={sam}"]
+    assert main([*call, "--dev", str(tmp_path / "dev.spacy")]) == 0
+    said = capsys.readouterr().out
+    assert f"rivega.OWLv2.v1             {detector} (a folder of this machine)" in said and "on 2 entities" in said
+    shutil.rmtree(detector)
+    nlp = spacy.load(out)
+    assert nlp.pipe_names[-3:] == ["rivega_entailment", "rivega_grounder", "rivega_segmenter"]
+    doc = nlp(posts(nlp))
+    assert doc._.rivega_errors == [] and [ent.text for ent in doc.ents] == ["Eileen Collins", "NASA"]
+    assert all(ent._.groundable_score is not None for ent in doc.ents)
+    nlp.get_pipe("rivega_entailment").cfg["threshold"] = 0.0
+    shown = nlp(posts(nlp)).ents[0]
+    assert shown._.groundable and shown._.box is not None and shown._.mask_score is not None
+    [grounder, segmenter] = srsly.read_json(out / "open_models.json")
+    assert grounder["function"] == "rivega.OWLv2.v1" and segmenter["name"] == sam and grounder["revision"] == ""
+
+
+def test_without_entailment_everything_is_looked_for(base, networks, tmp_path):
+    detector, sam = networks
+    call = [
+        "assemble-open",
+        str(tmp_path / "open"),
+        "--base",
+        base,
+        "--grounder",
+        f"OWLv2={detector}",
+        "--segmenter",
+        f"HFSam={sam}",
+    ]
+    assert main([*call, "--entailment", "none"]) == 0
+    nlp = spacy.load(tmp_path / "open")
+    assert "rivega_entailment" not in nlp.pipe_names
+    assert all(np.isfinite(ent._.box).all() for ent in nlp(posts(nlp)).ents)
+
+
+def test_a_server_is_asked_in_the_conventions_of_its_model(base, tmp_path):
+    pytest.importorskip("openai")
+    call = ["assemble-open", str(tmp_path / "open"), "--base", base, "--profile", "server", "--chat-model", "gemini-2.5-flash"]
+    assert main(call) == 0
+    model = spacy.load(tmp_path / "open").config["components"]["rivega_grounder"]["model"]
+    assert model["convention"] == "auto" and model["client"]["model"] == "gemini-2.5-flash"
+
+
+def test_nothing_is_downloaded_without_a_yes(monkeypatch, tmp_path):
+    asked, taken = [], []
+
+    def snapshot(name, revision, *, local):
+        if local:
+            raise OSError("not in the cache")
+        taken.append((name, revision))
+        return str(tmp_path)
+
+    monkeypatch.setattr(open_models, "_snapshot", snapshot)
+    monkeypatch.delenv("RIVEGA_HUB", raising=False)
+    plan = make_plan("gpu", grounder="OWLv2=google/owlv2-base-patch16-ensemble@abc123", segmenter="sam-huge")
+    with pytest.raises(RivegaError, match="E911.*facebook/sam-vit-huge.*not agreed"):
+        fetch(plan, agree=lambda lines: asked.extend(lines))
+    assert taken == [] and len(asked) == 2
+    assert "at abc123" in asked[0] and "2564 MB, Apache 2.0" in asked[1]
+    folders = fetch(plan, agree=lambda lines: True)
+    assert taken == [("google/owlv2-base-patch16-ensemble", "abc123"), ("facebook/sam-vit-huge", None)]
+    assert set(folders) == {name for name, _ in taken}
+
+
+def test_profiles_fit_the_installed_transformers(monkeypatch):
+    monkeypatch.setattr(open_models, "installed", lambda package: (4, 53, 2))
+    old = make_plan("laptop")
+    assert (old.grounder, old.segmenter) == (GROUNDERS["owlv2"], SEGMENTERS["sam-base"])
+    monkeypatch.setattr(open_models, "installed", lambda package: (4, 57, 6))
+    new = make_plan("laptop")
+    assert (new.grounder, new.segmenter) == (GROUNDERS["mm-grounding-dino"], SEGMENTERS["sam2-tiny"])
+    assert make_plan("server") == (None, None, {})
+    for grounders, segmenters in PROFILES.values():
+        assert set(grounders) <= {*GROUNDERS, "chat"} and set(segmenters) <= {*SEGMENTERS, "base"}
+    with pytest.raises(RivegaError, match="E910.*'yolo'.*owlv2"):
+        make_plan("laptop", grounder="yolo")
+    with pytest.raises(RivegaError, match="E910.*'tablet'"):
+        make_plan("tablet")
