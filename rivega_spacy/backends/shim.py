@@ -23,6 +23,7 @@ from thinc.util import get_torch_default_device
 
 from ..post.errors import Errors, RivegaError, SetupError
 from ..post.versions import picklable
+from .eight_bits import in_eight_bits
 from .folding import folded
 from .state import ROW_SCALE, load_optimizer_state, pack_rows, unpack_rows
 from .weights import load_state
@@ -81,11 +82,12 @@ class TorchShim(PyTorchShim):
         self._steps = 0
         self._digest: str | None = None
         self._folded: torch.nn.Module | None = None
+        self._eight_bits: torch.nn.Module | None = None
         self._resumed: dict[str, torch.Tensor] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # For worker processes and copies: the folded network is made again from the weights.
-        return {**self.__dict__, "_folded": None, "_model": picklable(self._model)}
+        # For worker processes and copies: the networks for answering alone are made again from the weights.
+        return {**self.__dict__, "_folded": None, "_eight_bits": None, "_model": picklable(self._model)}
 
     @property
     def module(self) -> torch.nn.Module:
@@ -127,15 +129,19 @@ class TorchShim(PyTorchShim):
         return self._digest
 
     @contextlib.contextmanager
-    def inference(self, *, bf16: bool = False, fold: bool = False) -> Iterator[torch.nn.Module]:
+    def inference(self, *, bf16: bool = False, fold: bool = False, eight_bits: bool = False) -> Iterator[torch.nn.Module]:
         """The network in evaluation mode, without gradients; `bf16` computes in bfloat16 where that is safe, `fold` without batch
-        normalisations (`folding.folded`)."""
+        normalisations (`folding.folded`), `eight_bits` with its linear layers in eight bits (`eight_bits.in_eight_bits`)."""
         module = self.module
         module.eval()
         if fold:
             if self._folded is None:
                 self._folded = folded(module)
             module = self._folded
+        if eight_bits:
+            if self._eight_bits is None:
+                self._eight_bits = in_eight_bits(module)
+            module = self._eight_bits
         with torch.inference_mode(), self.autocast(bf16):
             yield module
 
@@ -280,6 +286,7 @@ class TorchShim(PyTorchShim):
         """What was worked out from the weights holds no longer."""
         self._digest = None
         self._folded = None
+        self._eight_bits = None
 
     def _forget(self) -> None:
         self._changed()

@@ -48,12 +48,14 @@ def swap(row: Row, pool: dict[str, list[list[str]]], share: float, rng: random.R
         position, changed = end, changed or new != old
     if not changed:
         return None
-    return {
+    renamed = {
         "id": f"{row['id']}-swapped",
         "tokens": tokens + row["tokens"][position:],
         "tags": tags + row["tags"][position:],
         "knowledge": knowledge,
     }
+    # Other names do not tell what the corpus leaves unannotated.
+    return {**renamed, "missing_labels": row["missing_labels"]} if "missing_labels" in row else renamed
 
 
 def swapped(paths: Sequence[Path], *, share: float = 0.5, seed: int = 1) -> tuple[list[Row], int]:

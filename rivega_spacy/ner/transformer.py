@@ -51,6 +51,7 @@ class EncoderSettings:
     word_dropout: float
     case_features: bool
     bf16: bool
+    eight_bits: bool
     bucket_pieces: int
     freeze_embeddings: bool
     freeze_layers: int
@@ -124,6 +125,7 @@ def build_knowledge_transformer(
     freeze_embeddings: bool = False,
     freeze_layers: int = 0,
     bf16: bool = False,
+    eight_bits: bool = False,
     bucket_pieces: int = 4096,
     shared_dropout: bool = False,
     half_on_disk: bool = True,
@@ -144,6 +146,7 @@ def build_knowledge_transformer(
     freeze_embeddings (bool): Leave the word embeddings as they are: half of MiniLM's weights, and on a CPU much of a step's time.
     freeze_layers (int): Leave all embeddings and so many of the lowest layers as they are, for a second, cheaper stage of training.
     bf16 (bool): Compute in bfloat16 where torch holds that to be safe, on CPU and GPU.
+    eight_bits (bool): Answer with the encoder's linear layers in eight bits, on a CPU; training and what is saved stay as they are.
     bucket_pieces (int): Padded pieces that go through the encoder at once.
     shared_dropout (bool): Draw the encoder's dropout once per row and feature instead of once per number, and leave attention
         weights undropped: training takes about half the time on a CPU.
@@ -151,7 +154,11 @@ def build_knowledge_transformer(
     byte_embeddings (bool): Save the word embeddings, half of a small encoder, in eight bits a value.
     ema_decay (float): Moving average of the weights, see TorchShim; 0 for none.
     RETURNS (Model): Its output is what spaCy's `transformer` and its listeners expect.
+    RAISES (RivegaError): E962 where it is asked to compute in two number formats. Answering with `eight_bits` raises E960 on a GPU, E961 where
+        torch has no eight-bit layers for the processor.
     """
+    if bf16 and eight_bits:
+        raise RivegaError(Errors.E962)
     settings = EncoderSettings(
         name=name,
         max_length=max_length,
@@ -160,6 +167,7 @@ def build_knowledge_transformer(
         word_dropout=word_dropout,
         case_features=case_features,
         bf16=bf16,
+        eight_bits=eight_bits,
         bucket_pieces=bucket_pieces,
         freeze_embeddings=freeze_embeddings,
         freeze_layers=freeze_layers,
@@ -317,7 +325,7 @@ def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[KnowledgeTra
                 hidden = shim.module(*inputs)
             graphs.append(hidden)
         else:
-            with shim.inference(bf16=settings.bf16) as module:
+            with shim.inference(bf16=settings.bf16, eight_bits=settings.eight_bits) as module:
                 hidden = module(*inputs)
         array = torch2xp(hidden.detach().float())
         for place, row in enumerate(bucket):

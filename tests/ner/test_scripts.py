@@ -116,6 +116,15 @@ def test_a_name_that_the_knowledge_writes_otherwise_stays():
     assert scripts.swap(row, {"ORG": [["Nike"]]}, 1.0, scripts.random.Random(0)) is None
 
 
+def test_other_names_do_not_tell_what_a_corpus_leaves_open():
+    scripts = load("swap_mentions")
+    row = {"id": "1", "tokens": ["Paris"], "tags": ["B-LOC"], "knowledge": None, "missing_labels": ["OTHER"]}
+    pool = {"LOC": [["Rome"]]}
+    assert scripts.swap(row, pool, 1.0, scripts.random.Random(0))["missing_labels"] == ["OTHER"]
+    del row["missing_labels"]
+    assert "missing_labels" not in scripts.swap(row, pool, 1.0, scripts.random.Random(0))
+
+
 def test_bioes_tags_that_say_the_same_and_learn(runs, tmp_path):
     scripts = load("bioes")
     scripts.to_bioes(runs[0]).to_disk(tmp_path / "bioes")

@@ -208,6 +208,23 @@ def test_bf16_is_close(encoder_dir, blank):
     assert 0 < max(gaps) < 0.15
 
 
+def test_linear_layers_in_eight_bits(encoder_dir, blank):
+    plain = make_transformer(encoder_dir)
+    docs = make_docs(blank, TEXTS, KNOWLEDGE)
+    rounded = make_transformer(encoder_dir, eight_bits=True).from_bytes(plain.to_bytes())
+    expected, found = token_vectors(plain, docs), token_vectors(rounded, docs)
+    assert max(float(np.abs(one - other).max(initial=0.0)) for one, other in zip(found, expected)) > 0
+    for one, other in zip(found, expected):
+        np.testing.assert_allclose(one, other, atol=0.15)
+    # What is saved is the network itself, and loaded again it answers the same.
+    assert rounded.to_bytes() == plain.to_bytes()
+    again = make_transformer(encoder_dir, eight_bits=True).from_bytes(rounded.to_bytes())
+    for one, other in zip(token_vectors(again, docs), found):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(RivegaError, match="E962"):
+        make_transformer(encoder_dir, eight_bits=True, bf16=True)
+
+
 def test_word_embeddings_in_eight_bits(encoder_dir, blank):
     docs = make_docs(blank, TEXTS[:3], KNOWLEDGE[:3])
     model = make_transformer(encoder_dir, byte_embeddings=True)
