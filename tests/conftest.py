@@ -5,6 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import driver  # noqa: F401
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no failure: no limit of time for an example, nor for how long Hypothesis takes to find some.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -64,6 +64,7 @@ def close(first: Doc, second: Doc) -> None:
             assert (a._.mask & b._.mask).sum() >= 0.98 * (a._.mask | b._.mask).sum()
 
 
+@pytest.mark.slow
 def test_bfloat16_by_config_sees_the_same(nlp):
     parts = ("transformer", "rivega_entailment", "rivega_grounder", "rivega_segmenter")
     fast = spacy.load("rivega_twitter", config={f"components.{part}.model.bf16": True for part in parts})
@@ -146,6 +147,7 @@ def test_results_survive_bytes_disk_docbin_and_json(nlp, tmp_path):
     assert len(doc.to_bytes()) < 50_000  # no vectors and no pixels travel with a doc that has its picture as a path
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same(nlp):
     texts = [(TEXT, {"image": COLLINS}), ("My cat Chelsea", {"image": PICTURES / "chelsea.jpg"}), ("In Paris", {"image": None})] * 2
     alone = [doc for doc, _ in nlp.pipe(texts, as_tuples=True, batch_size=2)]
@@ -154,6 +156,7 @@ def test_two_processes_give_the_same(nlp):
         close(first, second)
 
 
+@pytest.mark.slow
 def test_pipeline_round_trips(nlp, tmp_path):
     expected = state(nlp(post(nlp)))
     nlp.to_disk(tmp_path / "again")
@@ -202,6 +205,7 @@ def test_boxes_of_another_system_become_masks():
     assert nlp(doc).ents[0]._.mask.any()
 
 
+@pytest.mark.slow
 def test_it_loads_without_network_and_without_what_training_needs():
     code = (
         "import socket, sys\n"

@@ -44,6 +44,7 @@ def configs(folder):
     }
 
 
+@pytest.mark.slow
 def test_every_part_can_be_pickled(tmp_path):
     for name, (factory, config) in configs(tmp_path).items():
         pipe = spacy.blank("rivega").create_pipe(factory, config=config)
@@ -56,6 +57,7 @@ def test_extensions_can_be_pickled():
     assert set(pickle.loads(pickle.dumps((DOC_EXTENSIONS, SPAN_EXTENSIONS)))[0]) == set(DOC_EXTENSIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not spacy.util.is_package("rivega_twitter"), reason="rivega_twitter is not installed: pip install ./assets/rivega_twitter"
 )
@@ -69,6 +71,7 @@ def test_the_shipped_pipeline_can_be_pickled():
     assert [(ent.text, ent._.ner_score) for ent in doc.ents] == wanted and wanted
 
 
+@pytest.mark.slow
 def test_two_spawned_workers_say_what_one_process_says(tiny_weights, monkeypatch):  # noqa: F811
     nlp = spacy.blank("rivega")
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])

@@ -50,6 +50,7 @@ MAKERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_compiled_layers_answer_as_the_others_do(name, tmp_path):
     batch = [
@@ -83,6 +84,7 @@ def test_equal_layers_share_a_compiled_form_and_other_lengths_need_no_new_one():
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler is at hand")
 def test_generated_code_computes_what_the_layer_does():
     config = OFAConfig.from_dict(sizes())

@@ -78,6 +78,7 @@ def load(name, overrides):
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_training_config_trains_saves_and_is_resumed(name, corpus, tmp_path):
     quiet = {"@loggers": "spacy.ConsoleLogger.v3", "console_output": False}
@@ -137,6 +138,7 @@ def test_hyper_parameters_are_those_meant(name, settings):
     assert training["batcher"]["size"] >= training["accumulate_gradient"]
 
 
+@pytest.mark.slow
 def test_a_chat_pipeline_is_assembled_and_asks_the_server(tmp_path, monkeypatch):
     """configs/rivega_chat.cfg: shipped parts, and a model at a server that gives probabilities."""
     from llm.servers import FaultProxy, completion

@@ -69,6 +69,7 @@ def test_everything_is_counted_as_the_paper_does(data: Path, capsys: pytest.Capt
     assert "No box of" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_published_counts_come_out(shared_dir: Path, tmp_path: Path) -> None:
     from rivega_spacy.jobs.count_data import count_data

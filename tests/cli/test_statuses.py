@@ -143,6 +143,7 @@ def test_interruptions_and_closed_pipes(place, capsys, monkeypatch):
     assert (place / "out.jsonl").read_text() == "before"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_output_that_nobody_takes(tmp_path):
     # `rivega --help` needs neither spaCy nor a pipeline; `store stats` writes through the same door.

@@ -121,6 +121,7 @@ def test_commands_and_configs(bench, capsys):
     assert written == ["forms.sam.cfg", "parts.empty.cfg", "parts.own.cfg"]
 
 
+@pytest.mark.slow
 def test_run_and_make(bench, capsys):
     assert call(bench, "run") == 1
     out = capsys.readouterr().out

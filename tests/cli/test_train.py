@@ -41,6 +41,7 @@ def start(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_corrected_posts_make_a_better_pipeline(start, tmp_path, capsys):
     train = write(tmp_path / "train.jsonl", [corrected(number, CITIES[number % 4]) for number in range(20)])
     dev = write(tmp_path / "dev.jsonl", [corrected(number, CITIES[number % 5]) for number in range(20, 30)])
@@ -64,6 +65,7 @@ def test_corrected_posts_make_a_better_pipeline(start, tmp_path, capsys):
     assert "--force" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_training_that_does_not_help_changes_nothing(start, tmp_path):
     train = write(tmp_path / "train.jsonl", [corrected(number, "paris") for number in range(6)])
     dev = write(tmp_path / "dev.jsonl", [{"id": "d", "tokens": ["nike", "rocks"], "tags": ["B-ORG", "O"]}])

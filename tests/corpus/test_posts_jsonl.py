@@ -192,6 +192,7 @@ def test_nothing_to_read_and_wrong_options_are_refused(tmp_path):
         make_corpus(tmp_path, knowledge="some")
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize(
     "split,counts",

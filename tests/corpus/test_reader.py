@@ -10,6 +10,7 @@ import pytest
 import spacy
 from PIL import Image
 from spacy.tokens import Doc
+from vision_tiny import SIZES
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin, write_docbin
@@ -89,11 +90,17 @@ def test_entailment_pairs_are_labelled(folder: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:None of the")
 @pytest.mark.parametrize(
-    "filter, component, score", [("entailment", "rivega_entailment", "ve_accuracy"), ("grounding", "rivega_grounder", "vg_prec")]
+    "filter, component, network, score",
+    [
+        ("entailment", "rivega_entailment", "rivega.SmallEntailment.v1", "ve_accuracy"),
+        ("grounding", "rivega_grounder", "rivega.SmallGrounder.v1", "vg_prec"),
+    ],
 )
-def test_a_component_alone_is_measured_through_the_filter(folder: Path, filter: str, component: str, score: str) -> None:
+def test_a_component_alone_is_measured_through_the_filter(
+    folder: Path, filter: str, component: str, network: str, score: str
+) -> None:
     nlp = spacy.blank("rivega")
-    nlp.add_pipe(component)
+    nlp.add_pipe(component, config={"model": {"@architectures": network, "size": 64, **SIZES}})
     nlp.initialize()
     assert nlp.evaluate(read(folder, filter=filter))[score] is not None
     assert nlp.evaluate(read(folder))[score] is None

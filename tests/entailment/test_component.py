@@ -136,6 +136,7 @@ def posts(count=5):
     return [post(image=image) for _, image, _ in squares(2 * count)][:count]
 
 
+@pytest.mark.slow
 def test_streams_and_processes_agree(nlp):
     one = [judged(doc) for doc in nlp.pipe(posts(), batch_size=1)]
     batch = [judged(doc) for doc in nlp.pipe(posts(), batch_size=5)]

@@ -125,6 +125,7 @@ def example(nlp, colour, image, box) -> Example:
     return Example(docs[0], docs[1])
 
 
+@pytest.mark.slow
 def test_training_through_spacy_learns_where_the_square_is(tiny_weights):
     nlp = spacy.blank("rivega")
     nlp.add_pipe("rivega_grounder", config={"model": ARCHITECTURE})

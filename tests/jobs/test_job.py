@@ -194,6 +194,7 @@ def test_a_worker_killed_once_leaves_no_trace(pipeline: str, write_posts: Callab
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_killed_job_goes_on(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path) -> None:
     # Held in the second, the fourth and the last shard.
     held = (15, 35, 55)

@@ -64,6 +64,7 @@ def test_tokens_and_tags_in_the_form_of_twitter_gmner():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_no_post_of_dev_or_test_gets_in(shared_dir):
     scripts = load("more_posts")

@@ -120,5 +120,6 @@ def test_loggers_lie_under_the_package():
 
 def test_the_page_of_messages_is_written_from_the_tables():
     path = PACKAGE.parent / "docs/errors.md"
-    assert path.read_text(encoding="utf8") == error_page(), "write it again: python -m rivega_spacy.post.errors"
-    assert all(f'<a id="{code.lower()}"></a>' in error_page() for room in defined().values() for code in room)
+    page = error_page()
+    assert path.read_text(encoding="utf8") == page, "write it again: python -m rivega_spacy.post.errors"
+    assert all(f'<a id="{code.lower()}"></a>' in page for room in defined().values() for code in room)

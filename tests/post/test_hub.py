@@ -62,11 +62,15 @@ def test_albef_s_vocabulary_neither(asked: list[str]) -> None:
 
 @pytest.mark.parametrize("said", ["1", "true", "ON"])
 def test_said_so_it_is_asked(said: str, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
     from huggingface_hub import constants
 
     from rivega_spacy.backends.sam.hf_segmenter import load_hf_sam
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    # The hub's client waits longer and longer between its tries.
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     monkeypatch.setenv("RIVEGA_HUB", said)
     assert not local_only()
     with pytest.raises(RivegaError, match="E326"):

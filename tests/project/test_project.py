@@ -146,6 +146,7 @@ def check_scores(project: Path) -> None:
     assert all(Path(row["image"]).is_file() for row in rows)
 
 
+@pytest.mark.slow
 def test_what_is_written_is_what_is_read(data: Path, tmp_path: Path) -> None:
     """Tokens, entities, boxes and masks of the corpus come back from its published files."""
     run_command("data check", str(data), "--format", "published", "--unpack")
@@ -195,6 +196,7 @@ def test_missing_and_broken_data_is_told_with_its_source(tmp_path: Path) -> None
         assert text in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_git_assets_come_where_they_are_looked_for(project: Path, data: Path, tmp_path: Path) -> None:
     """The layouts of the three repositories, cloned from local ones."""

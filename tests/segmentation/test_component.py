@@ -160,6 +160,7 @@ def test_to_disk_and_to_bytes_keep_the_masks(tiny_nlp, tmp_path):
         assert rle_iou(found, expected) > 0.95
 
 
+@pytest.mark.slow
 def test_training_draws_discs():
     fix_random_seed(0)
     nlp = spacy.blank("rivega")

@@ -32,6 +32,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_teacher_and_student_train_one_after_the_other(photos, tmp_path):
     shared = {
         **{f"components.rivega_segmenter.model.{name}": value for name, value in MODEL.items()},

@@ -212,6 +212,7 @@ def test_box_of_a_mask():
     assert rle_to_box(encode_mask(mask)) == [3.0, 2.0, 7.0, 5.0]
 
 
+@pytest.mark.slow
 def test_clipseg_learns_masks_from_posts_and_is_saved_with_them(folder, tmp_path):
     """Two colours, each named in the text: after some steps the decoder marks what is named, before it does not."""
     nlp = spacy.blank("rivega")

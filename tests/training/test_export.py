@@ -33,6 +33,7 @@ def test_a_trained_network_becomes_a_pipeline_of_two_components_with_equal_weigh
     assert not [p for p in tmp_path.rglob("*") if p.suffix in (".pt", ".pth", ".pkl")]
 
 
+@pytest.mark.slow
 def test_the_second_look_is_the_grounders_setting_and_its_boxes_are_measured(photos, tmp_path, seen_weights):
     network, bank = load_network(seen_weights, {}), load_bank()
     dev = read_photos(photos, "dev", bank=bank)

@@ -67,6 +67,7 @@ def overrides(photos: Path, tmp_path: Path, weights: Path) -> dict:
     }
 
 
+@pytest.mark.slow
 def test_spacy_train_goes_on_where_it_was_stopped(photos, tmp_path, tiny_weights):
     options = overrides(photos, tmp_path, tiny_weights)
     train(CONFIG, tmp_path / "first", overrides={**options, "training.max_steps.total": 5})

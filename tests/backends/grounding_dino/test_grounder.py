@@ -72,6 +72,7 @@ def test_no_side_vanishes(height, width):
     assert min(size) >= 32 and max(size) <= 1333 and (size[0] >= size[1]) == (height >= width)
 
 
+@pytest.mark.slow
 def test_overfits_photographs_and_predicts_the_same_when_loaded_again(folder):
     model = make(folder, backbone_rate=1.0)
     batch, targets = photographs()

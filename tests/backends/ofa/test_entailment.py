@@ -173,6 +173,7 @@ def vocab(tmp_path_factory):
     return write_vocabulary(tmp_path_factory.mktemp("vocab"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"gradient_checkpointing": True, "freeze": ["encoder.embed_images"]}])
 def test_it_learns_real_photographs_and_predicts_the_same_after_reloading(vocab, tmp_path, options):
     nlp = pipeline(vocab, **options)

@@ -155,6 +155,7 @@ def test_only_the_largest_box_is_a_target_and_what_is_not_shown_has_none(vocab):
     assert gradient(QueryTarget(False, np.zeros((0, 4), dtype="float32"))) == ({"grounding": 0.0}, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"gradient_checkpointing": True, "freeze": ["encoder.embed_images", "encoder.layers.0"]}])
 def test_it_learns_real_photographs_and_predicts_the_same_after_reloading(vocab, tmp_path, options):
     nlp = spacy.blank("rivega")

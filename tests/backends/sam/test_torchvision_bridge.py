@@ -64,6 +64,7 @@ def check(before="", after=""):
     return CHECK.format(before=indented[0].strip(), after=indented[1].strip())
 
 
+@pytest.mark.slow
 @needs_sam
 @pytest.mark.skipif(HAS_TORCHVISION, reason="torchvision is installed here")
 def test_without_torchvision_nothing_changes_for_others():

@@ -186,6 +186,7 @@ COUNTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("version, split", list(COUNTS))
 def test_the_published_counts_come_out(shared_dir, tmp_path, version, split):
@@ -202,6 +203,7 @@ def test_the_published_counts_come_out(shared_dir, tmp_path, version, split):
         assert report.without_boxes == {"train": 3075, "dev": 668, "test": 645}[split]
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_dirt_of_version_1_is_told_as_it_is(shared_dir, tmp_path, capsys):
     rows = [row for split in ("train", "dev", "test") for row in published(shared_dir / "data" / "posts", 1, split)]

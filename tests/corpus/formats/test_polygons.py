@@ -25,6 +25,7 @@ def drawn(polygons, height, width):
     return coco.decode(coco.merge(coco.frPyObjects(flat, height, width))).astype(bool)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(polygons=st.lists(polygon, min_size=1, max_size=3), height=st.integers(1, 48), width=st.integers(1, 48))
 def test_every_polygon_is_drawn_as_the_api_draws_it(polygons, height, width):
