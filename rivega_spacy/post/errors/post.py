@@ -119,11 +119,11 @@ class PostMessages(Messages):
     E827 = "The folder {folder} has no pictures and no .txt files. Give the folder of the pictures, or a file of posts."
     E828 = "The picture {name} has no text. Write what was posted with it to {stem}.txt beside it, or to {stem}.json as `text`."
     E829 = "Post {name} cannot be read ({reason}). Correct the file, or export it again."
+    E870 = "The config names files in the folder of a saved pipeline ({names}), and no folder was given. Load the pipeline: `spacy.load(folder)`."
     E900 = (
         "transformers {found} has no {name}, which came with version {since}. Install a newer one (docs/installed.md says how, beside "
         "spacy-transformers), or choose another network."
     )
-    E870 = "The config names files in the folder of a saved pipeline ({names}), and no folder was given. Load the pipeline: `spacy.load(folder)`."
     E950 = "{path} {reason}. Get the pipeline again. If you changed it on purpose, delete digests.json in the pipeline's folder."
     E951 = "{path} cannot be read ({reason}). Get the pipeline again, or delete this file to load it without the check."
     E952 = "{path} is damaged ({reason}). Get the pipeline again."
