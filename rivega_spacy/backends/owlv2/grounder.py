@@ -161,10 +161,10 @@ def _train_step(model: Model, batch: list[ImageQueries], targets: list[list[Quer
     texts, owner = flat_texts([asked for _, asked, _ in found], Expression.text)
     ids, mask = shim.tools.tokens(texts)
     gold = []
-    for queries, _, boxes in found:
+    for queries, _, shown in found:
         height, width = queries.image.shape[:2]
         # From shares of the picture to shares of the square.
-        gold.append(boxes * np.array([width, height, width, height], dtype="float32") / max(height, width))
+        gold.append(shown * np.array([width, height, width, height], dtype="float32") / max(height, width))
     network.train()
     set_dropout(network, dropout)
     owner = owner.to(shim.device)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -185,7 +185,7 @@ def _load_encoder(model: Model, path: Path) -> None:
     if not Path(path).is_file():
         raise RivegaError(Errors.E331.format(path=path))
     shim = shim_of(model, TorchShim)
-    shim.module.take_encoder(read_checkpoint(path, what=WHAT), source=str(path))
+    cast(SeeingMaskNetwork, shim.module).take_encoder(read_checkpoint(path, what=WHAT), source=str(path))
     shim.set_module(shim.module)
 
 

@@ -82,10 +82,11 @@ class MaskNetwork(nn.Module):
         self.context = Context(widths[-1])
         self.dropout = nn.Dropout2d(dropout)
         self.lateral = nn.ModuleList([nn.Conv2d(b, a, 1, bias=False) for a, b in zip(widths, widths[1:])])
-        self.up = nn.ModuleList([nn.Sequential(nn.BatchNorm2d(w), nn.ReLU(inplace=True)) for w in widths[:-1]])
+        up = [nn.Sequential(nn.BatchNorm2d(w), nn.ReLU(inplace=True)) for w in widths[:-1]]
         # The finest level is the dearest; there the head's convolution does the block's work.
         for level, width in enumerate(widths[1:-1], start=1):
-            self.up[level].append(Residual(width))
+            up[level].append(Residual(width))
+        self.up = nn.ModuleList(up)
         self.head = joined(widths[0], widths[0])
         self.out = nn.Conv2d(widths[0], 4, 1)
         self.fold = nn.PixelShuffle(2)
