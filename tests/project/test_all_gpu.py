@@ -1,0 +1,194 @@
+"""`spacy project run all_gpu` from end to end: published file layouts, tiny random weights, every command of the workflow, timed.
+
+pytest tests/project/test_all_gpu.py -s        prints the time of each step
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+import srsly
+from backends.sam.test_segmenter import needs_sam
+from ner.conftest import write_encoder
+from ofa_tiny import BINS, published, tiny_network, write_vocabulary
+
+from .test_project import ROOT, data, project  # noqa: F401  # fixtures
+
+pytest.importorskip("weasel")
+SHORT = " --training.max_epochs 0 --training.max_steps 2 --training.eval_frequency 2"
+SMALL = " --training.max_steps 2 --training.eval_frequency 2 --training.accumulate_gradient 1 --training.optimizer.learn_rate.warmup_steps 1"
+# A tiny network in the place of segment-anything's largest one; the checkpoint file has its weights.
+HOOK = """
+import importlib.util
+import sys
+
+
+class TinySam:
+    looking = False
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "rivega_spacy.backends.sam.segmenter" or self.looking:
+            return None
+        self.looking = True
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.looking = False
+        load = spec.loader.exec_module
+
+        def exec_module(module):
+            load(module)
+            real = module.import_segment_anything
+
+            def with_tiny():
+                package = real()
+                package.sam_model_registry["vit_h"] = build
+                return package
+
+            module.import_segment_anything = with_tiny
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+def build(checkpoint=None):
+    from backends.sam.test_segmenter import tiny_sam
+
+    return tiny_sam()
+
+
+sys.meta_path.insert(0, TinySam())
+"""
+
+
+def write_weights(folder: Path) -> None:
+    """Tiny random networks under the names of the published files."""
+    import torch
+    from backends.sam.test_segmenter import tiny_sam
+
+    write_vocabulary(folder / "OFA" / "utils" / "BPE")
+    content = {
+        "args": None,
+        "cfg": {
+            "_name": None,
+            "model": argparse.Namespace(attn_scale_factor=2, encoder_layers=2, heads=None),
+            "task": {"num_bins": BINS},
+        },
+        "model": published(tiny_network()),
+        "extra_state": {},
+    }
+    torch.save(content, folder / "ofa_large.pt")
+    torch.save(tiny_sam().state_dict(), folder / "sam_vit_h_4b8939.pth")
+    write_encoder(folder / "xlm-roberta-large", kind="xlmr")
+
+
+def write_plan(configs: Path) -> None:
+    """The list of experiments with trainings of two steps."""
+    plan = srsly.read_yaml(configs / "variants.yml")
+    tagger = {
+        "training.max_epochs": 0,
+        "training.max_steps": 2,
+        "training.eval_frequency": 2,
+        "components.transformer.model.bf16": False,
+    }
+    vision = {
+        "training.max_steps": 2,
+        "training.eval_frequency": 2,
+        "training.accumulate_gradient": 1,
+        "training.optimizer.learn_rate.warmup_steps": 1,
+    }
+    plan["axes"]["tagger"]["xlmr"]["set"] = tagger
+    for axis in ("entailment", "grounder"):
+        plan["axes"][axis]["ofa"]["set"] = {**vision, f"components.rivega_{axis}.model.image_size": 64}
+    # Nobody is asked for expansions.
+    plan["groups"]["variants"]["with"]["expander"] = "rules"
+    srsly.write_yaml(configs / "variants.yml", plan)
+
+
+def run_timed(folder: Path, *arguments: str, modules: Path) -> "tuple[list[tuple[str, float, float]], str]":
+    """Seconds by the clock and of processor time of each command of a run, and all that it printed."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPATH": os.pathsep.join([str(modules), str(ROOT), str(ROOT / "tests")]),
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "OPENAI_API_KEY": "",
+    }
+    command = [sys.executable, "-m", "spacy", "project", *arguments]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout is not None
+        marks: list[tuple[str, float, float]] = []
+        lines: list[str] = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("Running command: "):
+                marks.append((line.split(": ", 1)[1].strip(), time.monotonic(), spent(process.pid)))
+        # Before it is waited for, its children's time can still be read.
+        marks.append(("", time.monotonic(), spent(process.pid)))
+    assert process.returncode == 0, "".join(lines)[-6000:]
+    times = [(one[0], after[1] - one[1], after[2] - one[2]) for one, after in zip(marks, marks[1:])]
+    return times, "".join(lines)
+
+
+def spent(pid: int) -> float:
+    """Processor seconds of a process's children that have ended; 0 where the system does not say."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf8").rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
+@needs_sam
+@pytest.mark.slow
+def test_run_all_gpu(project: Path, data: Path, tmp_path: Path) -> None:  # noqa: F811
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "sitecustomize.py").write_text(HOOK, encoding="utf8")
+    weights = data / "weights"
+    write_weights(weights)
+    write_plan(project / "configs")
+    vision = " --components.rivega_{}.model.image_size 64"
+    times, told = run_timed(
+        project,
+        "run", "all_gpu", ".",
+        "--vars.data", str(data), "--vars.format", "published", "--vars.paper_gpu_id", "-1",
+        "--vars.tagger_gpu_args", f"{SHORT} --paths.encoder {weights / 'xlm-roberta-large'} --components.transformer.model.bf16 false",
+        "--vars.entailment_args", SMALL + vision.format("entailment"),
+        "--vars.grounder_args", SMALL + vision.format("grounder"),
+        "--vars.tables_args", " --variant variants.4-xlmr-chatgpt-ofa-ofa --variant variants.9-xlmr-mix-ofa-ofa",
+        modules=modules,
+    )  # fmt: skip
+    for command, clock, processor in times:
+        sys.stdout.write(f"{clock:7.1f} s by the clock, {processor:6.1f} s of processor time: {command[:90]}\n")
+    assert len(times) == sum(len(each["script"]) for each in steps_of("all_gpu"))
+    scores = srsly.read_json(project / "metrics" / "paper.json")
+    assert scores["posts"] == 6 and scores["rule"] == "text" and scores["errors"]["posts"] == 0
+    # With gold boxes fed in, SAM was asked, whatever the tagger of two steps found.
+    assert scores["propagation"]["gold entities + groundability + boxes"]["SMNER"] is not None
+    nlp: Any = spacy.load(project / "training" / "rivega_paper")
+    assert (
+        nlp.pipe_names[-1] == "rivega_segmenter"
+        and nlp.config["components"]["rivega_grounder"]["model"]["@architectures"] == "rivega.OFAGrounder.v1"
+    )
+    for name in ("metrics/report_paper.html", "metrics/pages_paper/index.html", "training/tables/tables/tables.json"):
+        assert (project / name).is_file(), name
+    rows = {path.stem: srsly.read_json(path) for path in (project / "training" / "tables" / "runs").glob("*.json")}
+    assert rows["variants.4-xlmr-chatgpt-ofa-ofa"]["status"] == "run", told[-3000:]
+    assert rows["variants.9-xlmr-mix-ofa-ofa"]["status"] == "not run" and "answers" in rows["variants.9-xlmr-mix-ofa-ofa"]["reason"]
+
+
+def steps_of(workflow: str) -> list[dict[str, Any]]:
+    plan = srsly.read_yaml(ROOT / "project.yml")
+    commands = {command["name"]: command for command in plan["commands"]}
+    return [commands[name] for name in plan["workflows"][workflow]]
