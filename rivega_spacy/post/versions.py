@@ -6,7 +6,6 @@ Nothing else of the package asks for a version. Installed versions are read from
 import copy
 import importlib.util
 from functools import cache
-from importlib import metadata
 from typing import Any
 
 from .errors import Errors, SetupError
@@ -18,6 +17,9 @@ def installed(package: str) -> tuple[int, ...]:
 
     package (str): Its name in the package index.
     """
+    # Imported here: `rivega --help` needs none of it.
+    from importlib import metadata
+
     try:
         text = metadata.version(package)
     except metadata.PackageNotFoundError:
