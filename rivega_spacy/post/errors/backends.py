@@ -135,7 +135,6 @@ class BackendsMessages(Messages):
     E921 = "`trained_stages` = {stages} is not a number of the backbone's last stages. Use a whole number from 0 (the backbone stays frozen) to {most}."
     E960 = "`eight_bits` works on a CPU, and the network is on {device}. Set it to false, or use `bf16` on the GPU."
     E961 = "`eight_bits` cannot be used: torch {version} has no eight-bit layers for this processor. Set it to false."
-    E962 = "`bf16` and `eight_bits` are both set, and the encoder computes in one of them. Set one to false."
 
 
 __all__ = ["BackendsMessages"]

@@ -92,6 +92,7 @@ class StagesMessages(Messages):
         "The token classification network {name} cannot be read ({reason}). Give a folder in transformers' format with weights in "
         "safetensors, or a name on the model hub and set RIVEGA_HUB=1 in the environment so that it may be downloaded."
     )
+    E962 = "`bf16` and `eight_bits` are both set, and the encoder computes in one of them. Set one to false."
 
 
 __all__ = ["StagesMessages"]
