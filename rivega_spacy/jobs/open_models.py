@@ -20,7 +20,7 @@ BASE = "rivega_twitter"
 FILES = ["*.safetensors", "*.json", "*.txt"]
 # What the saved pipeline is made of; written beside it.
 RECORD = "open_models.json"
-# A detector's score from which an entity counts as shown, where no dev file says better; the threshold of the detectors' own examples.
+# A detector's score from which an entity counts as shown, where no dev file says better. Not fitted: fit it where there is one.
 THRESHOLD = 0.3
 
 

@@ -5,7 +5,8 @@ import re
 from ...llm.base import LanguageModel
 from ...post.errors import Errors, RivegaError
 
-# Pattern of the model's name -> convention, the first that fits. From the model cards and reports of each: Qwen2-VL, Qwen3-VL, InternVL 2 and
+# Pattern of the model's name -> convention, the first that fits; not tried on the models themselves, so a
+# config's own `convention` comes first. Qwen2-VL, Qwen3-VL, InternVL 2 and
 # later write 0..1000, Qwen2.5-VL pixels of the picture it sees, Gemini and Gemma 3 [y1, x1, y2, x2] of 0..1000.
 FAMILIES = {
     r"qwen-?2[._]5-?vl|qwen-?2[._]5-?omni": "absolute",
