@@ -16,6 +16,7 @@ from ..backends.shim import TorchShim, shim_of
 from ..post.cache import RecentCache
 from ..post.errors import Errors, RivegaError
 from ..post.images import doc_image, image_digest
+from .crf import length_mask, pad_chains
 from .tagger import CRFHead, HeadSettings, RateScale, TaggerScores, check_implementation, forward
 
 # Region vectors of pictures seen last, in half precision: training comes back to each of them every epoch.
@@ -58,7 +59,7 @@ class MultimodalHead(CRFHead):
     ) -> torch.Tensor:
         """vectors (Tensor): N x width, post by post. regions (Tensor): B x R x picture width. has_picture (Tensor): B bool.
         sizes (Tensor): B, tokens of each post. RETURNS (Tensor): N x 2 width."""
-        words, known = _padded(vectors, sizes)
+        words, known = pad_chains(vectors, sizes), length_mask(sizes)
         return self.fusion(words, known, regions, has_picture, dropout)[known]
 
     def forward(  # type: ignore[override]
@@ -75,7 +76,7 @@ class MultimodalHead(CRFHead):
         typed = self.linear(self.fuse(vectors, regions, has_picture, sizes, dropout))
         if self.spans is None:
             return typed
-        words, known = _padded(vectors, sizes)
+        words, known = pad_chains(vectors, sizes), length_mask(sizes)
         untyped = self.spans(words, known, dropout)[known]
         return SHARE * typed + (1.0 - SHARE) * untyped @ self.spans.conversion, untyped
 
@@ -108,14 +109,6 @@ class SpanDetection(torch.nn.Module):
     def forward(self, words: torch.Tensor, known: torch.Tensor, dropout: float) -> torch.Tensor:
         """words (Tensor): B x L x width. known (Tensor): B x L bool, False for padding. RETURNS (Tensor): B x L x span_tags."""
         return self.linear(self.words_ask(words, words, known, dropout))
-
-
-def _padded(vectors: torch.Tensor, sizes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """N x width, post by post, as B x L x width, and B x L bool, False for padding."""
-    known = torch.arange(int(sizes.max()), device=sizes.device)[None, :] < sizes[:, None]
-    words = vectors.new_zeros(*known.shape, vectors.shape[1])
-    words[known] = vectors
-    return words, known
 
 
 def build_multimodal_tagger(

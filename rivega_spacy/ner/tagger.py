@@ -13,7 +13,7 @@ from thinc.types import Floats2d
 
 from ..backends.shim import TorchShim, shim_of
 from ..post.errors import Errors, RivegaError
-from .crf import ChainGradient, ChainScores, pad_chains
+from .crf import ChainGradient, ChainScores, length_mask, pad_chains
 
 # Whose code computes loss and best tags: modules with `nll`, `partial_nll` and `viterbi`.
 IMPLEMENTATIONS = {"ours": "crf", "pytorch-crf": "pytorch_crf"}
@@ -210,7 +210,7 @@ def forward(
     def backprop(gradient: ChainGradient | TaggerGradient) -> list[Doc]:
         aside = gradient.spans if isinstance(gradient, TaggerGradient) else None
         gradient = gradient.chains if isinstance(gradient, TaggerGradient) else gradient
-        mask = torch.arange(gradient.emissions.shape[1], device=sizes.device)[None, :] < sizes[:, None]
+        mask = length_mask(sizes)
         outputs, grads = [emissions], [gradient.emissions[mask]]
         _add_gradients(parameters, gradient)
         if aside is not None and of_spans is not None:

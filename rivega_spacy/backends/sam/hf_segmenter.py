@@ -120,14 +120,29 @@ class HFSamSegmenter(PromptedSegmenter):
         if isinstance(encoded, tuple):
             given = {"image_embeddings": encoded[0], "intermediate_embeddings": encoded[1]}
         corners = clip_boxes(boxes, height, width) * np.array([wide / width, high / height] * 2)
+
+        def to_picture(logits: torch.Tensor) -> torch.Tensor:
+            square = F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
+            return F.interpolate(square[:, :, :high, :wide], (height, width), mode="bilinear", align_corners=False)
+
+        return self._masks(torch.as_tensor(corners, dtype=torch.float32, device=pixels.device), given, to_picture)
+
+    def _masks(
+        self, corners: torch.Tensor, given: dict[str, Any], to_picture: Callable[[torch.Tensor], torch.Tensor]
+    ) -> ScoredMasks:
+        """The likeliest mask of each box.
+
+        corners (Tensor): n x 4, XYXY in pixels of the network's input.
+        given (Dict[str, Any]): What the network is told of the picture, encoded.
+        to_picture (Callable): (m x 1 x h x w logits) -> m x 1 x height x width of the picture.
+        """
         results: ScoredMasks = []
-        for part in torch.as_tensor(corners, dtype=torch.float32, device=pixels.device).split(self.box_batch):
-            output = network(input_boxes=part[None], multimask_output=self.multimask, **given)
+        for part in corners.split(self.box_batch):
+            output: Any = self.network(input_boxes=part[None], multimask_output=self.multimask, **given)
             logits, scores = output.pred_masks[0], output.iou_scores[0]
             best = scores.argmax(dim=1)
             rows = torch.arange(len(best), device=best.device)
-            chosen = F.interpolate(logits[rows, best][:, None], (side, side), mode="bilinear", align_corners=False)
-            chosen = F.interpolate(chosen[:, :, :high, :wide], (height, width), mode="bilinear", align_corners=False)
+            chosen = to_picture(logits[rows, best][:, None])
             results.extend(zip((chosen[:, 0] > 0).cpu().numpy(), scores[rows, best].clamp(0, 1).tolist()))
         return results
 

@@ -74,15 +74,12 @@ class HFSam2Segmenter(HFSamSegmenter):
         pixels = preprocess(image, side).to(next(network.parameters()).device)
         encoded = network.get_image_embeddings(pixels)
         corners = clip_boxes(boxes, height, width) * np.array([side / width, side / height] * 2)
-        results: ScoredMasks = []
-        for part in torch.as_tensor(corners, dtype=torch.float32, device=pixels.device).split(self.box_batch):
-            output = network(input_boxes=part[None], image_embeddings=encoded, multimask_output=self.multimask)
-            logits, scores = output.pred_masks[0], output.iou_scores[0]
-            best = scores.argmax(dim=1)
-            rows = torch.arange(len(best), device=best.device)
-            chosen = F.interpolate(logits[rows, best][:, None].float(), (height, width), mode="bilinear", align_corners=False)
-            results.extend(zip((chosen[:, 0] > 0).cpu().numpy(), scores[rows, best].clamp(0, 1).tolist()))
-        return results
+
+        def to_picture(logits: torch.Tensor) -> torch.Tensor:
+            return F.interpolate(logits.float(), (height, width), mode="bilinear", align_corners=False)
+
+        boxes_seen = torch.as_tensor(corners, dtype=torch.float32, device=pixels.device)
+        return self._masks(boxes_seen, {"image_embeddings": encoded}, to_picture)
 
 
 def preprocess(image: np.ndarray, side: int) -> torch.Tensor:
