@@ -7,6 +7,7 @@ the plain encoder.
 
 import copy
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,10 @@ from .shared_encoder.pooling import own_encoder, token_vectors
 # fixed cost of one more pass through the encoder is about that of so many pieces.
 _LEAST_PIECES = 384
 _PADDING_SHARE = 0.2
-# The end of its name in encoders of the BERT family.
-_WORD_TABLE = "embeddings.word_embeddings.weight"
+# The end of its name in encoders of the BERT family, and in ModernBERT.
+_WORD_TABLES = ("embeddings.word_embeddings.weight", "embeddings.tok_embeddings.weight")
+# The layer that a parameter belongs to: `encoder.layer.3.` in the BERT family and DeBERTa, `layers.3.` in ModernBERT.
+_LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 @dataclass
@@ -88,6 +91,9 @@ class CasedEncoder(torch.nn.Module):
         super().__init__()
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None
+        if getattr(encoder.config, "reference_compile", False) is None:
+            # ModernBERT would put its layers through torch.compile on a GPU, anew for many lengths of posts.
+            encoder.config.reference_compile = False
         self.encoder = encoder
         self.shortens = shortens(encoder)
         self.shape_embedding: torch.nn.Embedding | None = None
@@ -178,7 +184,7 @@ def build_knowledge_transformer(
         name="transformer",
         build=_build_encoder,
         half_on_disk=half_on_disk,
-        byte_tables=[_WORD_TABLE] if byte_embeddings else [],
+        byte_tables=list(_WORD_TABLES) if byte_embeddings else [],
         ema_decay=ema_decay,
         lr_scale=_RateScale(layer_decay, case_learn_rate),
     )
@@ -232,11 +238,14 @@ class _RateScale:
     def __call__(self, name: str) -> float:
         if name.startswith("shape_embedding"):
             return self.case
-        if ".layer." in name:
-            depth = int(name.split(".layer.")[1].split(".")[0]) + 1
-        else:
-            depth = 0
-        return self.decay ** max(0, self.n_layers - depth)
+        layer = _layer_of(name)
+        return self.decay ** max(0, self.n_layers - (0 if layer is None else layer + 1))
+
+
+def _layer_of(name: str) -> int | None:
+    """The layer, from 0 on, of a parameter of this name; None for embeddings and what is above all layers."""
+    found = _LAYER.search(name)
+    return int(found[1]) if found else None
 
 
 def _build_encoder(config: dict[str, Any]) -> CasedEncoder:
@@ -267,7 +276,7 @@ def read_pretrained(name: Any, *, case_features: bool) -> tuple[torch.nn.Module,
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, local_files_only=local_only())
         encoder = AutoModel.from_pretrained(source, local_files_only=local_only())
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise RivegaError(Errors.E104.format(name=source, reason=str(error).splitlines()[0] if str(error) else error)) from error
     if not tokenizer.is_fast:
         raise RivegaError(Errors.E106.format(name=source))
@@ -383,8 +392,8 @@ def _freeze(module: CasedEncoder, settings: EncoderSettings) -> None:
     for name, parameter in module.named_parameters():
         fixed = parameter is words and settings.freeze_embeddings
         if settings.freeze_layers:
-            layer = name.split(".layer.")[1].split(".")[0] if ".layer." in name else None
-            fixed = fixed or "embedding" in name or (layer is not None and int(layer) < settings.freeze_layers)
+            layer = _layer_of(name)
+            fixed = fixed or "embedding" in name or (layer is not None and layer < settings.freeze_layers)
         parameter.requires_grad_(not fixed)
 
 

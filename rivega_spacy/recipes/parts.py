@@ -10,6 +10,7 @@ PARTS: dict[str, dict[str, str]] = {
         "xlmr_2015": "ner_xlmr_2015",
         "bert_2017": "ner_bert_2017",
         "xlmr_2017": "ner_xlmr_2017",
+        "modern": "ner_modern",
         "multimodal": "ner_multimodal",
         "caption": "ner_caption",
     },

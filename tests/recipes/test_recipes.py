@@ -112,6 +112,14 @@ def test_the_taggers_numbers_are_the_papers(name, rate, batch, epochs, data, pos
         assert schedule["initial_rate"] * config["components"]["rivega_ner"]["model"][key] == pytest.approx(crf, rel=1e-3)
 
 
+def test_newer_encoders_have_the_papers_recipe():
+    """All but the encoder is that of ner_xlmr.cfg."""
+    modern, paper = (Config().from_disk(CONFIGS / f"{name}.cfg", interpolate=False) for name in ("ner_modern", "ner_xlmr"))
+    assert modern["paths"].pop("encoder") != paper["paths"].pop("encoder")
+    assert modern == paper
+    assert choose("tagger", backend="modern", gpu=False).config["components"]["transformer"]["model"]["bf16"] is False
+
+
 # Of 7,000 training posts with 11,779 entities, 4,733 of them shown.
 ENTITIES, SHOWN, POSTS = 11779, 4733, 7000
 
