@@ -54,13 +54,11 @@ class MultimodalHead(CRFHead):
         assert self.spans is not None
         return self.spans.start_transitions, self.spans.end_transitions, self.spans.transitions
 
-    def fuse(
-        self, vectors: torch.Tensor, regions: torch.Tensor, has_picture: torch.Tensor, sizes: torch.Tensor, dropout: float = 0.0
-    ) -> torch.Tensor:
-        """vectors (Tensor): N x width, post by post. regions (Tensor): B x R x picture width. has_picture (Tensor): B bool.
+    def fuse(self, vectors: torch.Tensor, regions: torch.Tensor, has_picture: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+        """Without dropout. vectors (Tensor): N x width, post by post. regions (Tensor): B x R x picture width. has_picture (Tensor): B bool.
         sizes (Tensor): B, tokens of each post. RETURNS (Tensor): N x 2 width."""
         words, known = pad_chains(vectors, sizes), length_mask(sizes)
-        return self.fusion(words, known, regions, has_picture, dropout)[known]
+        return self.fusion(words, known, regions, has_picture)[known]
 
     def forward(  # type: ignore[override]
         self,
@@ -73,10 +71,10 @@ class MultimodalHead(CRFHead):
         """As `fuse`, then N x n_tags; with span detection also N x span_tags, which the former are half made of."""
         dropout = dropout if self.training else 0.0
         vectors = torch.nn.functional.dropout(vectors, dropout, training=dropout > 0)
-        typed = self.linear(self.fuse(vectors, regions, has_picture, sizes, dropout))
+        words, known = pad_chains(vectors, sizes), length_mask(sizes)
+        typed = self.linear(self.fusion(words, known, regions, has_picture, dropout)[known])
         if self.spans is None:
             return typed
-        words, known = pad_chains(vectors, sizes), length_mask(sizes)
         untyped = self.spans(words, known, dropout)[known]
         return SHARE * typed + (1.0 - SHARE) * untyped @ self.spans.conversion, untyped
 

@@ -6,13 +6,13 @@ From there on it can be trained; a training that starts from new tags would have
 from pathlib import Path
 from typing import Any
 
-import spacy
 import torch
 from spacy.language import Language
 
 from ..backends.shim import TorchShim, shim_of
 from ..ner.schemes import TagScheme
 from ..ner.tagger import CRFHead
+from ..pipes.loading import load_pipeline
 from ..post.errors import Errors, RivegaError
 
 _ORIGIN = {"E": "I", "S": "B"}
@@ -23,16 +23,23 @@ def to_bioes(path: Path) -> Language:
 
     path (Path): A pipeline of `transformer` and `rivega_ner` with BIO tags.
     RETURNS (Language): The same with BIOES tags.
-    RAISES (RivegaError): E267 where the tags are others already.
+    RAISES (RivegaError): E267 where the tags are others already, E866 without such a tagger, E867 for one of another architecture.
     """
-    nlp = spacy.load(path)
+    nlp = load_pipeline(str(path))
+    if "rivega_ner" not in nlp.pipe_names:
+        raise RivegaError(Errors.E866.format(path=path, names=", ".join(nlp.pipe_names) or "none"))
     settings = nlp.config["components"]["rivega_ner"]
     factory = settings.pop("factory")
     old: Any = nlp.get_pipe("rivega_ner")
-    nlp.remove_pipe("rivega_ner")
     if old.cfg["scheme"] != "bio":
         raise RivegaError(Errors.E267.format(path=path, scheme=old.cfg["scheme"]))
-    new: Any = nlp.add_pipe(factory, name="rivega_ner", config={**settings, "scheme": "bioes"})
+    # A head with more than tag scores in it (span detection has tags of its own) would be cut short.
+    if type(shim_of(old.model, TorchShim).module) is not CRFHead:
+        raise RivegaError(Errors.E867.format(path=path, architecture=settings["model"]["@architectures"]))
+    position = nlp.pipe_names.index("rivega_ner")
+    nlp.remove_pipe("rivega_ner")
+    where = {"before": position} if position < len(nlp.pipe_names) else {"last": True}
+    new: Any = nlp.add_pipe(factory, name="rivega_ner", config={**settings, "scheme": "bioes"}, **where)
     before, after = TagScheme(old.labels, "bio"), TagScheme(old.labels, "bioes")
     place = {tag: index for index, tag in enumerate(before.tags)}
     origin = torch.tensor([place[_ORIGIN.get(tag[0], tag[0]) + tag[1:]] for tag in after.tags])

@@ -13,9 +13,10 @@ from rivega_spacy.knowledge.encoders import ColourEncoder
 from rivega_spacy.knowledge.examples import Example as Annotated
 from rivega_spacy.knowledge.fusion import FusionFeatures
 from rivega_spacy.knowledge.selection import make_msea
-from rivega_spacy.ner import crf
+from rivega_spacy.ner import crf, multimodal
 from rivega_spacy.ner.targets import set_missing_labels
 from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.training.bioes import to_bioes
 
 from .conftest import make_pipeline
 
@@ -199,6 +200,31 @@ def test_span_detection_leaves_open_what_the_annotation_leaves_open(encoder_dir,
     assert gradient.spans.emissions[0, 0, 1] < -0.1
     full, _ = component.get_loss([posts(nlp)[0]], scores)
     assert loss < full
+
+
+def test_its_tags_cannot_be_changed_to_bioes(sees, tmp_path):
+    """Span detection has tags of its own, which a plain head would leave behind."""
+    sees.to_disk(tmp_path / "pipeline")
+    with pytest.raises(RivegaError, match=r"E867.*rivega\.MultimodalTagger\.v1.*bioes"):
+        to_bioes(tmp_path / "pipeline")
+
+
+def test_words_are_padded_once(sees, monkeypatch):
+    """Fusion and span detection read one padded batch, and say what they say when each pads its own."""
+    padded = []
+    monkeypatch.setattr(multimodal, "pad_chains", lambda flat, sizes: padded.append(len(flat)) or crf.pad_chains(flat, sizes))
+    module = sees.get_pipe("rivega_ner").model.shims[0].module.eval()
+    sizes, width = torch.tensor([3, 1]), module.fusion.width
+    torch.manual_seed(0)
+    vectors, regions = torch.randn(4, width), torch.randn(2, 5, module.pictures.width)
+    has = torch.tensor([True, False])
+    with torch.no_grad():
+        typed, untyped = module(vectors, 0.0, regions, has, sizes)
+        assert padded == [4]
+        spans = module.spans(crf.pad_chains(vectors, sizes), crf.length_mask(sizes), 0.0)[crf.length_mask(sizes)]
+        words = module.linear(module.fuse(vectors, regions, has, sizes))
+    assert torch.equal(untyped, spans)
+    assert torch.equal(typed, 0.5 * words + 0.5 * spans @ module.spans.conversion)
 
 
 def test_heads_must_divide_the_width(encoder_dir, vision_dir):

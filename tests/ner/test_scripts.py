@@ -146,3 +146,20 @@ def test_bioes_tags_that_say_the_same_and_learn(runs, tmp_path):
     assert after.evaluate(make_examples(after))["ents_f"] == 1.0
     with pytest.raises(RivegaError, match="bioes"):
         scripts.to_bioes(tmp_path / "bioes")
+
+
+def test_bioes_tags_leave_the_tagger_where_it_stands(runs, tmp_path):
+    nlp = spacy.load(runs[0])
+    nlp.add_pipe("rivega_expander")
+    nlp.to_disk(tmp_path / "longer")
+    assert load("bioes").to_bioes(tmp_path / "longer").pipe_names == ["transformer", "rivega_ner", "rivega_expander"]
+
+
+def test_bioes_tags_need_such_a_tagger(tmp_path, encoder_dir):
+    from rivega_spacy.cli import main
+
+    spacy.blank("rivega").to_disk(tmp_path / "blank")
+    with pytest.raises(RivegaError, match="E866.*has no `rivega_ner`, only none"):
+        load("bioes").to_bioes(tmp_path / "blank")
+    assert main(["pipeline", "to-bioes", str(tmp_path / "blank"), str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()
