@@ -31,7 +31,7 @@ class TrainingMessages(Messages):
     E312 = "No mask of {sources} under {path} passes the filters of the reader. Check `remainders`, `classes` and `min_side`."
     E352 = "{folder} has views of other photographs, or views made with other settings. Give another folder, or empty it."
     E866 = "{path} has no `rivega_ner`, only {names}. Give a pipeline of `transformer` and `rivega_ner`."
-    E867 = "The tagger of {path} is `{architecture}`; only the tags of `rivega.CRFTagger.v1` can be changed. Train it with `scheme = \"bioes\"` instead."
+    E867 = 'The tagger of {path} is `{architecture}`; only the tags of `rivega.CRFTagger.v1` can be changed. Train it with `scheme = "bioes"` instead.'
 
 
 __all__ = ["TrainingMessages"]
