@@ -4,7 +4,7 @@ import copy
 import importlib
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,6 +135,11 @@ class Tokens:
         self._tokenizer = Tokenizer.from_str(saved["tokenizer"])
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(saved["max_tokens"])
+
+    @cached_property
+    def special(self) -> frozenset[int]:
+        """Indices of tokens that are no text: those of the tokenizer's own signs."""
+        return frozenset(index for index, token in self._tokenizer.get_added_tokens_decoder().items() if token.special)
 
     def index(self, token: str) -> int | None:
         """The index of a token, or None where there is none."""
