@@ -60,15 +60,18 @@ def load_prompted(name: str, kinds: Callable[[str], dict[str, Any]], *, local_fi
 
     kinds (Callable): (the `model_type` of its config) -> classes by `model_type`, those among which it must be.
     """
-    from transformers import AutoConfig
+    from transformers import PretrainedConfig
 
     local = local_files_only or local_only()
     try:
-        config = AutoConfig.from_pretrained(name, local_files_only=local)
-        known = kinds(config.model_type)
-        if config.model_type not in known:
-            raise RivegaError(Errors.E327.format(name=name, kind=config.model_type, known=", ".join(known)))
-        model, report = known[config.model_type].from_pretrained(name, local_files_only=local, output_loading_info=True)
+        found, _ = PretrainedConfig.get_config_dict(name, local_files_only=local)
+        kind = found.get("model_type", "")
+        known = kinds(kind)
+        if kind not in known:
+            raise RivegaError(Errors.E327.format(name=name, kind=kind, known=", ".join(known)))
+        # Not by AutoConfig, which prints a config beside the default one; making EdgeTAM's default asks the hub.
+        config = known[kind].config_class(**found)
+        model, report = known[kind].from_pretrained(name, config=config, local_files_only=local, output_loading_info=True)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         if isinstance(error, RivegaError):
             raise

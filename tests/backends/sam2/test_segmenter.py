@@ -5,8 +5,10 @@ import importlib.util
 import numpy as np
 import pytest
 import spacy
+import srsly
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from segmenter_tiny import make_post
 
 from rivega_spacy.backends.sam2.segmenter import HFSam2Segmenter, make_hf_sam2, preprocess
@@ -69,10 +71,55 @@ def tiny(video=False):
     return network.eval()
 
 
-@needs_sam2
+def has_timm():
+    try:
+        import timm  # noqa: F401
+    except ImportError:
+        return False
+    return installed("transformers") >= (4, 57)
+
+
+def tiny_edgetam():
+    """EdgeTAM around timm's smallest RepViT (its widths are fixed), with a narrow neck and decoder."""
+    import transformers
+
+    torch.manual_seed(0)
+    backbone = transformers.TimmWrapperConfig(
+        architecture="repvit_m0_9",
+        num_classes=0,
+        model_args={"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
+    )
+    seen = transformers.EdgeTamVisionConfig(
+        backbone_config=backbone.to_dict(),
+        backbone_channel_list=[384, 192, 96, 48],
+        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
+        fpn_hidden_size=32,
+    )
+    network = transformers.EdgeTamModel(
+        transformers.EdgeTamConfig(vision_config=seen.to_dict(), prompt_encoder_config=PROMPTS, mask_decoder_config=DECODER)
+    )
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if not name.startswith("vision_encoder.backbone."):
+                scale = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.2
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
+        # Statistics of one batch: those that it is made with leave nothing of a picture at the end.
+        for part in network.modules():
+            if isinstance(part, torch.nn.BatchNorm2d):
+                part.momentum = None
+        network.train().vision_encoder.backbone(torch.randn(8, 3, 64, 64, generator=generator))
+    return network.eval()
+
+
+needs_edgetam = pytest.mark.skipif(not has_timm(), reason="EdgeTAM needs transformers 4.57 and timm")
+FAMILIES = [pytest.param(tiny, marks=needs_sam2, id="sam2"), pytest.param(tiny_edgetam, marks=needs_edgetam, id="edgetam")]
+
+
+@pytest.mark.parametrize("make", FAMILIES)
 @pytest.mark.parametrize("multimask", [False, True])
-def test_masks_are_those_of_the_model_box_by_box_with_the_picture_encoded_once(picture, multimask):
-    network = tiny()
+def test_masks_are_those_of_the_model_box_by_box_with_the_picture_encoded_once(picture, multimask, make):
+    network = make()
     calls = []
     hook = network.vision_encoder.register_forward_hook(lambda *arguments: calls.append(1))
     segmenter = HFSam2Segmenter(lambda: network, device="cpu", multimask=multimask, box_batch=2)
@@ -117,6 +164,18 @@ def test_a_published_folder_in_a_pipeline(picture, tmp_path, video):
     [found] = make_hf_sam2(str(tmp_path), device="cpu")([(picture, BOXES[:2])])
     for ent, (mask, score) in zip(doc.ents, found):
         assert np.array_equal(ent._.mask, mask) and ent._.mask_score == pytest.approx(score, abs=1e-5)
+
+
+@needs_edgetam
+def test_a_folder_of_edgetam(picture, tmp_path):
+    network = tiny_edgetam()
+    # Not by `save_pretrained`, which makes a default config to compare with, and that one asks the hub.
+    srsly.write_json(tmp_path / "config.json", network.config.to_dict())
+    save_file({name: value.clone() for name, value in network.state_dict().items()}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    [found] = make_hf_sam2(str(tmp_path), device="cpu", local_files_only=True)([(picture, BOXES[:2])])
+    [wanted] = HFSam2Segmenter(tiny_edgetam, device="cpu")([(picture, BOXES[:2])])
+    for (mask, score), (same, again) in zip(found, wanted):
+        assert np.array_equal(mask, same) and score == pytest.approx(again, abs=1e-5)
 
 
 @needs_sam2
