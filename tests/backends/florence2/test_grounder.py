@@ -82,7 +82,9 @@ def make(folder, **options):
 
 def batch():
     """Two pictures with several expressions of different lengths, and one that nothing is asked about."""
-    texts = expressions(("red thing", "PER"), "blue", "the cat — a dog with a red square", ("rocket", "OTHER"), "woman", "round thing")
+    texts = expressions(
+        ("red thing", "PER"), "blue", "the cat — a dog with a red square", ("rocket", "OTHER"), "woman", "round thing"
+    )
     blue = ImageQueries(coloured(48, 64, ((5, 5, 30, 30), (20, 20, 220))), texts)
     red = ImageQueries(coloured(96, 40, ((5, 40, 30, 90), (220, 20, 20))), texts[:2])
     return [blue, ImageQueries(blue.image, []), red]
@@ -163,7 +165,8 @@ def test_in_a_pipeline_with_the_score_as_entailment(folder, tmp_path):
     grounder = {"@architectures": "rivega.Florence2.v1", "path": folder, **SIZES}
     nlp = spacy.blank("rivega")
     nlp.add_pipe(
-        "rivega_entailment", config={"model": {"@architectures": "rivega.GroundingScore.v1", "grounder": grounder}, "threshold": 1e-6}
+        "rivega_entailment",
+        config={"model": {"@architectures": "rivega.GroundingScore.v1", "grounder": grounder}, "threshold": 1e-6},
     )
     nlp.add_pipe("rivega_grounder", config={"model": grounder})
 

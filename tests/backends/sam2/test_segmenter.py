@@ -171,7 +171,11 @@ def test_a_folder_of_edgetam(picture, tmp_path):
     network = tiny_edgetam()
     # Not by `save_pretrained`, which makes a default config to compare with, and that one asks the hub.
     srsly.write_json(tmp_path / "config.json", network.config.to_dict())
-    save_file({name: value.clone() for name, value in network.state_dict().items()}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {name: value.clone() for name, value in network.state_dict().items()},
+        tmp_path / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     [found] = make_hf_sam2(str(tmp_path), device="cpu", local_files_only=True)([(picture, BOXES[:2])])
     [wanted] = HFSam2Segmenter(tiny_edgetam, device="cpu")([(picture, BOXES[:2])])
     for (mask, score), (same, again) in zip(found, wanted):
