@@ -12,11 +12,14 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .packed import pack
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def folded(network: Network) -> Network:
-    """A copy for evaluation, in which no convolution that can do without is followed by a normalisation.
+    """A copy for answering alone, in which no convolution that can do without is followed by a normalisation, and convolutions on CPUs
+    have their weights laid out in advance (`packed.py`).
 
     network (Module): Modules in it that keep a convolution and its normalisation as attributes name them in `folds`, a tuple of
         pairs of names; in an `nn.Sequential` what stands one after the other is found.
@@ -30,6 +33,7 @@ def folded(network: Network) -> Network:
             first, second = getattr(module, convolution), getattr(module, normalisation)
             setattr(module, convolution, fuse_conv_bn_eval(first, second))
             setattr(module, normalisation, nn.Identity())
+    pack(result)
     return result
 
 

@@ -14,7 +14,7 @@ from ..backends.small.network import SmallVision
 from ..backends.small.phrases.bank import PhraseBank, load_bank
 from ..backends.small.pictures import SEEN_SIZE, fit, plain
 from ..backends.small.predict import answers
-from ..backends.small.second_look import look_again
+from ..backends.small.second_look import Look, look_again
 from ..backends.small.weights import load_network
 from ..post.boxes import box_iou, clip_boxes
 from .photos import VOC_KINDS, Photo, keys_of, read_photos
@@ -100,7 +100,7 @@ def ask_photos(
                 image = np.asarray(picture.image)
                 placed, extent = fit(*picture.image.size, size), image.shape[:2]
                 seen = clip_boxes(placed.to_picture(found), *extent)
-                seen, heat = look_again(network, image, questions, seen, heat, below=second_look)
+                seen, heat = look_again(network, [Look(image, questions, seen, heat)], below=second_look)[0]
                 found = placed.to_input(clip_boxes(seen, *extent))
         for place, (kind, present) in enumerate(asked):
             gold = view.boxes[(view.owner == place) & ~view.hard]

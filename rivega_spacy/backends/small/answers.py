@@ -18,7 +18,7 @@ from ..shim import TorchShim
 from .network import Encoded, Questions, SmallVision
 from .pictures import fit, to_input
 from .predict import answers
-from .second_look import look_again
+from .second_look import Look, look_again
 
 PICTURES, PHRASES = 64, 4096
 
@@ -71,19 +71,23 @@ def answer(
         ends = np.cumsum([len(query.expressions) for query in queries])[:-1]
         logits = torch.cat([shown.float() for shown, _, _ in parts]) if parts else torch.zeros(0)
         boxes = np.split(torch.cat([found.double() for _, found, _ in parts]).cpu().numpy(), ends) if parts else []
-        heats, placed = [heat.float() for _, _, heat in parts], []
+        heats: list[torch.Tensor] = [heat.float() for _, _, heat in parts]
+        placed: list[np.ndarray] = []
+        small: list[tuple[int, Look]] = []
         for number, (query, some, found) in enumerate(zip(queries, questions, boxes)):
             height, width = query.image.shape[:2]
             # From the network's input to the picture as it was decoded, and on to the picture itself.
             scale = np.array([query.size[1] / width, query.size[0] / height] * 2)
             found = clip_boxes(fit(width, height, size).to_picture(found) * scale, *query.size)
             if second_look and some is not None:
-                found, heats[number] = look_again(network, query.image, some, found, heats[number], below=second_look, bf16=bf16)
-                found = clip_boxes(found, *query.size)
-            placed.append(found.astype("f"))
+                small.append((number, Look(query.image, some, found, heats[number])))
+            placed.append(found)
+        again = look_again(network, [look for _, look in small], below=second_look, bf16=bf16)
+        for (number, _), (found, heat) in zip(small, again):
+            placed[number], heats[number] = clip_boxes(found, *queries[number].size), heat
         shown = np.split(_probability(logits, network.shown_calibration), ends) if parts else []
         scores = np.split(_probability(torch.cat(heats), network.box_calibration), ends) if parts else []
-    return [Answer(*answer) for answer in zip(shown, placed, scores)]
+    return [Answer(said, boxes.astype("f"), score) for said, boxes, score in zip(shown, placed, scores)]
 
 
 def _questions(rows: Sequence[Questions]) -> Questions | None:

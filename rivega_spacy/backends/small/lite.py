@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..packed import Convolution
+
 # Of each stage: channels, blocks, side of the depthwise kernel, stride, expansion (Tan and Le 2019, Table 1).
 STAGES = (
     (16, 1, 3, 1, 1),
@@ -42,10 +44,10 @@ class Maps(NamedTuple):
     last: Tensor
 
 
-def _halving(inputs: int, outputs: int, kernel: int, groups: int) -> nn.Conv2d:
+def _halving(inputs: int, outputs: int, kernel: int, groups: int) -> Convolution:
     # TensorFlow's "SAME" has the odd pixel of padding on the right and below. A kernel with one more row and column, of zeros, above
     # and on the left does the same with equal padding, and saves a copy of the widest maps of all.
-    return nn.Conv2d(inputs, outputs, kernel + 1, 2, kernel // 2, groups=groups)
+    return Convolution(inputs, outputs, kernel + 1, 2, kernel // 2, groups=groups, after="relu6")
 
 
 class InvertedResidual(nn.Module):
@@ -61,21 +63,20 @@ class InvertedResidual(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         inside = inputs * expansion
-        self.expand = nn.Conv2d(inputs, inside, 1) if expansion > 1 else nn.Identity()
+        self.expand = Convolution(inputs, inside, 1, after="relu6") if expansion > 1 else nn.Identity()
         if stride == 2:
             self.depthwise = _halving(inside, inside, kernel, inside)
         else:
-            self.depthwise = nn.Conv2d(inside, inside, kernel, 1, kernel // 2, groups=inside)
+            self.depthwise = Convolution(inside, inside, kernel, 1, kernel // 2, groups=inside, after="relu6")
         self.project = nn.Conv2d(inside, outputs, 1)
         self.shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu6(self.expand(x), inplace=True) if isinstance(self.expand, nn.Conv2d) else x
-        y = self.project(F.relu6(self._spread(y), inplace=True))
+        y = self.project(self._spread(self.expand(x)))
         return x + y if self.shortcut else y
 
     def _spread(self, y: Tensor) -> Tensor:
-        if y.device.type == "cpu" and self.depthwise.weight.requires_grad and torch.is_grad_enabled():
+        if torch.is_grad_enabled() and y.device.type == "cpu" and self.depthwise.weight.requires_grad:
             # On CPUs the way back through a depthwise convolution in bfloat16 takes more than twice the time of single precision.
             with torch.autocast("cpu", enabled=False):
                 return self.depthwise(y.float())
@@ -93,7 +94,7 @@ class Front(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """pixels (Tensor): B x 3 x S x S, RGB 0..255, S a multiple of 32. RETURNS (Tensor): B x 40 x S/8 x S/8."""
         x = ((pixels.to(self.stem.weight.dtype) - 127.0) / 128.0).contiguous(memory_format=torch.channels_last)
-        x = F.relu6(self.stem(x), inplace=True)
+        x = self.stem(x)
         for stage in self.stages:
             x = stage(x)
         return x
@@ -105,7 +106,7 @@ class Back(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stages, width = _stages(STAGES[ENDS[0] + 1 :], FRONT_CHANNELS)
-        self.head = nn.Conv2d(width, HEAD, 1)
+        self.head = Convolution(width, HEAD, 1, after="relu6")
         self.classifier = nn.Linear(HEAD, CLASSES)
 
     def forward(self, eighth: Tensor) -> Maps:
@@ -124,12 +125,11 @@ class Back(nn.Module):
         RETURNS (Tuple[Tensor, Tensor]): B x 1000 x (h*w + 1) probabilities, those of the whole picture last, through which no gradient
             flows; B x 1280, the mean of the head's features.
         """
-        head = F.relu6(self.head(last)).flatten(2)
+        head = self.head(last).flatten(2)
         whole = head.mean(dim=2)
         with torch.no_grad():
-            places = torch.matmul(self.classifier.weight, head) + self.classifier.bias[None, :, None]
-            picture = self.classifier(whole)
-            return torch.cat([places.float(), picture.float()[:, :, None]], dim=2).softmax(dim=1), whole
+            places = torch.cat([head.transpose(1, 2), whole[:, None]], dim=1)
+            return self.classifier(places).float().softmax(dim=2).transpose(1, 2), whole
 
 
 def _stages(rows: Sequence[tuple[int, int, int, int, int]], inputs: int) -> tuple[nn.ModuleList, int]:

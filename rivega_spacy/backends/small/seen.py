@@ -20,8 +20,9 @@ from .nouns import RELATIONS, NounTable
 
 # A share of probability below this counts as none; evidence is the logarithm of the rest, scaled to 0..1.
 LEAST = 1e-3
-# Pictures that go through the backbone together in training, where answering at once does not matter.
-TRAINED_A_PASS = 8
+# Pictures that go through the backbone together: its widest maps of more than two leave the processor's cache. In training, where
+# answering at once does not matter, more.
+ASKED_A_PASS, TRAINED_A_PASS = 2, 8
 
 
 class Refined(nn.Module):
@@ -76,9 +77,6 @@ class SeenVision(SmallVision):
     vocab_bytes (int): Length of the vocabulary, which travels with the weights.
     nouns (Sequence[int]): Sizes of the table of nouns, which does too; see NounTable.
     """
-
-    # The backbone's widest maps of more pictures leave the processor's cache: two take 12 ms each, eight 27.
-    pictures_a_pass = 2
 
     def __init__(
         self,
@@ -149,7 +147,7 @@ class SeenVision(SmallVision):
         pixels (Tensor): B x 3 x S x S, RGB 0..255.
         RETURNS (Maps): At strides 8, 16 and 32.
         """
-        passes = [self.back(self.front(part)) for part in pixels.split(TRAINED_A_PASS if self.training else self.pictures_a_pass)]
+        passes = [self.back(self.front(part)) for part in pixels.split(TRAINED_A_PASS if self.training else ASKED_A_PASS)]
         return Maps(*(torch.cat(parts) for parts in zip(*passes)))
 
     def encode_phrases(self, expressions: Sequence[Expression], phrases: Tensor | None = None) -> Questions:

@@ -11,7 +11,7 @@ from rivega_spacy.backends.small.answers import clear_store
 from rivega_spacy.backends.small.grounder import build_seen_grounder
 from rivega_spacy.backends.small.lite import Front
 from rivega_spacy.backends.small.network import Encoded, Questions
-from rivega_spacy.backends.small.second_look import SIDE, look_again, part_around
+from rivega_spacy.backends.small.second_look import SIDE, Look, look_again, part_around
 from rivega_spacy.backends.small.weights import LITE, build_network, save_network
 from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.errors import RivegaError
@@ -103,13 +103,16 @@ def test_the_second_box_comes_back_in_pixels_of_the_picture(monkeypatch):
     image[40:60, 210:220, 1] = 255
     rough, big = [200.0, 30.0, 235.0, 70.0], [0.0, 0.0, 290.0, 190.0]
     asked = Questions(*[torch.zeros(2, 1)] * 6)._replace(bias=torch.zeros(2))
-    boxes, heat = look_again(Enlarging(), image, asked, np.array([rough, big]), torch.tensor([0.5, 0.5]), below=0.3)
+    look = Look(image, asked, np.array([rough, big]), torch.tensor([0.5, 0.5]))
+    [(boxes, heat)] = look_again(Enlarging(), [look], below=0.3)
     # Both boxes mean other things: the surer one is taken; the big one was not looked at again.
     assert np.abs(boxes[0] - [210, 40, 220, 60]).max() < 1.0 and heat[0] > 0.5
     assert boxes[1].tolist() == big and heat[1] == 0.5
     near = [208.0, 39.0, 221.0, 61.0]
-    boxes, _ = look_again(Enlarging(), image, asked, np.array([near, big]), torch.tensor([9.0, 0.5]), below=0.3)
-    # The same thing: a mean of the two.
+    closer = Look(image, asked, np.array([near, big]), torch.tensor([9.0, 0.5]))
+    # The same thing: a mean of the two. Pictures looked at together do not change each other's answers.
+    [(again, _), (boxes, _)] = look_again(Enlarging(), [look, closer], below=0.3)
+    assert np.array_equal(again[1], big) and np.abs(again[0] - [210, 40, 220, 60]).max() < 1.0
     assert 208 < boxes[0, 0] < 210 and 60 < boxes[0, 3] < 61
 
 
