@@ -2,12 +2,14 @@
 
     python benchmarks/jobs.py speed rivega_twitter --posts corpus/photo_posts.jsonl
     python benchmarks/jobs.py stages rivega_twitter --posts corpus/photo_posts.jsonl
+    python benchmarks/jobs.py limit rivega_twitter --posts corpus/photo_posts.jsonl
     python benchmarks/jobs.py reduced rivega_twitter --posts corpus/photo_posts.jsonl
     python benchmarks/jobs.py memory --n 500 50000
     python benchmarks/jobs.py kills --kills 20 --what job worker node
 
 `speed` runs the posts one by one through `nlp(doc)` and as a job with one worker and one thread, in turns in one run, and compares the results.
-`stages` says which share of a job's time the networks, decoding, and our own code take. `reduced` enlarges the photographs to the size of a telephone's and
+`stages` says which share of a job's time the networks, decoding, and our own code take. `limit` counts the arithmetic of a post and says how
+long it would take if all of it ran as fast as one large matrix product. `reduced` enlarges the photographs to the size of a telephone's and
 compares reduced decoding of JPEGs with decoding them whole. `memory` runs a job over many cheap posts and reads the
 peak of driver and workers. `kills` ends jobs, their workers and nodes of a Ray cluster at random moments, and counts posts that are
 lost or doubled.
@@ -50,7 +52,7 @@ FORK = multiprocessing.get_context("fork")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("speed", "stages"):
+    for name in ("speed", "stages", "limit"):
         command = commands.add_parser(name)
         command.add_argument("model")
         command.add_argument("--posts", type=Path, required=True)
@@ -75,7 +77,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    {"speed": speed, "stages": stages, "reduced": reduced, "memory": memory_use, "kills": random_kills}[args.command](args)
+    {"speed": speed, "stages": stages, "limit": limit, "reduced": reduced, "memory": memory_use, "kills": random_kills}[args.command](args)
 
 
 def load(args: argparse.Namespace, *, bf16: bool = False) -> spacy.Language:
@@ -158,6 +160,35 @@ def stages(args: argparse.Namespace) -> None:
     print("| part | share | ms a post |\n|---|---|---|")
     for name, value in sorted(shares.items(), key=lambda item: -item[1]):
         print(f"| {name} | {100 * value / total:.1f} % | {1000 * value / len(posts):.2f} |")
+
+
+def limit(args: argparse.Namespace) -> None:
+    """Floating-point operations of matrix products and convolutions, by component; a multiplication and an addition are two."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from rivega_spacy.backends import packed
+
+    # The counter knows PyTorch's own convolutions alone.
+    packed.works = lambda kind: False  # type: ignore[assignment]
+    nlp = load(args)
+    posts = list(read_posts(args.posts))[: args.n]
+    docs = [post_to_doc(nlp, post) for post in posts]
+    total = 0.0
+    for name, component in nlp.pipeline:
+        with FlopCounterMode(display=False) as counter:
+            docs = list(component.pipe(docs, batch_size=args.batch_size[0]))
+        total += counter.get_total_flops() / len(posts)
+        print(f"{name}: {counter.get_total_flops() / len(posts) / 1e9:.2f} G a post")
+    for kind in (torch.float32, torch.bfloat16):
+        matrix = torch.rand(1024, 1024).to(kind)
+        times = []
+        for _ in range(20):
+            started = time.process_time()
+            matrix @ matrix
+            times.append(time.process_time() - started)
+        speed = 2 * 1024**3 / statistics.median(times)
+        print(f"{kind}: {total / 1e9:.2f} G at {speed / 1e9:.0f} G/s are {1000 * total / speed:.1f} ms a post at the least")
 
 
 def whose(file: str, function: str) -> str:
