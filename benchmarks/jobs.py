@@ -77,7 +77,9 @@ def main() -> None:
     )
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    {"speed": speed, "stages": stages, "limit": limit, "reduced": reduced, "memory": memory_use, "kills": random_kills}[args.command](args)
+    {"speed": speed, "stages": stages, "limit": limit, "reduced": reduced, "memory": memory_use, "kills": random_kills}[
+        args.command
+    ](args)
 
 
 def load(args: argparse.Namespace, *, bf16: bool = False) -> spacy.Language:

@@ -60,9 +60,7 @@ class Look(NamedTuple):
     heat: Tensor
 
 
-def look_again(
-    network: SmallVision, looks: Sequence[Look], *, below: float, bf16: bool = False
-) -> list[tuple[np.ndarray, Tensor]]:
+def look_again(network: SmallVision, looks: Sequence[Look], *, below: float, bf16: bool = False) -> list[tuple[np.ndarray, Tensor]]:
     """Boxes corrected by a second look, where the first one is small; the parts of all pictures go through the network together.
 
     network (SmallVision): The network, in evaluation mode.
@@ -87,7 +85,9 @@ def look_again(
     # Numbers leave the device once, not once a part: each time a GPU would be waited for.
     ends = np.cumsum([len(view.rows) for view in waiting])[:-1]
     second = zip(np.split(torch.cat(found).cpu().numpy(), ends), np.split(torch.cat(heats).cpu().numpy(), ends))
-    first = np.split(torch.cat([look.heat.double() for look in looks]).cpu().numpy(), np.cumsum([len(look.heat) for look in looks])[:-1])
+    first = np.split(
+        torch.cat([look.heat.double() for look in looks]).cpu().numpy(), np.cumsum([len(look.heat) for look in looks])[:-1]
+    )
     boxes = [look.boxes.copy() for look in looks]
     for view, (corrected, logits) in zip(waiting, second):
         placed = view.fit.to_picture(corrected) + np.array([view.part[0], view.part[1]] * 2)
