@@ -84,9 +84,11 @@ class PackedConvolution(nn.Module):
         plain = self.plain
         # For one picture, whatever came first: answers must not depend on which batch did.
         shape = [1, *x.shape[1:]]
-        weight = torch._C._nn.mkldnn_reorder_conv2d_weight(
-            plain.weight.detach().to(kind).to_mkldnn(), plain.padding, plain.stride, plain.dilation, plain.groups, shape
-        )
+        padding, stride, dilation = ([*sides] for sides in (plain.padding, plain.stride, plain.dilation))
+        given = plain.weight.detach().to(kind).to_mkldnn()
+        # torch's own types do not know the last argument.
+        reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+        weight = reorder(given, padding, stride, dilation, plain.groups, shape)
         return weight, None if plain.bias is None else plain.bias.detach().to(kind)
 
 

@@ -79,8 +79,8 @@ def look_again(network: SmallVision, looks: Sequence[Look], *, below: float, bf1
         encoded = network.encode_images(pixels.to(group[0].asked.bias.device), bf16=bf16)
         for place, view in enumerate(group):
             one = type(encoded)(*(values[place : place + 1] for values in encoded))
-            _, boxes, again = answers(network, one, view.asked)
-            found.append(boxes.double())
+            _, corrected, again = answers(network, one, view.asked)
+            found.append(corrected.double())
             heats.append(again.double())
     # Numbers leave the device once, not once a part: each time a GPU would be waited for.
     ends = np.cumsum([len(view.rows) for view in waiting])[:-1]
@@ -89,8 +89,8 @@ def look_again(network: SmallVision, looks: Sequence[Look], *, below: float, bf1
         torch.cat([look.heat.double() for look in looks]).cpu().numpy(), np.cumsum([len(look.heat) for look in looks])[:-1]
     )
     boxes = [look.boxes.copy() for look in looks]
-    for view, (corrected, logits) in zip(waiting, second):
-        placed = view.fit.to_picture(corrected) + np.array([view.part[0], view.part[1]] * 2)
+    for view, (closer, logits) in zip(waiting, second):
+        placed = view.fit.to_picture(closer) + np.array([view.part[0], view.part[1]] * 2)
         own, before = boxes[view.picture], first[view.picture]
         for row, box, logit in zip(view.rows, placed, logits):
             own[row] = _agreed(own[row], box, before[row], logit + CLOSER)
