@@ -85,13 +85,23 @@ def run_step(step: Step, place: Place) -> str | None:
     if step.output.is_file():
         step.output.unlink()
     command = [sys.executable, *PROGRAMS[step.words[0]], *step.words[1:]]
-    with open(log, "w", encoding="utf8") as out:
-        status = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False).returncode
+    status = start(command, log)
     if status not in TOLERATED.get(step.words[1], {0}) or not step.output.exists():
         reason = _last_line(log) if status else f"it made no {step.output}"
         return Errors.E536.format(step=step.name, status=status, reason=reason, log=log)
     step.stamp(place).write_text(step.fingerprint() + "\n", encoding="utf8")
     return None
+
+
+def start(command: list[str], log: Path) -> int:
+    """Run a command in a process of its own.
+
+    command (List[str]): Its words.
+    log (Path): Gets what it prints.
+    RETURNS (int): Its exit status.
+    """
+    with open(log, "w", encoding="utf8") as out:
+        return subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False).returncode
 
 
 def _last_line(log: Path) -> str:

@@ -4,10 +4,7 @@ pytest tests/project/test_all_gpu.py -s        prints the time of each step
 """
 
 import argparse
-import os
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,53 +15,11 @@ from backends.sam.test_segmenter import needs_sam
 from ner.conftest import write_encoder
 from ofa_tiny import BINS, published, tiny_network, write_vocabulary
 
-from .test_project import ROOT, data, project  # noqa: F401  # fixtures
+from .test_project import ROOT, data, project, run_here  # noqa: F401  # fixtures
 
 pytest.importorskip("weasel")
 SHORT = " --training.max_epochs 0 --training.max_steps 2 --training.eval_frequency 2"
 SMALL = " --training.max_steps 2 --training.eval_frequency 2 --training.accumulate_gradient 1 --training.optimizer.learn_rate.warmup_steps 1"
-# A tiny network in the place of segment-anything's largest one; the checkpoint file has its weights.
-HOOK = """
-import importlib.util
-import sys
-
-
-class TinySam:
-    looking = False
-
-    def find_spec(self, name, path=None, target=None):
-        if name != "rivega_spacy.backends.sam.segmenter" or self.looking:
-            return None
-        self.looking = True
-        try:
-            spec = importlib.util.find_spec(name)
-        finally:
-            self.looking = False
-        load = spec.loader.exec_module
-
-        def exec_module(module):
-            load(module)
-            real = module.import_segment_anything
-
-            def with_tiny():
-                package = real()
-                package.sam_model_registry["vit_h"] = build
-                return package
-
-            module.import_segment_anything = with_tiny
-
-        spec.loader.exec_module = exec_module
-        return spec
-
-
-def build(checkpoint=None):
-    from backends.sam.test_segmenter import tiny_sam
-
-    return tiny_sam()
-
-
-sys.meta_path.insert(0, TinySam())
-"""
 
 
 def write_weights(folder: Path) -> None:
@@ -111,55 +66,40 @@ def write_plan(configs: Path) -> None:
     srsly.write_yaml(configs / "variants.yml", plan)
 
 
-def run_timed(folder: Path, *arguments: str, modules: Path) -> "tuple[list[tuple[str, float, float]], str]":
-    """Seconds by the clock and of processor time of each command of a run, and all that it printed."""
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PYTHONPATH": os.pathsep.join([str(modules), str(ROOT), str(ROOT / "tests")]),
-        "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "OPENAI_API_KEY": "",
-    }
-    command = [sys.executable, "-m", "spacy", "project", *arguments]
-    with subprocess.Popen(
-        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
-        assert process.stdout is not None
-        marks: list[tuple[str, float, float]] = []
-        lines: list[str] = []
-        for line in process.stdout:
-            lines.append(line)
-            if line.startswith("Running command: "):
-                marks.append((line.split(": ", 1)[1].strip(), time.monotonic(), spent(process.pid)))
-        # Before it is waited for, its children's time can still be read.
-        marks.append(("", time.monotonic(), spent(process.pid)))
-    assert process.returncode == 0, "".join(lines)[-6000:]
-    times = [(one[0], after[1] - one[1], after[2] - one[2]) for one, after in zip(marks, marks[1:])]
-    return times, "".join(lines)
+def tiny_in_place_of_the_largest(patch: pytest.MonkeyPatch) -> None:
+    """A tiny network in the place of segment-anything's largest one; the checkpoint file has its weights."""
+    from backends.sam.test_segmenter import tiny_sam
 
+    from rivega_spacy.backends.sam import segmenter
 
-def spent(pid: int) -> float:
-    """Processor seconds of a process's children that have ended; 0 where the system does not say."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf8").rsplit(")", 1)[1].split()
-    except OSError:
-        return 0.0
-    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    def build(checkpoint: object = None) -> object:
+        return tiny_sam()
+
+    real = segmenter.import_segment_anything
+
+    def with_tiny() -> Any:
+        package = real()
+        patch.setitem(package.sam_model_registry, "vit_h", build)
+        return package
+
+    patch.setattr(segmenter, "import_segment_anything", with_tiny)
 
 
 @needs_sam
 @pytest.mark.slow
-def test_run_all_gpu(project: Path, data: Path, tmp_path: Path) -> None:  # noqa: F811
-    modules = tmp_path / "modules"
-    modules.mkdir()
-    (modules / "sitecustomize.py").write_text(HOOK, encoding="utf8")
+def test_run_all_gpu(
+    project: Path,  # noqa: F811
+    data: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    tiny_in_place_of_the_largest(monkeypatch)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     weights = data / "weights"
     write_weights(weights)
     write_plan(project / "configs")
     vision = " --components.rivega_{}.model.image_size 64"
-    times, told = run_timed(
+    times = run_here(
         project,
         "run", "all_gpu", ".",
         "--vars.data", str(data), "--vars.format", "published", "--vars.paper_gpu_id", "-1",
@@ -167,10 +107,12 @@ def test_run_all_gpu(project: Path, data: Path, tmp_path: Path) -> None:  # noqa
         "--vars.entailment_args", SMALL + vision.format("entailment"),
         "--vars.grounder_args", SMALL + vision.format("grounder"),
         "--vars.tables_args", " --variant variants.4-xlmr-chatgpt-ofa-ofa --variant variants.9-xlmr-mix-ofa-ofa",
-        modules=modules,
+        patch=monkeypatch,
     )  # fmt: skip
-    for command, clock, processor in times:
-        sys.stdout.write(f"{clock:7.1f} s by the clock, {processor:6.1f} s of processor time: {command[:90]}\n")
+    told = capfd.readouterr().out
+    with capfd.disabled():
+        for command, clock, processor in times:
+            sys.stdout.write(f"{clock:7.1f} s by the clock, {processor:6.1f} s of processor time: {command[:90]}\n")
     assert len(times) == sum(len(each["script"]) for each in steps_of("all_gpu"))
     scores = srsly.read_json(project / "metrics" / "paper.json")
     assert scores["posts"] == 6 and scores["rule"] == "text" and scores["errors"]["posts"] == 0

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import spacy
 import srsly
+from in_process import call_into
 from ner.conftest import make_examples, write_encoder
 
 from rivega_spacy.cli import main
@@ -15,7 +16,8 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 @pytest.mark.slow
-def test_a_tagger_is_trained_on_mixed_knowledge_and_measured(tmp_path, capsys):
+def test_a_tagger_is_trained_on_mixed_knowledge_and_measured(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("rivega_spacy.tables.running.start", call_into)
     nlp = spacy.blank("rivega")
     docs = [example.reference for example in make_examples(nlp)]
     for doc in docs:
