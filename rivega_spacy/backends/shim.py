@@ -113,13 +113,18 @@ class TorchShim(PyTorchShim):
         """Optimiser steps taken, those before a resumed run's start included."""
         return self._steps
 
-    def add_helper(self, module: torch.nn.Module) -> None:
-        """Train another module along, which is not part of the network and is not saved with it: an auxiliary head."""
-        self.helper = module.to(self.device)
+    def add_helper(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Train another module along, which is not part of the network and is not saved with it: an auxiliary head.
+
+        module (Module): The head.
+        RETURNS (Module): The same on the network's device.
+        """
+        self.helper = module = module.to(self.device)
         self._torch_optimizer = None
         mine = _with_prefix(self._resumed, "helper.")
         if mine:
-            self.helper.load_state_dict(mine)
+            module.load_state_dict(mine)
+        return module
 
     @property
     def digest(self) -> str:

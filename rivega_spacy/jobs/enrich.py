@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
@@ -128,12 +128,12 @@ class Enricher:
         self.nlp = nlp
         self.settings = settings
         prompts, models, store = settings.prompts, settings.models, settings.store
-        limit = {} if settings.max_tokens is None else {"max_tokens": settings.max_tokens}
+        limit: dict[str, Any] = {} if settings.max_tokens is None else {"max_tokens": settings.max_tokens}
         self.describers: list[Captioner] = []
         for kind, name in (("caption", settings.captions), ("description", settings.descriptions)):
             if name is not None:
                 component = Captioner(
-                    nlp.vocab, models[name], "rivega_captioner", store=store, fields=[kind], prompt_files=prompts, **limit
+                    nlp.vocab, models[name], "rivega_captioner", store=store, fields=[kind], prompt_files={**prompts}, **limit
                 )
                 self.describers.append(component)
         self.refiners = {
@@ -159,7 +159,7 @@ class Enricher:
         """Who asked, by what for: their counts say what a run did."""
         found = {f"{next(iter(component.prompts))}s": component.asker for component in self.describers}
         found.update({f"knowledge of {name}": component.asker for name, component in self.refiners.items()})
-        found.update({f"expansions of {name}": component.model.asker for name, component in self.expanders.items()})
+        found.update({f"expansions of {name}": cast(Any, component.model).asker for name, component in self.expanders.items()})
         return found
 
     def prompt_sources(self) -> dict[str, str]:
@@ -254,16 +254,16 @@ class Enricher:
             for doc, found in zip(docs, knowledge):
                 if doc._.knowledge:
                     found[name] = doc._.knowledge
-        for name, component in self.expanders.items():
+        for name, expander in self.expanders.items():
             for doc in docs:
                 for ent in doc.ents:
                     ent._.expansion = None
-            component.finish(docs, waits["expansions"][name])
-            for doc, found in zip(docs, expansions):
+            expander.finish(docs, waits["expansions"][name])
+            for doc, lists in zip(docs, expansions):
                 if any(ent._.expansion for ent in doc.ents):
-                    found[name] = [ent._.expansion for ent in doc.ents]
-        for (post, doc), texts, lists in zip(pairs, knowledge, expansions):
-            yield self._enriched(post, doc, texts, lists)
+                    lists[name] = [ent._.expansion for ent in doc.ents]
+        for (post, doc), texts, named in zip(pairs, knowledge, expansions):
+            yield self._enriched(post, doc, texts, named)
 
     def _enriched(self, post: Any, doc: Doc, texts: dict[str, str], lists: dict[str, list[str | None]]) -> Post:
         row: Post = {} if isinstance(post, PostError) else dict(post)
@@ -284,7 +284,8 @@ class Enricher:
                 row[field_name] = found[chosen]
         if self.settings.expansions:
             ents = [[ent.start_char, ent.end_char, ent.label_] for ent in doc.ents]
-            given = row.get("ents") if isinstance(row.get("ents"), list) else []
+            found_ents = row.get("ents")
+            given = found_ents if isinstance(found_ents, list) else []
             places = [entity_place(value, doc.text) for value in given]
             # Objects of the same entities hold more than offsets (boxes, masks): they stay.
             if [None if place is None else list(place[:3]) for place in places] != ents:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -201,7 +201,8 @@ class KnowledgeNER(BatchedPipe):
         """The tags."""
         if self._scheme is None or self._scheme.labels != self.labels or self._scheme.kind != self.cfg["scheme"]:
             self._scheme = TagScheme(self.labels, self.cfg["scheme"])
-            self._allowed = tuple(torch.from_numpy(np.ascontiguousarray(part)) for part in self._scheme.constraints())
+            first, last, pairs = (torch.from_numpy(np.ascontiguousarray(part)) for part in self._scheme.constraints())
+            self._allowed = first, last, pairs
         return self._scheme
 
     def add_label(self, label: str) -> int:
@@ -327,7 +328,7 @@ class KnowledgeNER(BatchedPipe):
         set_dropout_rate(self.model, drop)
         scores, backprop = self.model.begin_update(docs)
         loss, gradient = self.get_loss(examples, scores)
-        backprop(gradient)
+        backprop(cast(Any, gradient))
         if sgd is not None:
             self.finish_update(sgd)
         losses[self.name] += loss
@@ -411,7 +412,7 @@ class KnowledgeNER(BatchedPipe):
     def _rules(self, device: torch.device) -> tuple[torch.Tensor, ...]:
         """What the scheme allows: first tags, last tags, pairs."""
         _ = self.scheme
-        return tuple(part.to(device) for part in self._allowed)
+        return tuple(part.to(device) for part in self._allowed or ())
 
     def initialize(
         self,

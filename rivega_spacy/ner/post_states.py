@@ -20,7 +20,7 @@ _TOLERANCE = 1e-3
 
 def shortens(encoder: torch.nn.Module) -> bool:
     """Whether `post_states` computes with this encoder, in the installed transformers, what the encoder itself does."""
-    config = encoder.config
+    config: Any = encoder.config
     if config.model_type not in _LIKE_BERT or config.is_decoder:
         return False
     if getattr(config, "position_embedding_type", "absolute") != "absolute":
@@ -43,7 +43,7 @@ def shortens(encoder: torch.nn.Module) -> bool:
     return found.shape == wanted.shape and float((found - wanted).abs().max()) <= _TOLERANCE * scale
 
 
-def post_states(encoder: torch.nn.Module, inputs: dict[str, Any], n_post: int) -> torch.Tensor:
+def post_states(encoder: Any, inputs: dict[str, Any], n_post: int) -> torch.Tensor:
     """What `encoder(**inputs).last_hidden_state[:, :n_post]` is, without computing the rest of its last layer.
 
     encoder (Module): Of which `shortens` holds.

@@ -5,7 +5,7 @@ transition scores under the same names), so that the weights of either serve the
 probabilities of single spans and the disagreement of views, which pytorch-crf does not have, come from `crf.py` in either case.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,7 +58,7 @@ def viterbi(scores: ChainScores) -> Tensor:
     return torch.tensor([path + path[-1:] * (width - len(path)) for path in paths], device=emissions.device)
 
 
-def _crf(parts: _Parts) -> torch.nn.Module:
+def _crf(parts: _Parts) -> Any:
     """A torchcrf.CRF that computes with these scores; they stay part of the graph."""
     from torchcrf import CRF
 

@@ -120,7 +120,7 @@ class TagScheme:
             prefix = BEGIN if prefix in (BEGIN, SINGLE) else INSIDE
         return prefix
 
-    def spans(self, tags: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def spans(self, tags: np.ndarray, lengths: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Entities of a batch of posts, without a loop over its tokens.
 
         tags (ndarray): Tag ids of all posts, one after the other.

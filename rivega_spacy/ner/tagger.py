@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from spacy.tokens import Doc
@@ -218,7 +218,7 @@ def forward(
             grads.append(aside.emissions[mask])
             _add_gradients(head.span_parameters, aside)
         torch.autograd.backward(outputs, grads)
-        d_flat = torch2xp(flat.grad)
+        d_flat = torch2xp(cast(torch.Tensor, flat.grad))
         d_vectors, position = [], 0
         for vector, length in zip(vectors, lengths):
             d_vectors.append(d_flat[position : position + length] if length else model.ops.xp.zeros_like(vector))

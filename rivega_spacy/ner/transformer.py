@@ -11,13 +11,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from spacy.tokens import Doc
 from thinc.api import Model, chain, torch2xp, xp2torch
-from thinc.types import Floats2d, Ragged
+from thinc.types import Floats2d, Ints1d, Ragged
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
 from transformers.modeling_outputs import BaseModelOutput
@@ -87,14 +87,14 @@ class CasedEncoder(torch.nn.Module):
         the plain encoder.
     """
 
-    def __init__(self, encoder: torch.nn.Module, shapes: bool) -> None:
+    def __init__(self, encoder: Any, shapes: bool) -> None:
         super().__init__()
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None
         if getattr(encoder.config, "reference_compile", False) is None:
             # ModernBERT would put its layers through torch.compile on a GPU, anew for many lengths of posts.
             encoder.config.reference_compile = False
-        self.encoder = encoder
+        self.encoder: Any = encoder
         self.shortens = shortens(encoder)
         self.shape_embedding: torch.nn.Embedding | None = None
         if shapes:
@@ -212,7 +212,7 @@ def build_knowledge_tok2vec(
 
 
 def _standalone_config(transformer: dict[str, Any], listener: dict[str, Any]) -> dict[str, Any]:
-    own = {key: listener[key] for key in ("pooling", "grad_factor") if key in listener}
+    own: dict[str, Any] = {key: listener[key] for key in ("pooling", "grad_factor") if key in listener}
     return {"@architectures": "rivega.KnowledgeTok2Vec.v1", "transformer": copy.deepcopy(transformer), **copy.deepcopy(own)}
 
 
@@ -336,7 +336,7 @@ def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[KnowledgeTra
         else:
             with shim.inference(bf16=settings.bf16, eight_bits=settings.eight_bits) as module:
                 hidden = module(*inputs)
-        array = torch2xp(hidden.detach().float())
+        array: Any = torch2xp(hidden.detach().float())
         for place, row in enumerate(bucket):
             vectors[row] = array[place, : windows[row].n_post]
     batch = _assemble(model, docs, posts, windows, vectors)
@@ -380,11 +380,12 @@ def make_buckets(lengths: Sequence[int], most: int) -> list[list[int]]:
 
 
 def _prepare_training(shim: TorchShim, settings: EncoderSettings) -> None:
-    shim.module.train()
-    shim.lr_scale.n_layers = shim.cfg["encoder"].get("num_hidden_layers", 0)
-    _freeze(shim.module, settings)
+    module, rates = cast(CasedEncoder, shim.module), cast(Any, shim.lr_scale)
+    module.train()
+    rates.n_layers = shim.cfg["encoder"].get("num_hidden_layers", 0)
+    _freeze(module, settings)
     if settings.shared_dropout:
-        share_dropout(shim.module.encoder)
+        share_dropout(module.encoder)
 
 
 def _freeze(module: CasedEncoder, settings: EncoderSettings) -> None:
@@ -444,15 +445,16 @@ def _assemble(
             TransformerData(
                 wordpieces=_wordpieces(windows[row : row + size], post.width),
                 model_output=BaseModelOutput(last_hidden_state=array),
-                align=Ragged(model.ops.asarray1i(post.rows), post.counts),
+                align=Ragged(model.ops.asarray1i(cast(Ints1d, post.rows)), cast(Ints1d, post.counts)),
             )
         )
         row += size
+    nothing: Any = np.zeros((0,), dtype="i")
     return KnowledgeTransformerBatch(
         spans=[[doc[:]] if len(doc) else [] for doc in docs],
         wordpieces=WordpieceBatch.empty(),
         model_output=ModelOutput(),
-        align=Ragged(np.zeros((0,), dtype="i"), np.zeros((0,), dtype="i")),
+        align=Ragged(nothing, nothing),
         cached_doc_data=data,
     )
 

@@ -244,7 +244,7 @@ def _photo(doc: Doc, shapes: Sequence[Shape], check: PostCheck | None, max_side:
     height, width = image.shape[:2]
     picture = fit_picture(image, 1, max_side)
     yield f"<figure class=photo><div class=frame style='--ratio:{width / height:.4f};aspect-ratio:{width}/{height}'>"
-    layers = [(shape, _mask_layer(shape, picture)) for shape in shapes if shape.mask is not None]
+    layers = [(shape, _mask_layer(shape.mask, shape.colour, picture)) for shape in shapes if shape.mask is not None]
     room = max(_LEAST_BYTES, _POST_BYTES - sum(len(layer) for _, layer in layers))
     size = f'width="{picture.width}" height="{picture.height}"'
     yield f'<img loading=lazy decoding=async alt="{_text(describe(doc, shapes))}" {size} src="{_photo_data(picture, quality, room)}">'
@@ -275,8 +275,8 @@ def _rects(shapes: Sequence[Shape], check: PostCheck | None) -> Iterator[str]:
 
 
 def _tags(shapes: Sequence[Shape], width: int, height: int) -> Iterator[str]:
-    placed = [(shape, anchor_box(shape)) for shape in shapes if shape.colour is not None]
-    placed = [(shape, box) for shape, box in placed if box is not None]
+    anchored = [(shape, anchor_box(shape)) for shape in shapes if shape.colour is not None]
+    placed = [(shape, box) for shape, box in anchored if box is not None]
     scale = _NOMINAL / width
     sizes = [(min(_NOMINAL, 16.0 + 8.5 * len(f"{shape.number} {shape.ent.text}")), 23.0) for shape, _ in placed]
     anchors = [[side * scale for side in box] for _, box in placed]
@@ -313,11 +313,11 @@ def _photo_data(picture: Image.Image, quality: int, room: int) -> str:
         )
 
 
-def _mask_layer(shape: Shape, picture: Image.Image) -> str:
+def _mask_layer(mask: np.ndarray, colour: str | None, picture: Image.Image) -> str:
     # Outlines of small pictures are drawn finer than their pixels: the page enlarges them.
     factor = _MASK_SIDE / max(picture.size)
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
-    layer = mask_layer(shape.mask, size, rgb(shape.colour), _OPACITY)
+    layer = mask_layer(mask, size, rgb(colour), _OPACITY)
     step = 255 * _OPACITY / _STEPS
     layer.putalpha(layer.getchannel("A").point([min(255, round(round(value / step) * step)) for value in range(256)]))
     return _data_uri(layer, lossless=True, quality=60, method=2)

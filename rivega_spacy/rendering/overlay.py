@@ -4,6 +4,7 @@ import math
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -25,8 +26,7 @@ def make_overlay(
     """`rivega.Overlay.v1`: `render_overlay` with its settings; they are explained there."""
 
     def render(doc: Doc) -> Image.Image:
-        settings = {"min_side": min_side, "max_side": max_side, "opacity": opacity}
-        return render_overlay(doc, **settings, boxes=boxes, masks=masks, labels=labels)
+        return render_overlay(doc, min_side=min_side, max_side=max_side, opacity=opacity, boxes=boxes, masks=masks, labels=labels)
 
     return render
 
@@ -59,8 +59,9 @@ def render_overlay(
     scale = (picture.width / image.shape[1], picture.height / image.shape[0])
     if masks:
         # Large ones first: what lies within them stays visible.
-        for shape in sorted((s for s in shapes if s.mask is not None), key=lambda s: -int(s.mask.sum())):
-            layer = mask_layer(shape.mask, picture.size, rgb(shape.colour), opacity)
+        masked = [(shape.mask, shape.colour) for shape in shapes if shape.mask is not None]
+        for mask, colour in sorted(masked, key=lambda pair: -int(pair[0].sum())):
+            layer = mask_layer(mask, picture.size, rgb(colour), opacity)
             picture.paste(layer.convert("RGB"), mask=layer.getchannel("A"))
     draw = ImageDraw.Draw(picture)
     if boxes:
@@ -121,17 +122,17 @@ def _draw_boxes(draw: ImageDraw.ImageDraw, shapes: Sequence[Shape], scale: tuple
         for box in shape.boxes:
             x1, y1, x2, y2 = box[0] * scale[0], box[1] * scale[1], box[2] * scale[0] - 1, box[3] * scale[1] - 1
             # Entities with the same box: each further frame goes inside the one before.
-            step = (2 * line) * sum(max(abs(a - b) for a, b in zip((x1, y1, x2, y2), other)) < 2 * line for other in drawn)
+            same = sum(max(abs(a - b) for a, b in zip((x1, y1, x2, y2), other)) < 2 * line for other in drawn)
             drawn.append((x1, y1, x2, y2))
-            step = min(step, max(0.0, min(x2 - x1, y2 - y1) / 2 - line))
+            step = min(float(2 * line * same), max(0.0, min(x2 - x1, y2 - y1) / 2 - line))
             frame = (x1 + step, y1 + step, max(x2, x1) - step, max(y2, y1) - step)
             draw.rectangle((frame[0] - 1, frame[1] - 1, frame[2] + 1, frame[3] + 1), outline=(0, 0, 0), width=1)
             draw.rectangle(frame, outline=rgb(shape.colour), width=line)
 
 
 def _draw_labels(draw: ImageDraw.ImageDraw, shapes: Sequence[Shape], scale: tuple[float, float], size: tuple[int, int]) -> None:
-    placed = [(shape, anchor_box(shape)) for shape in shapes]
-    placed = [(shape, box) for shape, box in placed if box is not None]
+    anchored = [(shape, anchor_box(shape)) for shape in shapes]
+    placed = [(shape, box) for shape, box in anchored if box is not None]
     if not placed:
         return
     points = max(13, round(max(size) / 48))
@@ -173,7 +174,7 @@ def readable(text: str, font: ImageFont.FreeTypeFont) -> str:
     """
     known = _known_signs(round(font.size))
     plain = "".join(" " if sign.isspace() else sign for sign in text)
-    out = []
+    out: list[str] = []
     for sign in plain:
         if sign not in known:
             sign = unicodedata.normalize("NFKD", sign.translate(_PLAIN))
@@ -184,7 +185,7 @@ def readable(text: str, font: ImageFont.FreeTypeFont) -> str:
 @lru_cache(maxsize=8)
 def _font(points: int) -> ImageFont.FreeTypeFont:
     # The font that comes with Pillow: no file of the system is needed, and every machine draws the same.
-    return ImageFont.load_default(size=points)
+    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=points))
 
 
 @lru_cache(maxsize=8)

@@ -89,8 +89,10 @@ def anchor_box(shape: Shape) -> list[float] | None:
     return None if shape.mask is None else mask_box(shape.mask)
 
 
-def rgb(colour: str) -> tuple[int, int, int]:
-    """ "#rrggbb" as three numbers of 0..255."""
+def rgb(colour: str | None) -> tuple[int, int, int]:
+    """ "#rrggbb" as three numbers of 0..255; black for what is not drawn and has no colour."""
+    if colour is None:
+        return 0, 0, 0
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -189,9 +189,14 @@ def _acceptor(group: Group, typed: bool, region: str, options: MatchOptions, iou
         if not ours or not theirs:
             # "Not in the picture" is a claim too: right only where gold makes it as well.
             return not ours and not theirs
-        return options.reaches(pair.box_iou if region == "boxes" else pair.mask_iou, iou)
+        return options.reaches(_iou(pair, region), iou)
 
     return accept
+
+
+def _iou(pair: Pair, region: str) -> float:
+    """Of a pair of which both sides have the region, so that there is an IoU."""
+    return cast(float, pair.box_iou if region == "boxes" else pair.mask_iou)
 
 
 def judge_mentions(scores: Scores, task: str) -> dict[str, tuple[Judged, Judged]]:
@@ -286,7 +291,7 @@ def _region_ious(groups: list[Group], region: str) -> tuple[list[float], int]:
                 grounded += 1
                 if getattr(ours, region):
                     pair = group.pairs[number]
-                    ious.append(pair.box_iou if region == "boxes" else pair.mask_iou)
+                    ious.append(_iou(pair, region))
     return ious, grounded
 
 

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from spacy.language import Language
@@ -171,7 +171,8 @@ class BoxSegmenter(BatchedPipe):
         prompts = [prompt for eg in examples for prompt in self._gold_prompts(eg.reference)]
         if not prompts:
             return losses
-        outputs, backprop = self.model.begin_update(prompts)
+        # In training the model takes masks too and returns logits, targets and weights in one array.
+        outputs, backprop = cast(Any, self.model).begin_update(prompts)
         loss, gradient = mask_loss(outputs[:, 0], outputs[:, 1], outputs[:, 2])
         backprop(gradient)
         if sgd is not None:
@@ -284,10 +285,10 @@ class _Part:
         found = self.model.predict(prompts) if prompts else []
         for (number, (_, boxes, rows)), masks in zip(self.waiting.items(), found):
             for place, picks, movable in rows:
-                unusable = self.results[number][place].unusable
+                unusable = cast(MaskResult, self.results[number][place]).unusable
                 result = _join([masks[pick] for pick in picks], unusable)
                 if movable and self.tighten:
-                    tight = [_tightened(boxes[pick], *masks[pick], self.tighten) for pick in picks]
+                    tight = [_tightened(boxes[pick], masks[pick], self.tighten) for pick in picks]
                     result = result._replace(tight=[*tight, *unusable])
                 self.results[number][place] = result
         self._empty()
@@ -310,8 +311,8 @@ def score_masks(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
             match = predicted.get((gold.start_char, gold.end_char))
             # Masks of two sizes are of two pictures: nothing of the one is right for the other.
             rle = match._.mask_rle if match is not None and match._.groundable is not False else None
-            fitting = [mask for mask in masks if rle is not None and list(mask["size"]) == list(rle["size"])]
-            iou = max((rle_iou(mask, rle) for mask in fitting), default=0.0)
+            fitting = [(mask, rle) for mask in masks if rle is not None and list(mask["size"]) == list(rle["size"])]
+            iou = max((rle_iou(mask, own) for mask, own in fitting), default=0.0)
             by_type.setdefault(gold.label_, []).append(iou)
     every = [iou for ious in by_type.values() for iou in ious]
     return {
@@ -343,7 +344,8 @@ def _within(mask: np.ndarray, box: Sequence[float]) -> np.ndarray:
     return part
 
 
-def _tightened(box: Sequence[float], mask: np.ndarray, score: float, share: float) -> list[float]:
+def _tightened(box: Sequence[float], drawn: tuple[np.ndarray, float], share: float) -> list[float]:
+    mask, score = drawn
     core = core_box(mask) if score >= TRUSTED else None
     return [float(old + share * (new - old)) for old, new in zip(box, core)] if core is not None else list(box)
 

@@ -17,7 +17,7 @@ others train on from their first weights.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from spacy.language import Language
 
@@ -77,6 +77,11 @@ class Checkpoints:
         elif args["step"] % self.every == 0:
             self.save(nlp)
 
+    @property
+    def state(self) -> Path:
+        """The file; there is one only where there is a folder."""
+        return cast(Path, self.folder) / STATE
+
     def restore(self, nlp: Language) -> None:
         """Take up the state in the folder, where there is one.
 
@@ -84,9 +89,9 @@ class Checkpoints:
         """
         from safetensors.torch import load_file
 
-        if not (self.folder / STATE).is_file():
+        if not self.state.is_file():
             return
-        stored = load_file(self.folder / STATE)
+        stored = load_file(self.state)
         shims = dict(_shims(nlp))
         found = {name.split("/", 1)[0] for name in stored}
         if found != set(shims):
@@ -103,7 +108,7 @@ class Checkpoints:
         for key, shim in _shims(nlp):
             state.update({f"{key}/{name}": value for name, value in shim.training_state().items()})
             steps = max(steps, shim.steps)
-        with open_output(self.folder / STATE, binary=True) as out:
+        with open_output(self.state, binary=True) as out:
             out.write(save(state, metadata={"steps": str(steps)}))
 
 

@@ -101,7 +101,7 @@ def make_pipeline(weights: Path, *, size: int, second_look: float = 0.0, languag
     architectures = {"rivega_entailment": f"rivega.SmallEntailment.{version}", "rivega_grounder": f"rivega.SmallGrounder.{version}"}
     looks = {"second_look": second_look} if second_look else {}
     for name, more in zip(COMPONENTS, ({}, looks)):
-        pipe = nlp.add_pipe(name, config={"model": {"@architectures": architectures[name], "size": size, **shape, **more}})
+        pipe: Any = nlp.add_pipe(name, config={"model": {"@architectures": architectures[name], "size": size, **shape, **more}})
         pipe.model.attrs["load"](pipe.model, weights)
     return nlp
 
@@ -135,5 +135,6 @@ def _from_file(path: Path) -> tuple[SmallVision, int]:
 def _from_pipeline(folder: Path) -> tuple[SmallVision, int]:
     import spacy
 
-    shim = spacy.load(folder).get_pipe(COMPONENTS[1]).model.shims[0]
+    grounder: Any = spacy.load(folder).get_pipe(COMPONENTS[1])
+    shim = grounder.model.shims[0]
     return shim.module, shim.cfg["size"]

@@ -52,6 +52,8 @@ class KeptViews(PhotoViews):
     settings (KeptSettings): How views are made.
     """
 
+    settings: KeptSettings
+
     def __init__(self, folder: Path, kept: Path, settings: KeptSettings) -> None:
         super().__init__(folder, settings)
         self.kept = Path(kept)
@@ -174,7 +176,8 @@ class KeptViews(PhotoViews):
         side = self.settings.side
         # The pixels are not needed any more, only how many they are.
         pixels = np.broadcast_to(np.zeros((), np.uint8), (side, side, 3))
-        return Prepared(pixels, *self._targets[number][place], maps=tuple(maps))
+        boxes, owner, hard, status = self._targets[number][place]
+        return Prepared(pixels, boxes, owner, hard, status, tuple(maps))
 
 
 def mirrored(view: Prepared) -> Prepared:

@@ -103,7 +103,7 @@ class PhotoViewCorpus:
         nlp (Language): The pipeline, for its vocabulary.
         YIELDS (Example): Its reference holds the view, not the photo.
         """
-        views = PhotoViews(self.path, self.settings) if self.kept is None else self._kept_views(self.kept)
+        views = self._views()
         asker = DenseAsker(views.photos, seed=self.settings.seed)
         for batch in views.stream(self._places, workers=self.workers):
             for view in batch:
@@ -111,8 +111,10 @@ class PhotoViewCorpus:
                 reference.user_data[VIEW_KEY] = DenseView(view, asker)
                 yield Example(Doc(nlp.vocab, words=["photo"]), reference)
 
-    def _kept_views(self, kept: Path) -> PhotoViews:
-        views = KeptViews(self.path, kept, self.settings)
+    def _views(self) -> PhotoViews:
+        if self.kept is None or not isinstance(self.settings, KeptSettings):
+            return PhotoViews(self.path, self.settings)
+        views = KeptViews(self.path, self.kept, self.settings)
         views.fill(bf16=self.bf16)
         return views
 

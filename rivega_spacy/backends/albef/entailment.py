@@ -1,7 +1,7 @@
 """`rivega.ALBEFEntailment.v1`: does the picture show the entity, asked of ALBEF."""
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -83,9 +83,16 @@ def albef_entailment(
         freeze=freeze,
         half_on_disk=half_on_disk,
     )
-    heads = {"vision_heads": vision_heads, "text_heads": text_heads}
-    reading = {"vocab": vocab, "append_sep": append_sep, "max_words": max_words}
-    load = partial(_load, network=network, image_size=image_size, **heads, **reading)
+    load = partial(
+        _load,
+        network=network,
+        image_size=image_size,
+        vision_heads=vision_heads,
+        text_heads=text_heads,
+        vocab=vocab,
+        append_sep=append_sep,
+        max_words=max_words,
+    )
     shim = BackendShim(
         name=NAME,
         build=_build,
@@ -114,7 +121,7 @@ def _load(
     if weights is not None:
         module = albef_from_file(weights, image_size=image_size, vision_heads=vision_heads, text_heads=text_heads)
     else:
-        module = Albef(AlbefConfig(**network))
+        module = Albef(AlbefConfig(**(network or {})))
     reading = {"vocab": read_vocab(vocab), "append_sep": append_sep, "max_words": max_words}
     return module, {"network": module.config.to_dict(), **reading}
 
@@ -182,17 +189,17 @@ class AlbefTrainer:
     ) -> dict[str, float]:
         """See `rivega_spacy.pipes.contract`. Expressions of which nobody said whether the picture shows them are left out."""
         shim = shim_of(model, BackendShim)
-        network = shim.ready()
-        self._rng = self._rng or generator()
+        network = cast(Albef, shim.ready())
+        rng = self._rng = self._rng or generator()
         pictures, expressions, shown = judged(batch, targets)
         if not shown:
             return {"entailment": 0.0}
         size = network.config.image_size
-        pixels = np.stack([augment(image, size, self._rng) if self.augmentation else preprocess(image, size) for image in pictures])
+        views = np.stack([augment(image, size, rng) if self.augmentation else preprocess(image, size) for image in pictures])
         texts, owner = flat_texts(expressions, Expression.published)
         ids, mask = _tokens(shim.tools, texts)
-        labels = [ENTAILMENT if answer else CONTRADICTION for answer in shown]
-        tensors = [torch.from_numpy(pixels), ids, mask, owner, torch.tensor(labels)]
+        truth = torch.tensor([ENTAILMENT if answer else CONTRADICTION for answer in shown])
+        tensors = [torch.from_numpy(views), ids, mask, owner, truth]
         pixels, ids, mask, owner, labels = (tensor.to(shim.device) for tensor in tensors)
         network.train()
         set_dropout(network, dropout)

@@ -122,7 +122,8 @@ class Encoded(NamedTuple):
 def encode_pictures(network: Any, pixels: torch.Tensor) -> Encoded:
     """pixels (Tensor): pictures x 3 x H x W. RETURNS (Encoded): What any number of expressions can be asked about."""
     mask = torch.ones(pixels.shape[0], *pixels.shape[2:], dtype=torch.long, device=pixels.device)
-    return Encoded(*network.model.backbone(pixels, mask), pixels)
+    maps, positions = network.model.backbone(pixels, mask)
+    return Encoded(maps, positions, pixels)
 
 
 @contextlib.contextmanager

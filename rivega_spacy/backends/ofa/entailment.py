@@ -126,11 +126,11 @@ def _predict(
 ) -> list[np.ndarray]:
     found = [np.zeros(len(queries.expressions), dtype="float32") for queries in batch]
 
-    def run(network: OFA, encoded: Encoded, sources: list[list[int]]) -> np.ndarray:
+    def run(network: OFA, encoded: Encoded, sources: list[list[int]]) -> list[float]:
         # The decoder has read the question, its end mark left out, when it answers (`prev_output`).
         prompts = [source[:-1] for source in sources]
         scores = score_labels(network, encoded, prompts, _trie(shim.tools, labels=labels))
-        return shown_probability(scores, labels, shown).cpu().numpy()
+        return shown_probability(scores, labels, shown).tolist()
 
     to_source = partial(_source, use_caption=use_caption)
     for owner, place, score in answer(shim, batch, to_source, run, image_size=image_size, batch_size=batch_size):

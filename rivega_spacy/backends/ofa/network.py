@@ -7,7 +7,7 @@ projected absolute positions, shared by all layers; a table of token distances; 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -322,7 +322,7 @@ class OFADecoder(Positions):
 
     def start(self, encoded: Encoded) -> DecoderCache:
         """Project the encoder's output once for all steps and beams."""
-        memory = [layer.encoder_attn.keys_values(encoded.states) for layer in self.layers]
+        memory = [cast(DecoderLayer, layer).encoder_attn.keys_values(encoded.states) for layer in self.layers]
         keys = self.cross_pos_k_linear(encoded.positions)
         return DecoderCache(memory, keys, encoded.hide(keys.dtype), [None] * len(self.layers))
 

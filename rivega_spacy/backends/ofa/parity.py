@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import srsly
@@ -68,7 +68,7 @@ class _Folder:
             shown = None
             if case != "fwd_textonly":
                 picture = self.network.encoder.pictures(self.given(case, "patch_images"))
-                self._features[case] = picture.features
+                self._features[case] = cast(torch.Tensor, picture.features)
                 shown = self.given(case, "patch_masks") if self._honours_masks(case) else None
             tokens = self.given(case, "src_tokens")
             self._encoded[case] = self.network.encode(tokens, picture, shown, keep_layers=True)
@@ -183,7 +183,7 @@ def _equal(name: str, ours: Any, want: Any) -> Comparison:
 
 
 def _encoder_state(data: _Folder, name: str, case: str, want: torch.Tensor, layer: int) -> Comparison:
-    return _close(name, data.encoded(case).layers[layer], want, where=data.source_mask(case))
+    return _close(name, cast(list[torch.Tensor], data.encoded(case).layers)[layer], want, where=data.source_mask(case))
 
 
 def _encoder_out(data: _Folder, name: str, case: str, want: torch.Tensor) -> Comparison:

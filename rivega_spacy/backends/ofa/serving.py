@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import srsly
 import torch
@@ -91,9 +91,8 @@ class OFAShim(BackendShim):
                 if config is not None:
                     self.set_module(found, config)
                     return found
-            super().ready()
-            _SHARED[self._source] = self._model
-        return super().ready()
+            _SHARED[self._source] = cast(OFA, super().ready())
+        return cast(OFA, super().ready())
 
     def begin_with(self, weights: str) -> None:
         self._source = self._source_of(weights)
@@ -155,10 +154,11 @@ class OFAShim(BackendShim):
         if not self._averages:
             yield
             return
-        pictures_of(self.module).clear()
+        network = cast(OFA, self.module)
+        pictures_of(network).clear()
         with super().use_params(params):
             yield
-        pictures_of(self.module).clear()
+        pictures_of(network).clear()
 
 
 class Question(NamedTuple):
@@ -281,10 +281,10 @@ def encode_pictures(network: OFA, wanted: dict[int, ImageQueries], *, image_size
         cache.encoded += len(part)
         for i, key in enumerate(part):
             # A copy: a part of the batch would keep all of it in memory.
-            found[key] = Picture(pictures.states[i : i + 1].clone(), pictures.height, pictures.width)
+            found[key] = picture = Picture(pictures.states[i : i + 1].clone(), pictures.height, pictures.width)
             if fresh[key].image_key:
-                cache.put(key, found[key])
-    return {n: found[key] for n, key in keys.items()}
+                cache.put(key, picture)
+    return {n: cast(Picture, found[key]) for n, key in keys.items()}
 
 
 def pictures_of(network: OFA) -> PictureCache:

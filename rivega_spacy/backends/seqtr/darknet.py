@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -122,8 +122,7 @@ def load_yolo_weights(network: DarkNet53, path: Any) -> int:
     position = 0
     with torch.no_grad():
         for unit in units[:fitting]:
-            bn = unit.bn
-            for target in (bn.bias, bn.weight, bn.running_mean, bn.running_var, unit.conv.weight):
+            for target in _values(unit):
                 part = used[position : position + target.numel()]
                 target.copy_(torch.from_numpy(part.copy()).view_as(target))
                 position += target.numel()
@@ -135,9 +134,14 @@ def save_yolo_weights(network: DarkNet53, path: Any) -> None:
     with open(path, "wb") as file:
         np.array([0, 2, 0, 0, 0], dtype="<i4").tofile(file)
         for unit in _units(network.darknet):
-            bn = unit.bn
-            for value in (bn.bias, bn.weight, bn.running_mean, bn.running_var, unit.conv.weight):
+            for value in _values(unit):
                 value.detach().cpu().numpy().astype("<f4").tofile(file)
+
+
+def _values(unit: ConvUnit) -> list[torch.Tensor]:
+    """A unit's numbers in the order of the file."""
+    bn = unit.bn
+    return [bn.bias, bn.weight, cast(torch.Tensor, bn.running_mean), cast(torch.Tensor, bn.running_var), unit.conv.weight]
 
 
 def _units(layers: nn.Module) -> Iterator[ConvUnit]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -87,8 +87,7 @@ def seqtr_grounder(
         half_on_disk=half_on_disk,
     )
     settings = {"max_side": max_side, "max_words": max_words}
-    source = {"words": words, "vectors": vectors, "darknet": darknet, "network": network, "heads": heads, "ema": ema}
-    load = partial(_load, settings=settings, **source)
+    load = partial(_load, settings=settings, words=words, vectors=vectors, darknet=darknet, network=network, heads=heads, ema=ema)
     shim = BackendShim(
         name=NAME,
         build=_build,
@@ -165,7 +164,7 @@ def _vectors(name: str | None) -> Any:
 def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int) -> list[np.ndarray]:
     found = [np.zeros((0, 5), dtype="float32") for _ in batch]
     vocabulary = shim.tools
-    config = shim.ready().config
+    config = cast(Seqtr, shim.ready()).config
     # Results depend on the padding, so only pictures that are padded to the same size on their own share a pass.
     groups: dict[tuple[int, ...], list[int]] = {}
     prepared: dict[int, Prepared] = {}
@@ -194,7 +193,8 @@ def _decode(
     pixels = torch.from_numpy(np.stack([item.pixels for item in ready])).to(device)
     mask = padding_mask([item.size for item in ready], *pixels.shape[2:]).to(device)
     bins, scores = [], []
-    with shim.inference(bf16=shim.common.bf16) as network:
+    with shim.inference(bf16=shim.common.bf16) as module:
+        network = cast(Seqtr, module)
         visual = network.encode_image(pixels)
         for start in range(0, len(owner), batch_size):
             rows = torch.from_numpy(owner[start : start + batch_size]).to(device)
@@ -224,15 +224,18 @@ class SeqtrTrainer:
     ) -> dict[str, float]:
         """See `rivega_spacy.pipes.contract`. Expressions without a box are left out."""
         shim = shim_of(model, BackendShim)
-        network = shim.ready()
-        self._rng = self._rng or generator()
-        items, owner, texts, gold = [], [], [], []
+        network = cast(Seqtr, shim.ready())
+        rng = self._rng = self._rng or generator()
+        items: list[Prepared] = []
+        owners: list[int] = []
+        texts: list[str] = []
+        gold: list[Any] = []
         for queries, row in zip(batch, targets):
             asked = [(expression, largest(t.boxes)) for expression, t in zip(queries.expressions, row) if len(t.boxes)]
             if not asked:
                 continue
-            item, boxes = self._view(queries.image, np.stack([box for _, box in asked]), network.config)
-            owner += [len(items)] * len(asked)
+            item, boxes = self._view(queries.image, np.stack([box for _, box in asked]), network.config, rng)
+            owners += [len(items)] * len(asked)
             items.append(item)
             texts += [expression.published() for expression, _ in asked]
             gold += list(boxes)
@@ -241,13 +244,13 @@ class SeqtrTrainer:
         self._learn_words(shim, network, texts)
         config = network.config
         height, width = (max(item.pixels.shape[side] for item in items) for side in (1, 2))
-        pixels = np.zeros((len(items), 3, height, width), dtype="float32")
+        views = np.zeros((len(items), 3, height, width), dtype="float32")
         for n, item in enumerate(items):
-            pixels[n, :, : item.pixels.shape[1], : item.pixels.shape[2]] = item.pixels
-        answers = np.stack([box_to_bins(box, items[n].pixels.shape[1:], config.bins) for box, n in zip(gold, owner)])
-        mask = padding_mask([item.size for item in items], height, width)
-        words = shim.tools(texts, max_words=config.max_words)
-        arrays = [torch.from_numpy(pixels), torch.from_numpy(words), mask, torch.tensor(owner), torch.from_numpy(answers)]
+            views[n, :, : item.pixels.shape[1], : item.pixels.shape[2]] = item.pixels
+        wanted = np.stack([box_to_bins(box, items[n].pixels.shape[1:], config.bins) for box, n in zip(gold, owners)])
+        shown = padding_mask([item.size for item in items], height, width)
+        asked_words = torch.from_numpy(shim.tools(texts, max_words=config.max_words))
+        arrays = [torch.from_numpy(views), asked_words, shown, torch.tensor(owners), torch.from_numpy(wanted)]
         pixels, words, mask, owner, answers = (value.to(shim.device) for value in arrays)
         network.train()
         set_dropout(network, dropout)
@@ -258,32 +261,25 @@ class SeqtrTrainer:
         loss.backward()
         return {"grounding": float(loss.detach())}
 
-    def _view(self, image: np.ndarray, boxes: np.ndarray, config: SeqtrConfig) -> tuple[Prepared, np.ndarray]:
+    def _view(
+        self, image: np.ndarray, boxes: np.ndarray, config: SeqtrConfig, rng: np.random.Generator
+    ) -> tuple[Prepared, np.ndarray]:
         """The picture as the network sees it and the boxes in pixels of that, with the random scale where one is wanted."""
         if self.jitter is None:
             item = preprocess(image, max_side=config.max_side, divisor=config.divisor)
             return item, boxes * np.array([item.scale[0], item.scale[1]] * 2)
         height, width = image.shape[:2]
-        scale = config.max_side / max(height, width) * self._rng.uniform(*self.jitter)
+        scale = config.max_side / max(height, width) * rng.uniform(self.jitter[0], self.jitter[1])
         new = max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
         scaled = resize_bilinear(image, *new)
         factor = (new[1] / width, new[0] / height)
         boxes = boxes * np.array([factor[0], factor[1]] * 2)
-        left = self._offset(new[1], config.max_side, boxes[:, 0].min(), boxes[:, 2].max())
-        top = self._offset(new[0], config.max_side, boxes[:, 1].min(), boxes[:, 3].max())
+        left = _offset(rng, new[1], config.max_side, boxes[:, 0].min(), boxes[:, 2].max())
+        top = _offset(rng, new[0], config.max_side, boxes[:, 1].min(), boxes[:, 3].max())
         scaled = scaled[top : top + config.max_side, left : left + config.max_side]
         boxes = boxes - np.array([left, top] * 2)
         limits = np.array([scaled.shape[1], scaled.shape[0]] * 2)
         return pad(scaled, factor, divisor=config.divisor), np.clip(boxes, 0, limits)
-
-    def _offset(self, length: int, window: int, low: float, high: float) -> int:
-        """Where a window begins, so that as much as possible of low..high lies in it."""
-        if length <= window:
-            return 0
-        least, most = max(0, int(np.ceil(high - window))), min(length - window, int(low))
-        if least > most:
-            least = most = int(np.clip((low + high - window) / 2, 0, length - window))
-        return int(self._rng.integers(least, most + 1))
 
     def _learn_words(self, shim: BackendShim, network: Seqtr, texts: list[str]) -> None:
         # Trained vectors are the optimiser's: only frozen ones can be exchanged for more of them.
@@ -305,3 +301,13 @@ class SeqtrTrainer:
 def largest(boxes: np.ndarray) -> np.ndarray:
     """The box of the largest area, the only target in training. boxes (ndarray): n x 4 XYXY. RETURNS (ndarray): 4."""
     return np.asarray(max(np.asarray(boxes, dtype="float64"), key=box_area))
+
+
+def _offset(rng: np.random.Generator, length: int, window: int, low: float, high: float) -> int:
+    """Where a window begins, so that as much as possible of low..high lies in it."""
+    if length <= window:
+        return 0
+    least, most = max(0, int(np.ceil(high - window))), min(length - window, int(low))
+    if least > most:
+        least = most = int(np.clip((low + high - window) / 2, 0, length - window))
+    return int(rng.integers(least, most + 1))

@@ -5,7 +5,7 @@ and a digest of the picture. Two components that hold equal weights therefore co
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -58,7 +58,8 @@ def answer(
     second_look (float): Where a box covers a smaller share of its picture than this, the part around it is looked at again, enlarged.
     RETURNS (List[Answer]): One for each picture, in order.
     """
-    with shim.inference(fold=True) as network:
+    with shim.inference(fold=True) as module:
+        network = cast(SmallVision, module)
         encodings = _encode_pictures(network, shim, queries, size, bf16)
         asked = _encode_phrases(network, shim, queries)
         questions = [_questions([asked[expression] for expression in query.expressions]) for query in queries]

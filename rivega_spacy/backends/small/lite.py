@@ -6,7 +6,7 @@ convolution with a bias: nothing depends on the statistics of a batch, so a few 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -168,7 +168,7 @@ def take_published(front: Front, back: Back, path: Path) -> None:
     """
     given = torch.load(path, map_location="cpu", weights_only=True)
     _take(front.stem, given, "_conv_stem", "_bn0")
-    blocks = [block for part in (front, back) for stage in part.stages for block in stage.children()]
+    blocks: list[Any] = [block for part in (front, back) for stage in part.stages for block in stage.children()]
     for number, block in enumerate(blocks):
         prefix = f"_blocks.{number}."
         if isinstance(block.expand, nn.Conv2d):
@@ -187,4 +187,4 @@ def _take(convolution: nn.Conv2d, given: dict[str, Tensor], name: str, norm: str
         weight = given[name + ".weight"] * scale[:, None, None, None]
         more = convolution.weight.shape[2] - weight.shape[2]
         convolution.weight.copy_(F.pad(weight, (more, 0, more, 0)))
-        convolution.bias.copy_(given[norm + ".bias"] - given[norm + ".running_mean"] * scale)
+        cast(Tensor, convolution.bias).copy_(given[norm + ".bias"] - given[norm + ".running_mean"] * scale)

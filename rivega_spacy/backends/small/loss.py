@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,20 +102,20 @@ def make_targets(batch: Batch) -> Targets:
                 continue
             weight[i][np.ix_(asking, blocked)] = 0.0
             if len(places):
-                for phrase in asking:
-                    rows.append((np.full(len(places), i), np.full(len(places), phrase), places, boxes))
+                for one in asking:
+                    rows.append((np.full(len(places), i), np.full(len(places), one), places, boxes))
         # What is shown, no one knows where, teaches nothing about places.
         located = np.isin(column, item.owner[~item.hard])
         weight[i][(status[i] < 0) | ((status[i] == 1) & ~located)] = 0.0
+    picture = phrase = place = np.zeros(0, np.int64)
+    box = np.zeros((0, 4), np.float32)
     if rows:
         picture, phrase, place = (np.concatenate([r[j] for r in rows]) for j in range(3))
         box = np.concatenate([r[3] for r in rows])
         weight[picture, phrase, place] = 1.0
-    else:
-        picture = phrase = place = np.zeros(0, np.int64)
-        box = np.zeros((0, 4), np.float32)
-    as_long = [torch.from_numpy(np.asarray(a, np.int64)) for a in (picture, phrase, place)]
-    return Targets(torch.from_numpy(status), torch.from_numpy(weight), *as_long, torch.from_numpy(box).float())
+    pictures, phrases_, places_ = (torch.from_numpy(np.asarray(a, np.int64)) for a in (picture, phrase, place))
+    answers = torch.from_numpy(status), torch.from_numpy(weight)
+    return Targets(*answers, pictures, phrases_, places_, torch.from_numpy(box).float())
 
 
 def _places(boxes: np.ndarray, hard: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -151,7 +152,8 @@ def joint_loss(
     RETURNS (Tuple[Tensor, Dict[str, float]]): The loss; its parts, for the log.
     """
     device = network.heat_prior.device
-    pixels = [part.to(device) for part in batch.pixels] if isinstance(batch.pixels, list) else batch.pixels.to(device)
+    # Maps in place of pixels are for the network that makes such maps itself.
+    pixels: Any = batch.pixels.to(device) if isinstance(batch.pixels, Tensor) else [part.to(device) for part in batch.pixels]
     encoded = network.encode_images(pixels, bf16=bf16 or device.type == "cuda")
     asked = network.encode_phrases(batch.expressions, phrases)
     targets = Targets(*(value.to(device) for value in vars(make_targets(batch)).values()))

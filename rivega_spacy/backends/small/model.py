@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from thinc.api import Model
-from thinc.types import Floats1d, Floats2d
 
 from ...pipes.queries import ImageQueries, QueryTarget
+from ...post.expressions import Expression
 from ..shim import TorchShim, shim_of, torch_model
 from .answers import Answer, answer
 from .dense_view import DenseView
 from .lite import published_weights, take_published
 from .loss import joint_loss, make_batch
 from .nouns import make_table
-from .pictures import Picture, augmented
+from .pictures import Picture, Prepared, augmented
 from .seen import SeenVision
 from .weights import build_network, load_network, vocabulary_sizes
 from .wordnet import DEBIAN
@@ -72,7 +72,7 @@ def _rate(name: str) -> float:
 
 
 def _training_network(model: Model, dropout: float) -> Any:
-    network = shim_of(model, TorchShim).module
+    network: Any = shim_of(model, TorchShim).module
     network.train()
     network.text.dropout = dropout
     if isinstance(network, SeenVision):
@@ -95,12 +95,12 @@ def picture_side(model: Model) -> int:
     return 0 if model.attrs["running"].second_look else 2 * int(model.shims[0].cfg["size"])
 
 
-def read_shown(found: Answer) -> Floats1d:
+def read_shown(found: Answer) -> np.ndarray:
     """Probabilities of being shown."""
     return found.shown
 
 
-def read_boxes(found: Answer) -> Floats2d:
+def read_boxes(found: Answer) -> np.ndarray:
     """Boxes and their scores, n x 5."""
     return np.concatenate([found.boxes, found.scores[:, None]], axis=1).astype("f")
 
@@ -157,7 +157,9 @@ def train_step(
     shim = shim_of(model, TorchShim)
     network = _training_network(model, dropout)
     rng = model.attrs["rng"]
-    prepared, expressions, column = [], [], []
+    prepared: list[Prepared] = []
+    expressions: list[Expression] = []
+    column: list[tuple[int, int]] = []
     for query, wanted in zip(batch, targets):
         if not query.expressions:
             continue
@@ -184,9 +186,8 @@ def train_views(model: Model, views: Sequence[DenseView], *, dropout: float = 0.
     """
     shim = shim_of(model, TorchShim)
     network, asker = _training_network(model, dropout), views[0].asker
-    if shim.helper is None:
-        shim.add_helper(asker.new_guess(network))
-    loss, parts = asker.loss(network, shim.helper, [view.view for view in views], shim.steps, bf16=model.attrs["running"].bf16)
+    helper = shim.helper or shim.add_helper(asker.new_guess(network))
+    loss, parts = asker.loss(network, helper, [view.view for view in views], shim.steps, bf16=model.attrs["running"].bf16)
     loss.backward()
     return parts
 

@@ -64,6 +64,9 @@ class SmallVision(nn.Module):
     vocab_bytes (int): Length of the vocabulary, which travels with the weights.
     """
 
+    shown_calibration: Tensor
+    box_calibration: Tensor
+
     # At run time, how many pictures go through the image encoder together.
     pictures_a_pass = 8
 
