@@ -8,18 +8,20 @@ A round holds one view of every photograph. Filling is resumable and may run bes
 import hashlib
 import json
 import logging
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file, save
 
 from ..backends.folding import channels_last
 from ..backends.small.lite import ENDS, STAGES, Back, Front, published_weights, take_published
 from ..backends.small.pictures import SEEN_SIZE, Prepared, augmented, plain
 from ..post.errors import Errors, RivegaError
+from ..post.files import open_output, write_json
 from .blanks import blank_picture
 from .views import MOSAICS_UNTIL, PhotoViews, ViewSettings
 
@@ -44,6 +46,29 @@ class KeptSettings(ViewSettings):
     mirrored: float = 0.25
 
 
+class Targets(NamedTuple):
+    """What is to be found in a view; see Prepared."""
+
+    boxes: np.ndarray
+    owner: np.ndarray
+    hard: np.ndarray
+    status: np.ndarray
+
+
+def pack(targets: Sequence[Targets]) -> dict[str, np.ndarray]:
+    """The targets of a round, one behind the other, as arrays for a file."""
+    stacked = {name: np.concatenate([getattr(each, name) for each in targets]) for name in ("boxes", "owner", "hard")}
+    counts = np.array([len(each.boxes) for each in targets], np.int64)
+    return {**stacked, "count": counts, "status": np.stack([each.status for each in targets])}
+
+
+def unpack(stored: dict[str, np.ndarray]) -> list[Targets]:
+    """What `pack` was given."""
+    ends = np.cumsum(stored["count"])[:-1]
+    boxes, owner, hard = (np.split(stored[name], ends) for name in ("boxes", "owner", "hard"))
+    return [Targets(*each) for each in zip(boxes, owner, hard, stored["status"])]
+
+
 class KeptViews(PhotoViews):
     """PhotoViews whose views come from disk.
 
@@ -60,7 +85,7 @@ class KeptViews(PhotoViews):
         self.blanks = max(1, round(BLANK_SHARE * len(self.photos)))
         self.shapes = [(STAGES[end][0], settings.side // stride, settings.side // stride) for end, stride in zip(ENDS, (8, 16, 32))]
         self._rows: dict[int, np.ndarray] = {}
-        self._targets: dict[int, list[tuple[np.ndarray, ...]]] = {}
+        self._targets: dict[int, list[Targets]] = {}
 
     @property
     def values(self) -> int:
@@ -80,7 +105,7 @@ class KeptViews(PhotoViews):
         own = {"settings": self._mark(), "photos": len(self.photos)}
         if mark.exists() and json.loads(mark.read_text(encoding="utf8")) != own:
             raise RivegaError(Errors.E352.format(folder=self.kept))
-        mark.write_text(json.dumps(own), encoding="utf8")
+        write_json(mark, own)
         front, back = Front(), Back()
         take_published(front, back, published_weights())
         parts = [channels_last(part).eval() for part in (front, back)]
@@ -99,12 +124,12 @@ class KeptViews(PhotoViews):
         return hashlib.blake2b(json.dumps(made).encode("utf8"), digest_size=12).hexdigest()
 
     def _done(self, number: int) -> Path:
-        return self.kept / f"round-{number}.pickle"
+        return self.kept / f"round-{number}.safetensors"
 
     def _fill_round(self, number: int, parts: Sequence[torch.nn.Module], bf16: bool, batch: int) -> None:
         count = len(self.photos) + self.blanks
         rows = np.lib.format.open_memmap(self.kept / f"round-{number}.npy", "w+", np.float16, (count, self.values))
-        targets: list[tuple[np.ndarray, ...]] = []
+        targets: list[Targets] = []
         for start in range(0, count, batch):
             views = [self.view(number, place) for place in range(start, min(start + batch, count))]
             pixels = torch.from_numpy(np.stack([view.pixels for view in views])).permute(0, 3, 1, 2)
@@ -112,13 +137,12 @@ class KeptViews(PhotoViews):
                 maps = [part.float() for part in parts[1](parts[0](pixels))]
             for place, view in enumerate(views):
                 rows[start + place] = np.concatenate([part[place].numpy().astype(np.float16).ravel() for part in maps])
-                targets.append((view.boxes, view.owner, view.hard, view.status))
+                targets.append(Targets(view.boxes, view.owner, view.hard, view.status))
             if start // batch % 500 == 0:
                 logger.info("round %d: %d of %d", number, start, count)
         rows.flush()
-        with self._done(number).with_suffix(".part").open("wb") as out:
-            pickle.dump(targets, out)
-        self._done(number).with_suffix(".part").rename(self._done(number))
+        with open_output(self._done(number), binary=True) as out:
+            out.write(save(pack(targets)))
 
     def view(self, number: int, place: int) -> Prepared:
         """A view as pixels: of the first round the whole photograph, of the others a random part of it, or a mosaic.
@@ -166,8 +190,7 @@ class KeptViews(PhotoViews):
     def _load(self, number: int, place: int) -> Prepared:
         if number not in self._rows:
             self._rows[number] = np.load(self.kept / f"round-{number}.npy", mmap_mode="r")
-            with self._done(number).open("rb") as file:
-                self._targets[number] = pickle.load(file)
+            self._targets[number] = unpack(load_file(self._done(number)))
         row, maps, start = self._rows[number][place], [], 0
         for shape in self.shapes:
             size = int(np.prod(shape))
@@ -176,8 +199,7 @@ class KeptViews(PhotoViews):
         side = self.settings.side
         # The pixels are not needed any more, only how many they are.
         pixels = np.broadcast_to(np.zeros((), np.uint8), (side, side, 3))
-        boxes, owner, hard, status = self._targets[number][place]
-        return Prepared(pixels, boxes, owner, hard, status, tuple(maps))
+        return Prepared(pixels, *self._targets[number][place], tuple(maps))
 
 
 def mirrored(view: Prepared) -> Prepared:

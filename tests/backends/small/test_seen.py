@@ -157,6 +157,11 @@ def test_kept_views_are_what_the_backbone_sees(photos, tmp_path, network, withou
     with torch.inference_mode():
         maps = network.backbone(torch.from_numpy(view.pixels.copy()).permute(2, 0, 1)[None])
     assert all(np.allclose(a, b[0].numpy(), atol=1e-2) for a, b in zip(seen.maps, maps)) and np.array_equal(seen.boxes, view.boxes)
+    for name in ("boxes", "owner", "hard", "status"):
+        one, other = getattr(seen, name), getattr(view, name)
+        assert one.dtype == other.dtype and np.array_equal(one, other)
+    # Nothing in the folder could run code where it is read.
+    assert {path.suffix for path in (tmp_path / "kept").iterdir()} == {".json", ".npy", ".safetensors"}
     turned = kept.mirrored(seen)
     assert np.array_equal(kept.mirrored(turned).maps[0], seen.maps[0]) and np.allclose(kept.mirrored(turned).boxes, seen.boxes)
     with pytest.raises(RivegaError, match="other settings"):
