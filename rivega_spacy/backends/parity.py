@@ -5,14 +5,18 @@ A folder of references holds `config.json` (with `arch`), `state_dict.safetensor
 """
 
 import importlib
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import srsly
 from safetensors import SafetensorError
 
 from ..post.errors import Errors, RivegaError
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Comparison(NamedTuple):
@@ -29,6 +33,19 @@ class Comparison(NamedTuple):
     difference: float
     tolerance: float
     ok: bool
+
+    @classmethod
+    def close(cls, name: str, found: "torch.Tensor | None", expected: "torch.Tensor", tolerance: float) -> "Comparison":
+        """Numbers that may differ by so much. None, or a tensor of another shape, differs."""
+        if found is None or found.shape != expected.shape:
+            return cls(name, math.nan, tolerance, False)
+        difference = float((found.double() - expected.double()).abs().max()) if expected.numel() else 0.0
+        return cls(name, difference, tolerance, difference <= tolerance)
+
+    @classmethod
+    def equal(cls, name: str, wrong: int) -> "Comparison":
+        """Things that must be equal, of which so many are not."""
+        return cls(name, float(wrong), 0.0, wrong == 0)
 
 
 # `arch` in config.json -> "module:function" (folder: Path) -> List[Comparison]; modules are imported only when asked for.
@@ -62,7 +79,7 @@ def compare_folder(folder: Path) -> list[Comparison]:
     module, _, function = PARITY[arch].partition(":")
     compare: Callable[[Path], list[Comparison]] = getattr(importlib.import_module(module), function)
     try:
-        return [Comparison(*row) for row in compare(Path(folder))]
+        return compare(Path(folder))
     except KeyError as error:
         raise RivegaError(Errors.E761.format(folder=folder, name=error.args[0])) from error
     except SafetensorError as error:

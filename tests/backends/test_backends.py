@@ -7,6 +7,7 @@ import pytest
 import spacy
 import srsly
 import torch
+from chat_client import Client
 from expressions_of import ODD_ENTITIES, odd_post
 from ofa_tiny import write_folder
 from spacy.training import Example
@@ -32,7 +33,6 @@ from rivega_spacy.backends.seqtr.model import Seqtr, SeqtrConfig
 from rivega_spacy.backends.seqtr.text import Vocabulary
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import write_docbin
-from rivega_spacy.llm.base import Answer, finished
 from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.post.images import read_image
@@ -40,24 +40,6 @@ from rivega_spacy.post.images import read_image
 ENTAILMENT = ["OFAEntailment", "ALBEFEntailment", "ITMEntailment", "GroundingScore"]
 GROUNDERS = ["OFAGrounder", "SeqTRGrounder", "GroundingDINO", "OWLv2"]
 CHAT = ["ChatEntailment", "ChatGrounder"]
-
-
-class Client:
-    """A language model that says what it is told to."""
-
-    name, recorded = "test", False
-
-    def __init__(self, text):
-        self.text = text
-
-    def identity(self):
-        return {"client": "test"}
-
-    def submit(self, requests):
-        return [finished(Answer(self.text)) for _ in requests]
-
-    def close(self):
-        pass
 
 
 @spacy.registry.misc("test.Client.v1")

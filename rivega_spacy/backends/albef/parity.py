@@ -7,22 +7,22 @@ import srsly
 import torch
 from safetensors.torch import load_file
 
+from ..parity import Comparison
 from .images import preprocess
 from .model import Albef, AlbefConfig, distilled_loss
 from .text import WordPieces, clean
 from .vit import resize_positions
 from .weights import load_albef, read_state, to_ve_layout, twin_state
 
-Row = tuple[str, float, float, bool]
 # Single against double precision differs by at most 4e-6 upstream.
 TOLERANCE = 5e-5
 
 
-def compare(folder: Path) -> list[Row]:
+def compare(folder: Path) -> list[Comparison]:
     """Run a folder of references through the port.
 
     folder (Path): config.json, state_dict.safetensors, inputs.safetensors, outputs.safetensors.
-    RETURNS (List[Row]): (name, largest difference, tolerance, whether it holds).
+    RETURNS (List[Comparison]): One for each reference tensor.
     """
     folder = Path(folder)
     config = srsly.read_json(folder / "config.json")
@@ -33,7 +33,7 @@ def compare(folder: Path) -> list[Row]:
     load_albef(model, to_ve_layout(state, path=folder), path=folder / "state_dict.safetensors")
     with torch.inference_mode():
         found = _network_outputs(model, state, inputs, expected)
-    rows = [_row(name, found.get(name), expected[name]) for name in sorted(expected)]
+    rows = [Comparison.close(name, found.get(name), expected[name], TOLERANCE) for name in sorted(expected)]
     rows += _preprocessing(inputs)
     rows += _texts(config)
     if (folder / "pretrain_layout.pth").is_file():
@@ -73,55 +73,52 @@ def _network_outputs(
     return found
 
 
-def _preprocessing(inputs: dict[str, torch.Tensor]) -> list[Row]:
+def _preprocessing(inputs: dict[str, torch.Tensor]) -> list[Comparison]:
     rows = []
     for n in range(inputs["image"].shape[0]):
         raw = inputs.get(f"raw_image_{n}")
         if raw is not None:
             made = torch.from_numpy(preprocess(raw.numpy(), inputs["image"].shape[-1]))
-            rows.append(_row(f"preprocess.{n}", made, inputs["image"][n]))
+            rows.append(Comparison.close(f"preprocess.{n}", made, inputs["image"][n], TOLERANCE))
     return rows
 
 
-def _texts(config: dict) -> list[Row]:
+def _texts(config: dict) -> list[Comparison]:
     rows = []
     examples = config.get("pre_caption", [])
     if examples:
         wrong = sum(clean(example["text"]) != example["out"] for example in examples)
-        rows.append(("pre_caption", float(wrong), 0.0, wrong == 0))
+        rows.append(Comparison.equal("pre_caption", wrong))
     reference = config.get("tokenizer")
     if reference and examples:
         ids, mask = WordPieces(reference["vocab"])([example["out"] for example in examples], cleaned=True)
         for name, made in (("input_ids", ids), ("attention_mask", mask)):
             wanted = np.asarray(reference[name])
             wrong = int((made != wanted).sum()) if made.shape == wanted.shape else max(made.size, wanted.size)
-            rows.append((f"tokenizer.{name}", float(wrong), 0.0, wrong == 0))
+            rows.append(Comparison.equal(f"tokenizer.{name}", wrong))
     return rows
 
 
 def _pretraining_file(
     path: Path, config: AlbefConfig, inputs: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
-) -> list[Row]:
+) -> list[Comparison]:
     """The same weights in the pre-training layout: everything that does not depend on the position grid must be equal."""
     model = Albef(config).eval()
     state = read_state(path)
     missing = load_albef(model, state, path=path)
-    rows: list[Row] = []
+    rows: list[Comparison] = []
     only_head = all(name.startswith("cls_head.") for name in missing)
-    rows.append(("pretrain_layout.missing_besides_head", 0.0 if only_head else 1.0, 0.0, only_head))
+    rows.append(Comparison.equal("pretrain_layout.missing_besides_head", int(not only_head)))
     with torch.inference_mode():
         text = model.text_encoder(inputs["input_ids"], inputs["attention_mask"], None)[-1]
-        rows.append(_row("pretrain_layout.text_only", text, expected["text_only_last_hidden_state"]))
-        rows.append(_row("pretrain_layout.patch_embed", model.visual_encoder.patch_embed(inputs["image"]), expected["patch_embed"]))
+        rows.append(Comparison.close("pretrain_layout.text_only", text, expected["text_only_last_hidden_state"], TOLERANCE))
+        rows.append(
+            Comparison.close(
+                "pretrain_layout.patch_embed", model.visual_encoder.patch_embed(inputs["image"]), expected["patch_embed"], TOLERANCE
+            )
+        )
         side = config.image_size // config.patch_size
         source, wanted = inputs.get("interp.pos_embed_4x4"), expected.get(f"interp.to_{side}x{side}")
         if source is not None and wanted is not None and torch.equal(source, state["visual_encoder.pos_embed"]):
-            rows.append(_row("pretrain_layout.pos_embed", model.visual_encoder.pos_embed, wanted))
+            rows.append(Comparison.close("pretrain_layout.pos_embed", model.visual_encoder.pos_embed, wanted, TOLERANCE))
     return rows
-
-
-def _row(name: str, found: "torch.Tensor | None", expected: torch.Tensor) -> Row:
-    if found is None or found.shape != expected.shape:
-        return name, float("nan"), TOLERANCE, False
-    difference = float((found.double() - expected.double()).abs().max()) if expected.numel() else 0.0
-    return name, difference, TOLERANCE, difference <= TOLERANCE

@@ -7,24 +7,24 @@ import srsly
 import torch
 from safetensors.torch import load_file
 
+from ..parity import Comparison
 from .geometry import bins_to_box, box_to_bins
 from .images import preprocess
 from .model import Seqtr, SeqtrConfig, padding_mask, smoothed_loss
 from .text import clean, tokenize
 from .weights import load_seqtr
 
-Row = tuple[str, float, float, bool]
 # Upstream in single precision differs from itself by up to 7e-5; bins must be equal.
 TOLERANCE = 5e-4
 # Scaling by PyTorch instead of OpenCV may differ by one grey level.
 GREY = 1.0
 
 
-def compare(folder: Path) -> list[Row]:
+def compare(folder: Path) -> list[Comparison]:
     """Run a folder of references through the port.
 
     folder (Path): config.json, state_dict.safetensors, inputs.safetensors, outputs.safetensors.
-    RETURNS (List[Row]): (name, largest difference, tolerance, whether it holds).
+    RETURNS (List[Comparison]): One for each reference tensor.
     """
     folder = Path(folder)
     config = srsly.read_json(folder / "config.json")
@@ -40,7 +40,7 @@ def compare(folder: Path) -> list[Row]:
     rows = []
     for name in sorted(expected):
         exact = expected[name].dtype in (torch.int64, torch.int32, torch.bool)
-        rows.append(_row(name, found.get(name), expected[name], 0.0 if exact else TOLERANCE))
+        rows.append(Comparison.close(name, found.get(name), expected[name], 0.0 if exact else TOLERANCE))
     return rows + _preprocessing(model.config, inputs) + _texts(config)
 
 
@@ -88,32 +88,25 @@ def _single(model: Seqtr, inputs: dict[str, torch.Tensor], n: int) -> dict[str, 
     return {f"single_{n}.pred_bboxes_original_scale": torch.from_numpy(boxes)}
 
 
-def _preprocessing(config: SeqtrConfig, inputs: dict[str, torch.Tensor]) -> list[Row]:
+def _preprocessing(config: SeqtrConfig, inputs: dict[str, torch.Tensor]) -> list[Comparison]:
     rows = []
     for n in range(inputs["img"].shape[0]):
         raw, wanted = inputs.get(f"raw_image_rgb_{n}"), inputs.get(f"preprocessed_{n}")
         if raw is None or wanted is None:
             continue
         made = preprocess(raw.numpy(), max_side=config.max_side, divisor=config.divisor)
-        rows.append(_row(f"preprocessed_{n}", torch.from_numpy(made.pixels), wanted, GREY))
-        rows.append(_row(f"img_shape_{n}", torch.tensor(made.size), inputs["img_shape"][n, :2], 0.0))
-        rows.append(_row(f"scale_factor_{n}", torch.tensor(made.scale), inputs["scale_factor"][n, :2], 1e-6))
+        rows.append(Comparison.close(f"preprocessed_{n}", torch.from_numpy(made.pixels), wanted, GREY))
+        rows.append(Comparison.close(f"img_shape_{n}", torch.tensor(made.size), inputs["img_shape"][n, :2], 0.0))
+        rows.append(Comparison.close(f"scale_factor_{n}", torch.tensor(made.scale), inputs["scale_factor"][n, :2], 1e-6))
     return rows
 
 
-def _texts(config: dict) -> list[Row]:
+def _texts(config: dict) -> list[Comparison]:
     rows = []
     examples = config.get("clean_string", [])
     if examples:
         wrong = sum(clean(example["text"]) != example["out"] for example in examples)
-        rows.append(("clean_string", float(wrong), 0.0, wrong == 0))
+        rows.append(Comparison.equal("clean_string", wrong))
         wrong = sum(tokenize(example["text"]) != example["tokens"] for example in examples if "tokens" in example)
-        rows.append(("tokens", float(wrong), 0.0, wrong == 0))
+        rows.append(Comparison.equal("tokens", wrong))
     return rows
-
-
-def _row(name: str, found: torch.Tensor | None, expected: torch.Tensor, tolerance: float) -> Row:
-    if found is None or found.shape != expected.shape:
-        return name, float("nan"), tolerance, False
-    difference = float((found.double() - expected.double()).abs().max()) if expected.numel() else 0.0
-    return name, difference, tolerance, difference <= tolerance

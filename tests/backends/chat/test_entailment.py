@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from chat_client import Client
 from expressions_of import expressions
 
 from rivega_spacy.backends.chat.entailment import chat_entailment, read_answer, read_judgement
@@ -16,27 +17,6 @@ from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.errors import RivegaError
 
 PICTURE = np.full((30, 40, 3), 90, dtype="uint8")
-
-
-class Client:
-    """A language model that answers from a function."""
-
-    name = "test"
-    recorded = False
-
-    def __init__(self, answer):
-        self.answer = answer
-        self.requests = []
-
-    def identity(self):
-        return {"client": "test"}
-
-    def submit(self, requests):
-        self.requests += requests
-        return [finished(Answer(self.answer(request))) for request in requests]
-
-    def close(self):
-        pass
 
 
 def test_probabilities_come_from_the_answers():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from chat_client import Client
 from expressions_of import expressions
 from PIL import Image
 
@@ -13,35 +14,20 @@ from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.post.images import read_image
 
 
-class Client:
+def client_of(convention):
     """Answers with the box of the white rectangle in the picture it is shown, in one of the conventions."""
 
-    name = "test"
-    recorded = False
-
-    def __init__(self, convention):
-        self.convention = convention
-        self.requests = []
-
-    def identity(self):
-        return {"client": "test"}
-
-    def submit(self, requests):
-        self.requests += requests
-        return [finished(Answer(self.answer(request))) for request in requests]
-
-    def answer(self, request):
+    def answer(request):
         if "Ann" not in request.messages[-1].text:
             return "[]"
         picture = read_image(request.messages[-1].images[0].source)
         rows, columns = np.nonzero(picture.min(axis=2) > 128)
         box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], dtype="float64")
-        if self.convention == "thousand":
+        if convention == "thousand":
             box = box / np.array([picture.shape[1], picture.shape[0]] * 2) * 1000
         return f'```json\n[{{"bbox_2d": {[round(float(x)) for x in box]}, "label": "entity"}}]\n```'
 
-    def close(self):
-        pass
+    return Client(answer)
 
 
 @pytest.mark.parametrize("convention", ["absolute", "thousand"])
@@ -50,7 +36,7 @@ def test_boxes_come_back_in_pixels_of_the_original(convention, height, width):
     image = np.zeros((height, width, 3), dtype="uint8")
     gold = np.array([width // 4, height // 5, width // 2, height // 2])
     image[gold[1] : gold[3], gold[0] : gold[2]] = 255
-    client = Client(convention)
+    client = client_of(convention)
     rows = chat_grounder(client=client, convention=convention).predict(
         [ImageQueries(image, expressions(("Ann", "PER"), ("Bob", "PER"))), ImageQueries(image, [])]
     )
@@ -107,8 +93,8 @@ def test_anything_else_is_no_box(value):
 
 def test_wrong_settings_and_answers():
     with pytest.raises(RivegaError, match="`convention` must be 'absolute' or 'thousand'"):
-        chat_grounder(client=Client("absolute"), convention="percent")
-    client = Client("absolute")
+        chat_grounder(client=client_of("absolute"), convention="percent")
+    client = client_of("absolute")
     client.answer = lambda request: "It is on the left."
     with pytest.raises(RivegaError, match="no usable answer"):
         chat_grounder(client=client).predict([ImageQueries(np.zeros((9, 9, 3), dtype="uint8"), expressions("Ann"))])

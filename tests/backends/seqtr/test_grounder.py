@@ -101,11 +101,11 @@ def test_the_trunk_and_the_words_are_frozen_but_statistics_move():
 
 def test_random_scales_keep_boxes_on_their_things():
     trainer = SeqtrTrainer(new_words=True, vectors=None, jitter=(0.3, 1.4))
-    trainer._rng = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     config = SeqtrConfig(max_side=128)
     image = coloured(90, 120, ((30, 20, 70, 60), (255, 255, 255)))
     for _ in range(30):
-        item, boxes = trainer._view(image, np.array([[30.0, 20.0, 70.0, 60.0]]), config)
+        item, boxes = trainer._view(image, np.array([[30.0, 20.0, 70.0, 60.0]]), config, rng)
         left, top, right, bottom = boxes[0]
         assert max(item.size) <= 128 and 0 <= left < right <= item.size[1] and 0 <= top < bottom <= item.size[0]
         inside = item.pixels[:, int(top) + 2 : int(bottom) - 1, int(left) + 2 : int(right) - 1]
