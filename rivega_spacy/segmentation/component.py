@@ -24,10 +24,12 @@ from .loss import mask_loss
 
 default_segmenter_config = """
 [model]
-@architectures = "rivega.SmallSegmenter.v1"
-size = 112
-widths = [16, 48, 96, 160]
-depths = [1, 2, 2, 2]
+@architectures = "rivega.SmallSegmenter.v2"
+size = 128
+margin = 0.2
+widths = [32, 64, 128, 256]
+depths = [2, 2, 4, 3]
+fine = [48, 24]
 flip = true
 """
 DEFAULT_SEGMENTER_MODEL = Config().from_str(default_segmenter_config)["model"]

@@ -1,4 +1,7 @@
-"""rivega.SmallSegmenter.v1 and v2: the embedded segmenters, box-prompted mask networks that need no model hub."""
+"""`rivega.SmallSegmenter.v2`: the embedded segmenter, a box-prompted mask network that needs no model hub.
+
+`rivega.SmallSegmenter.v1`, its predecessor, is kept for pipelines that were saved with it: same training, another network.
+"""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -60,7 +63,7 @@ def build_small_segmenter(
     ema_decay: float = 0.998,
     seed: int = 0,
 ) -> Model[list[Prompt], list[ScoredMasks]]:
-    """Build the small box-prompted segmenter, untrained.
+    """`rivega.SmallSegmenter.v1`, the predecessor of v2, with worse masks (benchmarks/results/segmenter.md).
 
     size (int): side of the square crops in pixels, a multiple of 16.
     widths (Sequence[int]): channels at 1/2, 1/4, 1/8 and 1/16 of the crop's resolution.
