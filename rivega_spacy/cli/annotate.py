@@ -43,19 +43,19 @@ def run(
     ],
     model: Model = "rivega_twitter",
     images: PostsImages = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Posts a batch.", show_default="the pipeline's")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Posts per batch.", show_default="the pipeline's")] = None,
     workers: Annotated[
-        int, typer.Option("--workers", "--n-process", help="Worker processes, or actors of Ray; -1 for one a core.")
+        int, typer.Option("--workers", "--n-process", help="Worker processes or Ray actors; -1 for one per core.")
     ] = 1,
     gpu_id: GpuId = -1,
     form: Form = "auto",
     column: Columns = [],
     shard_size: Annotated[
-        int | None, typer.Option("--shard-size", help="Posts a shard.", show_default="1000", rich_help_panel=JOB)
+        int | None, typer.Option("--shard-size", help="Posts per shard.", show_default="1000", rich_help_panel=JOB)
     ] = None,
     shard_form: Annotated[
         Literal["jsonl", "parquet", "docbin"] | None,
-        typer.Option("--format", help="Form of the shards.", show_default="jsonl", rich_help_panel=JOB),
+        typer.Option("--format", help="Format of the shards.", show_default="jsonl", rich_help_panel=JOB),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the job in OUT, or start it.", rich_help_panel=JOB)] = False,
     restart: Annotated[
@@ -63,19 +63,19 @@ def run(
     ] = False,
     engine: Annotated[Literal["local", "ray"], typer.Option("--engine", help="Where workers run.", rich_help_panel=JOB)] = "local",
     address: Annotated[
-        str | None, typer.Option("--address", help="Ray cluster; without it one of this machine.", rich_help_panel=JOB)
+        str | None, typer.Option("--address", help="Ray cluster; by default one is started on this machine.", rich_help_panel=JOB)
     ] = None,
     worker_cpus: Annotated[
-        float | None, typer.Option("--worker-cpus", help="Cores of a Ray worker.", show_default="1", rich_help_panel=JOB)
+        float | None, typer.Option("--worker-cpus", help="Cores per Ray worker.", show_default="1", rich_help_panel=JOB)
     ] = None,
     worker_gpus: Annotated[
         float | None,
-        typer.Option("--worker-gpus", help="GPUs of a Ray worker.", show_default="1 with --gpu-id, else 0", rich_help_panel=JOB),
+        typer.Option("--worker-gpus", help="GPUs per Ray worker.", show_default="1 with --gpu-id, else 0", rich_help_panel=JOB),
     ] = None,
 ) -> int:
     """Annotate the posts.
 
-    RETURNS (int): 0 where every post went through whole, 1 where some carry errors (they are in the output, on their lines).
+    RETURNS (int): 0 if every post went through whole, 1 if some carry errors (they are in the output, on their lines).
     """
     from ..jobs.annotate import EngineOptions, annotate_job
     from ..jobs.bulk.annotating import AnnotateWork

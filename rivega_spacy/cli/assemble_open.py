@@ -37,9 +37,11 @@ def run(
         typer.Option("--entailment", help="Judge by the grounder's score (the chat model), or not at all."),
     ] = "score",
     dev: Annotated[Path | None, typer.Option("--dev", help="Dev posts (.spacy) to fit the entailment's threshold on.")] = None,
-    base: Annotated[str, typer.Option("--base", help="Pipeline whose tagger and expander are taken.")] = "rivega_twitter",
+    base: Annotated[str, typer.Option("--base", help="Pipeline whose tagger and expander are used.")] = "rivega_twitter",
     base_url: Annotated[str, typer.Option("--base-url", help="Server of the chat model.")] = "http://localhost:8000/v1",
-    chat_model: Annotated[str, typer.Option("--chat-model", help="Its name there.")] = "Qwen/Qwen3-VL-8B-Instruct",
+    chat_model: Annotated[
+        str, typer.Option("--chat-model", help="Name of the chat model on its server.")
+    ] = "Qwen/Qwen3-VL-8B-Instruct",
     yes: Annotated[bool, typer.Option("--yes", help="Download without asking.")] = False,
 ) -> int:
     """RETURNS (int): 0."""

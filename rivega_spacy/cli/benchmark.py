@@ -26,7 +26,11 @@ def run(
         Path | None, typer.Argument(help="Posts as for `rivega annotate`.", show_default="those in assets/demo, which are few")
     ] = None,
     images: Images = None,
-    batch_size: Annotated[list[int], typer.Option("--batch-size", help="Posts a batch; several are compared.")] = [1, 8, 32],
+    batch_size: Annotated[list[int], typer.Option("--batch-size", help="Posts per batch; several values are compared.")] = [
+        1,
+        8,
+        32,
+    ],
     limit: Limit = 0,
     gpu_id: GpuId = -1,
     form: Form = "auto",
@@ -35,7 +39,7 @@ def run(
 ) -> int:
     """Measure.
 
-    RETURNS (int): 0, or 1 where posts carry errors.
+    RETURNS (int): 0, or 1 if posts carry errors.
     """
     from ..jobs.benchmark import run_benchmark
     from ..post.errors import Errors, RivegaError

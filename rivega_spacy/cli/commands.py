@@ -28,7 +28,7 @@ COMMANDS = {
     ),
     "export": Listed(
         LOOK,
-        "Write annotated posts in another tool's form: COCO, labelme, Label Studio, Prodigy, W3C Web Annotation, CSV, Parquet, DocBin.",
+        "Write annotated posts in another tool's format: COCO, labelme, Label Studio, Prodigy, W3C Web Annotation, CSV, Parquet, DocBin.",
     ),
     "convert": Listed(
         DATA, "Turn annotated posts (compact JSON lines, CoNLL text, Prodigy exports) with boxes and masks into .spacy files."
@@ -38,61 +38,61 @@ COMMANDS = {
         "Let language models write captions, knowledge and expansions for posts; every answer is kept, none is asked for twice.",
     ),
     "index": Listed(
-        DATA, "Make a collection of passages (JSON lines, text) that knowledge is retrieved from, by words and by pictures."
+        DATA, "Build a collection of passages (JSON lines, text) from which knowledge is retrieved, by words and by pictures."
     ),
     "retrieve": Listed(DATA, "Give the posts of a file knowledge from a collection, without a language model."),
     "examples": Listed(DATA, "Compute the features of annotated in-context examples."),
-    "examples build": Listed("Commands", "Annotated examples (JSON lines) to a file of features for rivega.MSEA.v1."),
+    "examples build": Listed("Commands", "Turn annotated examples (JSON lines) into a file of features for rivega.MSEA.v1."),
     "store": Listed(DATA, "Count, export or import the answers in an answer store."),
-    "store stats": Listed("Commands", "Answers and tokens by model and prompt."),
+    "store stats": Listed("Commands", "Count answers and tokens by model and prompt."),
     "store export": Listed("Commands", "Write the answers as JSON lines, to travel with a data set."),
-    "store import": Listed("Commands", "Take over answers that were exported."),
-    "data": Listed(DATA, "The data of the project's trainings: check, convert, unpack, more of it."),
-    "data check": Listed("Commands", "Say which data files are missing or broken, and where each comes from."),
-    "data convert": Listed("Commands", "Twitter-GMNER to train, dev and test .spacy, and to compact JSON lines."),
+    "store import": Listed("Commands", "Import answers that were exported."),
+    "data": Listed(DATA, "Check, convert, unpack and extend the project's training data."),
+    "data check": Listed("Commands", "Report missing or broken data files, and where to get each."),
+    "data convert": Listed("Commands", "Convert Twitter-GMNER to train, dev and test .spacy, and to compact JSON lines."),
     "data unpack-photos": Listed("Commands", "Unpack the photographs that the small vision networks learn from."),
-    "data more-posts": Listed("Commands", "Twitter-2015 and -2017 posts that are in no split of Twitter-GMNER."),
-    "data more-texts": Listed("Commands", "The training lines of WNUT-17, the Broad Twitter Corpus and CoNLL-2003."),
-    "data swap-mentions": Listed("Commands", "Training posts again with other names in them."),
+    "data more-posts": Listed("Commands", "Extract Twitter-2015 and -2017 posts that are in no split of Twitter-GMNER."),
+    "data more-texts": Listed("Commands", "Convert the training lines of WNUT-17, the Broad Twitter Corpus and CoNLL-2003."),
+    "data swap-mentions": Listed("Commands", "Write copies of training posts with other names in them."),
     "train": Listed(TRAIN, "Train parts of a pipeline further on your own posts, and compare before and after."),
     "init-config": Listed(TRAIN, "Write a complete, commented training config: which part, which network, CPU or GPU."),
     "fit-threshold": Listed(TRAIN, "Choose the threshold of the entailment component on dev posts and save the pipeline with it."),
     "evaluate": Listed(TRAIN, "Run a pipeline over annotated posts (pictures and knowledge kept) and score it."),
     "score": Listed(TRAIN, "Score predictions against gold data: MNER, GMNER, EEG, EES, SMNER, and the single steps."),
     "stats": Listed(
-        DATA, "Count what the posts hold: entities, groundable ones, boxes, masks, pairs, sources (the paper's Tables II, III)."
+        DATA, "Count what the posts contain: entities, groundable ones, boxes, masks, pairs, sources (the paper's Tables II, III)."
     ),
     "candidates": Listed(
         TRAIN, "Write the likeliest boxes of an object detector for every picture; TopN-Prec (the paper's Table I)."
     ),
     "report": Listed(
-        TRAIN, "One HTML page of an evaluation: tables, curves, confusion, the worst and the best posts with their pictures."
+        TRAIN, "Write an evaluation as one HTML page: tables, curves, confusion, the worst and best posts with their pictures."
     ),
-    "tables": Listed(TRAIN, "Configs, commands, runs and tables of a list of experiments (configs/variants.yml)."),
-    "pipeline": Listed(TRAIN, "Trained pipelines: the mean of several, other tags, fit to be shipped, packaged."),
-    "pipeline average": Listed("Commands", "One pipeline with the mean of the weights of several runs from one start."),
-    "pipeline to-bioes": Listed("Commands", "A tagger with BIO tags as one with BIOES tags that says the same."),
+    "tables": Listed(TRAIN, "Write configs, run experiments and make tables from a list (configs/variants.yml)."),
+    "pipeline": Listed(TRAIN, "Average, convert, finish and package trained pipelines."),
+    "pipeline average": Listed("Commands", "Average the weights of several runs that began from the same weights."),
+    "pipeline to-bioes": Listed("Commands", "Convert a tagger with BIO tags into one with BIOES tags and the same results."),
     "pipeline finish": Listed(
-        "Commands", "Make an assembled pipeline fit to be shipped: no training words, full meta.json, model card."
+        "Commands", "Prepare an assembled pipeline for release: remove training words, complete meta.json, write a model card."
     ),
-    "pipeline package": Listed("Commands", "A finished pipeline as an installable source folder with a fixed name."),
-    "vision": Listed(
-        TRAIN, "The small vision networks around their training: kept views, export, scores on photographs, masks to learn from."
-    ),
+    "pipeline package": Listed("Commands", "Write a finished pipeline as an installable source folder with a fixed name."),
+    "vision": Listed(TRAIN, "Prepare, export and measure the small vision networks."),
     "vision keep": Listed(
-        "Commands", "Keep views of photographs as the frozen backbone sees them; trainings then cost no more than the heads do."
+        "Commands", "Cache the frozen backbone's view of photographs, so that training costs no more than the heads do."
     ),
-    "vision export": Listed("Commands", "A trained network as spaCy components, its scores calibrated on the dev photographs."),
-    "vision measure": Listed("Commands", "How well a network does on photographs, set by set: boxes, and shown or not."),
-    "vision grow": Listed("Commands", "A deeper network that begins with the answers of a trained one."),
+    "vision export": Listed(
+        "Commands", "Export a trained network as spaCy components, with scores calibrated on the dev photographs."
+    ),
+    "vision measure": Listed("Commands", "Measure a network on photographs, set by set: boxes, and shown or not."),
+    "vision grow": Listed("Commands", "Make a deeper network that starts with the answers of a trained one."),
     "vision draw-masks": Listed(
         "Commands", "Draw masks in the boxes of photographs with a trained segmenter, to train the next one on."
     ),
-    "info": Listed(INSTALLED, "Versions and devices; of a pipeline its parts, what each writes, and their sizes."),
-    "doctor": Listed(INSTALLED, "What is missing for which feature, how to get it, and what would be faster."),
-    "benchmark": Listed(INSTALLED, "How fast a pipeline is on posts: batch sizes, stages, peak memory."),
+    "info": Listed(INSTALLED, "Show versions and devices; for a pipeline, its parts, what each writes, and their sizes."),
+    "doctor": Listed(INSTALLED, "Check what is missing for which feature, how to get it, and what would be faster."),
+    "benchmark": Listed(INSTALLED, "Measure how fast a pipeline is: batch sizes, stages, peak memory."),
     "assemble-open": Listed(
-        NETWORKS, "Put together a pipeline of open networks from the model hub: what is downloaded is said first, and asked for."
+        NETWORKS, "Put together a pipeline of open networks from the model hub; lists what it would download and asks first."
     ),
     "convert-checkpoint": Listed(
         NETWORKS, "Write a published network's weights (OFA, ALBEF, SeqTR) as safetensors, which hold nothing that could run."

@@ -23,20 +23,20 @@ def run(
             "Studio's JSON, W3C annotations, a table of entities, .spacy. .gz is read as it is."
         ),
     ],
-    output: Annotated[Path, typer.Argument(help="The .spacy file to write; compact posts where it ends in .jsonl or .jsonl.gz.")],
+    output: Annotated[Path, typer.Argument(help="The .spacy file to write; compact posts if it ends in .jsonl or .jsonl.gz.")],
     images: Annotated[
         Path | None,
         typer.Option(
-            "--images", help="Folder of pictures, called as the posts say or {id}.jpg (.png, .webp and what else is read)."
+            "--images", help="Folder of pictures, named as in the posts or {id}.jpg (.png, .webp or any other format that is read)."
         ),
     ] = None,
     relative: Annotated[
-        bool, typer.Option("--relative", help="Refer to the pictures from that folder on; give readers --images then.")
+        bool, typer.Option("--relative", help="Write picture paths relative to that folder; readers then need --images.")
     ] = False,
     image_names: Annotated[
         str | None,
         typer.Option(
-            "--image-names", help="References below a root that is given later, for example {id}.jpg; nothing is looked for."
+            "--image-names", help="Picture references below a root given later, for example {id}.jpg; no file is looked for."
         ),
     ] = None,
     knowledge: Annotated[
@@ -50,14 +50,14 @@ def run(
     lang: Annotated[str, typer.Option("--lang", help="Language class of the pipeline.")] = "rivega",
     format: Annotated[
         Literal["auto", "jsonl", "conll", "prodigy", "posts", "riveg", "label-studio", "web-annotation", "table", "docbin"],
-        typer.Option("--format", help="Of the posts."),
+        typer.Option("--format", help="Format of the posts."),
     ] = "auto",
     tag_column: Annotated[
         int | None,
         typer.Option(
             "--tag-column",
             metavar="N",
-            help="Of CoNLL text with several: the column of the tags, from 1, or from the end as -1.",
+            help="Column of the tags in CoNLL text that has several, from 1, or from the end as -1.",
         ),
     ] = None,
     boxes: Annotated[
@@ -97,12 +97,12 @@ def run(
         bool,
         typer.Option("--repair", help="Fix region names that differ from an entity in case, blanks or a cut-off end."),
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail at the first thing that does not fit.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail at the first entry that does not fit.")] = False,
     shard: Annotated[
         int, typer.Option("--shard", metavar="N", help="Write files of N posts, OUTPUT-000.spacy and so on; 0 for one file.")
     ] = 0,
 ) -> int:
-    """RETURNS (int): Exit status; 1 where boxes did not fit any entity."""
+    """RETURNS (int): Exit status; 1 if boxes did not fit any entity."""
     from ..corpus.converting import convert_sources
     from ..corpus.formats.assemble import Sources
 

@@ -16,9 +16,9 @@ def run(
     source: Annotated[Path, typer.Argument(metavar="IN", help="The published file or folder.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="File to write.")],
     network: Annotated[
-        str | None, typer.Option("--network", help="Which network it is.", show_default="told by the names of its tensors")
+        str | None, typer.Option("--network", help="Which network it is.", show_default="recognised by the names of its tensors")
     ] = None,
-    ema: Annotated[bool, typer.Option("--ema", help="Take the moving average that the file keeps beside the weights.")] = False,
+    ema: Annotated[bool, typer.Option("--ema", help="Use the moving average stored beside the weights.")] = False,
 ) -> int:
     """Convert. RETURNS (int): 0."""
     from ..backends.checkpoints import CONVERTERS, convert

@@ -14,13 +14,13 @@ EXAMPLES = (
 
 def run(
     data: Annotated[Path, typer.Argument(help="The data folder (`vars.data` of project.yml).")],
-    form: Annotated[Literal["jsonl", "published"], typer.Option("--format", help="Of the posts.")] = "jsonl",
+    form: Annotated[Literal["jsonl", "published"], typer.Option("--format", help="Format of the posts.")] = "jsonl",
     gpu: Annotated[
-        bool, typer.Option("--gpu", help="What the paper's pipeline needs: pictures, masks, published weights.")
+        bool, typer.Option("--gpu", help="Check what the paper's pipeline needs: pictures, masks, published weights.")
     ] = False,
     unpack: Annotated[bool, typer.Option("--unpack", help="Unpack archives whose folder is missing.")] = False,
 ) -> int:
-    """RETURNS (int): 1 where something that is needed is missing or broken."""
+    """RETURNS (int): 1 if something that is needed is missing or broken."""
     from ..jobs.check_data import check_data
 
     problems, remarks = check_data(data, form=form, gpu=gpu, unpack=unpack)

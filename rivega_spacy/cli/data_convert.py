@@ -15,8 +15,8 @@ EXAMPLES = (
 def run(
     data: Annotated[Path, typer.Argument(help="The data folder (`vars.data` of project.yml).")],
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    form: Annotated[Literal["jsonl", "published"], typer.Option("--format", help="Of the posts.")] = "jsonl",
-    version: Annotated[Literal["v1", "v2.0"], typer.Option("--version", help="Of Twitter-GMNER.")] = "v2.0",
+    form: Annotated[Literal["jsonl", "published"], typer.Option("--format", help="Format of the posts.")] = "jsonl",
+    version: Annotated[Literal["v1", "v2.0"], typer.Option("--version", help="Version of Twitter-GMNER.")] = "v2.0",
     knowledge: Annotated[str, typer.Option("--knowledge", help="Name of RiVEG's zip of knowledge.")] = "Twitter10000_noaugment",
 ) -> int:
     """RETURNS (int): 0."""

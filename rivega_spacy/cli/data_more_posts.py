@@ -1,4 +1,4 @@
-"""`rivega data more-posts POSTS OUT.jsonl`: Twitter-2015 and -2017 posts that are in no split of Twitter-GMNER."""
+"""`rivega data more-posts POSTS OUT.jsonl`: Extract Twitter-2015 and -2017 posts that are in no split of Twitter-GMNER."""
 
 import sys
 from pathlib import Path

@@ -11,9 +11,9 @@ EXAMPLES = ("rivega data swap-mentions corpus/swapped.jsonl ../data/posts/twitte
 
 def run(
     output: Annotated[Path, typer.Argument(help="The JSON lines.")],
-    posts: Annotated[list[Path], typer.Argument(help="Training posts: no others, names of dev and test stay unseen.")],
-    share: Annotated[float, typer.Option("--share", help="Of the entities that are renamed.")] = 0.5,
-    seed: Annotated[int, typer.Option("--seed", help="Of the choice.")] = 1,
+    posts: Annotated[list[Path], typer.Argument(help="Training posts only, so that names in dev and test stay unseen.")],
+    share: Annotated[float, typer.Option("--share", help="Share of the entities to rename.")] = 0.5,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the choice.")] = 1,
 ) -> int:
     """RETURNS (int): 0."""
     from ..corpus.swap_mentions import swapped

@@ -11,7 +11,7 @@ EXAMPLES = ("rivega data unpack-photos ../data/photos corpus/photos",)
 
 def run(
     archives: Annotated[Path, typer.Argument(help="Folder of .tar.gz archives.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write; each archive brings a folder of its own name.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; each archive is unpacked into a folder of its own name.")],
 ) -> int:
     """RETURNS (int): 0."""
     from ..jobs.unpack_photos import unpack_photos

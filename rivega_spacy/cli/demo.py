@@ -24,13 +24,13 @@ def run(
     posts: Annotated[Path | None, typer.Option("--posts", help="Posts of your own.", show_default="those in assets/demo")] = None,
     expected: Annotated[
         Path | None,
-        typer.Option("--expected", help="What the posts should give.", show_default="expected.jsonl beside the posts"),
+        typer.Option("--expected", help="What to write to the posts.", show_default="expected.jsonl beside the posts"),
     ] = None,
     gpu_id: GpuId = -1,
 ) -> int:
     """Run the demo.
 
-    RETURNS (int): 0, or 1 where posts carry errors.
+    RETURNS (int): 0, or 1 if posts carry errors.
     """
     from tqdm import tqdm
 
@@ -84,7 +84,7 @@ def run(
 def find_posts(given: Path | None) -> Path:
     """The file of posts: the one given, else the demo's in the working folder or in the checkout that this package is part of.
 
-    RAISES (RivegaError): E501 where there is none.
+    RAISES (RivegaError): E501 if there is none.
     """
     from ..post.errors import Errors, RivegaError
 

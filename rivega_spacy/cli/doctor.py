@@ -15,13 +15,13 @@ _MARKS = {"ok": "ok", "missing": "--", "advice": "->", "problem": "!!"}
 
 
 def run(
-    pipeline: Annotated[str, typer.Argument(help="Installed pipeline or folder that is tried on a post.")] = "rivega_twitter",
-    no_pipeline: Annotated[bool, typer.Option("--no-pipeline", help="Try none.")] = False,
+    pipeline: Annotated[str, typer.Argument(help="Installed pipeline or folder to try on a post.")] = "rivega_twitter",
+    no_pipeline: Annotated[bool, typer.Option("--no-pipeline", help="Try no pipeline.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Look and tell.
 
-    RETURNS (int): 0, or 1 where there is a problem: a package that is needed is missing or does not fit, or the pipeline does not work.
+    RETURNS (int): 0, or 1 if there is a problem: a package that is needed is missing or does not fit, or the pipeline does not work.
         Optional features that are not there are no problem.
     """
     from ..jobs.doctor import examine

@@ -48,13 +48,13 @@ def run(
     form: Form = "auto",
     column: Columns = [],
     shard_size: Annotated[
-        int | None, typer.Option("--shard-size", help="Posts a shard.", show_default="1000", rich_help_panel=JOB)
+        int | None, typer.Option("--shard-size", help="Posts per shard.", show_default="1000", rich_help_panel=JOB)
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Continue the job in OUT, posts that lack answers are asked about again. Begins it where there is none.",
+            help="Continue the job in OUT and ask again about posts that lack answers; start it if there is none.",
             rich_help_panel=JOB,
         ),
     ] = False,
@@ -64,7 +64,7 @@ def run(
 ) -> int:
     """Enrich the file.
 
-    RETURNS (int): 0 where every post got all its answers, 1 where some carry errors (they are in the output, on their lines).
+    RETURNS (int): 0 if every post got all its answers, 1 if some carry errors (they are in the output, on their lines).
     """
     import spacy
 

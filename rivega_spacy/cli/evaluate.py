@@ -36,20 +36,22 @@ def run(
     model: ModelArgument,
     corpus: GoldCorpus,
     images: Images = None,
-    knowledge: Annotated[Literal["present", "absent"], typer.Option("--knowledge", help="Keep z or take it away.")] = "present",
+    knowledge: Annotated[
+        Literal["present", "absent"], typer.Option("--knowledge", help="Keep or remove the posts' knowledge.")
+    ] = "present",
     source: Annotated[
         str | None, typer.Option("--source", metavar="NAME", help="Use the answers of this language model (`rivega enrich`).")
     ] = None,
     changes: Changes = [],
     own_tokens: Annotated[
-        bool, typer.Option("--own-tokens", help="Let the pipeline tokenize; else it gets the tokens of the corpus.")
+        bool, typer.Option("--own-tokens", help="Let the pipeline tokenize instead of using the tokens of the corpus.")
     ] = False,
     propagation: Annotated[
-        bool, typer.Option("--propagation", help="Also with gold entities, groundability and boxes fed in.")
+        bool, typer.Option("--propagation", help="Also score with gold entities, groundability and boxes fed in.")
     ] = False,
     fed: Annotated[
         list[str],
-        typer.Option("--fed", metavar="ROW", help="Of --propagation only this row, for example 'gold entities'; may be repeated."),
+        typer.Option("--fed", metavar="ROW", help="Only this row of --propagation, for example 'gold entities'; may be repeated."),
     ] = [],
     sweep: Sweep = False,
     calibration: Calibration = False,

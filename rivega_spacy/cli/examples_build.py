@@ -39,7 +39,7 @@ def run(
         list[Path], typer.Option("--exclude", metavar="POSTS", help="Posts that are measured: left out of the file.")
     ] = [],
 ) -> int:
-    """RETURNS (int): 0, or 1 where lines or pictures were refused."""
+    """RETURNS (int): 0, or 1 if lines or pictures were refused."""
     from spacy.util import registry
     from thinc.api import Config
 

@@ -19,13 +19,13 @@ Form = Literal["coco", "labelme", "label-studio", "prodigy", "web-annotation", "
 def run(
     annotated: AnnotatedPosts,
     out: Annotated[Path, typer.Argument(help="File; folder for labelme, label-studio and prodigy.")],
-    to: Annotated[Form, typer.Option("--to", help="The form.")],
+    to: Annotated[Form, typer.Option("--to", help="Output format.")],
     images: PostsImages = None,
     image_prefix: Annotated[
         str, typer.Option("--image-prefix", help="label-studio: put before each picture's path, e.g. /data/local-files/?d=")
     ] = "",
 ) -> int:
-    """RETURNS (int): 0, or 1 where posts carry errors."""
+    """RETURNS (int): 0, or 1 if posts carry errors."""
     from ..export.writing import counted, export_posts
     from ..post.annotated import read_annotated
     from ..post.errors import Errors, RivegaError

@@ -22,7 +22,7 @@ def run(
         Path | None, typer.Option("--output", help="Save the pipeline there; without it the threshold is only shown.")
     ] = None,
     component: Annotated[str, typer.Option("--component", help="Name of the component.")] = "rivega_entailment",
-    measure: Annotated[Literal["accuracy", "f1"], typer.Option("--measure", help="What to make highest.")] = "accuracy",
+    measure: Annotated[Literal["accuracy", "f1"], typer.Option("--measure", help="Measure to maximise.")] = "accuracy",
     images: Images = None,
     limit: Limit = 0,
     gpu_id: GpuId = -1,

@@ -17,7 +17,7 @@ def run(
         list[Path],
         typer.Argument(help="JSON lines with text, optional id, title and image; or .txt, a paragraph a passage. Gzipped or not."),
     ],
-    out: Annotated[Path, typer.Argument(help="The collection to write, or to go on with.")],
+    out: Annotated[Path, typer.Argument(help="The collection to write or continue.")],
     image_encoder: Annotated[
         str | None,
         typer.Option(
@@ -26,10 +26,12 @@ def run(
             help="Vision encoder of transformers for the passages' pictures; `colour` needs no weights.",
         ),
     ] = None,
-    passage_words: Annotated[int, typer.Option("--passage-words", min=1, help="Words of a passage; longer texts are cut.")] = 100,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin again, in place of going on.")] = False,
+    passage_words: Annotated[
+        int, typer.Option("--passage-words", min=1, help="Maximum number of words per passage; longer texts are split.")
+    ] = 100,
+    restart: Annotated[bool, typer.Option("--restart", help="Start again instead of continuing.")] = False,
 ) -> int:
-    """RETURNS (int): 0, or 1 where lines or pictures were refused."""
+    """RETURNS (int): 0, or 1 if lines or pictures were refused."""
     from ..knowledge.collection import build
     from ..knowledge.encoders import ColourEncoder, TransformersImageEncoder
     from ..post.files import check_input, check_output

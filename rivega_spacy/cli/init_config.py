@@ -34,8 +34,8 @@ def run(
         bool | None,
         typer.Option("--gpu/--no-gpu", help="Settings for a GPU, or for a CPU.", show_default="the machine the recipe is for"),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Write every config that there is into the folder OUTPUT.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Write all configs into the folder OUTPUT.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> int:
     """RETURNS (int): 0."""
     from ..post.errors import Errors, RivegaError

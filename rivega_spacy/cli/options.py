@@ -20,11 +20,11 @@ AnnotatedPosts = Annotated[
 ]
 Form = Annotated[
     Literal["auto", "jsonl", "json", "csv", "parquet", "folder"],
-    typer.Option("--from", help="Form of the posts; taken from name and content unless given."),
+    typer.Option("--from", help="Format of the posts; by default detected from name and content."),
 ]
 Columns = Annotated[
     list[str],
-    typer.Option("--column", metavar="FIELD=NAME", help="What the posts call a field: text=tweet, image=photo_path, id=key."),
+    typer.Option("--column", metavar="FIELD=NAME", help="Name of a field in the posts: text=tweet, image=photo_path, id=key."),
 ]
 Limit = Annotated[int, typer.Option("--limit", help="Maximum number of posts; 0 for all.")]
 Changes = Annotated[list[str], typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Overrides a value of the config (JSON).")]
@@ -38,21 +38,23 @@ Rule = Annotated[
     Literal["offset", "text", "entry"],
     typer.Option(
         "--rule",
-        help="What is the same entity: its place, its text, or its place in gold of one-box entries (SAKE).",
+        help="When two entities are the same: same offsets, same text, or same offsets in gold data of one-box entries (SAKE).",
         rich_help_panel=RULES,
     ),
 ]
 TrainedOn = Annotated[
     Path | None,
     typer.Option(
-        "--trained-on", metavar="TRAIN.spacy", help="Also apart: entities that these training posts have, and those they have not."
+        "--trained-on",
+        metavar="TRAIN.spacy",
+        help="Also score separately the entities that occur in these training posts and those that do not.",
     ),
 ]
 Types = Annotated[
     Literal["raw", "folded", "none"],
     typer.Option("--types", help="Types as written, MISC as OTHER, or none.", rich_help_panel=RULES),
 ]
-Iou = Annotated[float, typer.Option("--iou", help="IoU that box and mask need.", rich_help_panel=RULES)]
+Iou = Annotated[float, typer.Option("--iou", help="IoU that boxes and masks must reach.", rich_help_panel=RULES)]
 Comparison = Annotated[
     Literal[">=", ">"], typer.Option("--comparison", help="Reach the threshold, or exceed it.", rich_help_panel=RULES)
 ]

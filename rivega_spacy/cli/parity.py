@@ -16,7 +16,7 @@ def run(
             help="With config.json, state_dict.safetensors, inputs.safetensors, outputs.safetensors; several may be given."
         ),
     ],
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print only what does not hold, and the last line.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only what differs, and the last line.")] = False,
 ) -> int:
     """Compare and print. RETURNS (int): 0 only if everything holds."""
     from ..backends.parity import compare_folder

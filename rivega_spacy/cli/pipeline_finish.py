@@ -11,8 +11,8 @@ EXAMPLES = ("rivega pipeline finish training/rivega_twitter --version 0.6.0 --me
 
 def run(
     pipeline: Annotated[Path, typer.Argument(help="Folder of the assembled pipeline; changed in place.")],
-    version: Annotated[str, typer.Option("--version", help="For meta.json.")],
-    name: Annotated[str, typer.Option("--name", help="For meta.json.")] = "twitter",
+    version: Annotated[str, typer.Option("--version", help="Entry in meta.json.")],
+    name: Annotated[str, typer.Option("--name", help="Entry in meta.json.")] = "twitter",
     metrics: Annotated[
         list[Path], typer.Option("--metrics", help="JSON files whose contents go into meta.json's `performance`; may be repeated.")
     ] = [],

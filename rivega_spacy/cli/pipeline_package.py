@@ -11,7 +11,7 @@ EXAMPLES = ("rivega pipeline package training/rivega_twitter assets",)
 
 def run(
     pipeline: Annotated[Path, typer.Argument(help="The finished pipeline.")],
-    out: Annotated[Path, typer.Argument(help="Folder that the source folder is written into.")],
+    out: Annotated[Path, typer.Argument(help="Folder in which the source folder is created.")],
 ) -> int:
     """RETURNS (int): 0."""
     from ..jobs.packaging import package

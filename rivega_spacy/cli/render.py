@@ -17,14 +17,14 @@ def run(
     out: Annotated[Path, typer.Argument(help="Folder for index.html, further pages and overlays/.")],
     images: PostsImages = None,
     title: Annotated[str | None, typer.Option("--title", help="Heading of the pages.", show_default="the file's name")] = None,
-    page_size: Annotated[int, typer.Option("--page-size", help="Posts a page.")] = 100,
+    page_size: Annotated[int, typer.Option("--page-size", help="Posts per page.")] = 100,
     max_side: Annotated[int, typer.Option("--max-side", help="Longer side of embedded pictures in pixels.")] = 1280,
     limit: Limit = 0,
     no_overlays: Annotated[bool, typer.Option("--no-overlays", help="Write pages only, no PNG files.")] = False,
 ) -> int:
     """Render the file.
 
-    RETURNS (int): 0, or 1 where posts carry errors (they are shown on the page, by their post).
+    RETURNS (int): 0, or 1 if posts carry errors (they are shown on the page, by their post).
     """
     from tqdm import tqdm
 

@@ -15,15 +15,15 @@ EXAMPLES = (
 
 
 def run(
-    predictions: Annotated[Path, typer.Argument(help="What a system found: any form that `rivega score` reads.")],
-    gold: Annotated[Path, typer.Option("--gold", help="What is right: a .spacy file shows pictures too.")],
-    output: Annotated[Path, typer.Option("--output", help="Where to write the page.")] = Path("report.html"),
+    predictions: Annotated[Path, typer.Argument(help="Predictions in any format that `rivega score` reads.")],
+    gold: Annotated[Path, typer.Option("--gold", help="Gold data; with a .spacy file, pictures are shown too.")],
+    output: Annotated[Path, typer.Option("--output", help="File for the page.")] = Path("report.html"),
     images: Images = None,
     scores: Annotated[
         Path | None,
         typer.Option("--scores", help="JSON of `rivega evaluate --propagation --output`: its propagation table is shown."),
     ] = None,
-    examples: Annotated[int, typer.Option("--examples", help="Worst and best posts, each.")] = 10,
+    examples: Annotated[int, typer.Option("--examples", help="Number of worst and of best posts.")] = 10,
     title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = "Evaluation",
     rule: Rule = "offset",
     types: Types = "folded",
@@ -33,7 +33,7 @@ def run(
 ) -> int:
     """Write the page.
 
-    RETURNS (int): 0, or 1 where lines of a file were left out.
+    RETURNS (int): 0, or 1 if lines of a file were left out.
     """
     from ..jobs.report import write_report
     from ..post.jsonl import dump_line

@@ -18,14 +18,14 @@ def run(
     out: Annotated[Path, typer.Argument(help="The same posts with `knowledge`.")],
     n: Annotated[int, typer.Option("--n", min=0, help="Passages by the words of the post.")] = 3,
     n_image: Annotated[int, typer.Option("--n-image", min=0, help="Passages by the picture, with --image-encoder.")] = 1,
-    max_words: Annotated[int, typer.Option("--max-words", min=1, help="Words of the knowledge.")] = 120,
+    max_words: Annotated[int, typer.Option("--max-words", min=1, help="Maximum number of words of knowledge.")] = 120,
     image_encoder: Annotated[
         str | None,
-        typer.Option("--image-encoder", metavar="FOLDER", help="The one that the collection was built with; or `colour`."),
+        typer.Option("--image-encoder", metavar="FOLDER", help="The encoder with which the collection was built, or `colour`."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace knowledge that posts have.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace knowledge that posts already have.")] = False,
 ) -> int:
-    """RETURNS (int): 0, or 1 where lines were refused."""
+    """RETURNS (int): 0, or 1 if lines were refused."""
     from ..knowledge.encoders import ColourEncoder, TransformersImageEncoder
     from ..knowledge.lookup import add_knowledge
     from ..knowledge.retrieval import RetrievedKnowledge

@@ -44,9 +44,12 @@ def spread(words: list[str], option: str) -> list[str]:
 
 def run(
     predictions: Annotated[
-        list[Path], typer.Option("--predictions", help="What a system found; several files are runs with other seeds: their mean.")
+        list[Path],
+        typer.Option(
+            "--predictions", help="Predictions; several files are runs with different seeds, of which the mean is reported."
+        ),
     ],
-    gold: Annotated[Path, typer.Option("--gold", help="What is right.")],
+    gold: Annotated[Path, typer.Option("--gold", help="Gold data.")],
     against: Annotated[
         list[Path],
         typer.Option(
@@ -90,7 +93,7 @@ def run(
 ) -> int:
     """Score the file.
 
-    RETURNS (int): 0, or 1 where lines of a file were left out.
+    RETURNS (int): 0, or 1 if lines of a file were left out.
     """
     from ..post.errors import Errors, RivegaError
     from ..post.files import check_output, write_json, write_text

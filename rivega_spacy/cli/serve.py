@@ -19,20 +19,19 @@ LIMITS = "Limits"
 def run(
     pipeline: Annotated[str, typer.Argument(help="Installed pipeline or folder.")] = "rivega_twitter",
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen at; the default is reached from this machine alone.")
+        str, typer.Option("--host", help="Address to listen on; the default can only be reached from this machine.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Port to listen at; 0 takes any that is free.")] = 8765,
+    port: Annotated[int, typer.Option("--port", help="Port to listen on; 0 for any free one.")] = 8765,
     allow_host: Annotated[
-        list[str], typer.Option("--allow-host", metavar="NAME", help="Name that the server may be called by, beside its address.")
+        list[str],
+        typer.Option("--allow-host", metavar="NAME", help="Host name under which the server may be called, besides its address."),
     ] = [],
     queue: Annotated[
         Path | None, typer.Option("--queue", help="Posts to go through and correct in the page, annotated or not.")
     ] = None,
     save: Annotated[
         Path | None,
-        typer.Option(
-            "--save", help="Where corrected posts are written, JSON lines.", show_default="NAME.corrected.jsonl beside the queue"
-        ),
+        typer.Option("--save", help="File for corrected posts (JSON lines).", show_default="NAME.corrected.jsonl beside the queue"),
     ] = None,
     images: Images = None,
     label: Annotated[
@@ -40,24 +39,35 @@ def run(
         typer.Option("--label", metavar="TYPE", help="Type of entities to choose in the page, beside the pipeline's own."),
     ] = [],
     gpu_id: GpuId = -1,
-    max_bytes: Annotated[int, typer.Option("--max-bytes", help="Of a request's body.", rich_help_panel=LIMITS)] = 32 * 1024 * 1024,
-    max_pixels: Annotated[int, typer.Option("--max-pixels", help="Of a picture.", rich_help_panel=LIMITS)] = 40_000_000,
-    max_text: Annotated[int, typer.Option("--max-text", help="Characters of a text.", rich_help_panel=LIMITS)] = 20_000,
-    max_posts: Annotated[int, typer.Option("--max-posts", help="In one request.", rich_help_panel=LIMITS)] = 64,
+    max_bytes: Annotated[int, typer.Option("--max-bytes", help="Maximum size of a request's body.", rich_help_panel=LIMITS)] = 32
+    * 1024
+    * 1024,
+    max_pixels: Annotated[
+        int, typer.Option("--max-pixels", help="Maximum number of pixels in a picture.", rich_help_panel=LIMITS)
+    ] = 40_000_000,
+    max_text: Annotated[
+        int, typer.Option("--max-text", help="Maximum number of characters in a text.", rich_help_panel=LIMITS)
+    ] = 20_000,
+    max_posts: Annotated[int, typer.Option("--max-posts", help="Maximum number in one request.", rich_help_panel=LIMITS)] = 64,
     max_waiting: Annotated[
-        int, typer.Option("--max-waiting", help="Posts that wait for the pipeline.", rich_help_panel=LIMITS)
+        int, typer.Option("--max-waiting", help="Maximum number of posts waiting for the pipeline.", rich_help_panel=LIMITS)
     ] = 256,
     max_per_client: Annotated[
-        int, typer.Option("--max-per-client", help="Requests of one address under way.", rich_help_panel=LIMITS)
+        int,
+        typer.Option("--max-per-client", help="Maximum number of simultaneous requests from one address.", rich_help_panel=LIMITS),
     ] = 64,
-    seconds: Annotated[float, typer.Option("--seconds", help="Until a request is answered.", rich_help_panel=LIMITS)] = 60.0,
-    body_seconds: Annotated[float, typer.Option("--body-seconds", help="For a request to arrive.", rich_help_panel=LIMITS)] = 20.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Seconds until a request must be answered.", rich_help_panel=LIMITS)
+    ] = 60.0,
+    body_seconds: Annotated[
+        float, typer.Option("--body-seconds", help="Seconds to wait for a request's body.", rich_help_panel=LIMITS)
+    ] = 20.0,
     max_batch: Annotated[
         int,
-        typer.Option("--max-batch", help="Posts that go through the pipeline together; 1 for each alone.", rich_help_panel=LIMITS),
+        typer.Option("--max-batch", help="Posts processed together; 1 for one at a time.", rich_help_panel=LIMITS),
     ] = 16,
     max_wait: Annotated[
-        float, typer.Option("--max-wait", help="Milliseconds that a post waits for others.", rich_help_panel=LIMITS)
+        float, typer.Option("--max-wait", help="Milliseconds a post waits for others to share its batch.", rich_help_panel=LIMITS)
     ] = 5.0,
 ) -> int:
     """Serve until Ctrl+C or SIGTERM.

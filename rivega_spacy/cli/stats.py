@@ -12,7 +12,7 @@ EXAMPLES = (
     "rivega stats corpus",
     "rivega stats corpus --candidates candidates.jsonl --json",
 )
-MORE_HELP = "Twitter-2015 and -2017 are counted too where DATA has them in folders 2015/ and 2017/."
+MORE_HELP = "Twitter-2015 and -2017 are counted too if DATA has them in folders 2015/ and 2017/."
 
 
 def run(

@@ -10,10 +10,10 @@ EXAMPLES = ("rivega store import answers.sqlite answers.jsonl.gz",)
 
 
 def run(
-    store: Annotated[Path, typer.Argument(help="The answer store; made where there is none.")],
-    lines: Annotated[Path, typer.Argument(help="The JSON lines (.gz is read as it is).")],
+    store: Annotated[Path, typer.Argument(help="The answer store; created if it does not exist.")],
+    lines: Annotated[Path, typer.Argument(help="The JSON lines (may be .gz).")],
 ) -> int:
-    """RETURNS (int): 0, or 1 where lines were refused."""
+    """RETURNS (int): 0, or 1 if lines were refused."""
     from ..llm.store import open_store
     from ..post.files import check_input
 
@@ -22,5 +22,5 @@ def run(
         new, known, wrong = answers.import_file(lines)
     for line in wrong:
         sys.stderr.write(line + "\n")
-    sys.stdout.write(f"{new} answers taken over, {known} were there already, {len(wrong)} lines refused\n")
+    sys.stdout.write(f"{new} answers imported, {known} were there already, {len(wrong)} lines refused\n")
     return 1 if wrong else 0

@@ -27,9 +27,9 @@ def run(
     verb: Annotated[Literal["list", "configs", "commands", "run", "make"], typer.Argument(help="What to do, see above.")],
     group: Annotated[str | None, typer.Option("--group", help="One group of the list.", show_default="all")] = None,
     variant: Annotated[list[str], typer.Option("--variant", metavar="ID", help="Only this one; may be repeated.")] = [],
-    plan: Annotated[Path, typer.Option("--plan", help="The list.")] = Path("configs/variants.yml"),
+    plan: Annotated[Path, typer.Option("--plan", help="The list of experiments.")] = Path("configs/variants.yml"),
     data: Annotated[Path, typer.Option("--data", help="train.spacy, dev.spacy and the test posts.")] = Path("corpus"),
-    output: Annotated[Path, typer.Option("--output", help="Where everything goes.")] = Path("training/tables"),
+    output: Annotated[Path, typer.Option("--output", help="Output folder.")] = Path("training/tables"),
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Folder of published weights.", show_default="weights within --data")
     ] = None,
@@ -38,13 +38,13 @@ def run(
         Path | None, typer.Option("--images", help="Folder that relative paths of the test pictures start from.")
     ] = None,
     gpu_id: GpuId = -1,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of every training.", show_default="that of each config")] = None,
-    hub: Annotated[bool, typer.Option("--hub", help="Weights named on the model hub may be downloaded.")] = False,
-    enrich: Annotated[bool, typer.Option("--enrich", help="Language models may be asked, which may cost money.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of every training.", show_default="that of each config")] = None,
+    hub: Annotated[bool, typer.Option("--hub", help="Allow downloads of weights from the model hub.")] = False,
+    enrich: Annotated[bool, typer.Option("--enrich", help="Allow requests to language models, which may cost money.")] = False,
     limit: Limit = 0,
-    force: Annotated[bool, typer.Option("--force", help="Run again what is up to date.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also run what is up to date.")] = False,
 ) -> int:
-    """RETURNS (int): 0; 1 where a variant is broken or failed, for `run` and `configs` alike. What is merely missing is no failure."""
+    """RETURNS (int): 0; 1 if a variant is broken or failed, for `run` and `configs` alike. What is merely missing is no failure."""
     from ..post.errors import Errors, RivegaError
     from ..post.hub import hub_allowed
     from ..tables.page import write_tables

@@ -36,7 +36,7 @@ def run(
     rate: Annotated[
         float | None, typer.Option("--rate", min=0.0, help="Highest learning rate of each part.", show_default="the recipe's")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the trainings.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the trainings.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write posts and configs, train nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what an earlier call left in OUTPUT.")] = False,
     gpu_id: GpuId = -1,

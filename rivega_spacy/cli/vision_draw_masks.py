@@ -17,9 +17,9 @@ def run(
         "voc2007_test_a",
         "voc2007_test_b",
     ],
-    min_score: Annotated[float, typer.Option("--min-score", help="How sure the segmenter has to be.")] = 0.8,
+    min_score: Annotated[float, typer.Option("--min-score", help="Lowest mask score to accept.")] = 0.8,
     min_mask_box_iou: Annotated[
-        float, typer.Option("--min-mask-box-iou", help="How well a mask has to fill its box to the sides.")
+        float, typer.Option("--min-mask-box-iou", help="Lowest IoU of a mask's own box with the box it was drawn in.")
     ] = 0.8,
 ) -> int:
     """RETURNS (int): 0."""

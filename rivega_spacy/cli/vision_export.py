@@ -20,7 +20,7 @@ def run(
         int | None, typer.Option("--size", help="Side of the network's input.", show_default="what it was trained for")
     ] = None,
     second_look: Annotated[
-        float, typer.Option("--second-look", min=0.0, max=1.0, help="Share of the picture below which boxes are looked at again.")
+        float, typer.Option("--second-look", min=0.0, max=1.0, help="Share of the picture below which a box gets a second look.")
     ] = 0.0,
 ) -> int:
     """RETURNS (int): 0."""

@@ -11,11 +11,11 @@ EXAMPLES = ("rivega vision keep corpus/photos training/vision_views --rounds 5",
 
 def run(
     photos: Annotated[Path, typer.Argument(help="Folder of the photographs' sources.")],
-    kept: Annotated[Path, typer.Argument(help="Folder to fill; what is there already stays.")],
+    kept: Annotated[Path, typer.Argument(help="Folder to write to; existing files are kept.")],
     rounds: Annotated[int | None, typer.Option("--rounds", help="Views of each photograph.", show_default="the training's")] = None,
     first: Annotated[int, typer.Option("--first", help="The first round to fill.")] = 0,
     side: Annotated[int | None, typer.Option("--side", help="Side of the input.", show_default="the training's")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of the views.", show_default="the training's")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the views.", show_default="the training's")] = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Run the backbone in bfloat16.")] = False,
 ) -> int:
     """RETURNS (int): 0."""

@@ -16,7 +16,7 @@ def run(
     size: Annotated[int | None, typer.Option("--size", help="Side of the network's input.", show_default="the backbone's")] = None,
     limit: Annotated[int, typer.Option("--limit", help="Photographs of each set at most; 0 for all.")] = 0,
     second_look: Annotated[
-        float, typer.Option("--second-look", min=0.0, max=1.0, help="Share of the picture below which boxes are looked at again.")
+        float, typer.Option("--second-look", min=0.0, max=1.0, help="Share of the picture below which a box gets a second look.")
     ] = 0.0,
 ) -> int:
     """RETURNS (int): 0."""

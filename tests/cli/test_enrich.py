@@ -169,7 +169,7 @@ def test_store_commands(posts: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["store", "import", other, lines]) == 0
     assert main(["store", "import", other, lines]) == 0
     out = capsys.readouterr().out
-    assert "6 answers ->" in out and "6 answers taken over, 0 were there" in out and "0 answers taken over, 6 were there" in out
+    assert "6 answers ->" in out and "6 answers imported, 0 were there" in out and "0 answers imported, 6 were there" in out
     assert main(["store", "stats", str(tmp_path / "none")]) == 2
     Path(lines).write_text("bad\n")
     assert main(["store", "import", other, lines]) == 1

@@ -178,7 +178,7 @@ def test_a_port_that_is_taken_is_told(capsys):
         port = sock.getsockname()[1]
         assert is_loopback(sock) and address_of(sock) == f"http://127.0.0.1:{port}/"
         assert main(["serve", "--port", str(port)]) == 2
-        assert f"[E819] The server cannot listen at 127.0.0.1:{port}" in capsys.readouterr().err
+        assert f"[E819] The server cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
     for host, number in (("no.such.host.invalid", 80), ("127.0.0.1", 70000)):
         with pytest.raises(RivegaError, match="E819"):
             listen(host, number)

@@ -18,29 +18,31 @@ class JobsMessages(Messages):
         "Post {post} has no answers of {name!r}, only {known}. Enrich the posts with that model, or name another with `--source`."
     )
     E832 = "There are no posts to measure with. Give a file of posts: `rivega benchmark PIPELINE POSTS`."
-    E840 = "Post {post}: a job cannot take it ({reason}). Give it values that JSON has: text, numbers, lists, true, false, null."
+    E840 = (
+        "Post {post}: it cannot be part of a job ({reason}). Give it values that JSON has: text, numbers, lists, true, false, null."
+    )
     E841 = "Post {post} could not be annotated: {reason}. It was tried three times, in the end alone. Look at its picture, or leave it out."
     E842 = (
-        "{folder} already holds a job with {posts} posts done. Use `--resume` to go on with it, or `--restart` to throw its results away "
-        "and begin anew."
+        "{folder} already holds a job with {posts} posts done. Use `--resume` to continue it, or `--restart` to discard its results "
+        "and start again."
     )
     E843 = (
-        "{folder}: the job there was begun otherwise: {differences}. Go on with what it began with, write to another folder, or begin anew "
+        "{folder}: the job there was started with other settings: {differences}. Use those, write to another folder, or start again "
         "with `--restart`."
     )
-    E844 = "{path} is no manifest that this version can read ({reason}). Restore it, or begin anew with `--restart`."
+    E844 = "{path} is not a manifest that this version can read ({reason}). Restore it, or start again with `--restart`."
     E845 = (
-        "{count} worker processes in a row died before they began ({reason}). Give them more memory, or fewer of them with `--workers`, "
-        "and look at what they say on stderr."
+        "{count} worker processes in a row died before they started ({reason}). Give them more memory, or use fewer with `--workers`, "
+        "and look at their messages on stderr."
     )
     E846 = (
-        "{folder}: the input is not the one that the job there was begun with: its posts {start} to {end} have changed or are missing. "
-        "New posts may follow at the end alone. Restore the input, or begin anew with `--restart`."
+        "{folder}: the input is not the one with which the job there was started: its posts {start} to {end} have changed or are missing. "
+        "New posts may only be added at the end. Restore the input, or start again with `--restart`."
     )
-    E847 = "{folder} holds files and is no job's folder ({file}, for example). Name a new or an empty one."
-    E848 = "Another process is at work on the job in {folder}. Wait for it, or end it."
+    E847 = "{folder} contains files but is not a job folder ({file}, for example). Name a new or an empty one."
+    E848 = "Another process is working on the job in {folder}. Wait for it, or stop it."
     E851 = "`--engine ray` needs Ray ({reason}). Install it: pip install 'rivega_spacy[cluster]'."
-    E853 = "The Ray cluster at {address} cannot be used: {reason}. Start one (`ray start --head`), name its address, or ask for less a worker."
+    E853 = "The Ray cluster at {address} cannot be used: {reason}. Start one (`ray start --head`), give its address, or ask for less per worker."
     E863 = "No box of {path} covers any gold box of {data}. Check that both are of the same posts (by their ids) and pictures (same size)."
     E864 = (
         "{path} cannot be read as a detector ({reason}). Give a folder or hub name of an object detector in transformers' form (DETR, "
@@ -52,7 +54,7 @@ class JobsMessages(Messages):
         "--grounder OWLv2=FOLDER."
     )
     E930 = "There is no part {part!r} to train. Use one or several of: {known}."
-    E931 = "{path} has something in it. Name a new folder, or replace what an earlier call left there with `--force`."
+    E931 = "{path} is not empty. Name a new folder, or replace what an earlier call left there with `--force`."
     E932 = "{path} leaves {train} posts to train on and {dev} to measure on. Annotate more, or name others to measure on: `--dev`."
     E933 = (
         "The posts have entity types that this pipeline's tagger does not have: {types}; it has {known}. Rename them (`rivega convert` and "

@@ -21,17 +21,13 @@ class ServeMessages(Messages):
     E809 = "{client} already has {limit} requests under way. Wait for their answers, or raise `--max-per-client`."
     E810 = "The server cannot take the request now: {reason}. Send it again in a moment."
     E811 = "The answer took more than {seconds:g} seconds. Send fewer posts at a time, or raise `--seconds`."
-    E812 = "The pipeline has no segmenter that takes boxes, so there are no masks to compute. Add a `rivega_segmenter` to it."
-    E813 = "The server failed at this request ({reason}). The traceback is in its log; please report it."
-    E815 = (
-        "{path} is not a file that was saved from {queue} ({reason}). Name another file with `--save`; this one was left as it is."
-    )
-    E816 = (
-        "{path} was changed by another program since it was last saved. Restart the server to go on from what the file holds now."
-    )
+    E812 = "The pipeline has no segmenter that uses boxes, so there are no masks to compute. Add a `rivega_segmenter` to it."
+    E813 = "The server failed on this request ({reason}). The traceback is in its log; please report it."
+    E815 = "{path} was not saved from {queue} ({reason}). Name another file with `--save`; this one was left as it is."
+    E816 = "{path} was changed by another program since it was last saved. Restart the server to continue from what the file contains now."
     E817 = "There is no post {number} in the queue, which has {total}. Ask for a number from 1 on."
     E818 = "Post {number} was saved from another page meanwhile. Load it again, and make the change there."
-    E819 = "The server cannot listen at {host}:{port} ({reason}). Stop what listens there, or choose another `--port`."
+    E819 = "The server cannot listen on {host}:{port} ({reason}). Stop what listens there, or choose another `--port`."
 
 
 __all__ = ["ServeMessages"]

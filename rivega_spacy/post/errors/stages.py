@@ -77,7 +77,7 @@ class StagesMessages(Messages):
     E884 = "{path}: line {line} is no annotated example ({reason}). Give an id on one line and its annotation on the next."
     E885 = "{path} holds annotations without texts. Name the files with the posts: `--posts train.jsonl.gz`."
     E886 = "Example {post}: none of the files of `--posts` has a post of this id. Add the file that it comes from."
-    E887 = "{path} is no collection of passages ({reason}). Build one: `rivega index passages.jsonl {path}`."
+    E887 = "{path} is not a collection of passages ({reason}). Build one: `rivega index passages.jsonl {path}`."
     E888 = "{path}: {reason}. Build the collection again: `rivega index ... --restart`."
     E889 = "{path}: line {line} is left out ({reason}). Give each line a `text`."
     E901 = (
