@@ -87,11 +87,11 @@ class Checkpoints:
 
         RAISES (RivegaError): E260 where it belongs to a pipeline of other components; E022 of other networks.
         """
-        from safetensors.torch import load_file
+        from ..backends.weights import read_checkpoint
 
         if not self.state.is_file():
             return
-        stored = load_file(self.state)
+        stored = read_checkpoint(self.state, what="the state of a training")
         shims = dict(_shims(nlp))
         found = {name.split("/", 1)[0] for name in stored}
         if found != set(shims):

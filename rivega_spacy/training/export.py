@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from ..backends.small.network import SmallVision
 from ..backends.small.phrases.bank import load_bank
 from ..backends.small.pictures import SEEN_SIZE, SIZE
 from ..backends.small.seen import SeenVision
-from ..backends.small.weights import load_network, save_network, sizes
+from ..backends.small.weights import WHAT, load_network, save_network, sizes
+from ..backends.weights import read_checkpoint
 from .measure import Asked, ask_photos
 from .photos import read_photos
 
@@ -96,7 +96,11 @@ def make_pipeline(weights: Path, *, size: int, second_look: float = 0.0, languag
 
     nlp = spacy.blank(language)
     # The config is to say what the weights are, not only what the architecture's defaults were.
-    shape = {name: value for name, value in sizes(load_file(weights)).items() if not name.startswith("vocab_") and name != "nouns"}
+    shape = {
+        name: value
+        for name, value in sizes(read_checkpoint(weights, what=WHAT)).items()
+        if not name.startswith("vocab_") and name != "nouns"
+    }
     version = "v2" if "backbone" in shape else "v1"
     architectures = {"rivega_entailment": f"rivega.SmallEntailment.{version}", "rivega_grounder": f"rivega.SmallGrounder.{version}"}
     looks = {"second_look": second_look} if second_look else {}

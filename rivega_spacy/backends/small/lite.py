@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..packed import Convolution
+from ..weights import read_checkpoint
 
 # Of each stage: channels, blocks, side of the depthwise kernel, stride, expansion (Tan and Le 2019, Table 1).
 STAGES = (
@@ -166,7 +167,7 @@ def take_published(front: Front, back: Back, path: Path) -> None:
     back (Back): Is filled.
     path (Path): What `published_weights` returned.
     """
-    given = torch.load(path, map_location="cpu", weights_only=True)
+    given = read_checkpoint(path, what="the weights of EfficientNet-Lite0")
     _take(front.stem, given, "_conv_stem", "_bn0")
     blocks: list[Any] = [block for part in (front, back) for stage in part.stages for block in stage.children()]
     for number, block in enumerate(blocks):

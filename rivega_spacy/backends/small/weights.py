@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ...post.errors import Errors, RivegaError
+from ...post.files import open_output
 from ..folding import channels_last
 from ..weights import load_state, read_checkpoint, tensors_only
 from .network import SmallVision
@@ -38,7 +39,8 @@ def save_network(network: SmallVision, path: Path) -> None:
     """
     state = {k: v.detach() for k, v in network.state_dict().items()}
     half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-    save_file({k: v.contiguous().clone() for k, v in half.items()}, path)
+    with open_output(path, binary=True) as out:
+        out.write(save({k: v.contiguous().clone() for k, v in half.items()}))
 
 
 def load_network(path: Path, config: dict[str, Any]) -> SmallVision:
