@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 
 def run(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -16,13 +14,9 @@ def test_importing_the_package_alone_is_light():
     assert run(code) == "[]"
 
 
-@pytest.mark.slow
 def test_extensions_are_there_in_either_order_of_import():
+    # The order has nothing to do with PyTorch, which takes seconds to import; thinc does without it.
+    start = "import sys; sys.modules['torch'] = None; "
     check = "from spacy.tokens import Doc, Span; print(Doc.has_extension('image'), Span.has_extension('mask'))"
-    assert run(f"import rivega_spacy, spacy; {check}") == "True True"
-    assert run(f"import spacy, rivega_spacy; {check}") == "True True"
-
-
-@pytest.mark.slow
-def test_a_blank_pipeline_does_not_load_opencv():
-    assert run("import sys, spacy; spacy.blank('rivega'); print('cv2' in sys.modules)") == "False"
+    assert run(f"{start}import rivega_spacy, spacy; {check}") == "True True"
+    assert run(f"{start}import spacy, rivega_spacy; {check}") == "True True"

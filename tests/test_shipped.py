@@ -206,7 +206,7 @@ def test_boxes_of_another_system_become_masks():
 
 
 @pytest.mark.slow
-def test_it_loads_without_network_and_without_what_training_needs():
+def test_it_loads_without_network_without_what_training_needs_and_without_opencv():
     code = (
         "import socket, sys\n"
         "def refuse(*args, **kwargs): raise OSError('no network here')\n"

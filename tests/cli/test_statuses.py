@@ -143,11 +143,10 @@ def test_interruptions_and_closed_pipes(place, capsys, monkeypatch):
     assert (place / "out.jsonl").read_text() == "before"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_output_that_nobody_takes(tmp_path):
-    # `rivega --help` needs neither spaCy nor a pipeline; `store stats` writes through the same door.
-    code = "import sys; from rivega_spacy import cli; sys.exit(cli.main(['tables', 'list', '--plan', sys.argv[1]]))"
-    plan = Path(__file__).resolve().parents[2] / "configs" / "variants.yml"
-    full = subprocess.run([sys.executable, "-c", code, str(plan)], stdout=open("/dev/full", "w"), stderr=subprocess.PIPE, text=True)
+def test_output_that_nobody_takes():
+    # What every command prints and returns goes this way; the version needs no library of networks.
+    code = "import sys; from rivega_spacy import cli; sys.exit(cli.main(['--version']))"
+    with open("/dev/full", "w") as out:
+        full = subprocess.run([sys.executable, "-c", code], stdout=out, stderr=subprocess.PIPE, text=True)
     assert full.returncode == 3 and full.stderr.count("\n") == 1 and "No space" in full.stderr

