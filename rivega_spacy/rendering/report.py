@@ -20,7 +20,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; margin: 10px 0 22px; }
 .sheet > svg { max-width: 100%; height: auto; }
 th, td { text-align: right; padding: 4px 12px; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; white-space: nowrap; }
 td.hit { font-weight: 650; }
 h2 { font-size: 1.15rem; margin: 30px 0 6px; }
 .two { display: grid; grid-template-columns: 1fr 1fr; gap: 10px; padding: 0 20px 20px; }
@@ -34,6 +34,8 @@ svg text { fill: currentColor; }
 }
 """
 _TASKS = ("mner", "gmner", "eeg", "ees", "smner")
+# Names of the stages' scores as the field writes them.
+_NAMES = {"p": "P", "r": "R", "f": "F1", "prec": "Prec of boxed", "prec_all": "Prec of all", "miou": "mIoU", "miou_all": "mIoU of all"}
 
 
 def render_report(
@@ -137,10 +139,10 @@ def _steps(scores: "Scores") -> list[str]:
     lines = []
     for name, values in (("Entailment", scores.entailment), ("Grounding", scores.grounding), ("Segmentation", scores.segmentation)):
         if values:
-            parts = (
-                f"{key.replace('_', ' ')} {_percent(value) if isinstance(value, float) else value}" for key, value in values.items()
-            )
-            lines.append(f"<p><b>{name}</b>: {escape(', '.join(parts))}</p>")
+            # Shares first, what they are shares of behind them.
+            shares = [f"{_NAMES.get(key, key)} {_percent(value)}" for key, value in values.items() if isinstance(value, float)]
+            counts = [f"{key.replace('_', ' ')} {value}" for key, value in values.items() if not isinstance(value, float)]
+            lines.append(f"<p><b>{name}</b>: {escape(', '.join(shares))} <span class='note'>({escape(', '.join(counts))})</span></p>")
     return lines
 
 

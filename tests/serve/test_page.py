@@ -189,6 +189,16 @@ def area(box):
     return (box[2] - 4) * (box[3] - 4)
 
 
+def test_names_of_boxes_in_one_place_stand_apart(page_of, tmp_path, png):
+    (tmp_path / "a.png").write_bytes(png)
+    page = page_of()
+    page.give("Ann saw Ann and Ann", tmp_path / "a.png")
+    page.settled()
+    tops = page.run("return [...document.querySelectorAll('#marks g.box text')].map(each => each.getBBox().y).sort((a, b) => a - b)")
+    heights = page.run("return [...document.querySelectorAll('#marks g.box text')].map(each => each.getBBox().height)")
+    assert len(tops) == 3 and all(low - high >= max(heights) for high, low in zip(tops, tops[1:]))
+
+
 def test_a_post_is_annotated_and_shown(own):
     assert own.marks() == [("Ann", "PER"), ("Rio", "LOC"), ("Zoo", "ORG")]
     assert own.boxes() == [[32, 40, 128, 140]] and own.painted() == [area([0, 0, 128, 140])]

@@ -17,7 +17,7 @@ ScoredMasks = list[tuple[np.ndarray, float]]
 
 
 def make_grabcut(iterations: int = 3, max_side: int = 160, margin: float = 0.25) -> "GrabCutSegmenter":
-    """GrabCut within each box; needs `pip install rivega_spacy[cv]`.
+    """GrabCut within each box; needs `pip install 'rivega_spacy[cv]'`.
 
     iterations (int): Rounds of fitting the colour models and cutting.
     max_side (int): The crop is scaled down to this many pixels on its longer side; 0 keeps it, which is slow.

