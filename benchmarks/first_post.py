@@ -55,18 +55,19 @@ class Way:
 
     def go(self, repository: str, torch: str) -> None:
         """From the clone to the saved post."""
-        clone, make, install = section(ROOT / "README.md", "Install")
+        clone, make, *installs = section(ROOT / "README.md", "Install")
         with self.step("git clone"):
-            self.shell(clone.split(" && ")[0].replace("<this repository>", repository), self.folder)
+            self.shell(clone.split(" && ")[0].replace("clone <this repository>", f"clone -q {repository}"), self.folder)
         home = self.folder / "rivega_spacy"
-        assert section(home / "README.md", "Install") == [clone, make, install], "the clone has another README"
+        assert section(home / "README.md", "Install") == [clone, make, *installs], "the clone has another README"
         with self.step("virtual environment"):
             self.shell(make.split(" && ")[0], home)
         if torch:
             with self.step(f"pip install {torch}"):
                 self.shell(f"pip install -q {torch}", home)
-        with self.step("pip install"):
-            self.shell(install.replace("pip install", "pip install -q"), home)
+        for install in installs:
+            with self.step(f"`{install}`"):
+                self.shell(install.replace("pip install", "pip install -q"), home)
         (serve,) = section(home / "README.md", "Correct your first post")
         with self.step("rivega serve: until it answers"):
             server = subprocess.Popen(f". .venv/bin/activate && exec {serve}", cwd=home, shell=True, stdout=subprocess.PIPE, text=True)
