@@ -9,6 +9,7 @@ from pathlib import Path
 from spacy.tokens import Doc
 
 from ..corpus.docbin import write_docbin
+from ..post.extensions import post_name
 from ..post.files import open_output, open_output_folder, write_json, write_text
 from ..post.jsonl import dump_line
 from .coco import to_coco
@@ -107,13 +108,15 @@ FORMS: dict[str, Callable[[Iterable[Doc], Path], None]] = {
 }
 
 
-def counted(docs: Iterable[Doc], counts: dict[str, int]) -> Iterator[Doc]:
-    """The same docs; `counts` adds up posts, entities, regions and posts with errors."""
+def counted(docs: Iterable[Doc], counts: dict[str, int], told: list[str]) -> Iterator[Doc]:
+    """The same docs; `counts` adds up posts, entities and posts with errors, `told` takes what the first three of these say."""
     for doc in docs:
         yield doc
         counts["posts"] = counts.get("posts", 0) + 1
         counts["entities"] = counts.get("entities", 0) + len(doc.ents)
         counts["errors"] = counts.get("errors", 0) + bool(doc._.rivega_errors)
+        if doc._.rivega_errors and len(told) < 3:
+            told.append(f"{post_name(doc)}: {doc._.rivega_errors[0]['message']}")
 
 
 def _file_name(name: str, number: int) -> str:

@@ -59,10 +59,18 @@ class Served:
     async def wait_for(self, futures: "Iterable[Future[Any]]") -> list[Any]:
         """What jobs of the batcher come to. RAISES (Problem): 503 where that takes too long; then they are not begun any more."""
         waiting = [asyncio.wrap_future(future) for future in futures]
+        if not waiting:
+            return []
         try:
-            return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), self.limits.seconds)
-        except asyncio.TimeoutError as error:
-            raise Problem(503, Errors.E811.format(seconds=self.limits.seconds)) from error
+            _, late = await asyncio.wait(waiting, timeout=self.limits.seconds)
+        finally:
+            # Where it took too long, or whoever asked has gone: what is not begun is left out, and nobody hears of what failed.
+            for each in waiting:
+                if not each.cancel() and not each.cancelled():
+                    each.exception()
+        if late:
+            raise Problem(503, Errors.E811.format(seconds=self.limits.seconds))
+        return [each.exception() or each.result() for each in waiting]
 
     async def call(self, function: Callable[[], Any]) -> Any:
         """Something that needs the pipeline's components, where and when they are free."""

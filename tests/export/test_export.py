@@ -265,3 +265,15 @@ def test_a_picture_that_is_gone(doc, tmp_path, capsys):
     for ent in doc.ents:
         ent._.mask_rle = None
     assert to_coco([doc])["images"] == [] and any(entry["component"] == "export" for entry in doc._.rivega_errors)
+
+
+def test_the_command_says_why_posts_have_errors(tmp_path, capsys):
+    ent = {"start": 0, "end": 3, "label": "PER", "groundable": True, "boxes": [[1, 1, 5, 5]]}
+    lines = [{"id": f"p{n}", "text": "Ann", "image": f"{n}.jpg", "ents": [ent]} for n in range(5)]
+    (tmp_path / "out.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf8")
+    assert main(["export", str(tmp_path / "out.jsonl"), str(tmp_path / "coco.json"), "--to", "coco"]) == 1
+    out, err = capsys.readouterr()
+    assert "5 posts with errors" in out
+    first, *_, last = err.splitlines()
+    assert first.startswith("rivega export: 'p0': [E001]")
+    assert len(err.splitlines()) == 4 and last == "rivega export: and 2 more"

@@ -1,6 +1,7 @@
 """A real server: many clients at once, clients that send too much or too slowly, and the end of a server that is at work."""
 
 import asyncio
+import gc
 import json
 import os
 import resource
@@ -149,7 +150,7 @@ def test_sigterm_answers_what_is_under_way(pipeline):  # noqa: F811
     assert server.process.returncode == 0 and err == ""
 
 
-def test_nobody_works_for_a_client_that_has_gone(serving, slow):  # noqa: F811
+def test_nobody_works_for_a_client_that_has_gone(serving, slow, caplog):  # noqa: F811
     nlp, held = slow
     app = create_app(nlp)
     running = serving(app)
@@ -170,6 +171,8 @@ def test_nobody_works_for_a_client_that_has_gone(serving, slow):  # noqa: F811
     assert first.recv(12) == b"HTTP/1.1 200"
     first.close()
     assert CLIENT.get(f"{running.url}/health").status_code == 200 and held.batches == [1]
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]  # "exception was never retrieved"
 
 
 def test_a_port_that_is_taken_is_told(capsys):
