@@ -70,7 +70,9 @@ class Way:
                 self.shell(install.replace("pip install", "pip install -q"), home)
         (serve,) = section(home / "README.md", "Correct your first post")
         with self.step("rivega serve: until it answers"):
-            server = subprocess.Popen(f". .venv/bin/activate && exec {serve}", cwd=home, shell=True, stdout=subprocess.PIPE, text=True)
+            server = subprocess.Popen(
+                f". .venv/bin/activate && exec {serve}", cwd=home, shell=True, stdout=subprocess.PIPE, text=True
+            )
             line = next(line for line in server.stdout or [] if " at http" in line)
         try:
             self.correct(line.split(" at ")[1].split(" ")[0])
@@ -107,7 +109,12 @@ class Way:
                 until(lambda: [path for path in downloads.iterdir() if path.suffix in (".json", ".jsonl")])
             with self.step("saved, next post there"):
                 driver.find_element("css selector", "#save").click()
-                until(lambda: "1 of" in driver.find_element("css selector", "#saved").text and driver.find_elements("css selector", "#layers canvas"))
+                until(
+                    lambda: (
+                        "1 of" in driver.find_element("css selector", "#saved").text
+                        and driver.find_elements("css selector", "#layers canvas")
+                    )
+                )
             self.shot(driver, "3-next")
             (exported,) = downloads.iterdir()
             entities = json.loads(exported.read_text(encoding="utf8"))["ents"]

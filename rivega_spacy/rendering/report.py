@@ -35,7 +35,15 @@ svg text { fill: currentColor; }
 """
 _TASKS = ("mner", "gmner", "eeg", "ees", "smner")
 # Names of the stages' scores as the field writes them.
-_NAMES = {"p": "P", "r": "R", "f": "F1", "prec": "Prec of boxed", "prec_all": "Prec of all", "miou": "mIoU", "miou_all": "mIoU of all"}
+_NAMES = {
+    "p": "P",
+    "r": "R",
+    "f": "F1",
+    "prec": "Prec of boxed",
+    "prec_all": "Prec of all",
+    "miou": "mIoU",
+    "miou_all": "mIoU of all",
+}
 
 
 def render_report(
@@ -142,7 +150,9 @@ def _steps(scores: "Scores") -> list[str]:
             # Shares first, what they are shares of behind them.
             shares = [f"{_NAMES.get(key, key)} {_percent(value)}" for key, value in values.items() if isinstance(value, float)]
             counts = [f"{key.replace('_', ' ')} {value}" for key, value in values.items() if not isinstance(value, float)]
-            lines.append(f"<p><b>{name}</b>: {escape(', '.join(shares))} <span class='note'>({escape(', '.join(counts))})</span></p>")
+            lines.append(
+                f"<p><b>{name}</b>: {escape(', '.join(shares))} <span class='note'>({escape(', '.join(counts))})</span></p>"
+            )
     return lines
 
 

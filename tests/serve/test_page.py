@@ -194,7 +194,9 @@ def test_names_of_boxes_in_one_place_stand_apart(page_of, tmp_path, png):
     page = page_of()
     page.give("Ann saw Ann and Ann", tmp_path / "a.png")
     page.settled()
-    tops = page.run("return [...document.querySelectorAll('#marks g.box text')].map(each => each.getBBox().y).sort((a, b) => a - b)")
+    tops = page.run(
+        "return [...document.querySelectorAll('#marks g.box text')].map(each => each.getBBox().y).sort((a, b) => a - b)"
+    )
     heights = page.run("return [...document.querySelectorAll('#marks g.box text')].map(each => each.getBBox().height)")
     assert len(tops) == 3 and all(low - high >= max(heights) for high, low in zip(tops, tops[1:]))
 
