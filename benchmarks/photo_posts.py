@@ -52,6 +52,8 @@ GARMENT_SHARE = 0.3  # of the CCP posts may name one garment; else the person al
 BAND = 3  # so many persons or more can carry the name of a band or team
 ABSENT = {"person": "PER", "place": "LOC", "outlet": "ORG", "company": "ORG", "work": "OTHER", "event": "OTHER"}
 ABSENT_THINGS = ("dog", "cat", "car", "bicycle", "aeroplane")
+# Sights that are talked of and not shown: of the third set alone, whose photographs show sights too.
+ABSENT_SIGHTS = {"sight": "LOC"}
 
 
 class Thing(NamedTuple):
@@ -183,7 +185,7 @@ class Writer:
         clauses = [self._clause("shown", thing.kind, thing.label, thing, used) for thing in chosen]
         for _ in range(missing):
             kind = rng.choice([*ABSENT, *ABSENT, *absent_things])
-            clauses.append(self._clause("absent", kind, ABSENT.get(kind, "OTHER"), None, used))
+            clauses.append(self._clause("absent", kind, {**ABSENT, **ABSENT_SIGHTS}.get(kind, "OTHER"), None, used))
         rng.shuffle(clauses)
         self.shown += len(chosen)
         self.absent += missing
@@ -298,7 +300,9 @@ def make_posts(folder: Path, *, seed: int = 0) -> dict[str, list[Doc]]:
         for row in photos(folder, source):
             things = open_things(row, bank)
             if things:
-                text, entities = writer.write(things, [kind for kind in ABSENT_THINGS if kind not in things[0].word])
+                absent = [kind for kind in ABSENT_THINGS if kind not in things[0].word]
+                absent += [] if things[0].label == "LOC" else ABSENT_SIGHTS
+                text, entities = writer.write(things, absent)
                 docs.append(make_doc(nlp, f"{source}-{row['id']}", row["image"], text, entities))
     return {**sets, "kinds": docs} if docs else sets
 

@@ -4,9 +4,9 @@ What it is, plainly: a lexicon of visible things and five rules. Of the world it
 becomes "a person", never "a South African midfielder". It looks, in this order, for
 
 1. a noun the post itself puts beside the name: "my cat Chelsea", "Chelsea the cat", "Chelsea, a ginger cat", "Chelsea is a cat",
-   "my car, a Citroen DS", "a dog called Rex"; of a product or company also "the Pepsi logo";
+   "my car, a Citroen DS", "that chair is a Panton", "a dog called Rex"; of a product or company also "the Pepsi logo";
 2. a famous name: "Big Ben" -> "a tower";
-3. a noun within the name: "Golden Gate Bridge" -> "a bridge";
+3. a noun within the name: "Golden Gate Bridge" -> "a bridge", "Harbour Lights Choir" -> "musicians";
 4. a maker or model within the name: "Boeing 747" -> "an airliner";
 5. the entity's type: PER -> "a person", LOC -> "a place", ORG -> "an organisation", OTHER -> "a thing"; types of OntoNotes and of the
    W-NUT tasks ("GPE", "facility", "sportsteam") are read as what they mean.
@@ -34,8 +34,8 @@ WINDOW = 400
 _WORD = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*")
 _DETERMINER = {"a", "an", "the", "my", "our", "his", "her", "their", "your", "this", "that", "these"}
 _LINK = re.compile(r"^\s*(?:,|-|–|—|\(|:|is|was|are|were|the|aka)?\s*(?:,|is|was|being)?\s*", re.IGNORECASE)
-# What may stand between a noun and the name after it: "my car, a [Citroen DS]", "a dog called [Rex]".
-_LEAD = re.compile(r"([A-Za-z]+)(?:\s*,\s*(?:an?|the|my|our)|\s*,?\s*(?:called|named))\s*$", re.IGNORECASE)
+# What may stand between a noun and the name after it: "my car, a [Citroen DS]", "a dog called [Rex]", "that chair is a [Panton]".
+_LEAD = re.compile(r"([A-Za-z]+)(?:\s*,\s*(?:an?|the|my|our)|\s*,?\s*(?:called|named)|\s+(?:is|was)\s+(?:an?|the|called|named))\s*$", re.IGNORECASE)
 # A noun that the name belongs to: "the [Pepsi] logo".
 _DIRECTLY = re.compile(r"\s+([A-Za-z]+)\b")
 _SENTENCE_END = re.compile(r"[.!?;\n]")
@@ -44,7 +44,7 @@ _SENTENCE_END = re.compile(r"[.!?;\n]")
 class Lexicon:
     """Nouns for things a camera can see, read from visible_nouns.txt.
 
-    nouns (Dict[str, Tuple[str, str]]): noun -> (kind, phrase); kinds are person, animal, thing.
+    nouns (Dict[str, Tuple[str, str]]): noun -> (kind, phrase); kinds are person, group, animal, thing.
     makers (Dict[str, str]): maker or model -> phrase.
     named (Dict[str, str]): whole name of something famous -> phrase.
     """
@@ -105,7 +105,7 @@ def expand(request: ExpansionRequest) -> str:
         if kind == "person" and person:
             return phrase if phrase == "a person" else f"{phrase}, a person"
         # "my dog Rex": what the post says beats the type, which taggers rarely get right for pets.
-        if kind == "animal" or (kind == "thing" and not person and label != "LOC"):
+        if kind == "animal" or (kind in ("thing", "group") and not person and label != "LOC"):
             return phrase
     if not person:
         famous = lexicon.named.get(name.lower()) or lexicon.named.get(name.lower().removeprefix("the "))
@@ -115,7 +115,7 @@ def expand(request: ExpansionRequest) -> str:
         for place in reversed(range(len(words))):
             found = lexicon.find(" ".join(words[place - 1 : place + 1])) if place else None
             found = found or lexicon.find(words[place])
-            if found is not None and found[0] != "person" and len(words) > 1:
+            if found is not None and len(words) > 1 and (found[0] in ("animal", "thing") or (found[0] == "group" and label != "LOC")):
                 return found[1]
         after = _DIRECTLY.match(request.text, request.end)
         found = lexicon.find(after.group(1)) if after is not None and label != "LOC" else None

@@ -102,6 +102,14 @@ def test_long_posts_take_time_that_grows_with_their_length():
         ("USS Nimitz, an aircraft carrier", "USS Nimitz", "OTHER", "an aircraft carrier"),
         ("Paddington the teddy bear", "Paddington", "OTHER", "a teddy bear"),
         ("A Texas tower", "Texas", "LOC", "a place"),
+        ("That chair is a Panton", "Panton", "OTHER", "a chair"),
+        ("The boat was called Saoirse", "Saoirse", "OTHER", "a boat"),
+        ("My boss is a Zorblax", "Zorblax", "OTHER", "a thing"),
+        ("Harbour Lights Choir tonight", "Harbour Lights Choir", "ORG", "musicians"),
+        ("Orchestra of the 18th Century", "Orchestra of the 18th Century", "ORG", "musicians"),
+        ("Our band, the Otters", "Otters", "ORG", "musicians"),
+        ("Orchestra Street", "Orchestra Street", "LOC", "a street"),
+        ("Orchestra Bay", "Orchestra Bay", "LOC", "a place"),
     ],
 )
 def test_products_landmarks_instruments_animals_and_logos(text, name, label, expected):
