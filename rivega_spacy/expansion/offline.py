@@ -35,7 +35,9 @@ _WORD = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*")
 _DETERMINER = {"a", "an", "the", "my", "our", "his", "her", "their", "your", "this", "that", "these"}
 _LINK = re.compile(r"^\s*(?:,|-|–|—|\(|:|is|was|are|were|the|aka)?\s*(?:,|is|was|being)?\s*", re.IGNORECASE)
 # What may stand between a noun and the name after it: "my car, a [Citroen DS]", "a dog called [Rex]", "that chair is a [Panton]".
-_LEAD = re.compile(r"([A-Za-z]+)(?:\s*,\s*(?:an?|the|my|our)|\s*,?\s*(?:called|named)|\s+(?:is|was)\s+(?:an?|the|called|named))\s*$", re.IGNORECASE)
+_LEAD = re.compile(
+    r"([A-Za-z]+)(?:\s*,\s*(?:an?|the|my|our)|\s*,?\s*(?:called|named)|\s+(?:is|was)\s+(?:an?|the|called|named))\s*$", re.IGNORECASE
+)
 # A noun that the name belongs to: "the [Pepsi] logo".
 _DIRECTLY = re.compile(r"\s+([A-Za-z]+)\b")
 _SENTENCE_END = re.compile(r"[.!?;\n]")
@@ -115,7 +117,11 @@ def expand(request: ExpansionRequest) -> str:
         for place in reversed(range(len(words))):
             found = lexicon.find(" ".join(words[place - 1 : place + 1])) if place else None
             found = found or lexicon.find(words[place])
-            if found is not None and len(words) > 1 and (found[0] in ("animal", "thing") or (found[0] == "group" and label != "LOC")):
+            if (
+                found is not None
+                and len(words) > 1
+                and (found[0] in ("animal", "thing") or (found[0] == "group" and label != "LOC"))
+            ):
                 return found[1]
         after = _DIRECTLY.match(request.text, request.end)
         found = lexicon.find(after.group(1)) if after is not None and label != "LOC" else None
