@@ -4,6 +4,9 @@
 # make docs   the documentation as a site, in site/
 # make lint   ruff, import contract, and mypy (about a minute the first time, seconds after it)
 # make lane-default   the tests that touch other libraries in an environment of its own; also lane-lowest, lane-4.57, lane-newest
+# make wheels   both packages in dist/, the same bytes for the same commit
+# make locks   ci/locks/, sbom.cdx.json and docs/licences.md, after a change of setup.cfg, constraints.txt or shipped weights
+# make coverage   how much of the package the tests run; at least 95 %
 # WORKERS=4 make test   on a machine with more cores
 VENV   ?= .venv
 PYTHON ?= python3
@@ -15,7 +18,7 @@ MODEL  := assets/rivega_twitter
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: docs demo test tests test-fast lint style types clean
+.PHONY: docs demo test tests test-fast lint style types clean wheels locks coverage
 
 demo: $(VENV)/.demo
 	$(BIN)/rivega demo demo
@@ -67,6 +70,19 @@ docs: $(VENV)/.docs
 $(VENV)/.docs: $(VENV)/.demo
 	$(PIP) install -q -c constraints.txt -e ".[docs]"
 	touch $@
+
+# Times and modes of files are in a wheel as well as their bytes.
+wheels: $(VENV)/.test
+	umask 022; SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PIP) wheel -q --no-deps --no-build-isolation -w dist . ./$(MODEL)
+
+locks: $(VENV)/.test
+	$(PIP) install -q uv wheel
+	$(BIN)/python ci/lock.py
+	$(BIN)/python ci/sbom.py
+
+coverage: $(VENV)/.test
+	$(PIP) install -q "pytest-cov>=6" "coverage>=7.10"
+	$(PYTEST) --cov --cov-report=term:skip-covered
 
 lane-%:
 	ci/lanes/$*.sh

@@ -69,6 +69,9 @@ def run(
     max_wait: Annotated[
         float, typer.Option("--max-wait", help="Milliseconds a post waits for others to share its batch.", rich_help_panel=LIMITS)
     ] = 5.0,
+    cache_bytes: Annotated[
+        int, typer.Option("--cache-bytes", help="Of decoded pictures that are kept.", rich_help_panel=LIMITS)
+    ] = 128 * 1024 * 1024,
 ) -> int:
     """Serve until Ctrl+C or SIGTERM.
 
@@ -103,6 +106,7 @@ def run(
         body_seconds=body_seconds,
         batch=max_batch,
         wait=max_wait / 1000,
+        cache_bytes=cache_bytes,
     )
     # What is wrong with the call is reported before the pipeline is loaded.
     with listen(host, port) as sock:

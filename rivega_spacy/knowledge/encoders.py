@@ -33,7 +33,7 @@ class HashedTextEncoder:
         rows = np.zeros((len(docs), self.width), dtype="float32")
         for row, doc in zip(rows, docs):
             for word in _WORD.findall(_URL.sub(" ", doc.text).lower()):
-                for bucket, weight in _pieces(word, self.width):
+                for bucket, weight in _pieces(word[:60], self.width):
                     row[bucket] += weight
         return np.sign(rows) * np.sqrt(np.abs(rows))
 
@@ -41,8 +41,8 @@ class HashedTextEncoder:
 @lru_cache(maxsize=20_000)
 def _pieces(word: str, width: int) -> tuple[tuple[int, float], ...]:
     """Buckets and weights of a word and of its character triples."""
-    marked = f"^{word[:60]}$"
-    weights = [(word[:60], 1.0), *((marked[start : start + 3], 0.3) for start in range(len(marked) - 2))]
+    marked = f"^{word}$"
+    weights = [(word, 1.0), *((marked[start : start + 3], 0.3) for start in range(len(marked) - 2))]
     pieces = []
     for piece, weight in weights:
         digest = hashlib.blake2b(piece.encode("utf8", "replace"), digest_size=8).digest()

@@ -43,14 +43,23 @@ class RecentCache(Generic[Value]):
                 self.size -= self._weigh(self._items.pop(key))
             self._items[key] = value
             self.size += self._weigh(value)
-            while self.size > self.limit and len(self._items) > 1:
-                self.size -= self._weigh(self._items.popitem(last=False)[1])
+            self._shrink()
+
+    def resize(self, limit: int) -> None:
+        """Another bound; what is too much for it is forgotten at once."""
+        with self.lock:
+            self.limit = limit
+            self._shrink()
 
     def clear(self) -> None:
         """Forget everything."""
         with self.lock:
             self._items.clear()
             self.size = 0
+
+    def _shrink(self) -> None:
+        while self.size > self.limit and len(self._items) > 1:
+            self.size -= self._weigh(self._items.popitem(last=False)[1])
 
     def _weigh(self, value: Value) -> int:
         return 1 if self._size_of is None else self._size_of(value)

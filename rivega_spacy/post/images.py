@@ -430,6 +430,24 @@ def clear_cache() -> None:
     _VIEWS.clear()
 
 
+def kept_bytes() -> int:
+    """Bytes of the decoded pictures that are kept, whole and reduced ones."""
+    return _CACHE.size + _VIEWS.size
+
+
+@contextmanager
+def keeping(limit: int) -> Iterator[None]:
+    """For the whole process, keep decoded pictures of no more than so many bytes: four fifths for whole ones, one for reduced ones."""
+    before = _CACHE.limit, _VIEWS.limit
+    for cache, share in ((_CACHE, limit - limit // 5), (_VIEWS, limit // 5)):
+        cache.resize(share)
+    try:
+        yield
+    finally:
+        for cache, share in zip((_CACHE, _VIEWS), before):
+            cache.resize(share)
+
+
 def _check_size(size: tuple[int, int], name: str, limit: int) -> None:
     width, height = size
     if width * height > limit:
@@ -438,7 +456,7 @@ def _check_size(size: tuple[int, int], name: str, limit: int) -> None:
 
 
 def _kept_bytes(value: np.ndarray | str) -> int:
-    return value.nbytes if isinstance(value, np.ndarray) else len(value)
+    return value.nbytes if isinstance(value, np.ndarray) else len(value) + _ENTRY_BYTES
 
 
 def _renew_lock() -> None:
@@ -446,6 +464,8 @@ def _renew_lock() -> None:
     _THUMBNAILS = threading.Lock()
 
 
+# A message is short beside its key and its place in the cache: without them, millions of damaged pictures would be remembered.
+_ENTRY_BYTES = 1024
 # Decoded pictures; one that cannot be decoded is remembered by its message.
 _CACHE: RecentCache[np.ndarray | str] = RecentCache(CACHE_BYTES, _kept_bytes)
 # Reduced ones, with the size of the picture itself.

@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from .. import __version__
 from ..post.annotated import annotated_to_doc
 from ..post.errors import Errors, ImageError, RivegaError
+from ..post.images import keeping, kept_bytes
 from ..post.jsonl import dump_line
 from ..post.post_files import Post
 from ..post.posts import doc_to_post, post_to_doc
@@ -53,6 +54,7 @@ class Served:
         self.limits = limits
         self.queue = queue
         self.metrics = Metrics()
+        self.metrics.gauge("rivega_picture_cache_bytes", lambda: float(kept_bytes()))
         self.batcher = Batcher(nlp, limits, self.metrics)
         self.draining = False
 
@@ -135,10 +137,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        served.batcher.start()
-        yield
-        served.draining = True
-        await run_in_threadpool(served.batcher.stop)
+        # A server goes on for months, and hardly ever sees a picture again that it saw an hour ago.
+        with keeping(served.limits.cache_bytes):
+            served.batcher.start()
+            yield
+            served.draining = True
+            await run_in_threadpool(served.batcher.stop)
 
     app = FastAPI(
         title="rivega",

@@ -20,6 +20,7 @@ class Limits:
     body_seconds (float): For a request's head, and for its body, to arrive.
     batch (int): Posts that go through the pipeline together; 1 turns batching off.
     wait (float): Seconds that a post waits for others to go with it.
+    cache_bytes (int): Of decoded pictures that are kept for the next stage and the next request.
     RAISES (RivegaError): E209 where a limit would let nothing through.
     """
 
@@ -34,6 +35,7 @@ class Limits:
     body_seconds: float = 20.0
     batch: int = 16
     wait: float = 0.005
+    cache_bytes: int = 128 * 1024 * 1024
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -15,6 +15,7 @@ _HELP = {
     "rivega_batch_seconds": ("histogram", "Time of a batch in the pipeline."),
     "rivega_posts_waiting": ("gauge", "Posts that wait for the pipeline."),
     "rivega_requests_open": ("gauge", "Requests under way, GET requests aside."),
+    "rivega_picture_cache_bytes": ("gauge", "Bytes of the decoded pictures that are kept."),
     "rivega_body_bytes_held": ("gauge", "Bytes of the bodies of requests under way."),
 }
 Labels = tuple[tuple[str, str], ...]

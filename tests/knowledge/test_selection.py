@@ -17,6 +17,7 @@ from rivega_spacy.knowledge.encoders import (
     ColourEncoder,
     DocVectors,
     HashedTextEncoder,
+    _pieces,
     TransformersImageEncoder,
     TransformersTextEncoder,
 )
@@ -255,3 +256,9 @@ def test_the_published_examples(shared_dir: Path) -> None:
     selector = SimilarExamples(bank, n=5, text_encoder=HashedTextEncoder(), image_encoder=ColourEncoder())
     for example, found in zip(examples, selector([post(example.text, name=example.id) for example in examples])):
         assert len(found) == 5 and all(other.id != example.id and other.text != example.text for other in found)
+
+
+def test_long_words_are_remembered_by_their_beginning():
+    _pieces.cache_clear()
+    HashedTextEncoder()([post("x" * 60 + "y" * number) for number in range(1, 50)])
+    assert _pieces.cache_info().currsize == 1

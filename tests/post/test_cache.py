@@ -41,3 +41,13 @@ def test_a_forked_worker_does_not_wait_for_a_lock_of_its_parent():
             signal.alarm(5)
             os._exit(0 if cache.get("a") == 1 else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_smaller_bound_holds_at_once():
+    cache = RecentCache(10, len)
+    for key in "abc":
+        cache.put(key, "x" * 3)
+    cache.resize(4)
+    assert len(cache) == 1 and cache.size == 3 and cache.get("c")
+    cache.put("d", "x")
+    assert cache.size == 4 and cache.get("c")

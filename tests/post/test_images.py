@@ -10,6 +10,7 @@ import pytest
 import spacy
 from PIL import Image
 
+from rivega_spacy.post import images
 from rivega_spacy.post.errors import ImageError
 from rivega_spacy.post.images import (
     FORMATS,
@@ -20,6 +21,8 @@ from rivega_spacy.post.images import (
     image_for_storage,
     image_frame,
     image_size,
+    keeping,
+    kept_bytes,
     read_bitmap,
     read_image,
 )
@@ -421,3 +424,19 @@ def test_progressive_scans_without_end_are_refused():
     assert read_image(data).shape == (480, 640, 3)
     with pytest.raises(ImageError, match="scans"):
         read_image(bomb)
+
+
+def test_damaged_pictures_are_not_remembered_without_bound(nlp):
+    def look(number):
+        doc = nlp.make_doc("x")
+        doc._.image = b"no picture" + number.to_bytes(4, "big")
+        assert doc_image(doc, "test") is None
+
+    clear_cache()
+    with keeping(50_000):
+        for number in range(200):
+            look(number)
+        # A message of ours is 100 to 200 characters; its key and its place in the cache are more than that.
+        assert kept_bytes() <= 40_000 and len(images._CACHE) <= 40
+    before = images._CACHE.limit, images._VIEWS.limit
+    assert before == (images.CACHE_BYTES, images.CACHE_BYTES // 4)

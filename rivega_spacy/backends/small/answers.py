@@ -21,6 +21,8 @@ from .predict import answers
 from .second_look import Look, look_again
 
 PICTURES, PHRASES = 64, 4096
+# Longer phrases are not kept.
+PHRASE_CHARS = 1000
 
 
 class Answer(NamedTuple):
@@ -143,7 +145,9 @@ def _encode_phrases(network: SmallVision, shim: TorchShim, queries: Sequence[Ima
         encoded = network.encode_phrases(missing)
         for i, expression in enumerate(missing):
             rows[expression] = Questions(*(part[i].clone() for part in encoded))
-            _PHRASES.put((shim.digest, expression), rows[expression])
+            # The network reads the first words alone, but the key is all of it.
+            if len(expression.name) + len(expression.expansion) <= PHRASE_CHARS:
+                _PHRASES.put((shim.digest, expression), rows[expression])
     return rows
 
 

@@ -7,6 +7,7 @@ from expressions_of import ODD_ENTITIES, expressions, odd_post
 from thinc.api import Model
 from vision_tiny import SIZES
 
+from rivega_spacy.backends.small import answers
 from rivega_spacy.backends.small.answers import clear_store
 from rivega_spacy.backends.small.entailment import build_small_entailment
 from rivega_spacy.backends.small.grounder import build_small_grounder
@@ -47,6 +48,13 @@ def test_both_components_cost_one_pass(tiny_weights, passes):
     assert sum(passes) == 1
     assert scores[0].shape == (2,) and scores[0].dtype == np.float32 and ((scores[0] > 0) & (scores[0] < 1)).all()
     assert boxes[0].shape == (1, 5)
+
+
+def test_long_phrases_are_answered_but_not_kept(tiny_weights, passes):
+    grounder = loaded(build_small_grounder, tiny_weights)
+    long = type(EXPRESSIONS[0])("Ada " * 5000, "PER", "a woman")
+    kept, alone = grounder.predict([ImageQueries(picture(), [EXPRESSIONS[0], long], "", "key")])[0]
+    assert len(answers._PHRASES) == 1 and np.isfinite(alone).all() and not np.array_equal(kept, alone)
 
 
 def test_other_weights_are_another_network(tiny_weights, passes):

@@ -1,0 +1,129 @@
+"""What is installed is known: the locks fit setup.cfg, the bill of materials fits locks and weights, and a wheel can be built again to the byte."""
+
+import configparser
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = ROOT / "ci" / "locks"
+PARTS = {"demo": [], "test": ["test", "llm", "train", "lint"]}
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"ci_{name}", ROOT / "ci" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf8")
+    return setup
+
+
+def requirements(lines: str) -> list[Requirement]:
+    return [Requirement(line) for line in lines.splitlines() if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_lock_fits_what_setup_cfg_asks_for(name):
+    """It fails where setup.cfg or constraints.txt changed and `python ci/lock.py` was not run."""
+    setup, pins = setup_cfg(), script("sbom").read_lock(LOCKS / f"{name}.txt")
+    wanted = requirements(setup["options"]["install_requires"])
+    for extra in PARTS[name]:
+        wanted += requirements(setup["options.extras_require"][extra])
+    meta = json.loads((ROOT / "assets" / "rivega_twitter" / "meta.json").read_text(encoding="utf8"))
+    wanted += [Requirement(line) for line in meta["requirements"] if not line.startswith("rivega_spacy")]
+    for requirement in wanted:
+        key = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        assert key in pins, f"{requirement} is not in ci/locks/{name}.txt: python ci/lock.py"
+        assert requirement.specifier.contains(pins[key][0]), f"{requirement}, but {pins[key][0]} is locked: python ci/lock.py"
+    for requirement in requirements((ROOT / "constraints.txt").read_text(encoding="utf8")):
+        key = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        assert key not in pins or requirement.specifier.contains(pins[key][0]), f"{requirement}: python ci/lock.py"
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_lock_has_a_hash_for_everything_and_names_no_place(name):
+    text = (LOCKS / f"{name}.txt").read_text(encoding="utf8")
+    pins = script("sbom").read_lock(LOCKS / f"{name}.txt")
+    assert len(pins) > 50 and all(digests for _, digests in pins.values())
+    # A CPU build of torch: without the libraries that its build for Linux on the package index asks for.
+    assert not [key for key in pins if key.startswith(("nvidia-", "cuda-", "triton"))]
+    left = re.sub(r"^[a-z0-9-]+==[\w.+!-]+( ; [\w\s.'=<>!()-]+)? \\$|^    --hash=sha256:[0-9a-f]{64}( \\)?$|^# .*$", "", text, flags=re.M)
+    assert left.strip() == ""
+    assert "://" not in text and "/opt" not in text and "wheels" not in text
+
+
+def test_the_bill_of_materials_fits_locks_and_weights():
+    """It fails where a lock or a shipped weight changed and `python ci/sbom.py` was not run."""
+    sbom, module = json.loads((ROOT / "sbom.cdx.json").read_text(encoding="utf8")), script("sbom")
+    assert sbom["bomFormat"] == "CycloneDX" and sbom["specVersion"] == "1.6"
+    model, *libraries = sbom["components"]
+    assert model == module.weights(), "python ci/sbom.py"
+    found = {each["name"]: (each["version"], sorted(one["content"] for one in each["hashes"])) for each in libraries}
+    locked = {name: (version, sorted(digests)) for name, (version, digests) in module.read_lock(LOCKS / "test.txt").items()}
+    assert found == locked, "python ci/sbom.py"
+    required = {each["name"] for each in libraries if each["scope"] == "required"}
+    assert required == set(module.read_lock(LOCKS / "demo.txt"))
+    assert (ROOT / "docs" / "licences.md").read_text(encoding="utf8") == module.page(sbom)
+    assert not [each["name"] for each in libraries if each["licenses"][0]["license"]["name"] == module.NOT_STATED]
+    # The digests that the pipeline itself is checked against when it is loaded say the same.
+    folder = ROOT / "assets" / "rivega_twitter" / "rivega_twitter" / f"rivega_twitter-{model['version']}"
+    digests = {each["name"]: each["hashes"][0]["content"] for each in model["components"]}
+    own = json.loads((folder / "digests.json").read_text(encoding="utf8"))
+    assert own.items() <= digests.items()
+
+
+def test_no_strong_copyleft_is_required():
+    sbom = json.loads((ROOT / "sbom.cdx.json").read_text(encoding="utf8"))
+    licences = [each["licenses"][0]["license"]["name"] for each in sbom["components"] if each.get("scope") == "required"]
+    # The LGPL and MPL ask nothing of who only uses a library.
+    assert len(licences) > 50 and not [name for name in licences if re.search(r"(?<!L)GPL|GNU General Public", name)]
+
+
+def test_torch_is_one_that_reads_the_published_weights():
+    (torch,) = [each for each in requirements(setup_cfg()["options"]["install_requires"]) if each.name == "torch"]
+    assert not torch.specifier.contains(Version("2.5.1")) and torch.specifier.contains(Version("2.6.0"))
+
+
+def build(source: Path, folder: Path, stamp: int) -> Path:
+    """A wheel of a copy of a source tree, its files of another time, as `make wheels` builds it."""
+    tree = folder / "source"
+    shutil.copytree(
+        source, tree, ignore=shutil.ignore_patterns("build", "dist", "*.egg-info", "__pycache__", "tests", "benchmarks", "assets", ".*")
+    )
+    for path in tree.rglob("*"):
+        os.utime(path, (stamp, stamp))
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(folder), "."]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    subprocess.run(command, cwd=tree, env=environment, check=True, umask=0o022, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", [ROOT, ROOT / "assets" / "rivega_twitter"], ids=["rivega_spacy", "rivega_twitter"])
+def test_a_wheel_can_be_built_again_to_the_byte(source, tmp_path):
+    pytest.importorskip("setuptools")
+    wheels = []
+    for name, stamp in (("one", 1_600_000_000), ("two", 1_650_000_000)):
+        (tmp_path / name).mkdir()
+        wheels.append(build(source, tmp_path / name, stamp))
+    first, second = (hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels)
+    assert first == second, [[(info.filename, info.CRC, info.date_time) for info in zipfile.ZipFile(wheel).infolist()] for wheel in wheels]
