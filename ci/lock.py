@@ -67,7 +67,10 @@ def lock(name: str) -> str:
         if "+" in version and digest not in text:
             # The build is named, not the place that it was found at.
             start = f"{package}=={version.partition('+')[0]} \\\n"
-            text = text.replace(start, f"# The first hash is that of the build {version} for {sys.platform}.\n{start}    --hash=sha256:{digest} \\\n")
+            text = text.replace(
+                start,
+                f"# The first hash is that of the build {version} for {sys.platform}.\n{start}    --hash=sha256:{digest} \\\n",
+            )
     head = f"# Made by `python ci/lock.py` for CPython {PYTHON}: see there. Do not edit.\n"
     return head + text
 

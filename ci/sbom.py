@@ -93,7 +93,9 @@ def weights() -> dict[str, Any]:
             for path in files
         ],
         "modelCard": {
-            "modelParameters": {"datasets": [{"type": "dataset", "name": row["name"], "description": row["licence"]} for row in data]}
+            "modelParameters": {
+                "datasets": [{"type": "dataset", "name": row["name"], "description": row["licence"]} for row in data]
+            }
         },
     }
 

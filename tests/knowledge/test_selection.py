@@ -17,9 +17,9 @@ from rivega_spacy.knowledge.encoders import (
     ColourEncoder,
     DocVectors,
     HashedTextEncoder,
-    _pieces,
     TransformersImageEncoder,
     TransformersTextEncoder,
+    _pieces,
 )
 from rivega_spacy.knowledge.examples import SHIPPED, Example, Exclusion, fingerprint, read_examples, same_post
 from rivega_spacy.knowledge.selection import FixedExamples, SimilarExamples, make_fixed_examples, make_msea, no_examples

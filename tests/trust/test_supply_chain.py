@@ -65,7 +65,9 @@ def test_a_lock_has_a_hash_for_everything_and_names_no_place(name):
     assert len(pins) > 50 and all(digests for _, digests in pins.values())
     # A CPU build of torch: without the libraries that its build for Linux on the package index asks for.
     assert not [key for key in pins if key.startswith(("nvidia-", "cuda-", "triton"))]
-    left = re.sub(r"^[a-z0-9-]+==[\w.+!-]+( ; [\w\s.'=<>!()-]+)? \\$|^    --hash=sha256:[0-9a-f]{64}( \\)?$|^# .*$", "", text, flags=re.M)
+    left = re.sub(
+        r"^[a-z0-9-]+==[\w.+!-]+( ; [\w\s.'=<>!()-]+)? \\$|^    --hash=sha256:[0-9a-f]{64}( \\)?$|^# .*$", "", text, flags=re.M
+    )
     assert left.strip() == ""
     assert "://" not in text and "/opt" not in text and "wheels" not in text
 
@@ -106,11 +108,25 @@ def build(source: Path, folder: Path, stamp: int) -> Path:
     """A wheel of a copy of a source tree, its files of another time, as `make wheels` builds it."""
     tree = folder / "source"
     shutil.copytree(
-        source, tree, ignore=shutil.ignore_patterns("build", "dist", "*.egg-info", "__pycache__", "tests", "benchmarks", "assets", ".*")
+        source,
+        tree,
+        ignore=shutil.ignore_patterns("build", "dist", "*.egg-info", "__pycache__", "tests", "benchmarks", "assets", ".*"),
     )
     for path in tree.rglob("*"):
         os.utime(path, (stamp, stamp))
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(folder), "."]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "-w",
+        str(folder),
+        ".",
+    ]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
     subprocess.run(command, cwd=tree, env=environment, check=True, umask=0o022, capture_output=True)
     (wheel,) = folder.glob("*.whl")
@@ -126,4 +142,6 @@ def test_a_wheel_can_be_built_again_to_the_byte(source, tmp_path):
         (tmp_path / name).mkdir()
         wheels.append(build(source, tmp_path / name, stamp))
     first, second = (hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels)
-    assert first == second, [[(info.filename, info.CRC, info.date_time) for info in zipfile.ZipFile(wheel).infolist()] for wheel in wheels]
+    assert first == second, [
+        [(info.filename, info.CRC, info.date_time) for info in zipfile.ZipFile(wheel).infolist()] for wheel in wheels
+    ]
