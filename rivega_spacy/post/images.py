@@ -439,13 +439,13 @@ def kept_bytes() -> int:
 def keeping(limit: int) -> Iterator[None]:
     """For the whole process, keep decoded pictures of no more than so many bytes: four fifths for whole ones, one for reduced ones."""
     before = _CACHE.limit, _VIEWS.limit
-    for cache, share in ((_CACHE, limit - limit // 5), (_VIEWS, limit // 5)):
-        cache.resize(share)
+    _CACHE.resize(limit - limit // 5)
+    _VIEWS.resize(limit // 5)
     try:
         yield
     finally:
-        for cache, share in zip((_CACHE, _VIEWS), before):
-            cache.resize(share)
+        _CACHE.resize(before[0])
+        _VIEWS.resize(before[1])
 
 
 def _check_size(size: tuple[int, int], name: str, limit: int) -> None:
