@@ -1,80 +1,39 @@
-"""Fuzzes what reads other people's files: pictures through the image door, masks' RLE against pycocotools.
+"""Fuzzes what reads other people's files: pictures through the image door, masks' RLE and polygons against pycocotools.
 
     python benchmarks/fuzz.py images --count 20000 --seed 0
     python benchmarks/fuzz.py rle --count 20000 --seed 0
+    python benchmarks/fuzz.py polygons --count 20000 --seed 0
 
-Pictures: seeds in every allowed format, mode and option that Pillow can write (bit depths, palettes, transparency, interlacing, progressive,
-tiled, multi-frame, EXIF orientations), each mutated: bits turned, bytes replaced by interesting ones, parts cut, doubled or moved, lengths
-in headers changed, two files spliced. Whatever comes: a picture, or an ImageError; within two seconds; memory within what the door's
-limits allow. Formats that Pillow can read and the door does not allow are refused for every file.
+Pictures: so many files of every allowed format, made of the seeds of fuzz_seeds.py: bits turned, bytes replaced by interesting ones, parts cut,
+doubled or moved, lengths in headers changed, checksums mended again, two files spliced. Whatever comes: a picture, or an ImageError; within two
+seconds of processor time; memory within what RIVEGA_MAX_PIXELS allows. No decoder of another format that Pillow knows is ever begun, and files of
+those formats are refused.
 """
 
 import argparse
 import io
 import random
 import resource
+import struct
 import sys
 import time
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from fuzz_seeds import seeds
 from PIL import Image
 
-from rivega_spacy.post.errors import ImageError
+from rivega_spacy.corpus.formats.polygons import polygons_to_rle
+from rivega_spacy.corpus.formats.segmentations import read_segmentation
+from rivega_spacy.post.errors import ImageError, RivegaError
 from rivega_spacy.post.images import FORMATS, read_image
 from rivega_spacy.post.rle import decode_mask, encode_mask
 
 SLOW = 2.0  # seconds of processor time: the machine may be doing other things
 INTERESTING = [b"\0", b"\xff", b"\x7f", b"\x80", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\x10\0\0", b"\xff\xff"]
-
-
-def seeds() -> Iterator[tuple[str, bytes]]:
-    """Format and bytes of small valid pictures."""
-    noise = np.random.default_rng(0).integers(0, 256, (24, 31, 4), dtype="uint8")
-    noise[:12] = np.linspace(0, 255, 31, dtype="uint8")[None, :, None]
-    base = Image.fromarray(noise, "RGBA")
-    options: list[tuple[str, str, dict]] = []
-    for mode in ("1", "L", "P", "RGB", "RGBA", "LA", "I", "I;16"):
-        options += [("PNG", mode, {}), ("PNG", mode, {"optimize": True}), ("TIFF", mode, {})]
-    for mode in ("L", "RGB", "CMYK"):
-        options += [
-            ("JPEG", mode, {"quality": 30}),
-            ("JPEG", mode, {"progressive": True}),
-            ("JPEG", mode, {"restart_marker_blocks": 1}),
-        ]
-        options += [("TIFF", mode, {"compression": kind}) for kind in ("tiff_lzw", "tiff_deflate", "packbits", "jpeg")]
-    options += [("JPEG", "RGB", {"exif": _exif(turn)}) for turn in (3, 6, 9)]
-    options += [
-        ("TIFF", "1", {"compression": "group4"}),
-        ("BMP", "1", {}),
-        ("BMP", "L", {}),
-        ("BMP", "P", {}),
-        ("BMP", "RGB", {}),
-        ("BMP", "RGBA", {}),
-    ]
-    options += [("GIF", "P", {}), ("GIF", "L", {}), ("GIF", "P", {"save_all": True, "append_images": [base.convert("P")] * 3})]
-    options += [("WEBP", mode, extra) for mode in ("RGB", "RGBA") for extra in ({}, {"lossless": True}, {"quality": 5})]
-    options += [("WEBP", "RGB", {"save_all": True, "append_images": [base.convert("RGB")] * 2})]
-    options += [("AVIF", "RGB", {}), ("AVIF", "RGBA", {"quality": 20})]
-    options += [
-        ("PNG", "RGB", {"save_all": True, "append_images": [base.convert("RGB")] * 2}),
-        ("MPO", "RGB", {"save_all": True, "append_images": [base.convert("RGB")]}),
-    ]
-    for kind, mode, extra in options:
-        out = io.BytesIO()
-        try:
-            picture = base.convert("L").point(lambda value: value * 257, "I") if mode in ("I", "I;16") else base.convert(mode)
-            picture.save(out, kind, **extra)
-        except (OSError, ValueError, KeyError):
-            continue  # a combination that this Pillow does not write
-        yield kind, out.getvalue()
-
-
-def _exif(turn: int) -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = turn
-    return exif.tobytes()
 
 
 def mutate(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
@@ -104,48 +63,101 @@ def mutate(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
     return bytes(changed)
 
 
+def mend_checksums(data: bytes) -> bytes:
+    """A PNG with the checksums that its chunks should have, so that what was changed in them gets past the first check."""
+    if data[:8] != b"\x89PNG\r\n\x1a\n":
+        return data
+    whole, place = data[:8], 8
+    while place + 12 <= len(data):
+        end = place + 8 + int.from_bytes(data[place : place + 4], "big")
+        if end + 4 > len(data):
+            break
+        whole += data[place:end] + struct.pack(">I", zlib.crc32(data[place + 4 : end]))
+        place = end + 4
+    return whole + data[place:]
+
+
 def fuzz_images(count: int, seed: int) -> int:
     """RETURNS (int): Breaches of the promise."""
-    rng = random.Random(seed)
-    made = list(seeds())
-    kinds = Counter(kind for kind, _ in made)
-    for kind, data in made:
-        try:
-            read_image(data)
-        except ImageError as error:
-            print(f"A valid {kind} is refused: {error}")
-    outcome: Counter[str] = Counter()
+    made: dict[str, list[bytes]] = {}
+    for kind, data in seeds():
+        # Several pictures in a JPEG: of the same format for the door.
+        made.setdefault("JPEG" if kind == "MPO" else kind, []).append(data)
+    missing = set(FORMATS) - set(made)
+    if missing:
+        raise SystemExit(f"This Pillow writes no {', '.join(sorted(missing))}: nothing to begin with.")
+    begun = watch_other_decoders()
+    everything = [data for files in made.values() for data in files]
     breaches = 0
-    slowest = 0.0
+    for kind in sorted(made):
+        breaches += fuzz_format(kind, made[kind], everything, count, random.Random(f"{seed} {kind}"))
+    print(refuse_others())
+    if begun:
+        print(f"Decoders of other formats were begun: {dict(Counter(begun))}")
+    print(f"{breaches + len(begun)} breaches")
+    return breaches + len(begun)
+
+
+def fuzz_format(kind: str, files: list[bytes], others: list[bytes], count: int, rng: random.Random) -> int:
+    """RETURNS (int): Breaches of the promise with files of one format."""
+    read = sum(not isinstance(outcome_of(data), ImageError) for data in files)
+    outcome: Counter[str] = Counter()
+    breaches, slowest, most = 0, 0.0, 0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.perf_counter()
     for number in range(count):
-        kind, data = made[number % len(made)]
-        mutant = mutate(data, rng, [other for _, other in made])
+        mutant = mutate(files[number % len(files)], rng, others)
+        if kind == "PNG" and number % 2:
+            mutant = mend_checksums(mutant)
         start = time.process_time()
-        try:
-            picture = read_image(mutant)
-            outcome["read"] += 1
-            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-                breaches += 1
-                print(f"file {number} ({kind}): a picture of shape {picture.shape}")
-        except ImageError as error:
-            outcome[str(error)[1:5]] += 1
-        except BaseException as error:
-            breaches += 1
-            print(f"file {number} ({kind}): {type(error).__name__}: {error}")
+        found = outcome_of(mutant)
         taken = time.process_time() - start
         slowest = max(slowest, taken)
-        if taken > SLOW:
+        if isinstance(found, np.ndarray):
+            outcome["read"] += 1
+            most = max(most, found.shape[0] * found.shape[1])
+            bad = "" if found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3 else f"a picture of shape {found.shape}"
+        else:
+            outcome[str(found)[1:5] if isinstance(found, ImageError) else type(found).__name__] += 1
+            bad = "" if isinstance(found, ImageError) else f"{type(found).__name__}: {found}"
+        bad = bad or (f"{taken:.1f} s" if taken > SLOW else "")
+        if bad:
             breaches += 1
-            print(f"file {number} ({kind}): {taken:.1f} s")
-    refused = refuse_others()
+            print(f"{kind}, file {number}: {bad}")
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
-        f"{count} mutants of {len(made)} seeds ({dict(kinds)}): {dict(outcome)}; {breaches} breaches; slowest {1000 * slowest:.0f} ms; "
-        f"memory {before / 1024:.0f} -> {after / 1024:.0f} MiB at most; {time.perf_counter() - begun:.0f} s; {refused}"
+        f"{kind}: {count} mutants of {len(files)} seeds ({read} of them valid for Pillow): {dict(outcome.most_common())}; slowest {1000 * slowest:.0f} ms; "
+        f"largest read {most / 1e6:.1f} million pixels; memory of the process {before / 1024:.0f} -> {after / 1024:.0f} MiB at most; "
+        f"{time.perf_counter() - begun:.0f} s",
+        flush=True,
     )
     return breaches
+
+
+def outcome_of(data: bytes) -> np.ndarray | BaseException:
+    """What the door makes of a file: pixels, or what it raises."""
+    try:
+        return read_image(data)
+    except BaseException as error:  # SystemExit and its like are breaches as well
+        return error
+
+
+def watch_other_decoders() -> list[str]:
+    """RETURNS (List[str]): To which the name of each decoder is added that Pillow begins for a format that is not allowed."""
+    Image.registered_extensions()  # makes Pillow know all of its formats
+    begun: list[str] = []
+
+    def watched(name: str) -> Callable[..., Any]:
+        def begin(*arguments: Any) -> Any:
+            begun.append(name)
+            raise SyntaxError(name)
+
+        return begin
+
+    for name, (_, accept) in list(Image.OPEN.items()):
+        if name not in (*FORMATS, "MPO"):
+            Image.OPEN[name] = (watched(name), accept)
+    return begun
 
 
 def refuse_others() -> str:
@@ -201,15 +213,85 @@ def fuzz_rle(count: int, seed: int) -> int:
     return breaches
 
 
+def fuzz_polygons(count: int, seed: int) -> int:
+    """RETURNS (int): Outlines that are drawn otherwise than by pycocotools, and malformed ones that end in anything but an error of ours."""
+    from pycocotools import mask as coco
+
+    rng = random.Random(seed)
+    breaches = 0
+    outcome: Counter[str] = Counter()
+    for number in range(count):
+        height, width = rng.randrange(1, 80), rng.randrange(1, 80)
+        polygons = [_outline(rng) for _ in range(rng.choice((1, 1, 2, 3)))]
+        theirs = coco.decode(
+            coco.merge(coco.frPyObjects([[x for point in points for x in point] for points in polygons], height, width))
+        )
+        if not (decode_mask(polygons_to_rle(polygons, height, width)) == theirs.astype(bool)).all():
+            breaches += 1
+            print(f"outline {number}: not as pycocotools: {polygons} in {height} x {width}")
+        try:
+            drawing, rle = read_segmentation(_malformed(rng, polygons, 0))
+            outcome["nothing" if drawing is None and rle is None else "drawn"] += 1
+        except (RivegaError, ValueError) as error:
+            outcome[type(error).__name__] += 1
+        except BaseException as error:
+            breaches += 1
+            print(f"outline {number}: {type(error).__name__}: {error}")
+    print(f"{count} outlines and as many malformed ones: {dict(outcome)}; {breaches} breaches")
+    return breaches
+
+
+def _outline(rng: random.Random) -> list[list[float]]:
+    """Whole, half, fifth and tenth pixels are where rounding could differ; the rest is anything, far outside too."""
+    kind = rng.randrange(6)
+    spread = rng.choice((5, 60, 60, 3000))
+
+    def number() -> float:
+        value = rng.uniform(-0.5 * spread, spread)
+        return (value, round(value), round(2 * value) / 2, round(5 * value) / 5, round(10 * value) / 10, rng.uniform(0, 40))[kind]
+
+    return [[float(number()), float(number())] for _ in range(rng.randrange(3, 12))]
+
+
+def _malformed(rng: random.Random, value: Any, depth: int) -> Any:
+    """A polygon with some of its parts replaced by what JSON may hold there."""
+    if rng.random() < 0.08:
+        deep: list[Any] = []
+        for _ in range(rng.choice((3, 300))):
+            deep = [deep]
+        return rng.choice(
+            (
+                None,
+                True,
+                "5",
+                "x",
+                [],
+                {},
+                1e308,
+                -1e308,
+                float("nan"),
+                float("inf"),
+                10**400,
+                deep,
+                {"x": 1, "y": 2},
+                {"size": [3, 3], "counts": "9"},
+            )
+        )
+    if isinstance(value, list) and depth < 4:
+        items = [_malformed(rng, item, depth + 1) for item in value]
+        return items[: rng.randrange(len(items) + 1)] if rng.random() < 0.05 else items
+    return value
+
+
 def main() -> None:
     """Run a fuzzer; status 1 where a promise was broken."""
+    fuzzers = {"images": fuzz_images, "rle": fuzz_rle, "polygons": fuzz_polygons}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("images", "rle"))
-    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("what", choices=fuzzers)
+    parser.add_argument("--count", type=int, default=20_000, help="files of every format; masks; outlines")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    run = fuzz_images if arguments.what == "images" else fuzz_rle
-    sys.exit(1 if run(arguments.count, arguments.seed) else 0)
+    sys.exit(1 if fuzzers[arguments.what](arguments.count, arguments.seed) else 0)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """`rivega annotate posts.jsonl out.jsonl`: entities, boxes and masks for a file of posts, or for a million of them."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from .options import Columns, Form, GpuId, Model, PostsImages, print_summary, read_columns
+from .saying import say, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -117,7 +117,7 @@ def run(
     job, tallies = annotate_job(lines, target, work, options, where, told=_tell)
     total = _progress(tallies, job.before)
     if job.before:
-        sys.stdout.write(f"{job.before} posts were done before\n")
+        say(f"{job.before} posts were done before\n")
     return _say(total, target)
 
 
@@ -165,7 +165,7 @@ def _say(total: "Tally", out: Path) -> int:
 
 
 def _tell(message: str) -> None:
-    sys.stderr.write(f"{message}\n")
+    warn(f"{message}\n")
 
 
 def _root_of(posts: list[Path]) -> Path:

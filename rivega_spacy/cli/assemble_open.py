@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from .saying import say
+
 EXAMPLES = (
     "rivega assemble-open training/open --profile laptop",
     "rivega assemble-open training/open --grounder owlv2 --segmenter sam-base --dev corpus/dev.spacy --yes",
@@ -48,12 +50,12 @@ def run(
     from ..jobs.open_models import assemble_open, fetch, make_plan
 
     plan = make_plan(profile, grounder=grounder, segmenter=segmenter)
-    sys.stdout.write("".join(f"{line}\n" for line in plan.lines()))
+    say("".join(f"{line}\n" for line in plan.lines()))
     folders = fetch(plan, agree=lambda lines: yes or _ask(lines))
     done = assemble_open(
         output, plan, folders, base=base, entailment=entailment == "score", dev=dev, base_url=base_url, chat_model=chat_model
     )
-    sys.stdout.write("".join(f"{line}\n" for line in done))
+    say("".join(f"{line}\n" for line in done))
     return 0
 
 

@@ -1,7 +1,6 @@
 """`rivega benchmark PIPELINE [POSTS]`: posts a second at several batch sizes, by stage, and peak memory."""
 
 import json
-import sys
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import AsJson, Columns, Form, GpuId, Images, Limit, ModelArgument, read_columns
+from .saying import say, warn
 
 if TYPE_CHECKING:
     from ..jobs.benchmark import Speed
@@ -58,11 +58,11 @@ def run(
     for speed in run_benchmark(model, lines, images=root, batch_sizes=batch_size, gpu_id=gpu_id):
         speeds.append(speed)
         if not as_json:
-            sys.stderr.write(f"batches of {speed.batch_size}: {speed.posts_per_s:.2f} posts/s\n")
+            warn(f"batches of {speed.batch_size}: {speed.posts_per_s:.2f} posts/s\n")
     if as_json:
-        sys.stdout.write(json.dumps([speed.to_dict() for speed in speeds], indent=1) + "\n")
+        say(json.dumps([speed.to_dict() for speed in speeds], indent=1) + "\n")
     else:
-        sys.stdout.write("\n".join(_table(model, speeds)) + "\n")
+        say("\n".join(_table(model, speeds)) + "\n")
     return 1 if speeds[0].failed else 0
 
 

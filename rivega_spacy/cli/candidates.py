@@ -1,12 +1,12 @@
 """`rivega candidates DETECTOR POSTS.spacy OUT.jsonl`: the boxes that a detector proposes, and how many gold boxes are among them."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .options import GoldCorpus, GpuId, Images, Limit
+from .saying import say
 
 EXAMPLES = (
     "rivega candidates facebook/detr-resnet-50 corpus/test.spacy candidates.jsonl",
@@ -57,5 +57,5 @@ def run(
         line += "; " + ", ".join(f"Top{n}-Prec@0.5 {100 * value:.2f}" for n, value in precision.items())
         if scores is not None:
             write_json(scores, {"posts": len(docs), "candidates": {str(n): value for n, value in precision.items()}})
-    sys.stdout.write(line + "\n")
+    say(line + "\n")
     return 0

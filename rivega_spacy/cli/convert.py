@@ -1,10 +1,11 @@
 """`rivega convert`: annotated posts, as published or from annotation tools, to the .spacy files that `spacy train` reads."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from .saying import say
 
 EXAMPLES = (
     "rivega convert train.jsonl.gz train.spacy --images images",
@@ -131,7 +132,7 @@ def run(
         strict=strict,
         shard=shard,
     )
-    sys.stdout.write("\n".join(lines) + "\n")
+    say("\n".join(lines) + "\n")
     return 1 if refused else 0
 
 

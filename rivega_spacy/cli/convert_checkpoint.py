@@ -1,10 +1,11 @@
 """`rivega convert-checkpoint IN OUT.safetensors`: a published checkpoint as plain tensors."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say
 
 EXAMPLES = (
     "rivega convert-checkpoint ofa_large.pt ofa_large.safetensors",
@@ -31,5 +32,5 @@ def run(
         raise RivegaError(Errors.E724.format(network=network, known=", ".join(sorted(CONVERTERS))))
     check_output(target, inputs=[source])
     name, count = convert(source, target, network=network, ema=ema)
-    sys.stdout.write(f"{name}: {count} tensors -> {target}\n")
+    say(f"{name}: {count} tensors -> {target}\n")
     return 0

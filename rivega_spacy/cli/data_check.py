@@ -1,10 +1,11 @@
 """`rivega data check DATA`: which of the data files are missing or broken, and where each comes from."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from .saying import say, warn
 
 EXAMPLES = (
     "rivega data check ../data",
@@ -25,7 +26,7 @@ def run(
 
     problems, remarks = check_data(data, form=form, gpu=gpu, unpack=unpack)
     for remark in remarks:
-        sys.stdout.write(f"note: {remark}\n")
+        say(f"note: {remark}\n")
     if problems:
-        sys.stderr.write("\n".join([f"In {data} (`vars.data` of project.yml):", *(f"  {line}" for line in problems)]) + "\n")
+        warn("\n".join([f"In {data} (`vars.data` of project.yml):", *(f"  {line}" for line in problems)]) + "\n")
     return 1 if problems else 0

@@ -1,10 +1,11 @@
 """`rivega data convert DATA OUT`: Twitter-GMNER in either form to train, dev and test .spacy and compact JSON lines."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from .saying import say
 
 EXAMPLES = (
     "rivega data convert ../data corpus",
@@ -23,5 +24,5 @@ def run(
     from ..jobs.convert_data import convert_data
 
     lines = convert_data(data, out, form=form, version=version, knowledge=knowledge)
-    sys.stdout.write("\n".join(lines) + "\n")
+    say("\n".join(lines) + "\n")
     return 0

@@ -1,10 +1,11 @@
 """`rivega data more-posts POSTS OUT.jsonl`: Extract Twitter-2015 and -2017 posts that are in no split of Twitter-GMNER."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say
 
 EXAMPLES = ("rivega data more-posts ../data/posts corpus/more.jsonl",)
 
@@ -20,5 +21,5 @@ def run(
     rows = list(more_posts(posts))
     write_lines(output, rows)
     again = sum(row["id"].endswith("-mix") for row in rows)
-    sys.stdout.write(f"{len(rows) - again} posts more, {again} training posts again with other knowledge -> {output}\n")
+    say(f"{len(rows) - again} posts more, {again} training posts again with other knowledge -> {output}\n")
     return 0

@@ -1,10 +1,11 @@
 """`rivega data more-texts POSTS OUT`: the training lines of WNUT-17, the Broad Twitter Corpus and CoNLL-2003."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say
 
 EXAMPLES = ("rivega data more-texts ../data/posts corpus/texts",)
 
@@ -19,5 +20,5 @@ def run(
 
     for corpus in FILES:
         path = output / f"{corpus}.jsonl"
-        sys.stdout.write(f"{write_lines(path, training_rows(posts, corpus))} texts of {corpus} -> {path}\n")
+        say(f"{write_lines(path, training_rows(posts, corpus))} texts of {corpus} -> {path}\n")
     return 0

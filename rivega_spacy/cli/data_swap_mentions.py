@@ -1,10 +1,11 @@
 """`rivega data swap-mentions OUT.jsonl POSTS...`: training posts again with other names in them."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say
 
 EXAMPLES = ("rivega data swap-mentions corpus/swapped.jsonl ../data/posts/twitter_gmner_train.jsonl.gz corpus/more.jsonl --seed 2",)
 
@@ -22,5 +23,5 @@ def run(
 
     check_output(output, inputs=posts)
     rows, total = swapped(posts, share=share, seed=seed)
-    sys.stdout.write(f"{write_lines(output, rows)} of {total} posts with other names -> {output}\n")
+    say(f"{write_lines(output, rows)} of {total} posts with other names -> {output}\n")
     return 0

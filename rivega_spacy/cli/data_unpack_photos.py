@@ -1,10 +1,11 @@
 """`rivega data unpack-photos ARCHIVES OUT`: the photographs that the small vision networks learn from."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say
 
 EXAMPLES = ("rivega data unpack-photos ../data/photos corpus/photos",)
 
@@ -16,5 +17,5 @@ def run(
     """RETURNS (int): 0."""
     from ..jobs.unpack_photos import unpack_photos
 
-    sys.stdout.write(f"{unpack_photos(archives, out)} archives -> {out}\n")
+    say(f"{unpack_photos(archives, out)} archives -> {out}\n")
     return 0

@@ -1,6 +1,5 @@
 """`rivega demo [OUT]`: the posts and photographs that come with the project, through the pipeline, as a page to look at."""
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import GpuId, Model
+from .saying import say
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -67,7 +67,6 @@ def run(
     write_text(out / "index.html", render_posts(docs, title=title, checks=checks or None))
     with open_output_folder(out / "overlays") as folder:
         pictures = write_overlays(docs, folder)
-    say = sys.stdout.write
     say("\n" + entity_table(docs, checks) + "\n\n")
     if checks:
         say(summarize(list(checks.values())) + "\n")

@@ -1,7 +1,6 @@
 """`rivega doctor [PIPELINE]`: what is missing for which feature, how to get it, and what would be faster."""
 
 import json
-import sys
 from dataclasses import asdict
 from textwrap import fill
 from typing import Annotated
@@ -9,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import AsJson
+from .saying import say
 
 EXAMPLES = ("rivega doctor", "rivega doctor training/rivega_twitter", "rivega doctor --no-pipeline --json")
 _MARKS = {"ok": "ok", "missing": "--", "advice": "->", "problem": "!!"}
@@ -29,15 +29,15 @@ def run(
 
     findings = examine(read_machine(), None if no_pipeline else pipeline)
     if as_json:
-        sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=1) + "\n")
+        say(json.dumps([asdict(finding) for finding in findings], indent=1) + "\n")
     else:
         for finding in findings:
             text = f"{_MARKS[finding.state]}  {finding.about}: {finding.detail}"
-            sys.stdout.write(fill(text, 110, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False) + "\n")
+            say(fill(text, 110, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False) + "\n")
             if finding.remedy:
-                sys.stdout.write(f"      {finding.remedy}\n")
+                say(f"      {finding.remedy}\n")
         counts = {state: sum(finding.state == state for finding in findings) for state in ("problem", "missing", "advice")}
-        sys.stdout.write(
+        say(
             f"{counts['problem']} problems (!!), {counts['missing']} optional features not there (--), {counts['advice']} hints (->)\n"
         )
     return 1 if any(finding.state == "problem" for finding in findings) else 0

@@ -1,6 +1,5 @@
 """`rivega evaluate MODEL CORPUS.spacy`: run a pipeline over gold posts and score everything they have gold data for."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +23,7 @@ from .options import (
     Types,
 )
 from .overrides import read_override
+from .saying import say
 
 EXAMPLES = (
     "rivega evaluate rivega_twitter corpus/test.spacy",
@@ -103,7 +103,7 @@ def run(
     )
     print_result(result, as_json=as_json)
     for line in format_propagation(result.get("propagation", {})) if not as_json else ():
-        sys.stdout.write(line + "\n")
+        say(line + "\n")
     if output is not None:
         write_json(output, result)
     return 0

@@ -1,10 +1,11 @@
 """`rivega examples build`: the features by which in-context examples are chosen, computed once."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say, warn
 
 EXAMPLES = (
     "rivega examples build examples.jsonl examples.safetensors",
@@ -47,6 +48,8 @@ def run(
     from ..knowledge.encoders import ColourEncoder, HashedTextEncoder
     from ..knowledge.examples import Exclusion, read_examples
     from ..pipes.loading import load_pipeline
+    from ..post.config_files import parse_config
+    from ..post.errors import Errors, RivegaError
     from ..post.files import check_input, check_output
     from ..post.textfiles import read_text
 
@@ -55,7 +58,10 @@ def run(
     section = {}
     if config is not None:
         check_input(config)
-        settings = Config().from_str(read_text(config), interpolate=False).get("examples", {})
+        try:
+            settings = parse_config(read_text(config), interpolate=False).get("examples", {})
+        except ValueError as error:
+            raise RivegaError(Errors.E427.format(path=config, section="examples", reason=" ".join(str(error).split()))) from error
         wanted = {name: settings[name] for name in ("text_encoder", "image_encoder") if settings.get(name)}
         section = registry.resolve(Config(wanted)) if wanted else {}
     found, wrong = read_examples(examples, images=images, posts=posts)
@@ -69,9 +75,9 @@ def run(
     )
     bank.save(out)
     for line in wrong:
-        sys.stderr.write(line + "\n")
+        warn(line + "\n")
     left_out = len(found) - len(kept)
-    sys.stdout.write(
+    say(
         f"{len(kept)} examples, {int(bank.has_image.sum())} with a picture, {left_out} left out as measured, "
         f"{len(wrong)} problems -> {out}\n"
     )

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from ..post.errors import OutputError, RivegaError
+from .saying import warn
 
 DONE, REFUSED, WRONG_CALL, NOT_WRITTEN, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
 MEANINGS = {
@@ -46,7 +47,7 @@ def ended_well(command: str, call: Callable[[], int | None]) -> int:
 
 def _stop(command: str, reason: str, status: int) -> int:
     line = " ".join(reason.split())
-    sys.stderr.write(f"{command}: {line}\n")
+    warn(f"{command}: {line}\n")
     return status
 
 

@@ -1,12 +1,12 @@
 """`rivega export annotated.jsonl OUT --to FORM`: annotated posts for other tools."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from .options import AnnotatedPosts, PostsImages
+from .saying import say, warn
 
 EXAMPLES = (
     "rivega export annotated.jsonl annotations.json --to coco",
@@ -37,8 +37,8 @@ def run(
     docs = counted(read_annotated(annotated, images=images), counts, told)
     export_posts(docs, out, to, image_prefix=image_prefix)
     for line in told:
-        sys.stderr.write(f"rivega export: {line}\n")
+        warn(f"rivega export: {line}\n")
     if counts["errors"] > len(told):
-        sys.stderr.write(f"rivega export: and {counts['errors'] - len(told)} more\n")
-    sys.stdout.write(f"{counts['posts']} posts, {counts['entities']} entities, {counts['errors']} posts with errors -> {out}\n")
+        warn(f"rivega export: and {counts['errors'] - len(told)} more\n")
+    say(f"{counts['posts']} posts, {counts['entities']} entities, {counts['errors']} posts with errors -> {out}\n")
     return 1 if counts["errors"] else 0

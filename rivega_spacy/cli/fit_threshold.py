@@ -1,12 +1,12 @@
 """`rivega fit-threshold MODEL DEV.spacy`: from which score on the entailment component takes an entity as shown."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from .options import GoldCorpus, GpuId, Images, Limit, ModelArgument
+from .saying import say
 
 EXAMPLES = (
     "rivega fit-threshold training/rivega_twitter corpus/dev.spacy",
@@ -45,7 +45,7 @@ def run(
     docs = expanded(nlp, read_docbin(corpus, nlp.vocab, images=images, limit=limit), component)
     scores, shown = dev_scores(pipe, docs)
     fitted = fit_threshold(scores, shown, measure=measure, before=pipe.cfg["threshold"])
-    sys.stdout.write(
+    say(
         f"{fitted.count} entities: {measure} {100 * fitted.before:.2f} at {pipe.cfg['threshold']:.4g}, "
         f"{100 * fitted.value:.2f} at {fitted.threshold:.4g}\n"
     )
@@ -53,5 +53,5 @@ def run(
         configure(nlp, component, threshold=fitted.threshold)
         with open_output_folder(output) as folder:
             nlp.to_disk(folder)
-        sys.stdout.write(f"saved to {output}\n")
+        say(f"saved to {output}\n")
     return 0

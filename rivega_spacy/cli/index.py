@@ -1,10 +1,11 @@
 """`rivega index`: passages that knowledge is retrieved from, in one searchable file."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say, warn
 
 EXAMPLES = (
     "rivega index wiki.jsonl.gz collection.sqlite",
@@ -44,6 +45,6 @@ def run(
     )
     done = build(sources, out, image_encoder=encoder, passage_words=passage_words, restart=restart)
     for line in done.wrong:
-        sys.stderr.write(line + "\n")
-    sys.stdout.write(f"{done.added} passages added, {done.known} known already, {len(done.wrong)} problems -> {out}\n")
+        warn(line + "\n")
+    say(f"{done.added} passages added, {done.known} known already, {len(done.wrong)} problems -> {out}\n")
     return 1 if done.wrong else 0

@@ -1,12 +1,12 @@
 """`rivega info [PIPELINE]`: versions and devices; of a pipeline its parts and their sizes."""
 
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import AsJson
+from .saying import say
 
 if TYPE_CHECKING:
     from ..jobs.machine import Machine
@@ -28,9 +28,9 @@ def run(
     about = None if pipeline is None else describe_pipeline(load_pipeline(pipeline))
     if as_json:
         found = {"machine": machine.to_dict(), **({} if about is None else {"pipeline": about.to_dict()})}
-        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        say(json.dumps(found, indent=1) + "\n")
     else:
-        sys.stdout.write("\n".join(_machine_lines(machine) if about is None else _pipeline_lines(about)) + "\n")
+        say("\n".join(_machine_lines(machine) if about is None else _pipeline_lines(about)) + "\n")
     return 0
 
 

@@ -1,12 +1,12 @@
 """`rivega init-config OUT`: a complete, commented config for a part of the pipeline."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from ..recipes.parts import PARTS
+from .saying import say
 
 EXAMPLES = (
     "rivega init-config tagger.cfg --part tagger",
@@ -49,17 +49,17 @@ def run(
         if given or output == "-":
             raise typer.BadParameter(f"--all writes every config into a folder: leave out {', '.join(given) or 'the dash'}.")
         paths = write_all(Path(output), force=force)
-        sys.stdout.write(f"{output}: {len(paths)} configs. The head of each says how to use it.\n")
+        say(f"{output}: {len(paths)} configs. The head of each says how to use it.\n")
         return 0
     if part is None:
         raise typer.BadParameter("Name a --part, or write all configs with --all.")
     recipe = choose(part, backend=backend, encoder=encoder, gpu=gpu, optimize=optimize)
     if output == "-":
-        sys.stdout.write(config_text(recipe))
+        say(config_text(recipe))
         return 0
     path = Path(output)
     if path.exists() and not force:
         raise RivegaError(Errors.E543.format(path=path))
     write_text(path, config_text(named_for(recipe, path)))
-    sys.stdout.write(f"{path}: the recipe {recipe.name}. Its head says how to use it.\n")
+    say(f"{path}: the recipe {recipe.name}. Its head says how to use it.\n")
     return 0

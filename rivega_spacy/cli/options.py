@@ -1,11 +1,12 @@
 """Options that several commands share."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from .saying import say, warn
 
 GpuId = Annotated[int, typer.Option("--gpu-id", help="GPU to use; -1 for the CPU.")]
 Model = Annotated[str, typer.Option("--model", help="Installed pipeline or folder.")]
@@ -77,4 +78,4 @@ def read_columns(pairs: list[str]) -> dict[str, str]:
 
 def print_summary(line: str, out: Path, more: Sequence[str] = ()) -> None:
     """The last lines of a command: on stdout, or on stderr where its results are on stdout."""
-    (sys.stderr if str(out) == "-" else sys.stdout).write("\n".join([f"{line} -> {out}", *more]) + "\n")
+    (warn if str(out) == "-" else say)("\n".join([f"{line} -> {out}", *more]) + "\n")

@@ -1,10 +1,11 @@
 """`rivega parity FOLDER`: whether our port of a published network computes what the published code computed."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say
 
 EXAMPLES = ("rivega parity fixtures/albef", "rivega parity --quiet fixtures/ofa fixtures/seqtr")
 
@@ -28,8 +29,8 @@ def run(
         for row in rows:
             if not (quiet and row.ok):
                 mark = "ok" if row.ok else "DIFFERS"
-                sys.stdout.write(f"{row.name:<{width}}  {row.difference:10.3g}  {row.tolerance:10.3g}  {mark}\n")
+                say(f"{row.name:<{width}}  {row.difference:10.3g}  {row.tolerance:10.3g}  {mark}\n")
         wrong = sum(not row.ok for row in rows)
         held = held and bool(rows) and not wrong
-        sys.stdout.write(f"{each}: {len(rows)} compared, {wrong} differ\n")
+        say(f"{each}: {len(rows)} compared, {wrong} differ\n")
     return 0 if held else 1

@@ -1,10 +1,11 @@
 """`rivega pipeline average OUT PIPELINE PIPELINE ...`: the mean of several runs from one start."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say
 
 EXAMPLES = ("rivega pipeline average training/ner_mean training/ner_1/model-best training/ner_2/model-best",)
 
@@ -22,5 +23,5 @@ def run(
     mean = average([load_pipeline(each) for each in pipelines])
     with open_output_folder(output) as folder:
         mean.to_disk(folder)
-    sys.stdout.write(f"mean of {len(pipelines)} pipelines -> {output}\n")
+    say(f"mean of {len(pipelines)} pipelines -> {output}\n")
     return 0

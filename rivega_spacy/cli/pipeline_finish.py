@@ -1,10 +1,11 @@
 """`rivega pipeline finish PIPELINE`: no training vocabulary, a full meta.json, a model card."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say
 
 EXAMPLES = ("rivega pipeline finish training/rivega_twitter --version 0.6.0 --metrics metrics/test.json",)
 
@@ -22,5 +23,5 @@ def run(
     from ..jobs.finishing import CARD, finish
 
     line = finish(pipeline, name=name, version=version, metrics=metrics, card=card if card is not None else CARD)
-    sys.stdout.write(line + "\n")
+    say(line + "\n")
     return 0

@@ -1,10 +1,11 @@
 """`rivega pipeline package PIPELINE OUT`: a finished pipeline as an installable source folder with a fixed name."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say
 
 EXAMPLES = ("rivega pipeline package training/rivega_twitter assets",)
 
@@ -17,5 +18,5 @@ def run(
     from ..jobs.packaging import package
 
     target = package(pipeline, out)
-    sys.stdout.write(f"{target}: install with `pip install {target}`\n")
+    say(f"{target}: install with `pip install {target}`\n")
     return 0

@@ -1,10 +1,11 @@
 """`rivega pipeline to-bioes PIPELINE OUT`: a tagger with BIO tags as one with BIOES tags that says the same."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say
 
 EXAMPLES = ("rivega pipeline to-bioes training/ner/model-best training/ner_bioes",)
 
@@ -21,5 +22,5 @@ def run(
     nlp = to_bioes(pipeline)
     with open_output_folder(output) as folder:
         nlp.to_disk(folder)
-    sys.stdout.write(f"BIOES tags -> {output}\n")
+    say(f"BIOES tags -> {output}\n")
     return 0

@@ -1,6 +1,5 @@
 """`rivega render annotated.jsonl pages/`: annotated posts as HTML pages and pictures."""
 
-import sys
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .options import AnnotatedPosts, Limit, PostsImages
+from .saying import say
 
 EXAMPLES = ("rivega render annotated.jsonl pages", "rivega render annotated.jsonl pages --limit 50 --no-overlays")
 
@@ -43,5 +43,5 @@ def run(
     heading = title if title is not None else annotated.name
     with open_output_folder(out) as folder:
         line, failed = write_pages(docs, folder, title=heading, page_size=page_size, max_side=max_side, overlays=not no_overlays)
-    sys.stdout.write(f"{line} -> {out / page_name(1)}\n")
+    say(f"{line} -> {out / page_name(1)}\n")
     return 1 if failed else 0

@@ -1,12 +1,12 @@
 """`rivega report PREDICTIONS --gold CORPUS.spacy --output report.html`: why a number is what it is, on one page."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .options import AsJson, Comparison, Images, Iou, Rule, Types
+from .saying import say
 
 EXAMPLES = (
     "rivega report predictions.jsonl --gold corpus/test.spacy",
@@ -43,7 +43,7 @@ def run(
     found, refused = write_report(
         predictions, gold, output, options, images=images, propagation=scores, examples=examples, title=title
     )
-    sys.stdout.write(f"{len(found.posts)} posts -> {output}\n")
+    say(f"{len(found.posts)} posts -> {output}\n")
     if as_json:
-        sys.stdout.write(dump_line(found.to_dict()))
+        say(dump_line(found.to_dict()))
     return 1 if refused else 0

@@ -1,10 +1,11 @@
 """`rivega retrieve`: posts with the passages of a collection as their knowledge, for training and for looking."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say, warn
 
 EXAMPLES = (
     "rivega retrieve collection.sqlite posts.jsonl posts_with_knowledge.jsonl",
@@ -39,6 +40,6 @@ def run(
     source = RetrievedKnowledge(str(collection), n=n, image_encoder=encoder, n_image=n_image, max_words=max_words)
     counts = add_knowledge(posts, out, source, overwrite=overwrite)
     for line in counts.wrong:
-        sys.stderr.write(line + "\n")
-    sys.stdout.write(f"{counts.posts} posts, {counts.found} with new knowledge, {len(counts.wrong)} problems -> {out}\n")
+        warn(line + "\n")
+    say(f"{counts.posts} posts, {counts.found} with new knowledge, {len(counts.wrong)} problems -> {out}\n")
     return 1 if counts.wrong else 0

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .options import GpuId, Images
+from .saying import say, warn
 
 EXAMPLES = (
     "rivega serve",
@@ -118,12 +119,11 @@ def run(
         app = create_app(
             load_pipeline(pipeline, gpu_id=gpu_id), limits=limits, queue=corrections, hosts=[*allow_host, host], labels=label
         )
-        say = sys.stdout.write
         if corrections is not None:
             known = corrections.summary()
             say(f"{known['total']} posts to correct, {known['saved']} of them saved -> {corrections.path}\n")
         if not is_loopback(sock):
-            sys.stderr.write("rivega serve: whoever reaches this address can use the server; it asks for no password.\n")
+            warn("rivega serve: whoever reaches this address can use the server; it asks for no password.\n")
         say(f"{Path(pipeline).name} at {address_of(sock)} (Ctrl+C stops it)\n")
         sys.stdout.flush()
         run_server(app, sock, limits)

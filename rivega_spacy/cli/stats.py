@@ -1,12 +1,12 @@
 """`rivega stats DATA`: what the posts hold, counted as the paper's Tables II and III and Figure 4 count it."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .options import AsJson
+from .saying import say
 
 EXAMPLES = (
     "rivega stats corpus",
@@ -38,7 +38,7 @@ def run(
     if output is not None:
         check_output(output, inputs=[*candidates])
     result = count_data(data, test=test, candidates=candidates, iou=iou)
-    sys.stdout.write((json.dumps(result, ensure_ascii=False) if as_json else "\n".join(lines(result))) + "\n")
+    say((json.dumps(result, ensure_ascii=False) if as_json else "\n".join(lines(result))) + "\n")
     if output is not None:
         write_json(output, result)
     return 0

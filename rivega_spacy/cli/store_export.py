@@ -1,10 +1,11 @@
 """`rivega store export`: the answers of a store as JSON lines."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say
 
 EXAMPLES = ("rivega store export answers.sqlite answers.jsonl", "rivega store export answers.sqlite qwen.jsonl --source qwen")
 
@@ -21,5 +22,5 @@ def run(
     check_output(out, inputs=[store])
     with open_store(store) as answers:
         count = answers.export(out, model=source)
-    sys.stdout.write(f"{count} answers -> {out}\n")
+    say(f"{count} answers -> {out}\n")
     return 0

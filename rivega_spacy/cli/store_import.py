@@ -1,10 +1,11 @@
 """`rivega store import`: answers that were exported, taken over into a store."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say, warn
 
 EXAMPLES = ("rivega store import answers.sqlite answers.jsonl.gz",)
 
@@ -21,6 +22,6 @@ def run(
     with open_store(store, make=True) as answers:
         new, known, wrong = answers.import_file(lines)
     for line in wrong:
-        sys.stderr.write(line + "\n")
-    sys.stdout.write(f"{new} answers imported, {known} were there already, {len(wrong)} lines refused\n")
+        warn(line + "\n")
+    say(f"{new} answers imported, {known} were there already, {len(wrong)} lines refused\n")
     return 1 if wrong else 0

@@ -1,10 +1,11 @@
 """`rivega store stats`: what an answer store holds."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say
 
 EXAMPLES = ("rivega store stats answers.sqlite",)
 
@@ -16,6 +17,6 @@ def run(store: Annotated[Path, typer.Argument(help="The answer store.")]) -> int
     with open_store(store) as answers:
         rows = answers.stats()
     for row in rows:
-        sys.stdout.write("{model}\t{prompt}\t{answers} answers\t{input_tokens} tokens in\t{output_tokens} out\n".format(**row))
-    sys.stdout.write(f"{sum(row['answers'] for row in rows)} answers in {store}\n")
+        say("{model}\t{prompt}\t{answers} answers\t{input_tokens} tokens in\t{output_tokens} out\n".format(**row))
+    say(f"{sum(row['answers'] for row in rows)} answers in {store}\n")
     return 0

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from .options import GpuId, Limit
+from .saying import say
 
 EXAMPLES = (
     "rivega tables list",
@@ -126,5 +127,5 @@ def _commands(prepared: list[Any]) -> list[str]:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    say(line + "\n")
     sys.stdout.flush()

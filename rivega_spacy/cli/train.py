@@ -1,12 +1,12 @@
 """`rivega train PARTS`: a trained pipeline, trained further on posts of one's own."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .options import GpuId
+from .saying import say
 
 EXAMPLES = (
     "rivega train tagger --from rivega_twitter --train corrected.jsonl --output mine",
@@ -48,11 +48,9 @@ def run(
     train_file, dev_file, lines = prepare(train, dev, output, images=images, force=force)
     configs = write_configs(wanted, start, train_file, dev_file, output, seed=seed, steps=steps, rate=rate)
     lines += [f"{part}: {path}" for part, path in configs.items()]
-    sys.stdout.write("\n".join(lines) + "\n")
+    say("\n".join(lines) + "\n")
     if dry_run:
         return 0
     report = tune(wanted, start, train_file, dev_file, output, configs, images=None, gpu_id=gpu_id)
-    sys.stdout.write(
-        "\n".join([*format_report(report), "", f"{output / 'pipeline'}: spacy.load(it), or name it to any command", ""])
-    )
+    say("\n".join([*format_report(report), "", f"{output / 'pipeline'}: spacy.load(it), or name it to any command", ""]))
     return 0

@@ -1,10 +1,11 @@
 """`rivega vision draw-masks PIPELINE PHOTOS OUT`: masks in the boxes of photographs, drawn by a trained segmenter to train the next."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from .saying import say
 
 EXAMPLES = ("rivega vision draw-masks training/segmenter/model-last corpus/photos corpus/drawn_masks",)
 
@@ -30,5 +31,5 @@ def run(
     segmenter: Any = load_pipeline(pipeline).get_pipe("rivega_segmenter")
     rows = draw_masks(segmenter.model.predict, photos, sources, min_score=min_score, min_mask_box_iou=min_mask_box_iou)
     count = write_lines(output / "annotations.jsonl", rows)
-    sys.stdout.write(f"{count} photographs -> {output}\n")
+    say(f"{count} photographs -> {output}\n")
     return 0

@@ -1,10 +1,11 @@
 """`rivega vision export WEIGHTS OUT`: a trained network as spaCy components, its scores calibrated."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say
 
 EXAMPLES = (
     "rivega vision export training/vision_run/model-last training/vision --photos corpus/photos",
@@ -30,5 +31,5 @@ def run(
     check_output_folder(out)
     fitted = export(weights, out, size=size, photos=photos, second_look=second_look)
     found = ", ".join(f"{name} {value:.4g}" for name, value in fitted.items()) or "not calibrated again"
-    sys.stdout.write(f"{weights} -> {out}: {found}\n")
+    say(f"{weights} -> {out}: {found}\n")
     return 0

@@ -1,10 +1,11 @@
 """`rivega vision grow WEIGHTS OUT`: a deeper network that begins with the answers of a trained one."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .saying import say
 
 EXAMPLES = ("rivega vision grow network.safetensors deeper.safetensors --depths 2 2 4 3",)
 
@@ -22,5 +23,5 @@ def run(
     check_input(weights)
     check_output(out, inputs=[weights])
     save_network(deepen(load_network(weights, {}), depths), out)
-    sys.stdout.write(f"{weights} with blocks {' '.join(map(str, depths))} -> {out}\n")
+    say(f"{weights} with blocks {' '.join(map(str, depths))} -> {out}\n")
     return 0

@@ -1,10 +1,11 @@
 """`rivega vision measure WEIGHTS`: how well a vision network does on photographs, set by set."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from .saying import say
 
 EXAMPLES = ("rivega vision measure network.safetensors --photos corpus/photos --split heldout",)
 
@@ -24,5 +25,5 @@ def run(
 
     found = measure(weights, photos, split=split, size=size, limit=limit, second_look=second_look)
     for name, values in found.items():
-        sys.stdout.write(f"{name:20} " + " ".join(f"{key} {value:6.1f}" for key, value in values.items()) + "\n")
+        say(f"{name:20} " + " ".join(f"{key} {value:6.1f}" for key, value in values.items()) + "\n")
     return 0

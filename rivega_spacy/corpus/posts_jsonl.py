@@ -239,7 +239,9 @@ def token_spaces(row: dict[str, Any], count: int) -> list[bool]:
 
 def _attach_own(doc: Doc, ents: list[dict[str, Any]], report: ReadReport) -> None:
     """Give every entity what the post itself says of it (see `formats/annotated.py`)."""
-    for span, ent in zip(doc.ents, ents):
+    places = {(ent.get("start"), ent.get("end")): ent for ent in ents if isinstance(ent, dict)}
+    for span in doc.ents:
+        ent = places.get((span.start_char, span.end_char), {})
         fields = {name: value for name, value in ent.items() if name in ("expansion", "groundable", "boxes", "mask_rle", "masks")}
         set_fields(span, fields)
         report.groundable += bool(fields.get("boxes"))

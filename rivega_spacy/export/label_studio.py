@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -14,6 +15,8 @@ from .sheets import Item, Region, Sheet, sheets
 SHOWN, NOT_SHOWN = "shown", "not shown"
 RELATION = "shows"
 DEFAULT_LABELS = ("PER", "LOC", "ORG", "OTHER")
+# Characters that XML cannot hold, not even spelled out (Extensible Markup Language 1.0, section 2.2).
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _COLOURS = ("#ff5c7a", "#34cf82", "#3fa7ff", "#ffb91f", "#b583ff", "#16c7d6", "#ff8a3d", "#ee6ecb")
 
 
@@ -32,10 +35,10 @@ def to_label_studio(docs: Iterable[Doc], *, image_prefix: str = "", model_versio
 def label_studio_config(labels: Iterable[str] = DEFAULT_LABELS) -> str:
     """The labelling config of a project that the tasks fit into.
 
-    labels (Iterable[str]): Types of entities.
+    labels (Iterable[str]): Types of entities; characters that XML cannot hold become U+FFFD.
     RETURNS (str): XML.
     """
-    colours = [(label, _COLOURS[place % len(_COLOURS)]) for place, label in enumerate(labels)]
+    colours = [(_NOT_XML.sub("\ufffd", label), _COLOURS[place % len(_COLOURS)]) for place, label in enumerate(labels)]
 
     def choices(tag: str) -> str:
         return "".join(f"\n    <{tag} value={quoteattr(label)} background={quoteattr(colour)}/>" for label, colour in colours)

@@ -44,11 +44,12 @@ def _text_annotation(sheet: Sheet, base: str) -> dict[str, Any]:
         "type": "Annotation",
         "motivation": "describing",
         "body": {"id": f"{post}/text", "type": "TextualBody", "value": sheet.text, "purpose": "describing", "format": "text/plain"},
-        "target": post if sheet.image is None else _address(sheet.image),
+        "target": post if sheet.image is None else picture_address(sheet.image),
     }
 
 
-def _address(image: str) -> str:
+def picture_address(image: str) -> str:
+    """The address of a picture, from its path: what no IRI may hold is percent-encoded."""
     return quote(image, safe="/:%?&=#~.,;+@!$'()*")
 
 
@@ -62,7 +63,9 @@ def _annotation(sheet: Sheet, item: Item, base: str) -> dict[str, Any]:
         bodies.append({"type": "TextualBody", "value": shown, "purpose": "assessing", "format": "text/plain"})
     targets: list[dict[str, Any]] = [{"source": f"{post}/text", "selector": _text_selectors(sheet.text, item)}]
     if sheet.image is not None:
-        targets += [{"source": _address(sheet.image), "selector": _region_selectors(sheet, region)} for region in item.regions]
+        targets += [
+            {"source": picture_address(sheet.image), "selector": _region_selectors(sheet, region)} for region in item.regions
+        ]
     return {
         "@context": CONTEXT,
         "id": f"{post}/entity/{item.number}",

@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..post.archives import zip_members
+from ..post.errors import RivegaError
+from ..post.files import open_output_folder
+
 SPLITS = ("train", "dev", "test")
 
 
@@ -106,13 +110,15 @@ def check_archive(folder: Path, archive: Path, *, unpack: bool) -> str | None:
         return f"{archive} ({archive.stat().st_size} bytes) is no zip archive, the download was cut short or is a web page"
     if not unpack:
         return f"{archive} is not unpacked as {folder}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(archive) as packed:
-        for name in packed.namelist():
-            # Pictures lie in folders of their data set; ids differ between these. Only the last part of a name is used.
-            target = Path(name).name
-            if target and not name.endswith("/") and "__MACOSX" not in name:
-                (folder / target).write_bytes(packed.read(name))
+    try:
+        with open_output_folder(folder) as part:
+            for name, data in zip_members(archive, lambda name: "__MACOSX" not in name):
+                # Pictures lie in folders of their data set; ids differ between these. Only the last part of a name is used.
+                target = Path(name.replace("\\", "/")).name
+                if target not in ("", ".", ".."):
+                    (part / target).write_bytes(data)
+    except RivegaError as error:
+        return str(error)
     return None
 
 

@@ -5,12 +5,12 @@ recorded gold expansions as JSON lines), captions, pictures. Pictures are referr
 DATA is written, so the commands that read the posts are run in the same folder as this one.
 """
 
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 from ..corpus.converting import convert_sources
 from ..corpus.formats.assemble import Sources
+from ..post.archives import zip_members
 
 SPLITS = ("train", "dev", "test")
 FOLDERS = {"v1": "Twitter10000", "v2.0": "Twitter10000_v2.0"}
@@ -79,11 +79,10 @@ def unpack_knowledge(archive: Path, out: Path) -> dict[str, Path]:
     if not archive.is_file():
         return found
     out.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(archive) as packed:
-        for name in packed.namelist():
-            stem = Path(name).stem.lower()
-            split = next((split for split in SPLITS if split in stem), "dev" if "valid" in stem else None)
-            if split is not None and name.endswith(".txt") and "__MACOSX" not in name:
-                found[split] = out / f"{split}.txt"
-                found[split].write_bytes(packed.read(name))
+    for name, data in zip_members(archive, lambda name: name.endswith(".txt") and "__MACOSX" not in name):
+        stem = Path(name).stem.lower()
+        split = next((split for split in SPLITS if split in stem), "dev" if "valid" in stem else None)
+        if split is not None:
+            found[split] = out / f"{split}.txt"
+            found[split].write_bytes(data)
     return found

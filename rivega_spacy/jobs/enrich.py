@@ -21,6 +21,7 @@ from ..llm.asking import Asker
 from ..llm.base import LanguageModel
 from ..llm.store import AnswerStore
 from ..ner.schemes import UNSAID, parse_tag, read_tags
+from ..post.config_files import parse_config
 from ..post.errors import Errors, PostError, RivegaError
 from ..post.extensions import post_name, record_error
 from ..post.failures import note_failure
@@ -104,7 +105,7 @@ def read_config(path: str | Path, *, measured: Sequence[Path] = (), overrides: d
     if not Path(path).is_file():
         raise RivegaError(Errors.E020.format(path=path))
     try:
-        config = Config().from_str(read_text(path), overrides=overrides or {})
+        config = parse_config(read_text(path), overrides=overrides)
     except ConfigValidationError as error:
         raise RivegaError(Errors.E427.format(path=path, section="...", reason=str(error).strip().replace("\n", "; "))) from error
     except ValueError as error:

@@ -173,6 +173,11 @@ def parse_tag(tag: str) -> WrittenTag | None:
     return WrittenTag(_WRITTEN[letter.upper()], label.upper() if letter.islower() and label.islower() else label)
 
 
+def fits_tag(label: str) -> bool:
+    """Whether a tag can hold a type: "B-" and the type say the same type again when they are read."""
+    return parse_tag(f"B-{label}") == ("B", label)
+
+
 def read_tags(tags: Sequence[str]) -> list[TaggedSpan]:
     """Entities of written tags of any scheme that `parse_tag` knows; a tag of none is O.
 

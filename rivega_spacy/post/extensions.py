@@ -19,7 +19,7 @@ from .boxes import box_area, check_box
 from .errors import Errors, RivegaError
 from .expressions import expression_of
 from .images import image_for_storage
-from .text import brief, replace_surrogates
+from .text import brief, printable, replace_surrogates
 
 ID_KEY = "id"
 # How many notes a post carries: one with fifty thousand wrong entities says enough with the first of them.
@@ -330,7 +330,7 @@ def record_error(doc: Doc, component: str, message: str) -> None:
     message (str): What was wrong and what to do, from errors.py. After `MAX_NOTES` of them one says that there were more.
     """
     errors = _get_errors(doc)
-    entry = {"component": component, "message": message}
+    entry = {"component": component, "message": printable(message)}
     if len(errors) == MAX_NOTES:
         entry = {"component": "post", "message": Errors.E063.format(post=post_name(doc), limit=MAX_NOTES)}
     if len(errors) <= MAX_NOTES and entry not in errors:

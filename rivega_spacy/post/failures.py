@@ -9,6 +9,7 @@ from spacy.tokens import Doc
 
 from .errors import Errors, RivegaError, SetupError
 from .extensions import post_name, record_error
+from .text import printable
 
 logger = logging.getLogger(__name__)
 # On posts that an error handler of the user's has been given.
@@ -30,7 +31,7 @@ def note_failure(name: str, proc: Any, docs: list[Doc], error: Exception) -> Non
     for doc in docs:
         text = message.format(post=post_name(doc), component=name, reason=f"{type(error).__name__}: {error}")
         record_error(doc, name, text)
-        logger.warning(text, exc_info=error)
+        logger.warning(printable(text), exc_info=error)
 
 
 class Failing:

@@ -20,7 +20,7 @@ class Place(NamedTuple):
     """Where an entity stands.
 
     start (int), end (int): Characters.
-    label (str): Its type.
+    label (str): Its type, without blanks at its rims: tags of words could not hold them.
     moved (bool): The offsets were those of another text; it was found by its own.
     """
 
@@ -51,6 +51,7 @@ def entity_place(value: Any, text: str) -> Place | None:
         or not label.strip()
     ):
         return None
+    label = label.strip()
     if isinstance(own, str) and own.strip() and text[max(0, start) : max(0, end)] != own:
         if text.count(own) != 1:
             return None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from .bitmap_runs import MAX_RUN_PIXELS, too_many_runs
 from .cache import RecentCache
 from .decoder_process import decoder_process
 from .errors import Errors, ImageError
@@ -216,6 +217,9 @@ def _opened(name: str, data: bytes, limit: int) -> Iterator["Image.Image"]:
             _check_size(picture.size, name, limit)
             if too_many_scans(data):
                 raise ImageError(Errors.E003.format(source=name, reason=f"it has more than {MAX_SCANS} scans"))
+            if too_many_runs(picture):
+                reason = f"a BMP of run lengths may have {MAX_RUN_PIXELS} pixels"
+                raise ImageError(Errors.E003.format(source=name, reason=reason))
             yield picture
 
 
@@ -260,6 +264,8 @@ def _given_pixels(value: Any) -> np.ndarray:
         if waiting and value.format not in (*FORMATS, "MPO"):
             raise ImageError(Errors.E035.format(format=value.format, formats=_formats()))
         _check_size(value.size, name, limit)
+        if waiting and too_many_runs(value):
+            raise ImageError(Errors.E003.format(source=name, reason=f"a BMP of run lengths may have {MAX_RUN_PIXELS} pixels"))
         value.load()
         return _upright_rgb(value)
 

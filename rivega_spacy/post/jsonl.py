@@ -12,7 +12,7 @@ from typing import Any
 
 from .errors import Errors, RivegaError
 from .files import open_input, open_output
-from .text import replace_surrogates, replace_surrogates_in
+from .text import printable, replace_surrogates, replace_surrogates_in
 from .textfiles import BYTE_ORDER_MARK, GZIP, encoding_of
 
 # Longer lines are no posts: they would be held in memory several times over.
@@ -115,13 +115,15 @@ def nested_deeper(value: Any, limit: int) -> bool:
 def dump_line(value: Any) -> str:
     """A value as one line of JSON, with its end, that UTF-8 can write and every JSON reader reads.
 
-    value (Any): Dicts, lists, strings, numbers, None. Halves of surrogate pairs become U+FFFD, numbers that are not finite null.
+    value (Any): Dicts, lists, strings, numbers, None. Halves of surrogate pairs become U+FFFD, numbers that are not finite null. Characters
+        that a terminal obeys, or that end a line for some programs (U+0085, U+2028), are spelled out: "\\u0085".
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError:
         text = json.dumps(_finite(value), ensure_ascii=False)
-    return replace_surrogates(text) + "\n"
+    # Of what is to be spelled out, JSON's own signs are none: all of it stands within strings.
+    return printable(replace_surrogates(text)) + "\n"
 
 
 def write_lines(path: str | Path, rows: Iterable[Any]) -> int:

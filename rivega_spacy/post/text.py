@@ -7,6 +7,9 @@ from typing import Any
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Characters that draw nothing and stand in none of the general categories that say so.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+# What a terminal obeys instead of showing it: controls but for tabs and line ends, the marks that turn the direction of what follows, and
+# what some programs take for the end of a line.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _VARIATION = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
@@ -49,6 +52,11 @@ def _mended(value: Any) -> Any:
         same = all(name is old and item is value[old] for (name, item), old in zip(pairs, value))
         return value if same else dict(pairs)
     return value
+
+
+def printable(text: str) -> str:
+    """A text as a terminal may have it: what it would obey is spelled out, "\\u001b", as JSON and Python spell it."""
+    return text if text.isprintable() else _OBEYED.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def brief(value: Any, limit: int = 80) -> str:

@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from spacy.tokens import Doc
 from ..post.errors import Errors
 from ..post.extensions import ID_KEY, post_name, record_error
 from ..post.images import doc_image
+from .escaping import html_text
 from .expected import PostCheck
 from .labels import place_labels
 from .overlay import fit_picture, mask_layer
@@ -85,15 +85,15 @@ def render_posts(
     summary = f"{_plural(count, 'post')}, {_plural(entities, 'entity')}, {shown} of them in a picture"
     if judged:
         summary += f"; {right} of {judged} as expected"
-    nav = "".join(f'<a href="{escape(address)}">{escape(text)}</a>' for text, address in (links or {}).items())
+    nav = "".join(f'<a href="{html_text(address)}">{html_text(text)}</a>' for text, address in (links or {}).items())
     nav = f"<nav aria-label=pages>{nav}</nav>" if nav else ""
     css = Path(__file__).with_name("page.css").read_text(encoding="utf8") + _colour_rules()
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(title)}</title>\n<style>\n{css}</style></head>\n<body><main class=sheet>"
-        f"<h1>{_text(title)}</h1><p class=lead>{summary}</p>{_controls(bool(checks))}{nav}\n"
+        f"<title>{html_text(title)}</title>\n<style>\n{css}</style></head>\n<body><main class=sheet>"
+        f"<h1>{html_text(title)}</h1><p class=lead>{summary}</p>{_controls(bool(checks))}{nav}\n"
         + "\n".join(articles)
         + f"\n{nav}</main></body></html>\n"
     )
@@ -157,17 +157,21 @@ def _article(
 
 
 def _heading(name: object, place: int) -> str:
-    return f"<h2 class=id id=p{place}>{_text(str(name)) if name is not None else f'Post {place}'}</h2>"
+    return f"<h2 class=id id=p{place}>{html_text(str(name)) if name is not None else f'Post {place}'}</h2>"
 
 
 def _failed_article(doc: Doc, place: int) -> str:
     """A post of which only the text can be shown, with the reason."""
     head = f"<div class=head>{_heading(doc.user_data.get(ID_KEY), place)}</div>"
-    return f"<article class=post><div class=words>{head}<p class=text dir=auto>{_text(doc.text)}</p>{_notes(doc)}</div></article>"
+    return (
+        f"<article class=post><div class=words>{head}<p class=text dir=auto>{html_text(doc.text)}</p>{_notes(doc)}</div></article>"
+    )
 
 
 def _notes(doc: Doc) -> str:
-    items = "".join(f"<li><b>{_text(e.get('component', ''))}</b> {_text(e.get('message', ''))}</li>" for e in doc._.rivega_errors)
+    items = "".join(
+        f"<li><b>{html_text(e.get('component', ''))}</b> {html_text(e.get('message', ''))}</li>" for e in doc._.rivega_errors
+    )
     return f"<ul class=errors>{items}</ul>" if items else ""
 
 
@@ -178,14 +182,14 @@ def _marked_text(doc: Doc, shapes: Sequence[Shape], place: int) -> str:
     parts, at = [], 0
     for number, shape in enumerate(shapes, start=1):
         ent = shape.ent
-        parts.append(_text(text[at : ent.start_char]))
+        parts.append(html_text(text[at : ent.start_char]))
         # Links, so that the keyboard reaches both sides: the mark leads to its row, and the row back to its mark.
         parts.append(
-            f"<mark class='{_classes(shape)}'{_style(shape)} dir=auto id=m{place}-{number}><a href='#e{place}-{number}'>{_text(ent.text)}"
-            f"<small>{_text(ent.label_)}</small></a></mark>"
+            f"<mark class='{_classes(shape)}'{_style(shape)} dir=auto id=m{place}-{number}><a href='#e{place}-{number}'>{html_text(ent.text)}"
+            f"<small>{html_text(ent.label_)}</small></a></mark>"
         )
         at = ent.end_char
-    parts.append(_text(text[at:]))
+    parts.append(html_text(text[at:]))
     return f"<p class=text dir=auto>{''.join(parts)}</p>"
 
 
@@ -207,25 +211,25 @@ def _row(shape: Shape, check: PostCheck | None, key: str) -> str:
         facts.append(f"<span>mask{_number(ent._.mask_score)}, {shape.mask.mean():.1%} of the picture</span>")
     if ent._.ner_score is not None:
         facts.append(f"<span>tagger{_number(ent._.ner_score)}</span>")
-    means = f" <span class=means>{_text(ent._.expansion)}</span>" if ent._.expansion else ""
+    means = f" <span class=means>{html_text(ent._.expansion)}</span>" if ent._.expansion else ""
     verdict = check.verdicts.get((ent.start_char, ent.end_char)) if check else None
     judge, why = "<span></span>", ""
     if verdict is not None:
         tone, sign, says = ("right", "✓", "as expected") if verdict.right else ("wrong", "✗", "not as expected")
         judge = f"<span class='judge {tone}' title='{says}'>{sign}</span>"
-        why = f"<span class=why>{_text(verdict.reason)}</span>" if verdict.reason else ""
+        why = f"<span class=why>{html_text(verdict.reason)}</span>" if verdict.reason else ""
     if shape.problem:
-        why += f"<span class=why>{_text(shape.problem)}</span>"
+        why += f"<span class=why>{html_text(shape.problem)}</span>"
     return (
         f"<li class='{_classes(shape)}'{_style(shape)} id=e{key}><span class=dot>{shape.number or '–'}</span>"
-        f"<span><a href='#m{key}'><bdi class=name>{_text(ent.text)}</bdi></a><span class=type>{_text(ent.label_)}</span>{means}</span>{judge}"
+        f"<span><a href='#m{key}'><bdi class=name>{html_text(ent.text)}</bdi></a><span class=type>{html_text(ent.label_)}</span>{means}</span>{judge}"
         f"<span class=facts>{''.join(facts)}</span>{why}</li>"
     )
 
 
 def _missed_row(text: str) -> str:
     return (
-        f"<li class=absent><span class=dot>–</span><span><bdi class=name>{_text(text)}</bdi></span>"
+        f"<li class=absent><span class=dot>–</span><span><bdi class=name>{html_text(text)}</bdi></span>"
         "<span class='judge wrong'>✗</span><span class=why>not found in the text</span></li>"
     )
 
@@ -233,7 +237,7 @@ def _missed_row(text: str) -> str:
 def _context(doc: Doc) -> str:
     fields = [("caption", doc._.caption), ("description", doc._.description), ("knowledge", doc._.knowledge)]
     fields = [(name, value) for name, value in fields if value]
-    return "".join(f"<details><summary>{name}</summary><p dir=auto>{_text(value)}</p></details>" for name, value in fields)
+    return "".join(f"<details><summary>{name}</summary><p dir=auto>{html_text(value)}</p></details>" for name, value in fields)
 
 
 def _photo(doc: Doc, shapes: Sequence[Shape], check: PostCheck | None, max_side: int, quality: int) -> Iterator[str]:
@@ -247,7 +251,7 @@ def _photo(doc: Doc, shapes: Sequence[Shape], check: PostCheck | None, max_side:
     layers = [(shape, _mask_layer(shape.mask, shape.colour, picture)) for shape in shapes if shape.mask is not None]
     room = max(_LEAST_BYTES, _POST_BYTES - sum(len(layer) for _, layer in layers))
     size = f'width="{picture.width}" height="{picture.height}"'
-    yield f'<img loading=lazy decoding=async alt="{_text(describe(doc, shapes))}" {size} src="{_photo_data(picture, quality, room)}">'
+    yield f'<img loading=lazy decoding=async alt="{html_text(describe(doc, shapes))}" {size} src="{_photo_data(picture, quality, room)}">'
     for shape, layer in sorted(layers, key=lambda pair: -int(pair[0].mask.sum() if pair[0].mask is not None else 0)):
         yield f"<img loading=lazy decoding=async class='mask {_classes(shape)}' alt='' src=\"{layer}\">"
     yield f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" aria-hidden="true">'
@@ -256,7 +260,7 @@ def _photo(doc: Doc, shapes: Sequence[Shape], check: PostCheck | None, max_side:
     yield from _tags(shapes, width, height)
     source = doc._.image
     caption = f"{Path(source).name}, " if isinstance(source, str) else ""
-    yield f"</div><figcaption>{_text(caption)}{width} × {height}</figcaption></figure>"
+    yield f"</div><figcaption>{html_text(caption)}{width} × {height}</figcaption></figure>"
 
 
 def _rects(shapes: Sequence[Shape], check: PostCheck | None) -> Iterator[str]:
@@ -286,7 +290,7 @@ def _tags(shapes: Sequence[Shape], width: int, height: int) -> Iterator[str]:
         side = "right:0" if left > 0 and left + wide >= _NOMINAL - 0.5 else f"left:{left / _NOMINAL:.2%}"
         where = f"{side};top:{top / (height * scale):.2%}"
         style = f"{where};--c:{shape.colour}"
-        yield f"<span class='tag {_classes(shape)}' style='{style}'>{shape.number} <bdi>{_text(shape.ent.text)}</bdi></span>"
+        yield f"<span class='tag {_classes(shape)}' style='{style}'>{shape.number} <bdi>{html_text(shape.ent.text)}</bdi></span>"
 
 
 def describe(doc: Doc, shapes: Sequence[Shape]) -> str:
@@ -352,9 +356,3 @@ _PLURALS: dict[str, str] = {"post": "posts", "entity": "entities"}
 
 def _plural(count: int, noun: str) -> str:
     return f"{count} {noun if count == 1 else _PLURALS[noun]}"
-
-
-def _text(text: str) -> str:
-    """Escaped, with the control characters that HTML does not allow made visible."""
-    clean = "".join(sign if sign in "\n\t\r" or (ord(sign) >= 32 and ord(sign) != 127) else "\ufffd" for sign in text)
-    return escape(clean)

@@ -11,6 +11,7 @@ from spacy.tokens import Doc, Span
 
 from ..post.errors import Errors, RivegaError
 from ..post.posts import doc_to_post
+from ..post.text import printable
 from .html import render_posts
 from .overlay import render_overlay
 
@@ -97,7 +98,8 @@ def _display(data: dict[str, Any]) -> None:
 
 
 def _plain(docs: list[Doc]) -> str:
-    return "\n".join(doc.text for doc in docs)
+    # What a frontend without HTML, a terminal, shows.
+    return printable("\n".join(doc.text for doc in docs))
 
 
 def _png(picture: Any) -> str:

@@ -3,11 +3,11 @@
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from ..post.errors import ImageError
+from .escaping import html_text
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -72,10 +72,10 @@ def render_report(
     from ..scoring.sweep import line_plot, sweep_iou, sweep_plot
 
     options = scores.options
-    body = [f"<h1>{escape(title)}</h1>"]
+    body = [f"<h1>{html_text(title)}</h1>"]
     rule = f"Rule {options.rule}, types {options.types}, IoU {options.comparison} {options.iou}, {len(scores.posts)} posts."
-    body.append(f"<p class='lead'>{escape(rule)}</p>")
-    body += [f"<p class='note'>{escape(note)}</p>" for note in scores.notes]
+    body.append(f"<p class='lead'>{html_text(rule)}</p>")
+    body += [f"<p class='note'>{html_text(note)}</p>" for note in scores.notes]
     body += ["<h2>Scores</h2>", _table(["", "P", "R", "F1", "right", "predicted", "gold"], _score_rows(scores))]
     body += _steps(scores)
     if propagation:
@@ -108,7 +108,7 @@ def render_report(
     css = (Path(__file__).parent / "page.css").read_text(encoding="utf8") + _CSS
     policy = f"<meta http-equiv='Content-Security-Policy' content=\"{_POLICY}\">"
     policy += "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-    head = f"<meta charset='utf-8'>{policy}<title>{escape(title)}</title><style>{css}</style>"
+    head = f"<meta charset='utf-8'>{policy}<title>{html_text(title)}</title><style>{css}</style>"
     return f"<!doctype html><html lang='en'><head>{head}</head><body><main class='sheet'>{''.join(body)}</main></body></html>\n"
 
 
@@ -151,18 +151,18 @@ def _steps(scores: "Scores") -> list[str]:
             shares = [f"{_NAMES.get(key, key)} {_percent(value)}" for key, value in values.items() if isinstance(value, float)]
             counts = [f"{key.replace('_', ' ')} {value}" for key, value in values.items() if not isinstance(value, float)]
             lines.append(
-                f"<p><b>{name}</b>: {escape(', '.join(shares))} <span class='note'>({escape(', '.join(counts))})</span></p>"
+                f"<p><b>{name}</b>: {html_text(', '.join(shares))} <span class='note'>({html_text(', '.join(counts))})</span></p>"
             )
     return lines
 
 
 def _confusion(table: Mapping[tuple[str, str], int]) -> str:
     golds, ours = sorted({gold for gold, _ in table}), sorted({own for _, own in table})
-    head = "".join(f"<th>{escape(name)}</th>" for name in ours)
+    head = "".join(f"<th>{html_text(name)}</th>" for name in ours)
     rows = ""
     for gold in golds:
         cells = "".join(f"<td{' class=hit' if gold == own else ''}>{table.get((gold, own), 0)}</td>" for own in ours)
-        rows += f"<tr><td>{escape(gold)}</td>{cells}</tr>"
+        rows += f"<tr><td>{html_text(gold)}</td>{cells}</tr>"
     return _scrolled(f"<tr><th></th>{head}</tr>{rows}", "types")
 
 
@@ -191,8 +191,8 @@ def _example(post: str, judged: tuple["Judged", "Judged"], docs: Mapping[str, Op
     for (name, mentions), wrong in zip(zip(pictures, judged), ("missed", "wrong")):
         picture = pictures[name] or ("<p class='note'>no picture</p>" if any(pictures.values()) else "")
         sides += f"<figure>{picture}<figcaption>{name}:{_mentions(mentions, wrong)}</figcaption></figure>"
-    words = f"<p class='text'>{escape(text)}</p>" if text else ""
-    head = f"<div class='words'><div class='head'><h3 class='id'>{escape(post)}</h3></div>{words}</div>"
+    words = f"<p class='text'>{html_text(text)}</p>" if text else ""
+    head = f"<div class='words'><div class='head'><h3 class='id'>{html_text(post)}</h3></div>{words}</div>"
     return f"<article class='post'>{head}<div class='two'>{sides}</div></article>"
 
 
@@ -200,7 +200,7 @@ def _mentions(judged: "Judged", wrong: str) -> str:
     said = {True: ", in the picture", False: ", not in the picture", None: ""}
     items = ""
     for mention, right in judged:
-        words = f"{escape(mention.text)} ({escape(mention.type)}{said[mention.groundable]})"
+        words = f"{html_text(mention.text)} ({html_text(mention.type)}{said[mention.groundable]})"
         items += f"<li>{words}</li>" if right else f"<li class=wrong>{words}: {wrong}</li>"
     return f"<ul>{items}</ul>" if items else " no entities"
 
@@ -215,22 +215,22 @@ def _picture(doc: "Doc", max_side: int) -> str:
     except ImageError:
         return "<p class='note'>no picture</p>"
     except Exception as error:  # whatever is odd about one post, the page has the others
-        return f"<p class='note'>{escape(f'it cannot be drawn ({type(error).__name__}: {error})')}</p>"
+        return f"<p class='note'>{html_text(f'it cannot be drawn ({type(error).__name__}: {error})')}</p>"
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, format="JPEG", quality=82, optimize=True)
-    alt = escape(describe(doc, doc_shapes(doc)))
+    alt = html_text(describe(doc, doc_shapes(doc)))
     return f"<img loading=lazy alt='{alt}' src='data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}'>"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    lines = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    top = "".join(f"<th>{html_text(name)}</th>" for name in head)
+    lines = "".join("<tr>" + "".join(f"<td>{html_text(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return _scrolled(f"<tr>{top}</tr>{lines}", ", ".join(name for name in head if name))
 
 
 def _scrolled(rows: str, name: str) -> str:
     """A table that is scrolled by itself where the page is narrow, by the keyboard too."""
-    return f"<div class=scroll tabindex=0 role=region aria-label='table: {escape(name)}'><table>{rows}</table></div>"
+    return f"<div class=scroll tabindex=0 role=region aria-label='table: {html_text(name)}'><table>{rows}</table></div>"
 
 
 def _percent(value: float | None) -> str:

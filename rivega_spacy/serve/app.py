@@ -23,7 +23,7 @@ from ..post.images import keeping, kept_bytes
 from ..post.jsonl import dump_line
 from ..post.post_files import Post
 from ..post.posts import doc_to_post, post_to_doc
-from ..post.text import brief
+from ..post.text import brief, replace_surrogates
 from ..rendering.shapes import PALETTE
 from . import schemas
 from .batcher import Batcher
@@ -215,7 +215,7 @@ def _add_api(app: FastAPI, served: Served) -> None:
             raise Problem(404, Errors.E738.format(option="form", allowed=f"one of {', '.join(DOWNLOADS)}", value=form[:40]))
         value = _fields(await read_body(request, served.limits))
         image = await _picture(value, served)
-        name = str(value.get("name") or "picture").replace("\\", "/").rpartition("/")[2][:120] or "picture"
+        name = replace_surrogates(str(value.get("name") or "picture")).replace("\\", "/").rpartition("/")[2][:120] or "picture"
         post = value.get("post")
         if not isinstance(post, dict):
             raise Problem(

@@ -1,5 +1,6 @@
 """One corrected post as a file to take away: a picture with its marks, or another tool's form."""
 
+import csv
 import io
 import json
 import tempfile
@@ -9,9 +10,12 @@ from typing import NamedTuple
 
 from spacy.tokens import Doc
 
+from ..export.web_annotation import picture_address
 from ..export.writing import FORMS, export_posts
+from ..post.cells import from_cell, to_cell
 from ..post.extensions import ID_KEY, move_image
 from ..post.images import image_digest
+from ..post.text import printable
 from ..rendering.overlay import render_overlay
 
 # Form -> ending of its file, and media type. What is written as a folder goes out as one file where there is one in it, else as a zip.
@@ -60,7 +64,7 @@ def download(doc: Doc, form: str, *, picture_name: str) -> Download:
         ending, kind = ENDINGS[form]
         export_posts([doc], out if not ending else out.with_suffix(ending), form)
         files = sorted(file for file in Path(folder).rglob("*") if file.is_file() and pictures not in file.parents)
-        contents = {file.name: _renamed(file.read_bytes(), known, picture_name) for file in files}
+        contents = {file.name: _renamed(file.name, file.read_bytes(), known, picture_name) for file in files}
     if ending:
         return Download(next(iter(contents.values())), f"{stem}.{form}{ending}", kind)
     if len(contents) == 1:
@@ -72,15 +76,25 @@ def download(doc: Doc, form: str, *, picture_name: str) -> Download:
     return Download(buffer.getvalue(), f"{stem}.{form}.zip", "application/zip")
 
 
-def _renamed(data: bytes, path: str | None, name: str) -> bytes:
-    """The file with the picture called by its name: where it lies on the server concerns nobody."""
+def _renamed(file: str, data: bytes, path: str | None, name: str) -> bytes:
+    """The file with the picture called by its name: where it lies on the server concerns nobody. The name is its user's: a cell or a string
+    of the file's form, whatever it holds."""
     if path is None:
         return data
     text = data.decode("utf8")
+    if file.endswith(".csv"):
+        out = io.StringIO(newline="")
+        rows = csv.reader(io.StringIO(text, newline=""))
+        csv.writer(out, lineterminator="\r\n").writerows(
+            [to_cell(name) if from_cell(cell) == path else cell for cell in row] for row in rows
+        )
+        return out.getvalue().encode("utf8")
+    if file.endswith(".jsonld"):
+        path, name = picture_address(path), picture_address(name)
     for ascii_only in (False, True):
-        inner, wanted = (json.dumps(value, ensure_ascii=ascii_only)[1:-1] for value in (path, name))
+        inner, wanted = (printable(json.dumps(value, ensure_ascii=ascii_only)[1:-1]) for value in (path, name))
         text = text.replace(inner, wanted)
-    return text.replace(path, name).encode("utf8")
+    return text.encode("utf8")
 
 
 def _stem(doc: Doc) -> str:

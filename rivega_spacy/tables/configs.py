@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from thinc.api import Config, ConfigValidationError
 
+from ..post.config_files import parse_config
 from ..post.errors import Errors, RivegaError
 from ..post.textfiles import read_text
 from .needs import find_weights, has_recorded, recorded_files, sources_in, unnamed
@@ -179,7 +180,7 @@ def read_base(path: Path) -> Config:
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
     try:
-        return Config().from_str(read_text(path), interpolate=False)
+        return parse_config(read_text(path), interpolate=False)
     except ValueError as error:
         raise RivegaError(Errors.E535.format(path=path, reason=one_line(error))) from error
 

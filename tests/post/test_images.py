@@ -440,3 +440,20 @@ def test_damaged_pictures_are_not_remembered_without_bound(nlp):
         assert kept_bytes() <= 40_000 and len(images._CACHE) <= 40
     before = images._CACHE.limit, images._VIEWS.limit
     assert before == (images.CACHE_BYTES, images.CACHE_BYTES // 4)
+
+
+def test_a_bitmap_whose_runs_would_take_seconds_is_refused():
+    """A kilobyte that says it has millions of pixels a row; Pillow fills each row byte by byte."""
+    small, large = (make_run_lengths(width) for width in (32, 2_000_000))
+    assert read_image(small).shape == (32, 32, 3)
+    for source in (large, Image.open(io.BytesIO(large))):
+        with pytest.raises(ImageError, match="E003.*run lengths"):
+            read_image(source)
+
+
+def make_run_lengths(width: int) -> bytes:
+    """A BMP of 8 bits with BI_RLE8 whose rows end behind a few pixels each."""
+    runs = b"\x04\x05\0\0" * 32 + b"\0\1"
+    info = struct.pack("<IiiHHIIiiII", 40, width, 32, 1, 8, 1, len(runs), 2835, 2835, 0, 0)
+    start = 14 + len(info) + 1024
+    return struct.pack("<2sIHHI", b"BM", start + len(runs), 0, 0, start) + info + bytes(1024) + runs

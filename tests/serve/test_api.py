@@ -1,12 +1,15 @@
 """The HTTP API: what it answers, what it refuses and how, and that one request never harms another."""
 
 import base64
+import csv
+import io
 import json
 import re
 import threading
 
 import pytest
 
+from rivega_spacy.post.cells import from_cell
 from rivega_spacy.post.posts import annotate as annotate_posts
 from rivega_spacy.post.posts import doc_to_post
 
@@ -305,6 +308,28 @@ def test_exports_name_the_picture_and_no_folder(client, png):
     problem(client.post("/export/docbin", files=form(**fields)), 404)
     problem(client.post("/export/png", files=form(**fields)), 422, "E600")
     problem(client.post("/export/coco", files=form(post="3")), 422, "E806")
+
+
+@pytest.mark.parametrize("name", ['=HYPERLINK("http://a.b/").png', 'a","=1+1.png', "a\n=1.png", "<b>\u202e&.png", "a\\"])
+def test_the_name_of_a_picture_stays_a_name(client, png, name):
+    post = client.post("/annotate", json={"text": TEXT, "image": data_uri(png)}).json()
+    fields = {"post": json.dumps(post), "name": name}
+    wanted = name.replace("\\", "/").rsplit("/", 1)[-1] or None
+
+    def exported(form):
+        return client.post(f"/export/{form}", data=fields, files={"image": ("x", png)})
+
+    rows = list(csv.DictReader(io.StringIO(exported("csv").text, newline="")))
+    cells = {row["image"] for row in rows}
+    assert len(cells) == 1 and not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
+    assert exported("coco").json()["images"][0]["file_name"] in (wanted, from_cell(cells.pop()))
+    assert {item["type"] for item in exported("web-annotation").json()["items"]} == {"Annotation"}
+
+
+def test_a_name_of_half_a_character_is_mended(client):
+    body = json.dumps({"post": {"text": "Ann"}, "name": "\ud800.png", "image": data_uri(encoded())})
+    answer = client.post("/export/coco", content=body, headers={"content-type": "application/json"})
+    assert answer.json()["images"][0]["file_name"] == "\ufffd.png"
 
 
 def test_pictures_that_browsers_do_not_know_are_shown(client):

@@ -7,7 +7,7 @@ from typing import Any
 
 import spacy
 
-from ...ner.schemes import TaggedSpan, bio_tags
+from ...ner.schemes import TaggedSpan, bio_tags, fits_tag
 from ...post.given_ents import Place, entity_fields, entity_place, unused_fields
 from ...post.rle import rle_to_box
 from ..posts_jsonl import read_json_lines
@@ -93,7 +93,11 @@ def _entities(row: Post, text: str, name: str, dirt: Dirt) -> list[_Entity]:
     for number, value in enumerate(given):
         place = entity_place(value, text)
         place = None if place is None else _trimmed(place, text)
-        if place is None or any(place.start < other.place.end and other.place.start < place.end for other in found):
+        if (
+            place is None
+            or not fits_tag(place.label)
+            or any(place.start < other.place.end and other.place.start < place.end for other in found)
+        ):
             dirt.note("bad_entity", f"{name} {value!r:.60}")
             continue
         what = f"{name} {text[place.start : place.end]!r}"

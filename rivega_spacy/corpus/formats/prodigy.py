@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...ner.schemes import read_tags
+from ...ner.schemes import fits_tag, read_tags
 from ...post.exact import kept_exact
 from ...post.extensions import TEXT_FIELDS
 from ...post.given_ents import unused_fields
@@ -58,7 +58,7 @@ def read_prodigy_text(path: str | Path, dirt: Dirt) -> Iterator[Post]:
         for span in _spans(row):
             first, last = (starts.get(_place(span, "start")), ends.get(_place(span, "end")))
             label = span.get("label") if isinstance(span, dict) else None
-            unnamed = not isinstance(label, str) or not label
+            unnamed = not isinstance(label, str) or not label or not fits_tag(label)
             if first is None or last is None or first > last or unnamed or any(tag != "O" for tag in tags[first : last + 1]):
                 dirt.note("misaligned", f"{name} {span!r:.120}")
                 continue

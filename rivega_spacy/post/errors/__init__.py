@@ -12,6 +12,7 @@ plain UserWarnings. Messages are kept in one table a room, each beginning with i
 several rooms stands with the first of them. All of them, with what to do, are listed in docs/errors.md.
 """
 
+from ..text import printable
 from .backends import BackendsMessages
 from .cli import CLIMessages
 from .corpus import CorpusMessages
@@ -30,7 +31,10 @@ from .training import TrainingMessages
 
 
 class RivegaError(ValueError):
-    """Base of all errors raised by rivega_spacy."""
+    """Base of all errors raised by rivega_spacy. Messages repeat what stands in posts and files: no terminal that shows them obeys it."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(printable(value) if isinstance(value, str) else value for value in arguments))
 
 
 class ImageError(RivegaError):

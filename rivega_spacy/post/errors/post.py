@@ -136,6 +136,7 @@ class PostMessages(Messages):
         "replace it."
     )
     E955 = "The picture {source} lies outside of {root}. Put it there, or change RIVEGA_IMAGE_ROOT."
+    E957 = "The archive {path} cannot be unpacked ({reason}). Get it again from where it comes from."
 
 
 __all__ = ["PostMessages"]
