@@ -148,8 +148,10 @@ def from_predicted_boxes(items: Sequence[Item], grounder: Any, segment: Segment,
 
 
 def row(name: str, items: Sequence[Item], values: np.ndarray, milliseconds: float | None) -> str:
-    low, high = interval(values, items)
     spent = "" if milliseconds is None else f"{milliseconds:.1f}"
+    if not len(values):
+        return f"| {name} | 0 | – | – | – | {spent} |"
+    low, high = interval(values, items)
     half = 100 * float((values >= 0.5).mean())
     return f"| {name} | {len(items)} | {100 * values.mean():.1f} | {100 * low:.1f} to {100 * high:.1f} | {half:.1f} | {spent} |"
 

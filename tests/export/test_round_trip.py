@@ -59,7 +59,7 @@ def annotated(tmp_path):
     total._.groundable, total._.expansion = False, "a formula"
     list(write_posts([first, second, third], tmp_path / "annotated.jsonl"))
     # The second mask travels with its entity in corrected posts.
-    rows = [json.loads(line) for line in open(tmp_path / "annotated.jsonl")]
+    rows = [json.loads(line) for line in (tmp_path / "annotated.jsonl").read_text(encoding="utf8").splitlines()]
     rows[0]["ents"][0]["masks"] = masks
     (tmp_path / "annotated.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return tmp_path

@@ -129,7 +129,7 @@ def test_graphics_cards(machine):
 
 
 def test_speed_by_stage(folder):
-    posts = [json.loads(line) for line in (folder / "posts.jsonl").open()]
+    posts = [json.loads(line) for line in (folder / "posts.jsonl").read_text(encoding="utf8").splitlines()]
     speed = measure_speed(str(folder / "pipeline"), [*posts, {"text": "Ada", "image": "none.png", "ents": [ENT]}], folder, 2)
     assert list(speed.stages_s) == ["reading", "entity_ruler", "rivega_expander", "rivega_segmenter", "writing"]
     assert all(seconds > 0 for seconds in speed.stages_s.values())

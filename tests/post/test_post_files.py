@@ -290,5 +290,5 @@ def test_commands_name_what_is_wrong_with_the_call(tmp_path, capsys):
     assert main(["annotate", str(tmp_path / "a.csv"), out, "--model", model, "--column", "text=tweet"]) == 0
     (tmp_path / "b.csv").write_text('text\n"Ada\nBob\n')
     assert main(["annotate", str(tmp_path / "b.csv"), out, "--model", model]) == 1
-    rows = [json.loads(line) for line in open(out)]
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf8").splitlines()]
     assert [row["text"] for row in rows] == ["", "Bob"] and "E823" in rows[0]["errors"][0]["message"]

@@ -183,7 +183,7 @@ def check_scores(project: Path) -> None:
     )
     sweep = with_knowledge["sweep"]
     assert len(sweep["thresholds"]) == 10 and all(len(values) == 10 for values in sweep.values())
-    rows = [json.loads(line) for line in (project / "metrics" / "test.jsonl").open(encoding="utf8")]
+    rows = [json.loads(line) for line in (project / "metrics" / "test.jsonl").read_text(encoding="utf8").splitlines()]
     assert [row["id"] for row in rows] == [post["id"] for post in read_spec()["test"]]
     assert all(Path(row["image"]).is_file() for row in rows)
 

@@ -128,7 +128,7 @@ class BackendsMessages(Messages):
     E880 = "{name}: the side {side} is not a multiple of 32. Use one, for example 224."
     E881 = "This pipeline has a picture encoder of the type {name!r}, which transformers {version} does not have. Install the version it was trained with."
     E904 = (
-        '{name!r} is of no family whose coordinates are known ({known}). Look at its model card, and set `convention` to "absolute", '
+        '{name!r} belongs to no model family whose coordinates are known ({known}). Look at its model card, and set `convention` to "absolute", '
         '"thousand" or "thousand_yx".'
     )
     E920 = "`second_look` = {share} is not a share of the picture. Use a number from 0 (never look again) to 1."

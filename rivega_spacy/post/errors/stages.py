@@ -74,7 +74,7 @@ class StagesMessages(Messages):
     )
     E882 = "The tagger's {heads} attention heads do not divide its {width} features. Set `heads` to a divisor of {width}."
     E883 = "{path} has no tagger with fusion features. Train one with configs/ner_multimodal.cfg, and name its folder."
-    E884 = "{path}: line {line} is no annotated example ({reason}). Give an id on one line and its annotation on the next."
+    E884 = "{path}: line {line} is not an annotated example ({reason}). Give an id on one line and its annotation on the next."
     E885 = "{path} holds annotations without texts. Name the files with the posts: `--posts train.jsonl.gz`."
     E886 = "Example {post}: none of the files of `--posts` has a post of this id. Add the file that it comes from."
     E887 = "{path} is not a collection of passages ({reason}). Build one: `rivega index passages.jsonl {path}`."
