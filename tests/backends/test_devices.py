@@ -9,8 +9,12 @@ import pytest
 import spacy
 import torch
 from spacy.tokens import Doc, Span
+from pretended_gpu import DEVICE, pretended_gpu
 from vision_tiny import SIZES, tiny_weights  # noqa: F401
 
+from rivega_spacy.backends import shim as shims
+from rivega_spacy.backends.shim import TorchShim, shim_of
+from rivega_spacy.backends.small.answers import clear_store
 from rivega_spacy.backends.small.lite import CLASSES
 from rivega_spacy.backends.small.network import Encoded, Questions
 from rivega_spacy.backends.small.nouns import RELATIONS
@@ -74,6 +78,26 @@ def test_nothing_waits_for_the_device_post_by_post(nlp: spacy.Language, monkeypa
                 assert all(ent._.boxes and ent._.mask_rle for ent in doc.ents) and not doc._.rivega_errors
         found[count] = dict(counts)
     assert found[3] == found[7] and sum(found[3].values()) <= 12, found
+
+
+def test_the_same_answers_on_a_device(nlp: spacy.Language, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [[(ent._.boxes, ent._.mask_rle) for ent in doc.ents] for doc in nlp.pipe(docs_of(nlp, 3, 1))]
+    clear_cache()
+    clear_store()
+    # The device knows neither bfloat16 to switch on or off nor inference mode.
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(torch, "inference_mode", torch.no_grad)
+    monkeypatch.setattr(shims, "get_torch_default_device", lambda: DEVICE)
+    with pretended_gpu():
+        for name in nlp.pipe_names:
+            shim = shim_of(nlp.get_pipe(name).model, TorchShim)
+            shim.set_module(shim.module)
+            assert shim.device.type == DEVICE.type
+        docs = list(nlp.pipe(docs_of(nlp, 3, 1)))
+    assert not any(doc._.rivega_errors for doc in docs)
+    for doc, known in zip(docs, expected, strict=True):
+        for ent, (boxes, rle) in zip(doc.ents, known, strict=True):
+            assert np.allclose(ent._.boxes, boxes, atol=1e-3) and ent._.mask_rle == rle
 
 
 def test_the_vision_network_stays_on_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
