@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import spacy
 import torch
-from spacy.tokens import Doc, Span
 from pretended_gpu import DEVICE, pretended_gpu
+from spacy.tokens import Doc, Span
 from vision_tiny import SIZES, tiny_weights  # noqa: F401
 
 from rivega_spacy.backends import shim as shims

@@ -21,9 +21,7 @@ def chains(seed: int, far_apart: bool) -> tuple[ChainScores, torch.Tensor]:
     torch.manual_seed(seed)
     lengths = torch.tensor([4, 1, 7])
     spread = 500.0 if far_apart else 1.0
-    scores = ChainScores(
-        spread * torch.randn(3, 7, TAGS), lengths, torch.randn(TAGS), torch.randn(TAGS), torch.randn(TAGS, TAGS)
-    )
+    scores = ChainScores(spread * torch.randn(3, 7, TAGS), lengths, torch.randn(TAGS), torch.randn(TAGS), torch.randn(TAGS, TAGS))
     return scores, torch.randint(0, TAGS, (3, 7))
 
 
