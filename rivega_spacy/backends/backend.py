@@ -4,15 +4,17 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
+import srsly
 import torch
 from thinc.api import Model, Optimizer
 from torch import nn
 
 from ..pipes.contract import TrainStep
 from ..pipes.queries import ImageQueries, QueryTarget
-from ..post.errors import Errors, RivegaError
+from ..post.errors import Errors, RivegaError, SetupError
 from ..post.expressions import Expression
 from ..post.failures import setting_up
 from .common import Common
@@ -21,6 +23,17 @@ from .weights import finite_or_raise, freeze
 
 # Makes a network and what is saved beside its weights: (module, config).
 Loaded = tuple[nn.Module, dict[str, Any]]
+
+
+class _Held:
+    """A network that several shims read from one path, as long as one of them lives."""
+
+    def __init__(self, module: nn.Module, config: dict[str, Any]) -> None:
+        self.module = module
+        self.config = config
+
+
+_READ: WeakValueDictionary[tuple[str, str], _Held] = WeakValueDictionary()
 
 
 class BackendShim(TorchShim):
@@ -63,10 +76,11 @@ class BackendShim(TorchShim):
         self._frozen = tuple(common.freeze or ())
         self._prepare = prepare
         self._amsgrad = amsgrad
+        self._held: _Held | None = None
         self.parts = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_tools": None}
+        return {**super().__getstate__(), "_tools": None, "_held": None}
 
     @property
     def tools(self) -> Any:
@@ -86,8 +100,19 @@ class BackendShim(TorchShim):
             with setting_up(self.name):
                 if self._load is None:
                     raise RivegaError(Errors.E736.format(name=self.name))
-                self.set_module(*self._load())
+                self.set_module(*(self._load() if self.common.save_weights else self._read_once(self._load)))
         return self._model
+
+    def _read_once(self, load: Callable[[], Loaded]) -> Loaded:
+        key = (self.name, str(self.common.path))
+        held = _READ.get(key) or _Held(*load())
+        self._held = _READ[key] = held
+        return held.module, held.config
+
+    def must_save(self) -> None:
+        """RAISES (SetupError): E906 where what the network learns, or begins with, would not be saved."""
+        if not self.common.save_weights:
+            raise SetupError(Errors.E906.format(name=self.name))
 
     def begin_with(self, weights: str) -> None:
         """Take other weights than those the architecture was made with, at once, so that what is wrong with them is said now.
@@ -96,6 +121,7 @@ class BackendShim(TorchShim):
         """
         if self.load_from is None:
             raise RivegaError(Errors.E207.format(component=self.name, model=self.name, weights=weights))
+        self.must_save()
         self._load = partial(self.load_from, weights)
         self._model = None
         self.ready()
@@ -105,6 +131,8 @@ class BackendShim(TorchShim):
         self._settle()
 
     def to_bytes(self) -> bytes:
+        if not self.common.save_weights:
+            return srsly.msgpack_dumps({"config": {}, "state": b""})
         # What is saved holds its weights, also where nothing has asked for them yet.
         if self._load is not None:
             self.ready()
@@ -182,6 +210,7 @@ def _init(model: Model, X: Any = None, Y: Any = None) -> None:
 
 
 def _counted(train_step: TrainStep, model: Model, *arguments: Any, **options: Any) -> dict[str, float]:
+    shim_of(model, BackendShim).must_save()
     losses = train_step(model, *arguments, **options)
     shim_of(model, BackendShim).parts += any(losses.values())
     return losses

@@ -17,6 +17,7 @@ class Common:
     freeze (Optional[Sequence[str]]): Beginnings of the names of parameters that are not trained.
     averaging (float): Decay of a moving average of the weights; 0 keeps none.
     half_on_disk (bool): Save in half precision.
+    save_weights (bool): Save the weights with the component. Without, they stay at `path`, and components of one path share one network.
     """
 
     path: str | None = None
@@ -26,6 +27,7 @@ class Common:
     freeze: Sequence[str] | None = None
     averaging: float = 0.0
     half_on_disk: bool = True
+    save_weights: bool = True
 
 
 __all__ = ["Common"]

@@ -15,7 +15,8 @@ EXAMPLES = (
 )
 MORE_HELP = (
     "Says what would be downloaded, of what size and under which licence, and asks. What the hub's client has downloaded before, and "
-    "folders, are used without asking."
+    "folders, are used without asking. Each network lies once in the pipeline's folder, which can be moved; the revisions stand in its "
+    "open_models.json."
 )
 
 
@@ -44,12 +45,15 @@ def run(
     chat_model: Annotated[
         str, typer.Option("--chat-model", help="Name of the chat model on its server.")
     ] = "Qwen/Qwen3-VL-8B-Instruct",
+    pins: Annotated[
+        Path | None, typer.Option("--pins", help="open_models.json of a pipeline assembled before: use its revisions.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Download without asking.")] = False,
 ) -> int:
     """RETURNS (int): 0."""
     from ..jobs.open_models import assemble_open, fetch, make_plan
 
-    plan = make_plan(profile, grounder=grounder, segmenter=segmenter)
+    plan = make_plan(profile, grounder=grounder, segmenter=segmenter, pins=pins)
     say("".join(f"{line}\n" for line in plan.lines()))
     folders = fetch(plan, agree=lambda lines: yes or _ask(lines))
     done = assemble_open(

@@ -11,13 +11,14 @@ from spacy.util import minibatch
 
 from ..post.errors import Errors, SetupError
 from ..post.extensions import ID_KEY
+from ..post.hub import local_only
 from ..post.images import doc_image
 
 
 class Detector:
     """A detector and what prepares its pictures.
 
-    path (str): Folder, or name on the model hub: DETR, RT-DETR, YOLOS and what else transformers knows as an object detector.
+    path (str): Folder, or name on the model hub: D-FINE, RT-DETR, DETR, YOLOS and what else transformers knows as an object detector.
     device (str): For example "cpu" or "cuda:0".
     top (int): Boxes kept of a picture, the likeliest first.
     RAISES (SetupError): E864 where there is no such detector.
@@ -27,8 +28,9 @@ class Detector:
         from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
         try:
-            self.processor = AutoImageProcessor.from_pretrained(path, use_fast=False)
-            self.network = AutoModelForObjectDetection.from_pretrained(path).to(device).eval()
+            local = local_only()
+            self.processor = AutoImageProcessor.from_pretrained(path, use_fast=False, local_files_only=local)
+            self.network = AutoModelForObjectDetection.from_pretrained(path, local_files_only=local).to(device).eval()
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
             raise SetupError(Errors.E864.format(path=path, reason=str(error).strip().split("\n")[0][:200])) from error
         self.device = device

@@ -1,18 +1,25 @@
 """A pipeline of today's open networks from the model hub: what is taken, what it weighs, under which licence; assembled and saved.
 
-Only safetensors, JSON and text files are downloaded, never code; without a yes nothing is.
+Only safetensors, JSON and text files are downloaded, never code; without a yes nothing is. What was taken lies in the saved pipeline's own
+folder, each network once, with its revision in open_models.json; `--pins open_models.json` takes the same revisions again.
 """
 
+import inspect
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import spacy
 import srsly
 from spacy.language import Language
+from thinc.api import Config
 
 from ..post.errors import Errors, RivegaError
 from ..post.files import check_output_folder, open_output_folder
 from ..post.hub import local_only
+from ..post.saved_paths import PIPELINE
 from ..post.versions import installed
 from ..scoring.thresholds import dev_scores, expanded, fit_threshold
 
@@ -20,6 +27,9 @@ BASE = "rivega_twitter"
 FILES = ["*.safetensors", "*.json", "*.txt"]
 # What the saved pipeline is made of; written beside it.
 RECORD = "open_models.json"
+# Where in its folder they lie.
+NETWORKS = "networks"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 # A detector's score from which an entity counts as shown, where no dev file says better. Not fitted: fit it where there is one.
 THRESHOLD = 0.3
 
@@ -28,7 +38,7 @@ class Checkpoint(NamedTuple):
     """A network of the model hub.
 
     function (str): What runs it here. name (str): On the hub. megabytes (int): Its weights in single precision. licence (str): As found in
-    November 2026. since (Tuple[int, int]): The transformers that it needs.
+    November 2026 (docs/backends.md says where). since (Tuple[int, int]): The transformers that it needs.
     """
 
     function: str
@@ -45,7 +55,8 @@ GROUNDERS = {
     "llmdet": Checkpoint("rivega.MMGroundingDINO.v1", "iSEE-Laboratory/llmdet_large", 1370, "Apache 2.0", (4, 55)),
     "grounding-dino": Checkpoint("rivega.GroundingDINO.v1", "IDEA-Research/grounding-dino-tiny", 689, "Apache 2.0"),
     "owlv2": Checkpoint("rivega.OWLv2.v1", "google/owlv2-base-patch16-ensemble", 620, "Apache 2.0"),
-    "owlv2-large": Checkpoint("rivega.OWLv2.v1", "google/owlv2-large-patch14-ensemble", 1750, "Apache 2.0"),
+    "owlv2-large": Checkpoint("rivega.OWLv2.v1", "google/owlv2-large-patch14-ensemble", 1750, "licence: see its card"),
+    "florence2": Checkpoint("rivega.Florence2.v1", "florence-community/Florence-2-base", 930, "licence: see its card", (4, 56)),
 }
 SEGMENTERS = {
     "sam2-tiny": Checkpoint("rivega.HFSam2.v1", "facebook/sam2.1-hiera-tiny", 156, "Apache 2.0", (4, 56)),
@@ -87,23 +98,35 @@ class Plan(NamedTuple):
         return found
 
 
-def make_plan(profile: str, *, grounder: str | None = None, segmenter: str | None = None) -> Plan:
+def make_plan(
+    profile: str, *, grounder: str | None = None, segmenter: str | None = None, pins: Path | None = None
+) -> Plan:
     """Choose networks.
 
     profile (str): A key of PROFILES.
     grounder (Optional[str]), segmenter (Optional[str]): Others than the profile's: a key of GROUNDERS or SEGMENTERS, "chat" or "base",
         or FUNCTION=NAME[@REVISION] with a function of this package and a folder or a name on the hub.
-    RAISES (RivegaError): E910 for an unknown profile or network.
+    pins (Optional[Path]): open_models.json of a pipeline that was assembled before, whose revisions are taken; those named with @ come first.
+    RAISES (RivegaError): E910 for an unknown profile or network, E912 for a file that is no such record.
     """
     if profile not in PROFILES:
         raise RivegaError(Errors.E910.format(value=profile, known=", ".join(PROFILES)))
-    revisions: dict[str, str] = {}
+    revisions = {} if pins is None else _pinned(pins)
     grounders, segmenters = PROFILES[profile]
     return Plan(
         _choose((grounder,) if grounder else grounders, GROUNDERS, "chat", revisions),
         _choose((segmenter,) if segmenter else segmenters, SEGMENTERS, "base", revisions),
         revisions,
     )
+
+
+def _pinned(path: Path) -> dict[str, str]:
+    """RETURNS (Dict[str, str]): Name on the hub -> revision, of a record."""
+    try:
+        rows = srsly.read_json(path)
+        return {str(row["name"]): str(row["revision"]) for row in rows if row["revision"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RivegaError(Errors.E912.format(path=path, reason=repr(error))) from error
 
 
 def _choose(choices: tuple[str, ...], known: dict[str, Checkpoint], other: str, revisions: dict[str, str]) -> Checkpoint | None:
@@ -116,7 +139,7 @@ def _choose(choices: tuple[str, ...], known: dict[str, Checkpoint], other: str, 
             if revision:
                 revisions[name] = revision
             return Checkpoint(
-                function if function.startswith("rivega.") else f"rivega.{function}.v1", name, 0, "see its model card"
+                function if function.startswith("rivega.") else f"rivega.{function}.v1", name, 0, "licence: see its card"
             )
         if choice not in known:
             raise RivegaError(Errors.E910.format(value=choice, known=", ".join([*known, other, "FUNCTION=NAME@REVISION"])))
@@ -137,7 +160,7 @@ def fetch(plan: Plan, *, agree: Callable[[list[str]], bool]) -> dict[str, str]:
     missing = []
     for each in wanted:
         try:
-            folders[each.name] = _snapshot(each.name, plan.revisions.get(each.name), local=True)
+            folders[each.name] = _whole(_snapshot(each.name, plan.revisions.get(each.name), local=True))
         except (OSError, ValueError):
             missing.append(each)
     if not missing:
@@ -147,7 +170,7 @@ def fetch(plan: Plan, *, agree: Callable[[list[str]], bool]) -> dict[str, str]:
         raise RivegaError(Errors.E911.format(names=", ".join(each.name for each in missing), reason="it was not agreed to"))
     for each in missing:
         try:
-            folders[each.name] = _snapshot(each.name, plan.revisions.get(each.name), local=False)
+            folders[each.name] = _whole(_snapshot(each.name, plan.revisions.get(each.name), local=False))
         except (OSError, ValueError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise RivegaError(Errors.E911.format(names=each.name, reason=reason)) from error
@@ -158,6 +181,13 @@ def _snapshot(name: str, revision: str | None, *, local: bool) -> str:
     from huggingface_hub import snapshot_download
 
     return str(snapshot_download(name, revision=revision, allow_patterns=FILES, local_files_only=local))
+
+
+def _whole(folder: str) -> str:
+    """RAISES (ValueError): Where the hub's client has a part of a network only, or one without weights in safetensors."""
+    if not (Path(folder) / "config.json").is_file() or not any(Path(folder).glob("*.safetensors")):
+        raise ValueError(f"{folder} has no config.json with weights in safetensors")
+    return folder
 
 
 def assemble_open(
@@ -171,7 +201,7 @@ def assemble_open(
     base_url: str = "http://localhost:8000/v1",
     chat_model: str = CHAT_MODEL,
 ) -> list[str]:
-    """Put the pipeline together and save it. The grounder's weights are saved with it; a segmenter's are read from where they lie.
+    """Put the pipeline together and save it, with a copy of each network's files in its folder, so that it can be moved.
 
     output (Path): Its folder.
     plan (Plan), folders (Dict[str, str]): See `make_plan` and `fetch`.
@@ -194,7 +224,7 @@ def assemble_open(
         grounder: dict[str, Any] = {"@architectures": "rivega.ChatGrounder.v1", "convention": "auto", "client": client}
         judge: dict[str, Any] = {"@architectures": "rivega.ChatEntailment.v1", "client": client}
     else:
-        grounder = {"@architectures": plan.grounder.function, "path": folders[plan.grounder.name]}
+        grounder = {"@architectures": plan.grounder.function, "path": folders[plan.grounder.name], **_once(plan.grounder.function)}
         judge = {"@architectures": "rivega.GroundingScore.v1", "grounder": dict(grounder)}
     if entailment:
         threshold = 0.5 if plan.grounder is None else THRESHOLD
@@ -206,13 +236,43 @@ def assemble_open(
     lines = [_fit(nlp, dev)] if dev is not None and entailment else []
     with open_output_folder(output) as folder:
         nlp.to_disk(folder)
-        srsly.write_json(folder / RECORD, [_record(each, folders[each.name]) for each in plan.checkpoints])
+        _take_in(folder, [folders[each.name] for each in plan.checkpoints])
+        records = [_record(each, folders[each.name]) for each in plan.checkpoints]
+        srsly.write_json(folder / RECORD, records)
+    lines += [f"{each['name']} at revision {each['revision']}" for each in records if each["revision"]]
     return [*lines, f"saved to {output}: {', '.join(nlp.pipe_names)}"]
+
+
+def _once(function: str) -> dict[str, bool]:
+    """Of a grounder that can leave its weights in its folder: that it does, since two components need them."""
+    known = inspect.signature(spacy.registry.architectures.get(function)).parameters
+    return {"save_weights": False} if "save_weights" in known else {}
+
+
+def _take_in(folder: Path, sources: list[str]) -> None:
+    """Copy networks into a saved pipeline's folder, and let its config name them from there on."""
+    config = Config().from_disk(folder / "config.cfg", interpolate=False)
+    for number, source in enumerate(dict.fromkeys(sources)):
+        place = folder / NETWORKS / str(number)
+        place.mkdir(parents=True)
+        for file in sorted({file for pattern in FILES for file in Path(source).glob(pattern)}):
+            # The hub's client keeps links to files that are named by their digests.
+            shutil.copyfile(file, place / file.name)
+        _renamed(config, source, f"{PIPELINE}/{NETWORKS}/{number}")
+    config.to_disk(folder / "config.cfg")
+
+
+def _renamed(section: dict[str, Any], old: str, new: str) -> None:
+    for key, value in section.items():
+        if isinstance(value, dict):
+            _renamed(value, old, new)
+        elif value == old:
+            section[key] = new
 
 
 def _record(each: Checkpoint, folder: str) -> dict[str, str]:
     # The hub's client names the folder of a download by its revision.
-    revision = "" if Path(each.name).is_dir() else Path(folder).name
+    revision = Path(folder).name if _COMMIT.fullmatch(Path(folder).name) and not Path(each.name).is_dir() else ""
     return {"function": each.function, "name": each.name, "revision": revision, "licence": each.licence}
 
 

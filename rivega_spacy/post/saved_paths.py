@@ -16,6 +16,8 @@ KEYS = {
     "path", "checkpoint", "vocab", "words", "vectors", "darknet", "weights", "bank", "prompt", "caption_prompt", "description_prompt", "examples",
     "index",
 }  # fmt: skip
+# Functions whose `name` is a folder, where there is one of that name.
+FOLDERS = {"rivega.HFSam.v1", "rivega.HFSam2.v1"}
 # Stands for the pipeline's folder; unlike "${...}" it means nothing to configs themselves.
 PIPELINE = "{pipeline}"
 # Makes its file where there is none yet.
@@ -76,7 +78,7 @@ def _walk(section: dict[str, Any], used: dict[str, bool], folder: Path) -> bool:
         if isinstance(value, dict):
             changed |= _walk(value, used, folder)
             continue
-        if key not in KEYS:
+        if key not in KEYS and not (key == "name" and section.get("@misc") in FOLDERS):
             continue
         items = value if isinstance(value, list) else [value]
         for match in (_REFERENCE.fullmatch(item) for item in items if isinstance(item, str)):

@@ -1,6 +1,8 @@
 """`rivega assemble-open`: which networks, what is asked before a download, and a pipeline from small folders, without a network connection."""
 
 import shutil
+import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +54,12 @@ def test_a_pipeline_from_folders_is_saved_runs_and_needs_the_detector_no_more(ba
     said = capsys.readouterr().out
     assert f"rivega.OWLv2.v1             {detector} (a folder of this machine)" in said and "on 2 entities" in said
     shutil.rmtree(detector)
+    shutil.rmtree(sam)
+    # Each network is there once, and goes with the folder.
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.safetensors")) == ["networks/0/model.safetensors", "networks/1/model.safetensors"]
+    assert all((out / name / "model").stat().st_size < 10_000 for name in ("rivega_entailment", "rivega_grounder"))
+    (tmp_path / "elsewhere").mkdir()
+    out = out.rename(tmp_path / "elsewhere" / "moved")
     nlp = spacy.load(out)
     assert nlp.pipe_names[-3:] == ["rivega_entailment", "rivega_grounder", "rivega_segmenter"]
     doc = nlp(posts(nlp))
@@ -62,6 +70,78 @@ def test_a_pipeline_from_folders_is_saved_runs_and_needs_the_detector_no_more(ba
     assert shown._.groundable and shown._.box is not None and shown._.mask_score is not None
     [grounder, segmenter] = srsly.read_json(out / "open_models.json")
     assert grounder["function"] == "rivega.OWLv2.v1" and segmenter["name"] == sam and grounder["revision"] == ""
+
+
+def test_both_components_hold_one_network_and_keep_it_when_saved_again(base, networks, tmp_path):
+    detector, sam = networks
+    out = tmp_path / "open"
+    assert main(["assemble-open", str(out), "--base", base, "--grounder", f"OWLv2={detector}", "--segmenter", f"HFSam={sam}"]) == 0
+    nlp = spacy.load(out)
+    judge, grounder = nlp.get_pipe("rivega_entailment").model.layers[0], nlp.get_pipe("rivega_grounder").model
+    assert judge.shims[0].ready() is grounder.shims[0].ready()
+    with pytest.raises(RivegaError, match="E906"):
+        grounder.attrs["train_step"](grounder, [], [], dropout=0.0)
+    with pytest.raises(RivegaError, match="E906"):
+        grounder.attrs["load"](grounder, detector)
+    nlp.to_disk(out)
+    text = (out / "config.cfg").read_text(encoding="utf8")
+    assert text.count('"{pipeline}/networks/0"') == 2 and text.count('"{pipeline}/networks/1"') == 1 and str(tmp_path) not in text
+    boxes = [[ent._.box for ent in pipeline(posts(pipeline)).ents] for pipeline in (nlp, spacy.load(out))]
+    assert boxes[0] == boxes[1]
+
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+def in_cache(cache, name, folder):
+    """Lay a folder out as the hub's client keeps downloads: blobs by digest, links to them by revision, what `main` is."""
+    root = cache / f"models--{name.replace('/', '--')}"
+    snapshot = root / "snapshots" / REVISION
+    for place in (snapshot, root / "blobs", root / "refs"):
+        place.mkdir(parents=True)
+    (root / "refs" / "main").write_text(REVISION)
+    for number, file in enumerate(sorted(Path(folder).iterdir())):
+        blob = root / "blobs" / f"{number:040d}"
+        shutil.copyfile(file, blob)
+        (snapshot / file.name).symlink_to(blob)
+
+
+def test_the_hubs_cache_serves_without_a_connection_and_revisions_are_pinned(base, networks, tmp_path, monkeypatch, capsys):
+    from huggingface_hub import constants
+
+    cache = tmp_path / "cache"
+    names = (GROUNDERS["owlv2"].name, SEGMENTERS["sam-base"].name)
+    for name, folder in zip(names, networks):
+        in_cache(cache, name, folder)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(socket, "socket", None)
+    monkeypatch.delenv("RIVEGA_HUB", raising=False)
+    call = ["--base", base, "--grounder", "owlv2", "--segmenter", "sam-base"]
+    assert main(["assemble-open", str(tmp_path / "open"), *call]) == 0
+    said = capsys.readouterr().out
+    assert all(f"{name} at revision {REVISION}" in said for name in names)
+    shutil.rmtree(cache / f"models--{names[0].replace('/', '--')}" / "refs")
+    record = tmp_path / "open" / "open_models.json"
+    assert [row["revision"] for row in srsly.read_json(record)] == [REVISION, REVISION]
+    # The record pins: `main` is not asked for, and need not be known.
+    assert main(["assemble-open", str(tmp_path / "again"), *call, "--pins", str(record)]) == 0
+    shutil.rmtree(cache)
+    assert spacy.load(tmp_path / "again")(posts(spacy.load(tmp_path / "open"))).ents[0]._.groundable_score is not None
+    # A download that was broken off is none, and a file of something else is no record.
+    with pytest.raises(RivegaError, match="E911"):
+        fetch(make_plan("laptop", grounder="owlv2", segmenter="sam-base"), agree=lambda lines: False)
+    with pytest.raises(RivegaError, match="E912"):
+        make_plan("laptop", pins=tmp_path / "open" / "meta.json")
+
+
+def test_a_part_of_a_download_is_not_taken_for_the_network(networks, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    (Path(networks[0]) / "model.safetensors").unlink()
+    in_cache(tmp_path / "cache", GROUNDERS["owlv2"].name, networks[0])
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(RivegaError, match="E911.*owlv2-base"):
+        fetch(make_plan("laptop", grounder="owlv2", segmenter="base"), agree=lambda lines: False)
 
 
 def test_without_entailment_everything_is_looked_for(base, networks, tmp_path):
@@ -97,6 +177,8 @@ def test_nothing_is_downloaded_without_a_yes(monkeypatch, tmp_path):
         if local:
             raise OSError("not in the cache")
         taken.append((name, revision))
+        for file in ("config.json", "model.safetensors"):
+            (tmp_path / file).touch()
         return str(tmp_path)
 
     monkeypatch.setattr(open_models, "_snapshot", snapshot)

@@ -42,7 +42,7 @@ def chat_grounder(
         Its `max_image_side` must be at least `max_side`, else it scales pictures again.
     store (Optional[AnswerStore]): `rivega.AnswerStore.v1` keeps answers, so that nothing is asked twice.
     convention (str): "absolute": boxes in pixels of the picture as sent (Qwen2.5-VL); "thousand": from 0 to 1000 (Qwen2-VL,
-        Qwen3-VL, InternVL); "thousand_yx": the same with y before x (Gemini, Gemma 3); "auto": by the name of the client's model.
+        Qwen3-VL, InternVL); "thousand_yx": the same with y before x (Gemini); "auto": by the name of the client's model.
     max_side (int): Longer side of the picture as sent, in pixels.
     prompt (Optional[str]): The user's prompt file; None takes the package's.
     max_tokens (int): Longest answer.

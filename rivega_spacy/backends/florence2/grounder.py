@@ -53,6 +53,7 @@ def florence2_grounder(
     batch_size: int = 8,
     bf16: bool = False,
     half_on_disk: bool = True,
+    save_weights: bool = True,
 ) -> Model[list[ImageQueries], list[Floats2d]]:
     """`rivega.Florence2.v1`. It needs transformers 4.56 or newer, and weights in that library's own format.
 
@@ -66,13 +67,14 @@ def florence2_grounder(
     batch_size (int): Expressions in one pass, across pictures. A picture is encoded once.
     bf16 (bool): Compute in bfloat16.
     half_on_disk (bool): Save in half precision.
+    save_weights (bool): Save the weights with the component; without, they are read from `path` again, and components of one path share them.
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): n x 5, XYXY in pixels and a score: the geometric mean of the probabilities of the
         box's four tokens. Where the answer has no box, a row of NaN with score 0. It cannot be trained here.
     RAISES (RivegaError): E738 for another task. SetupError E900 when the network is first needed and transformers is too old.
     """
     if task not in TASKS:
         raise RivegaError(Errors.E738.format(option="task", allowed=" or ".join(map(repr, TASKS)), value=task))
-    common = Common(path=path, bf16=bf16, half_on_disk=half_on_disk)
+    common = Common(path=path, bf16=bf16, half_on_disk=half_on_disk, save_weights=save_weights)
     shim = hub_shim(common, KINDS, name=NAME, max_tokens=max_tokens, prepare=_prepare, since=SINCE)
     settings = Settings(side, beams, longest_answer, task, batch_size)
     return backend_model("florence2", shim, partial(_predict, settings=settings))

@@ -46,6 +46,7 @@ def grounding_dino(
     freeze: list[str] | None = None,
     backbone_rate: float = 0.1,
     half_on_disk: bool = True,
+    save_weights: bool = True,
 ) -> Model[list[ImageQueries], list[Floats2d]]:
     """`rivega.GroundingDINO.v1`.
 
@@ -60,10 +61,11 @@ def grounding_dino(
     freeze (Optional[List[str]]): Beginnings of the names of parameters that are not trained, for example "model.backbone.".
     backbone_rate (float): Share of the learning rate that the two encoders, of pictures and of text, are trained with.
     half_on_disk (bool): Save in half precision.
+    save_weights (bool): Save the weights with the component; without, they are read from `path` again, and components of one path share them.
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): The likeliest box of every expression: n x 5, XYXY in pixels and its
         score, which `rivega.GroundingScore.v1` can use as entailment.
     """
-    common = Common(path=path, bf16=bf16, gradient_checkpointing=gradient_checkpointing, freeze=freeze, half_on_disk=half_on_disk)
+    common = Common(path=path, bf16=bf16, gradient_checkpointing=gradient_checkpointing, freeze=freeze, half_on_disk=half_on_disk, save_weights=save_weights)
     settings = Settings(shortest, longest, batch_size)
     return dino_model(common, KINDS, settings, name=NAME, max_tokens=max_tokens, backbone_rate=backbone_rate)
 

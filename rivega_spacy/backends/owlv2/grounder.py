@@ -38,6 +38,7 @@ def owlv2_grounder(
     gradient_checkpointing: bool = False,
     freeze: list[str] | None = None,
     half_on_disk: bool = True,
+    save_weights: bool = True,
 ) -> Model[list[ImageQueries], list[Floats2d]]:
     """`rivega.OWLv2.v1`.
 
@@ -50,6 +51,7 @@ def owlv2_grounder(
     gradient_checkpointing (bool): Less memory and more time in training.
     freeze (Optional[List[str]]): Beginnings of the names of parameters that are not trained, for example "owlv2.".
     half_on_disk (bool): Save in half precision.
+    save_weights (bool): Save the weights with the component; without, they are read from `path` again, and components of one path share them.
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): The likeliest box of every expression: n x 5, XYXY in pixels and its
         score, which `rivega.GroundingScore.v1` can use as entailment.
     """
@@ -60,6 +62,7 @@ def owlv2_grounder(
         gradient_checkpointing=gradient_checkpointing,
         freeze=freeze,
         half_on_disk=half_on_disk,
+        save_weights=save_weights,
     )
     shim = hub_shim(common, KINDS, name=NAME, max_tokens=max_tokens, prepare=_prepare)
     predict = partial(_predict, batch_size=batch_size)

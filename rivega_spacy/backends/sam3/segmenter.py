@@ -43,6 +43,7 @@ def sam3_segmenter(
     batch_size: int = 4,
     bf16: bool = False,
     half_on_disk: bool = True,
+    save_weights: bool = True,
 ) -> Model[list[ImageQueries], list[Any]]:
     """`rivega.SAM3.v1`, for `rivega_text_segmenter`. It needs transformers 5; its weights are saved with the pipeline.
 
@@ -54,6 +55,7 @@ def sam3_segmenter(
     batch_size (int): Expressions in one pass, across pictures. A picture is encoded once.
     bf16 (bool): Compute in bfloat16.
     half_on_disk (bool): Save in half precision.
+    save_weights (bool): Save the weights with the component; without, they are read from `path` again, and components of one path share them.
     RETURNS (Model[List[ImageQueries], List[ScoredMasks]]): For each expression its mask, HxW bool, empty where no instance counts, and the score of
         the likeliest instance. It cannot be trained here.
     RAISES (RivegaError): E208 for a threshold that is no probability. SetupError E900 when the network is first needed and transformers is too old.
@@ -67,7 +69,7 @@ def sam3_segmenter(
         load=None if path is None else partial(load_sam3, str(path)),
         load_from=load_sam3,
         tools=hub_tools,
-        common=Common(path=path, bf16=bf16, half_on_disk=half_on_disk),
+        common=Common(path=path, bf16=bf16, half_on_disk=half_on_disk, save_weights=save_weights),
     )
     predict = partial(
         _predict, threshold=threshold, mask_threshold=mask_threshold, together=together, batch_size=max(1, batch_size)

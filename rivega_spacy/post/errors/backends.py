@@ -131,6 +131,10 @@ class BackendsMessages(Messages):
         '{name!r} belongs to no model family whose coordinates are known ({known}). Look at its model card, and set `convention` to "absolute", '
         '"thousand" or "thousand_yx".'
     )
+    E906 = (
+        "{name} has `save_weights = false`: it reads the weights of its `path` again and would lose others. Set it to true to train it, or to "
+        "begin with other weights."
+    )
     E920 = "`second_look` = {share} is not a share of the picture. Use a number from 0 (never look again) to 1."
     E921 = "`trained_stages` = {stages} is not a number of the backbone's last stages. Use a whole number from 0 (the backbone stays frozen) to {most}."
     E960 = "`eight_bits` works on a CPU, and the network is on {device}. Set it to false, or use `bf16` on the GPU."

@@ -53,6 +53,7 @@ class JobsMessages(Messages):
         "{names} is not on this machine and was not downloaded ({reason}). Call again with --yes, set RIVEGA_HUB=1, or give a folder: "
         "--grounder OWLv2=FOLDER."
     )
+    E912 = "{path} is no record of an assembled pipeline ({reason}). Name the open_models.json in its folder."
     E930 = "There is no part {part!r} to train. Use one or several of: {known}."
     E931 = "{path} is not empty. Name a new folder, or replace what an earlier call left there with `--force`."
     E932 = "{path} leaves {train} posts to train on and {dev} to measure on. Annotate more, or name others to measure on: `--dev`."

@@ -127,7 +127,7 @@ class Named:
         ("qwen2-vl-72b", [100, 100, 300, 400]),
         ("OpenGVLab/InternVL3-8B", [100, 100, 300, 400]),
         ("gemini-2.5-flash", [100, 100, 400, 300]),
-        ("google/gemma-3-12b-it", [100, 100, 400, 300]),
+        ("Qwen3.5-VL-8B", [100, 100, 300, 400]),
     ],
 )
 def test_coordinates_by_the_family_of_the_model(model, answer):
@@ -139,6 +139,7 @@ def test_coordinates_by_the_family_of_the_model(model, answer):
     assert np.allclose(found, [[20, 10, 60, 40, 1]], atol=0.01)
 
 
-def test_a_model_of_no_known_family_needs_a_convention():
-    with pytest.raises(RivegaError, match="E904.*'llava-1.6'.*`convention`"):
-        chat_grounder(client=Named("llava-1.6", "[]"), convention="auto")
+@pytest.mark.parametrize("model", ["llava-1.6", "google/gemma-3-12b-it", "Qwen2.5-7B-Instruct"])
+def test_a_model_of_no_known_family_needs_a_convention(model):
+    with pytest.raises(RivegaError, match=f"E904.*'{model}'.*`convention`"):
+        chat_grounder(client=Named(model, "[]"), convention="auto")
