@@ -98,9 +98,7 @@ class Plan(NamedTuple):
         return found
 
 
-def make_plan(
-    profile: str, *, grounder: str | None = None, segmenter: str | None = None, pins: Path | None = None
-) -> Plan:
+def make_plan(profile: str, *, grounder: str | None = None, segmenter: str | None = None, pins: Path | None = None) -> Plan:
     """Choose networks.
 
     profile (str): A key of PROFILES.

@@ -56,7 +56,10 @@ def test_a_pipeline_from_folders_is_saved_runs_and_needs_the_detector_no_more(ba
     shutil.rmtree(detector)
     shutil.rmtree(sam)
     # Each network is there once, and goes with the folder.
-    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.safetensors")) == ["networks/0/model.safetensors", "networks/1/model.safetensors"]
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.safetensors")) == [
+        "networks/0/model.safetensors",
+        "networks/1/model.safetensors",
+    ]
     assert all((out / name / "model").stat().st_size < 10_000 for name in ("rivega_entailment", "rivega_grounder"))
     (tmp_path / "elsewhere").mkdir()
     out = out.rename(tmp_path / "elsewhere" / "moved")

@@ -65,7 +65,14 @@ def grounding_dino(
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): The likeliest box of every expression: n x 5, XYXY in pixels and its
         score, which `rivega.GroundingScore.v1` can use as entailment.
     """
-    common = Common(path=path, bf16=bf16, gradient_checkpointing=gradient_checkpointing, freeze=freeze, half_on_disk=half_on_disk, save_weights=save_weights)
+    common = Common(
+        path=path,
+        bf16=bf16,
+        gradient_checkpointing=gradient_checkpointing,
+        freeze=freeze,
+        half_on_disk=half_on_disk,
+        save_weights=save_weights,
+    )
     settings = Settings(shortest, longest, batch_size)
     return dino_model(common, KINDS, settings, name=NAME, max_tokens=max_tokens, backbone_rate=backbone_rate)
 

@@ -41,7 +41,14 @@ def mm_grounding_dino(
         score, which `rivega.GroundingScore.v1` can use as entailment.
     RAISES (SetupError): E900 when the network is first needed and transformers is too old.
     """
-    common = Common(path=path, bf16=bf16, gradient_checkpointing=gradient_checkpointing, freeze=freeze, half_on_disk=half_on_disk, save_weights=save_weights)
+    common = Common(
+        path=path,
+        bf16=bf16,
+        gradient_checkpointing=gradient_checkpointing,
+        freeze=freeze,
+        half_on_disk=half_on_disk,
+        save_weights=save_weights,
+    )
     settings = Settings(shortest, longest, batch_size)
     return dino_model(common, KINDS, settings, name=NAME, max_tokens=max_tokens, backbone_rate=backbone_rate, since=SINCE)
 
