@@ -17,6 +17,6 @@ test -z "$WITHOUT" || $PIP --no-deps $WITHOUT
 $VENV/bin/python -c "import spacy, torch, transformers; print('lane $NAME: spacy', spacy.__version__, 'torch', torch.__version__, 'transformers', transformers.__version__)"
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 if [ $# -eq 0 ]; then
-    set -- tests/ner tests/backends tests/pipes tests/segmentation tests/captioning tests/knowledge tests/llm/test_local.py tests/test_shipped.py
+    set -- tests/ner tests/backends tests/pipes tests/segmentation tests/captioning tests/knowledge tests/llm/test_local.py tests/jobs/test_candidates.py tests/cli/test_assemble_open.py tests/test_shipped.py
 fi
 $VENV/bin/python -m pytest -n "${WORKERS:-2}" --dist worksteal "$@"
