@@ -187,11 +187,11 @@ class TextSegmenter(AskingVisionPipe):
         weights: str | None = None,
         **options: Any,
     ) -> None:
-        """Give a trainable model its first weights; functions need none.
+        """Give a network its first weights; functions need none.
 
-        get_examples (Callable): Not needed. weights (Optional[str]): A folder to begin from.
+        get_examples (Callable): Not needed. weights (Optional[str]): A folder to begin from. RAISES (RivegaError): E207 where a function is given one.
         """
-        if self.is_trainable:
+        if self.is_trainable or weights is not None:
             super().initialize(get_examples, nlp=nlp, weights=weights)
 
     def _wanted(self, ent: Span) -> bool:

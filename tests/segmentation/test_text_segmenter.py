@@ -270,3 +270,11 @@ def trained_miou(nlp, pipe, examples, *, steps):
         doc._.image = example.predicted._.image
     pipe.set_annotations(docs, pipe.predict(docs))
     return score_masks([Example(doc, example.reference) for doc, example in zip(docs, examples)])["mask_miou"]
+
+
+def test_weights_for_a_function_are_refused_and_not_passed_over():
+    nlp = spacy.blank("rivega")
+    nlp.add_pipe("rivega_text_segmenter")
+    nlp.config["initialize"]["components"] = {"rivega_text_segmenter": {"weights": "clipseg"}}
+    with pytest.raises(RivegaError, match="E207.*clipseg"):
+        nlp.initialize()

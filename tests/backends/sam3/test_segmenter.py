@@ -154,6 +154,16 @@ def test_in_a_pipeline_saved_and_loaded_without_its_folder(folder, tmp_path):
 
 
 @needs_network
+def test_weights_may_be_named_in_initialize(folder):
+    nlp = spacy.blank("rivega")
+    nlp.add_pipe("rivega_text_segmenter", config={"model": {"@architectures": "rivega.SAM3.v1", "threshold": 0.05}})
+    nlp.config["initialize"]["components"] = {"rivega_text_segmenter": {"weights": folder}}
+    nlp.initialize()
+    for (mask, score), (same, again) in zip(make(folder).predict(batch())[0], nlp.get_pipe("rivega_text_segmenter").model.predict(batch())[0]):
+        assert np.array_equal(mask, same) and score == pytest.approx(again, abs=1e-5)
+
+
+@needs_network
 def test_the_published_file_for_videos_holds_the_network(folder, tmp_path):
     """Its weights stand below `detector_model.`, beside those of the tracker; its config is that for videos."""
     from safetensors.torch import load_file, save_file
