@@ -159,7 +159,9 @@ def test_weights_may_be_named_in_initialize(folder):
     nlp.add_pipe("rivega_text_segmenter", config={"model": {"@architectures": "rivega.SAM3.v1", "threshold": 0.05}})
     nlp.config["initialize"]["components"] = {"rivega_text_segmenter": {"weights": folder}}
     nlp.initialize()
-    for (mask, score), (same, again) in zip(make(folder).predict(batch())[0], nlp.get_pipe("rivega_text_segmenter").model.predict(batch())[0]):
+    for (mask, score), (same, again) in zip(
+        make(folder).predict(batch())[0], nlp.get_pipe("rivega_text_segmenter").model.predict(batch())[0]
+    ):
         assert np.array_equal(mask, same) and score == pytest.approx(again, abs=1e-5)
 
 
