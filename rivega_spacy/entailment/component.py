@@ -1,7 +1,7 @@
 """`rivega_entailment`: writes `span._.groundable` for every entity of a post that has a readable picture."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
@@ -12,8 +12,6 @@ from thinc.types import Floats1d
 from ..pipes.asking import Asked, answers_by_post, ask_in_parts, side_of
 from ..pipes.batched import AskingVisionPipe
 from ..pipes.queries import ImageQueries
-from ..post.expressions import check_expression
-from ..post.labels import check_labels
 
 default_entailment_config = """
 [model]
@@ -92,13 +90,8 @@ class VisualEntailment(AskingVisionPipe):
         labels: dict[str, str] | None = None,
         scorer: Callable | None = None,
     ) -> None:
-        self.vocab = vocab
-        self.model = model
-        self.name = name
-        self.scorer = scorer
-        self.expression = check_expression(expression)
-        self.cfg: dict[str, Any] = {"threshold": threshold, "overwrite": overwrite, "labels": check_labels(labels)}
-        self.remember_settings()
+        own = {"threshold": threshold, "overwrite": overwrite}
+        super().__init__(vocab, model, name, expression=expression, labels=labels, scorer=scorer, **own)
 
     def predict(self, docs: Iterable[Doc]) -> list[list[Judgement | None]]:
         """Judge every entity of every post with a readable picture; the posts stay as they are.

@@ -1,7 +1,7 @@
 """`rivega_grounder`: writes `span._.boxes` for every entity that the picture shows."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from spacy.language import Language
@@ -14,8 +14,6 @@ from ..pipes.asking import Asked, answers_by_post, ask_in_parts, side_of
 from ..pipes.batched import AskingVisionPipe
 from ..pipes.queries import ImageQueries
 from ..post.boxes import clip_boxes
-from ..post.expressions import check_expression
-from ..post.labels import check_labels
 
 default_grounder_config = """
 [model]
@@ -107,18 +105,8 @@ class VisualGrounder(AskingVisionPipe):
         labels: dict[str, str] | None = None,
         scorer: Callable | None = None,
     ) -> None:
-        self.vocab = vocab
-        self.model = model
-        self.name = name
-        self.scorer = scorer
-        self.expression = check_expression(expression)
-        self.cfg: dict[str, Any] = {
-            "ground_unjudged": ground_unjudged,
-            "min_score": min_score,
-            "overwrite": overwrite,
-            "labels": check_labels(labels),
-        }
-        self.remember_settings()
+        own = {"ground_unjudged": ground_unjudged, "min_score": min_score, "overwrite": overwrite}
+        super().__init__(vocab, model, name, expression=expression, labels=labels, scorer=scorer, **own)
 
     def predict(self, docs: Iterable[Doc]) -> list[list[Located | None]]:
         """Look for the groundable entities of every post with a readable picture; the posts stay as they are.

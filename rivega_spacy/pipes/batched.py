@@ -1,16 +1,20 @@
 """What the vision components share: batches over a stream, in which one post's trouble stays its own."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.util import minibatch
-from thinc.api import Optimizer
+from spacy.vocab import Vocab
+from thinc.api import Model, Optimizer
 
 from ..post.errors import Errors, SetupError
+from ..post.expressions import check_expression
 from ..post.failures import Failing
+from ..post.labels import check_labels
 from .asking import learn, start_model
 from .settings import ConfiguredWeights
 
@@ -51,12 +55,34 @@ class BatchedPipe(Failing, ConfiguredWeights, TrainablePipe):
 class AskingVisionPipe(BatchedPipe):
     """A component that asks a network about expressions and pictures, and learns through its `train_step` (contract.py).
 
+    model (Model): Answers about pictures and expressions.
+    name (str): The component's name in the pipeline.
     expression (str): In which words it asks (`expressions.EXPRESSIONS`).
-        `cfg["labels"]` has the types of labels beside those that are known (labels.py).
+    labels (Optional[Dict[str, str]]): Types of labels beside those that are known (labels.py).
+    scorer (Optional[Callable]): The scoring method.
+    settings (Any): What the component has besides, for its `cfg`.
     """
 
-    expression: str = "both"
     failure_message = Errors.E205
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        *,
+        expression: str,
+        labels: dict[str, str] | None,
+        scorer: Callable | None,
+        **settings: Any,
+    ) -> None:
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.scorer = scorer
+        self.expression = check_expression(expression)
+        self.cfg: dict[str, Any] = {**settings, "labels": check_labels(labels)}
+        self.remember_settings()
 
     def update(
         self,

@@ -17,8 +17,6 @@ from ..pipes.batched import AskingVisionPipe
 from ..pipes.contract import promise
 from ..pipes.queries import ImageQueries
 from ..post.errors import Errors, RivegaError
-from ..post.expressions import check_expression
-from ..post.labels import check_labels
 from ..post.rle import encode_mask, rle_to_box
 
 default_text_segmenter_config = """
@@ -109,14 +107,10 @@ class TextSegmenter(AskingVisionPipe):
         labels: dict[str, str] | None = None,
         scorer: Callable | None = None,
     ) -> None:
-        self.vocab = vocab
         # A function gives spaCy nothing to save: the config names it, and where its weights are.
-        self.model: Model = model if isinstance(model, Model) else Model("text_segmenter", partial(_forward, segmenter=model))
-        self.name = name
-        self.scorer = scorer
-        self.expression = check_expression(expression)
-        self.cfg: dict[str, Any] = {"segment_unjudged": segment_unjudged, "boxes": boxes, "labels": check_labels(labels)}
-        self.remember_settings()
+        network = model if isinstance(model, Model) else Model("text_segmenter", partial(_forward, segmenter=model))
+        own = {"segment_unjudged": segment_unjudged, "boxes": boxes}
+        super().__init__(vocab, network, name, expression=expression, labels=labels, scorer=scorer, **own)
 
     @property
     def is_trainable(self) -> bool:
