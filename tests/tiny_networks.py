@@ -11,6 +11,7 @@ from expressions_of import expressions
 from thinc.api import Adam, Model
 
 from rivega_spacy.pipes.queries import ImageQueries, QueryTarget
+from rivega_spacy.post.boxes import box_iou
 from rivega_spacy.post.expressions import Expression
 from rivega_spacy.post.images import read_image
 
@@ -178,6 +179,14 @@ def shown_boxes(targets: list[list[QueryTarget]]) -> list[np.ndarray]:
             np.array([t.boxes[int(np.argmax(a))] if len(a) else np.full(4, np.nan) for t, a in zip(row, areas)], dtype="float64")
         )
     return rows
+
+
+def overlaps(model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]]) -> list[float]:
+    """The IoU of a grounder's box with the largest gold box, of every expression that has one."""
+    found = []
+    for row, gold in zip(model.predict(batch), shown_boxes(targets)):
+        found += [float(box_iou(box[None, :4], wanted[None])[0, 0]) for box, wanted in zip(row, gold) if np.isfinite(wanted).all()]
+    return found
 
 
 def odd_batch() -> list[ImageQueries]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import spacy
 import torch
 from PIL import Image
 
@@ -34,6 +35,18 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_network(tiny_network(), path)
     return path
+
+
+@pytest.fixture
+def tiny_vision(tiny_weights: Path) -> spacy.Language:
+    """A pipeline of tiny networks in the places of the shipped vision networks; everything counts as shown."""
+    nlp = spacy.blank("rivega")
+    for name, network in (("rivega_entailment", "SmallEntailment"), ("rivega_grounder", "SmallGrounder")):
+        pipe = nlp.add_pipe(name, config={"model": {"@architectures": f"rivega.{network}.v1", "size": 64, **SIZES}})
+        pipe.model.attrs["load"](pipe.model, tiny_weights)
+    nlp.get_pipe("rivega_entailment").cfg["threshold"] = 0.0
+    nlp.add_pipe("rivega_segmenter", config={"model": {"@architectures": "rivega.SmallSegmenter.v2", "size": 32}})
+    return nlp
 
 
 def square_picture(rng: np.random.Generator, colour: str, height: int = 72, width: int = 96) -> tuple:

@@ -10,7 +10,7 @@ import spacy
 import torch
 from pretended_gpu import DEVICE, pretended_gpu
 from spacy.tokens import Doc, Span
-from vision_tiny import SIZES, tiny_weights  # noqa: F401
+from vision_tiny import tiny_vision, tiny_weights  # noqa: F401
 
 from rivega_spacy.backends import shim as shims
 from rivega_spacy.backends.shim import TorchShim, shim_of
@@ -45,17 +45,6 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[collections.Counter]:
         yield counts
 
 
-@pytest.fixture
-def nlp(tiny_weights) -> spacy.Language:  # noqa: F811
-    nlp = spacy.blank("rivega")
-    for name, network in (("rivega_entailment", "SmallEntailment"), ("rivega_grounder", "SmallGrounder")):
-        nlp.add_pipe(name, config={"model": {"@architectures": f"rivega.{network}.v1", "size": 64, **SIZES}})
-        nlp.get_pipe(name).model.attrs["load"](nlp.get_pipe(name).model, tiny_weights)
-    nlp.get_pipe("rivega_entailment").cfg["threshold"] = 0.0
-    nlp.add_pipe("rivega_segmenter", config={"model": {"@architectures": "rivega.SmallSegmenter.v2", "size": 32}})
-    return nlp
-
-
 def docs_of(nlp: spacy.Language, count: int, seed: int) -> list[Doc]:
     rng = np.random.default_rng(seed)
     docs = []
@@ -67,7 +56,8 @@ def docs_of(nlp: spacy.Language, count: int, seed: int) -> list[Doc]:
     return docs
 
 
-def test_nothing_waits_for_the_device_post_by_post(nlp: spacy.Language, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_waits_for_the_device_post_by_post(tiny_vision: spacy.Language, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    nlp = tiny_vision
     list(nlp.pipe(docs_of(nlp, 2, 0)))
     found = {}
     for count in (3, 7):

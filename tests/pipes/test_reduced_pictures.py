@@ -1,14 +1,13 @@
 """A large JPEG is decoded reduced where the network needs less of it; boxes and masks are those of the picture itself."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
 import spacy
 from PIL import Image
 from spacy.tokens import Doc, Span
-from vision_tiny import SIZES, tiny_weights  # noqa: F401
+from vision_tiny import tiny_vision, tiny_weights  # noqa: F401
 
 from rivega_spacy.post import images
 from rivega_spacy.post.images import clear_cache, doc_view
@@ -29,17 +28,6 @@ def encoded(picture: Image.Image, form: str, turn: int = 1) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture
-def nlp(tiny_weights: Path) -> spacy.Language:  # noqa: F811
-    nlp = spacy.blank("rivega")
-    for name, network in (("rivega_entailment", "SmallEntailment"), ("rivega_grounder", "SmallGrounder")):
-        nlp.add_pipe(name, config={"model": {"@architectures": f"rivega.{network}.v1", "size": 64, **SIZES}})
-        nlp.get_pipe(name).model.attrs["load"](nlp.get_pipe(name).model, tiny_weights)
-    nlp.get_pipe("rivega_entailment").cfg["threshold"] = 0.0
-    nlp.add_pipe("rivega_segmenter", config={"model": {"@architectures": "rivega.SmallSegmenter.v2", "size": 32}})
-    return nlp
-
-
 def annotated(nlp: spacy.Language, picture: bytes) -> Doc:
     clear_cache()
     doc = nlp.make_doc("Ada sang")
@@ -48,7 +36,8 @@ def annotated(nlp: spacy.Language, picture: bytes) -> Doc:
     return nlp(doc)
 
 
-def test_boxes_and_masks_are_the_pictures_own(nlp: spacy.Language, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boxes_and_masks_are_the_pictures_own(tiny_vision: spacy.Language, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    nlp = tiny_vision
     picture = large(1501, 1203)
     looked = []
     original = images._read_view
@@ -64,7 +53,8 @@ def test_boxes_and_masks_are_the_pictures_own(nlp: spacy.Language, monkeypatch: 
     assert abs(reduced.ents[0]._.groundable_score - whole.ents[0]._.groundable_score) < 0.02
 
 
-def test_turned_small_and_broken_ones(nlp: spacy.Language) -> None:
+def test_turned_small_and_broken_ones(tiny_vision: spacy.Language) -> None:  # noqa: F811
+    nlp = tiny_vision
     doc = annotated(nlp, encoded(large(1200, 800), "JPEG", turn=6))
     view, frame = doc_view(doc, "test", 128)
     assert view.shape == (300, 200, 3) and frame == (1200, 800) and doc.ents[0]._.mask.shape == (1200, 800)

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 from expressions_of import expressions
-from tiny_networks import box_questions, learn, odd_batch, photographs, reloaded, shown_boxes, spoil, tiny_owlv2
+from tiny_networks import box_questions, learn, odd_batch, overlaps, photographs, reloaded, spoil, tiny_owlv2
 
 from rivega_spacy.backends.boxes import corners
 from rivega_spacy.backends.owlv2.grounder import owlv2_grounder, preprocess
 from rivega_spacy.pipes.queries import ImageQueries
-from rivega_spacy.post.boxes import box_iou
 from rivega_spacy.post.errors import RivegaError
 
 
@@ -23,13 +22,6 @@ def make(folder, **options):
     model = owlv2_grounder(path=folder, **options)
     model.initialize()
     return model
-
-
-def overlaps(model, batch, targets):
-    found = []
-    for row, gold in zip(model.predict(batch), shown_boxes(targets)):
-        found += [float(box_iou(box[None, :4], wanted[None])[0, 0]) for box, wanted in zip(row, gold) if np.isfinite(wanted).all()]
-    return found
 
 
 def test_answers_are_those_of_transformers(folder):

@@ -6,13 +6,12 @@ import spacy
 import srsly
 import torch
 from expressions_of import expressions
-from tiny_networks import SEQTR_SIZES, box_questions, coloured, learn, odd_batch, photographs, reloaded, shown_boxes, spoil, target
+from tiny_networks import SEQTR_SIZES, box_questions, coloured, learn, odd_batch, overlaps, photographs, reloaded, spoil, target
 
 from rivega_spacy.backends.seqtr.darknet import DarkNet53, save_yolo_weights
 from rivega_spacy.backends.seqtr.grounder import SeqtrTrainer, seqtr_grounder
 from rivega_spacy.backends.seqtr.model import Seqtr, SeqtrConfig
 from rivega_spacy.pipes.queries import ImageQueries
-from rivega_spacy.post.boxes import box_iou
 from rivega_spacy.post.errors import RivegaError
 
 
@@ -22,13 +21,6 @@ def make(**options):
     model = seqtr_grounder(**{"network": SEQTR_SIZES, "max_side": 96, "max_words": 6, **options})
     model.initialize()
     return model
-
-
-def overlaps(model, batch, targets):
-    found = []
-    for row, gold in zip(model.predict(batch), shown_boxes(targets)):
-        found += [float(box_iou(box[None, :4], wanted[None])[0, 0]) for box, wanted in zip(row, gold) if np.isfinite(wanted).all()]
-    return found
 
 
 def test_learns_boxes_and_words_and_predicts_the_same_when_loaded_again():
