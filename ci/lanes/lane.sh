@@ -19,4 +19,5 @@ export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 if [ $# -eq 0 ]; then
     set -- tests/ner tests/backends tests/pipes tests/segmentation tests/captioning tests/knowledge tests/llm/test_local.py tests/jobs/test_candidates.py tests/cli/test_assemble_open.py tests/test_shipped.py
 fi
-$VENV/bin/python -m pytest -n "${WORKERS:-2}" --dist worksteal "$@"
+# Warnings of other versions of libraries are shown; they fail only beside the versions of constraints.txt.
+$VENV/bin/python -m pytest -W default -n "${WORKERS:-2}" --dist worksteal "$@"
