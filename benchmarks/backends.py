@@ -1,6 +1,6 @@
 """The other networks at random weights: expressions a second, batched against one call an entity.
 
-    python benchmarks/backends.py [--networks ALBEF SeqTR BLIP GroundingDINO OWLv2] [--repeats 1] [--entities 1 2 4] [--compiled]
+    python benchmarks/backends.py [--networks ALBEF SeqTR BLIP GroundingDINO OWLv2 Florence2] [--repeats 1] [--entities 1 2 4] [--compiled]
         [--threads 1] [--output FILE]
 
 Networks have their published sizes and random weights (speed does not depend on them); nothing is downloaded. The picture has 640 x 480
@@ -26,6 +26,7 @@ from thinc.api import Model
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from rivega_spacy.backends.albef.entailment import albef_entailment
+from rivega_spacy.backends.florence2.grounder import BINS, florence2_grounder
 from rivega_spacy.backends.grounding_dino.grounder import grounding_dino
 from rivega_spacy.backends.itm.entailment import itm_entailment
 from rivega_spacy.backends.owlv2.grounder import owlv2_grounder
@@ -185,12 +186,28 @@ def owlv2(**options: Any) -> Model:
     return hub(owlv2_grounder(**options), network, tokenizer(table, "<first>", "<last>", "<unk>"), pad=0, max_tokens=16)
 
 
+def florence2(**options: Any) -> Model:
+    """Florence-2 base, pictures of 768; an answer ends after 24 tokens, as random weights do not end it (a phrase and its box take about 12)."""
+    from transformers import Florence2Config, Florence2ForConditionalGeneration
+
+    text = {
+        "model_type": "bart", "vocab_size": 51289, "d_model": 768, "encoder_layers": 6, "decoder_layers": 6, "encoder_attention_heads": 12,
+        "decoder_attention_heads": 12, "encoder_ffn_dim": 3072, "decoder_ffn_dim": 3072,
+    }  # fmt: skip
+    network = Florence2ForConditionalGeneration(Florence2Config(text_config=text, vision_config={"projection_dim": 768}))
+    locations = {f"<loc_{n}>": 50269 + n for n in range(BINS)}
+    table = {**{word: 2000 + n for n, word in enumerate(words())}, **locations, "<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
+    made = tokenizer(table, "<s>", "</s>", "<unk>")
+    return hub(florence2_grounder(longest_answer=24, **options), network, made, pad=1, max_tokens=128)
+
+
 MAKERS: dict[str, Callable[..., Model]] = {
     "ALBEF": albef,
     "SeqTR": seqtr,
     "BLIP": blip,
     "GroundingDINO": dino,
     "OWLv2": owlv2,
+    "Florence2": florence2,
 }
 
 if __name__ == "__main__":
