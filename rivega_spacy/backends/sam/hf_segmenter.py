@@ -66,6 +66,9 @@ def load_prompted(name: str, kinds: Callable[[str], dict[str, Any]], *, local_fi
     try:
         found, _ = PretrainedConfig.get_config_dict(name, local_files_only=local)
         kind = found.get("model_type", "")
+        if not kind:
+            # What transformers 5 says of a folder without config.json, too.
+            raise ValueError("there is no config.json that names a model_type")
         known = kinds(kind)
         if kind not in known:
             raise RivegaError(Errors.E327.format(name=name, kind=kind, known=", ".join(known)))
