@@ -37,7 +37,8 @@ def run(
     corpus: GoldCorpus,
     images: Images = None,
     knowledge: Annotated[
-        Literal["present", "absent"], typer.Option("--knowledge", help="Keep or remove the posts' knowledge.")
+        Literal["present", "absent", "caption"],
+        typer.Option("--knowledge", help="Keep or remove the posts' knowledge, or put the caption in its place."),
     ] = "present",
     source: Annotated[
         str | None, typer.Option("--source", metavar="NAME", help="Use the answers of this language model (`rivega enrich`).")

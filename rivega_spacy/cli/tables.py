@@ -100,7 +100,7 @@ def _list(prepared: list[Any]) -> list[str]:
         lines += [f"{each.variant.id}  ({choices})", f"    {each.state()}"]
         remedies.update({thing.what: thing.remedy for thing in each.missing})
     lines += ["", "What is missing:", *(f"    {what}: {remedy}" for what, remedy in remedies.items()), ""] if remedies else []
-    ready = sum(each.state() == "ready" for each in prepared)
+    ready = sum(each.ready for each in prepared)
     return [*lines, f"{len(prepared)} variants, {ready} of them ready"]
 
 

@@ -49,7 +49,7 @@ def evaluate(
     images (Optional[Path]): Folder that relative image paths start from.
     limit (int): Posts at most; 0 for all.
     source (Optional[str]): Language model whose answers are used.
-    knowledge (str): "present" keeps z, "absent" takes it away.
+    knowledge (str): "present" keeps z, "absent" takes it away, "caption" puts the caption in its place.
     own_tokens (bool): The pipeline tokenizes; else it gets the tokens of the corpus.
     predictions (Optional[Path]): Where the processed posts are written as JSON lines.
     intervals (int): Resamples of the posts for 95 % intervals; 0 for none.

@@ -40,7 +40,7 @@ def run_pipeline(
     gold (FrozenSet[str]): What of gold the pipeline is given: of "entities", "groundability", "boxes". Groundability is put in
         before the grounder, boxes (the largest of an entity's) before the segmenter; entities that gold does not have keep
         what the pipeline says.
-    knowledge (str): "present" keeps z, "absent" takes it away.
+    knowledge (str): "present" keeps z, "absent" takes it away, "caption" puts the caption in its place.
     own_tokens (bool): Let the pipeline tokenize the text; else it gets gold's tokens, as the published scores do.
     batch_size (Optional[int]): Posts a batch.
     YIELDS (Doc): Processed posts in order.
@@ -98,6 +98,8 @@ def _fresh(nlp: Language, reference: Doc, knowledge: str, own_tokens: bool) -> D
         doc = tokenized
     if knowledge == "absent":
         doc._.knowledge = None
+    elif knowledge == "caption":
+        doc._.knowledge = doc._.caption
     return doc
 
 

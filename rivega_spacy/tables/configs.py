@@ -75,11 +75,11 @@ def training_config(plan: Plan, variant: Variant, axis: str, place: Place, *, co
     seed = place.seed if place.seed is not None else variant.seed
     if seed is not None:
         changes["system.seed"] = seed
-    knowledge = plan.choice(variant, "knowledge") or {}
+    knowledge = given_knowledge(plan, variant)
     wanted = _sources_for(plan, variant, axis)
     sources = sources_used(wanted, corpus / "train.spacy")
-    if axis == "tagger" and knowledge.get("absent"):
-        changes.update({"corpora.train.knowledge": "absent", "corpora.dev.knowledge": "absent"})
+    if axis == "tagger" and knowledge is not None:
+        changes.update({"corpora.train.knowledge": knowledge, "corpora.dev.knowledge": knowledge})
     elif wanted:
         for name, value in (("train", sources), ("dev", measured_source(plan, variant, axis, corpus / "dev.spacy"))):
             changes[f"corpora.{name}.sources"] = value if value is None or isinstance(value, list) or value == "all" else [value]
@@ -98,6 +98,12 @@ def training_config(plan: Plan, variant: Variant, axis: str, place: Place, *, co
     if times > 1 and expression(plan, variant) != "name":
         _lengthen(config, times)
     return config
+
+
+def given_knowledge(plan: Plan, variant: Variant) -> str | None:
+    """What readers and `rivega evaluate` are told to put in the place of the posts' knowledge; None where they leave it."""
+    choice = plan.choice(variant, "knowledge") or {}
+    return "absent" if choice.get("absent") else "caption" if choice.get("caption") else None
 
 
 def sources_used(wanted: list[str], path: Path) -> list[str] | Literal["all"]:

@@ -7,11 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..post.image_sources import is_data_uri, locate_image
 from .place import Place
 from .plan import COMPONENTS, Plan, Variant, Weights
 
 # So many posts are looked at to see what a corpus carries.
 SEEN = 50
+KEY = "OPENAI_API_KEY"
+REMEDY_KEY = "the key of the language model's server; for expansions not needed where the posts bring recorded ones (`rivega convert --expansions`)"
 
 
 class Missing(NamedTuple):
@@ -19,10 +22,12 @@ class Missing(NamedTuple):
 
     what (str): In words, with the path that was looked for.
     remedy (str): Where it comes from, or how it is made.
+    blocks (bool): Whether the variant cannot run without it; else some of its columns stay empty.
     """
 
     what: str
     remedy: str
+    blocks: bool = True
 
     def __str__(self) -> str:
         return f"{self.what}; {self.remedy}" if self.remedy else self.what
@@ -66,8 +71,7 @@ def missing_packages(plan: Plan, choice: dict[str, Any], *, recorded: bool = Fal
             found.append(Missing(f"package missing ({name})", plan.packages.get(name, f"pip install {name}")))
     variable = choice.get("environment")
     if variable is not None and not os.environ.get(variable) and not (recorded and "recorded" in choice):
-        remedy = "the key of the language model's server; not needed where the posts bring recorded expansions (`rivega convert --expansions`)"
-        found.append(Missing(f"environment variable {variable} is not set", remedy))
+        found.append(Missing(f"environment variable {variable} is not set", REMEDY_KEY))
     return found
 
 
@@ -93,30 +97,73 @@ def missing_for(
         found += [
             Missing(f"data missing ({place.data / name})", "`rivega data convert` makes it")
             for name in ("train.spacy", "dev.spacy", place.test)
-            if any(("{data}" if name != place.test else "{test}") in word for command in variant.run for word in command)
+            if any(word in (f"{{data}}/{name}", "{data}" if name != place.test else "{test}") for word in _words(variant))
             and not (place.data / name).exists()
         ]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys([*found, *_missing_in_posts(plan, variant, place, corpus)]))
     needed = [place.test] + (["train.spacy", "dev.spacy"] if not all(trained.values()) else [])
-    if sources:
-        names = ", ".join(sources)
-        for split in ("train", "dev", Path(place.test).stem):
-            if enrich_input(place, split) is None:
-                found.append(
-                    Missing(
-                        f"posts missing ({place.data / split}.jsonl[.gz])",
-                        "compact posts, which `rivega enrich` starts from; `rivega data convert` writes them to posts/",
-                    )
-                )
-        if not place.enrich:
-            found.append(
-                Missing(f"answers of {names} missing (in {place.data / 'train.spacy'})", "`rivega enrich`, or --enrich to ask them")
-            )
+    if corpus.is_relative_to(place.output):
+        splits = ("train", "dev", Path(place.test).stem)
+        lacking = ", ".join(split for split in splits if enrich_input(place, split) is None)
+        if lacking:
+            remedy = "`rivega data convert` writes them to posts/; enriching and retrieving start from them"
+            found.append(Missing(f"compact posts missing ({lacking} .jsonl[.gz] in {place.data})", remedy))
+        if sources and not place.enrich:
+            remedy = f"`rivega enrich`, or --enrich, asks {', '.join(_asked(plan, name) for name in sources)}"
+            found.append(Missing(f"answers of {', '.join(sources)} missing (in {place.data / 'train.spacy'})", remedy))
+        if any(_server(plan, name) is None for name in sources) and not os.environ.get(KEY):
+            found.append(Missing(f"environment variable {KEY} is not set", REMEDY_KEY))
+        found += missing_weights(plan, plan.choice(variant, "knowledge") or {}, place)
     else:
         for name in needed:
             if not (corpus / name).exists():
                 found.append(Missing(f"data missing ({corpus / name})", "`rivega convert` makes it"))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *_missing_in_posts(plan, variant, place, corpus)]))
+
+
+def _words(variant: Variant) -> list[str]:
+    return [word for command in variant.run for word in command]
+
+
+def _server(plan: Plan, source: str) -> str | None:
+    """The address of the server that a language model is asked at; None for that of OpenAI."""
+    return plan.sources[source]["model"].get("base_url")
+
+
+def _asked(plan: Plan, source: str) -> str:
+    return f"{plan.sources[source]['model'].get('model', source)} at {_server(plan, source) or 'OpenAI'}"
+
+
+def _missing_in_posts(plan: Plan, variant: Variant, place: Place, corpus: Path) -> list[Missing]:
+    """What the test posts do not carry, of the kinds that a variant reads or is judged by. Nothing where there are no posts at all."""
+    path = next((folder / place.test for folder in (corpus, place.data) if (folder / place.test).exists()), None)
+    if path is None:
+        return []
+    posts = _look_at(path)
+    found = []
+    tagger, knowledge = plan.choice(variant, "tagger") or {}, plan.choice(variant, "knowledge")
+    looks = any(axis in variant.choices for axis in ("entailment", "grounder", "segmenter")) or tagger.get("looks", False)
+    if (looks or "{images}" in _words(variant)) and not any(_is_there(image, place.images) for image in posts.images):
+        remedy = "--images names their folder; the owners of Twitter-2015, -2017, -GMNER and -SMNER give them out"
+        found.append(Missing(f"pictures missing (of {path})", remedy))
+    if knowledge is not None and knowledge.get("caption") and not posts.captions:
+        found.append(Missing(f"captions missing (in {path})", "`rivega convert --captions`, or `rivega enrich` writes them"))
+    if knowledge == {} and not posts.knowledge:
+        found.append(Missing(f"knowledge missing (in {path})", "`rivega convert --knowledge`, or `rivega enrich` writes it"))
+    drawn = [column for column in variant.figures if column.startswith(("EES", "SMNER", "mIoU"))]
+    if drawn and not variant.run and not posts.masks:
+        remedy = "`rivega convert --masks`; the owners of Twitter-SMNER give them out"
+        everything = len(drawn) == len(variant.figures)
+        empty = "" if everything else ": columns of masks stay empty"
+        found.append(Missing(f"masks missing (in {path}){empty}", remedy, blocks=everything))
+    return found
+
+
+def _is_there(image: str | None, root: Path | None) -> bool:
+    """Whether a picture is in the post itself, or where it refers to."""
+    if image is None or not image.strip():
+        return False
+    return is_data_uri(image) or Path(locate_image(image, root)).exists()
 
 
 def enrich_input(place: Place, split: str) -> Path | None:
@@ -140,7 +187,12 @@ def find_corpus(plan: Plan, variant: Variant, place: Place) -> tuple[Path, list[
 
     RETURNS (Tuple[Path, List[str]]): The data folder, or `enriched` within it, where the posts there carry all answers (or several a post of
         models that are not named, as RiVEG publishes them); else the folder that enriching writes, and the models whose answers lack.
+        With retrieved knowledge `retrieved` within the data folder, or the folder that retrieving writes.
     """
+    if collection_of(plan, variant) is not None:
+        ready = place.data / "retrieved"
+        name = "-".join([*filter(None, [variant.data]), "retrieved"])
+        return (ready if (ready / "train.spacy").exists() else place.output / "corpus" / name), []
     wanted = wanted_sources(plan, variant)
     if not wanted:
         return place.data, []
@@ -154,6 +206,11 @@ def find_corpus(plan: Plan, variant: Variant, place: Place) -> tuple[Path, list[
     return made, [name for name in wanted if name not in present]
 
 
+def collection_of(plan: Plan, variant: Variant) -> str | None:
+    """The entry of `weights` with the passages that a variant's knowledge is retrieved from; None where it is not retrieved."""
+    return (plan.choice(variant, "knowledge") or {}).get("weights", {}).get("collection")
+
+
 def unnamed(sources: Sequence[str]) -> list[str]:
     """Those that are only counted: "1", "2", or "MODEL-1"."""
     return [name for name in sources if name.rpartition("-")[2].isdigit()]
@@ -161,13 +218,13 @@ def unnamed(sources: Sequence[str]) -> list[str]:
 
 def sources_in(path: Path) -> tuple[str, ...]:
     """The language models whose answers the first posts of a file carry; none where it is not there."""
-    return _looked_at(str(path), path.stat().st_mtime_ns)[0] if path.exists() else ()
+    return _look_at(path).sources if path.exists() else ()
 
 
 def has_recorded(place: Place, corpus: Path) -> bool:
     """Whether expansions are at hand: with the test posts, or as files in the data folder's `expansions`."""
     path = corpus / place.test
-    return bool(recorded_files(place)) or (path.exists() and _looked_at(str(path), path.stat().st_mtime_ns)[1])
+    return bool(recorded_files(place)) or (path.exists() and _look_at(path).expansions)
 
 
 def recorded_files(place: Place) -> list[Path]:
@@ -176,17 +233,42 @@ def recorded_files(place: Place) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.is_file()) if folder.is_dir() else []
 
 
+class _Carried(NamedTuple):
+    """What the first posts of a file carry: names of models, and whether any of them has such a thing.
+
+    images (Tuple[Optional[str], ...]): What each post's picture is given as; bytes as an empty data: URI.
+    """
+
+    sources: tuple[str, ...]
+    expansions: bool
+    knowledge: bool
+    captions: bool
+    masks: bool
+    images: tuple[str | None, ...]
+
+
+def _look_at(path: Path) -> _Carried:
+    return _looked_at(str(path), path.stat().st_mtime_ns)
+
+
 @lru_cache(maxsize=64)
-def _looked_at(path: str, changed: int) -> tuple[tuple[str, ...], bool]:
-    """RETURNS (Tuple[Tuple[str, ...], bool]): Names of models, and whether any entity has an expansion."""
+def _looked_at(path: str, changed: int) -> _Carried:
     import spacy
 
     from ..corpus.docbin import read_docbin
     from ..corpus.sources import source_names
+    from ..post.extensions import all_masks
 
     docs = list(read_docbin(path, spacy.blank("rivega").vocab, limit=SEEN))
-    names = tuple(sorted({name for doc in docs for name in source_names(doc)}))
-    return names, any(ent._.expansion for doc in docs for ent in doc.ents)
+    ents = [ent for doc in docs for ent in doc.ents]
+    return _Carried(
+        sources=tuple(sorted({name for doc in docs for name in source_names(doc)})),
+        expansions=any(ent._.expansion for ent in ents),
+        knowledge=any(doc._.knowledge or source_names(doc) for doc in docs),
+        captions=any(doc._.caption for doc in docs),
+        masks=any(all_masks(ent) for ent in ents),
+        images=tuple(doc._.image if isinstance(doc._.image, str | None) else "data:," for doc in docs),
+    )
 
 
 def _installed(name: str) -> bool:

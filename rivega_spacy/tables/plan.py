@@ -71,8 +71,8 @@ _GROUP_KEYS = {
     "needs",
 }
 _CHOICE_KEYS: dict[str, set] = {
-    **{axis: {"train", "pipeline", "component", "set", "weights", "environment", "package", "recorded"} for axis in COMPONENTS},
-    "knowledge": {"sources", "measured_with", "absent"},
+    **{axis: {"train", "pipeline", "component", "set", "weights", "environment", "package", "recorded", "looks"} for axis in COMPONENTS},
+    "knowledge": {"sources", "measured_with", "absent", "caption", "weights"},
     "augmented": {"sources", "measured_with"},
     "expression": {"form"},
 }
@@ -192,6 +192,10 @@ class Plan:
             raise RivegaError(Errors.E531.format(name=name, path=self.path, known=", ".join(self.groups)))
         group = self.groups[name]
         return [found for member in group.members for found in self.tables(member)] if group.members else [group]
+
+    def row(self, name: str) -> Variant:
+        """A row by its id, which exists."""
+        return next(variant for variant in self.variants() if variant.id == name)
 
     def variants(self, name: str | None = None) -> list[Variant]:
         """The rows of a group; None for all."""

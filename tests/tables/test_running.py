@@ -71,6 +71,18 @@ def test_one_failure_stops_no_other_and_a_shared_step_is_tried_once(place, tmp_p
     assert not (place.output / "a.json").exists() and (place.output / "e.json").exists()
 
 
+def test_a_row_of_two_tables_is_run_once_and_recorded_in_both(place, tmp_path):
+    mark = tmp_path / "mark"
+    step = writes(place, "a", before=f"open({str(mark)!r}, 'a').write('x')")
+    same = Prepared(Variant(id="h.a", group="h", name="a", choices={}, same="g.a"), steps=[step])
+    records = run_variants([same, variant("g.a", step)], place)
+    assert [record["status"] for record in records] == ["run", "run"] and mark.read_text() == "x"
+    assert place.record("g.a").is_file() and place.record("h.a").is_file()
+    lacking = Prepared(same.variant, missing=[Missing("masks missing", "", blocks=False)], steps=[step])
+    assert lacking.ready and lacking.state() == "ready, masks missing"
+    assert run_variants([lacking], place)[0]["status"] == "run"
+
+
 def test_a_failing_step_takes_its_former_output_along(place):
     step = writes(place, "one")
     assert run_step(step, place) is None
