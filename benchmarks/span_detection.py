@@ -54,13 +54,19 @@ class KeptRegions:
 def encode(posts: list[Doc], side: int) -> None:
     """Fill `VECTORS` and `REGIONS`."""
     nlp = spacy.blank("rivega")
-    encoder = {"@architectures": "rivega.KnowledgeTransformerModel.v1", "name": {"@misc": "rivega.minilm_path.v1"}, "case_features": True}
+    encoder = {
+        "@architectures": "rivega.KnowledgeTransformerModel.v1",
+        "name": {"@misc": "rivega.minilm_path.v1"},
+        "case_features": True,
+    }
     transformer = nlp.add_pipe("transformer", config={"model": encoder})
     tagger = nlp.add_pipe("rivega_ner")
     nlp.initialize(lambda: [Example(doc.copy(), doc) for doc in posts[:8] if doc.ents])
     listener = tagger.model.get_ref("tok2vec")
     for batch in minibatch(list({doc.text: doc for doc in posts}.values()), 64):
-        docs = [Doc(nlp.vocab, words=[token.text for token in doc], spaces=[bool(token.whitespace_) for token in doc]) for doc in batch]
+        docs = [
+            Doc(nlp.vocab, words=[token.text for token in doc], spaces=[bool(token.whitespace_) for token in doc]) for doc in batch
+        ]
         docs = list(transformer.pipe(docs, batch_size=64))
         VECTORS.update({doc.text: found for doc, found in zip(docs, listener.predict(docs))})
     grid = LiteGrid(side).load().eval()
@@ -107,7 +113,9 @@ def measure(nlp: Any, gold: list[Doc], pictures: list[str | None]) -> str:
     found = list(nlp.pipe((bare(nlp, doc, image) for doc, image in zip(gold, pictures)), batch_size=64))
     shown = []
     for typed in (True, False):
-        pairs = [({_key(ent, typed) for ent in one.ents}, {_key(ent, typed) for ent in other.ents}) for one, other in zip(gold, found)]
+        pairs = [
+            ({_key(ent, typed) for ent in one.ents}, {_key(ent, typed) for ent in other.ents}) for one, other in zip(gold, found)
+        ]
         right = sum(len(wanted & told) for wanted, told in pairs)
         shown.append(f"{200 * right / sum(len(wanted) + len(told) for wanted, told in pairs):.1f}")
     return " / ".join(shown)
@@ -140,7 +148,10 @@ def main() -> None:
     own: list[str | None] = [doc._.image for doc in decides["test"]]
     strange = [rng.choice(own) for _ in tests]
     encode(posts + decides["test"] + tests, given.side)
-    print("| seed | span_loss | picture decides | no picture | Twitter, no picture | Twitter, strange picture |\n|---|---|---|---|---|---|", flush=True)
+    print(
+        "| seed | span_loss | picture decides | no picture | Twitter, no picture | Twitter, strange picture |\n|---|---|---|---|---|---|",
+        flush=True,
+    )
     for seed in given.seeds:
         for span_loss in (0.0, 0.5):
             nlp = train(posts, span_loss=span_loss, seed=seed, epochs=given.epochs, side=given.side)

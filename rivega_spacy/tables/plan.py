@@ -71,7 +71,10 @@ _GROUP_KEYS = {
     "needs",
 }
 _CHOICE_KEYS: dict[str, set] = {
-    **{axis: {"train", "pipeline", "component", "set", "weights", "environment", "package", "recorded", "looks"} for axis in COMPONENTS},
+    **{
+        axis: {"train", "pipeline", "component", "set", "weights", "environment", "package", "recorded", "looks"}
+        for axis in COMPONENTS
+    },
     "knowledge": {"sources", "measured_with", "absent", "caption", "weights"},
     "augmented": {"sources", "measured_with"},
     "expression": {"form"},

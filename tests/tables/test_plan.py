@@ -55,7 +55,9 @@ def test_the_shipped_list_has_the_papers_tables(plan):
 
 def test_the_page_says_of_every_row_whether_it_ran(plan):
     """docs/tables.md: each row of the list under one of the page's rows, each of the page's names in the list, and all say something."""
-    lines = (PLAN.parents[1] / "docs" / "tables.md").read_text(encoding="utf8").split("## The groups")[1].split("\n## ")[0].splitlines()
+    lines = (
+        (PLAN.parents[1] / "docs" / "tables.md").read_text(encoding="utf8").split("## The groups")[1].split("\n## ")[0].splitlines()
+    )
     cells = [line.strip("|").split("|") for line in lines if line.startswith("|")][2:]
     names = {pattern: row[3].strip() for row in cells for pattern in re.findall("`([^`]+)`", row[1])}
     rows = [variant.id for variant in plan.variants()]
@@ -96,7 +98,9 @@ def test_what_only_others_ran_has_its_figures_and_nothing_to_run(plan, place):
     assert row.elsewhere and prepare(plan, row, place).state() == "published" and row.published["GMNER"] == 56.41
     ours = next(variant for variant in plan.variants("table5") if variant.name == "RiVEG+_XLMR")
     assert ours.metrics == "variants.9-xlmr-mix-ofa-ofa"
-    assert prepare(plan, ours, place).steps == prepared(plan, place, ours.metrics).steps, "run from either table, it is one experiment"
+    assert prepare(plan, ours, place).steps == prepared(plan, place, ours.metrics).steps, (
+        "run from either table, it is one experiment"
+    )
     assert [v.name for v in plan.variants("table10") if v.elsewhere] == ["SeqTR", "UNINEXT-R50"]
 
 
@@ -111,7 +115,9 @@ def test_every_variant_makes_valid_configs_and_says_what_it_lacks(plan, place, m
             assert variant.elsewhere or variant.same, variant.id
             continue
         assert found.steps[-1].output == place.metrics(variant.metrics)
-        assert any(thing.what.startswith(("data missing", "compact posts missing")) for thing in found.missing), "there is no data at all"
+        assert any(thing.what.startswith(("data missing", "compact posts missing")) for thing in found.missing), (
+            "there is no data at all"
+        )
         for name, (_path, text) in found.configs.items():
             config = Config().from_str(text)
             if "training" in config:

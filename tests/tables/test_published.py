@@ -47,7 +47,9 @@ def printed(tmp_path_factory):
     assert main(["tables", "make", "--plan", str(CONFIGS / "variants.yml"), "--output", str(out), "--group", "all_gpu"]) == 0
     found = {}
     for path in (out / "tables").glob("*.md"):
-        rows = [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in path.read_text(encoding="utf8").splitlines() if line[:1] == "|"]
+        rows = [
+            re.split(r"(?<!\\) \| ", line.strip("| ")) for line in path.read_text(encoding="utf8").splitlines() if line[:1] == "|"
+        ]
         found[path.stem] = {row[0]: dict(zip(rows[0][1:], row[1:])) for row in rows[2:]}
     return found
 
