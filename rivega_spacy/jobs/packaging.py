@@ -8,9 +8,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import srsly
+from packaging.requirements import Requirement
+
+from .machine import PACKAGE, requirements
 
 
 def package(pipeline: Path, out: Path) -> Path:
@@ -29,7 +33,22 @@ def package(pipeline: Path, out: Path) -> Path:
         if target.exists():
             shutil.rmtree(target)
         shutil.move(str(Path(folder) / f"{name}-{meta['version']}"), target)
+    written = srsly.read_json(target / "meta.json")
+    written["requirements"] = own_requirements(written["requirements"])
+    srsly.write_json(target / "meta.json", written)
     # The package's setup.py copies its meta.json to these places on every build; put there now, a build changes nothing.
     for copy in (target / name / "meta.json", target / name / f"{name}-{meta['version']}" / "meta.json"):
         shutil.copyfile(target / "meta.json", copy)
     return target
+
+
+def own_requirements(lines: Iterable[str]) -> list[str]:
+    """What a pipeline asks for beyond what this package asks for by itself.
+
+    lines (Iterable[str]): Requirements as `spacy package` writes them: it adds the packages of the components in the versions that are installed,
+        which are fewer than the pipeline works with, and would hold pip back from others.
+    RETURNS (List[str]): Those that are left.
+    """
+    settled = {need.name for need in requirements()}
+    needs = [Requirement(line) for line in lines]
+    return [str(need) for need in needs if need.name == PACKAGE or need.name not in settled]

@@ -17,6 +17,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from rivega_spacy.jobs.packaging import own_requirements
+
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "ci" / "locks"
 PARTS = {"demo": [], "test": ["test", "llm", "train", "lint"]}
@@ -56,6 +58,23 @@ def test_a_lock_fits_what_setup_cfg_asks_for(name):
     for requirement in requirements((ROOT / "constraints.txt").read_text(encoding="utf8")):
         key = re.sub(r"[-_.]+", "-", requirement.name).lower()
         assert key not in pins or requirement.specifier.contains(pins[key][0]), f"{requirement}: python ci/lock.py"
+
+
+def test_the_shipped_pipeline_asks_for_no_other_versions_than_the_package():
+    home = ROOT / "assets" / "rivega_twitter"
+    metas = [json.loads(path.read_text(encoding="utf8")) for path in sorted(home.rglob("meta.json"))]
+    assert len(metas) == 3 and metas[0] == metas[1] == metas[2]
+    needs = {need.name: need.specifier for need in requirements(setup_cfg()["options"]["install_requires"])}
+    assert not {Requirement(line).name for line in metas[0]["requirements"]} & set(needs)
+    (spacy,) = (Requirement(f"spacy{metas[0]['spacy_version']}"),)
+    assert {each.operator: Version(each.version) for each in spacy.specifier} == {
+        each.operator: Version(each.version) for each in needs["spacy"]
+    }
+
+
+def test_packaging_leaves_what_the_package_settles_to_it():
+    lines = ["rivega_spacy>=0.6.0,<0.8.0", "spacy-transformers>=1.4.0,<1.5.0", "spacy>=3.8.7,<3.9.0", "another>=1"]
+    assert [Requirement(line) for line in own_requirements(lines)] == [Requirement(lines[0]), Requirement(lines[-1])]
 
 
 @pytest.mark.parametrize("name", PARTS)
