@@ -243,7 +243,9 @@ def line(row: Row, values: dict[str, Any]) -> str:
     download = row.download or ("–" if millions is None else f"{millions * 4 / 1000:.2g} GB")
     memory = f"{values['memory']:.1f} GB" if values else "–"
     times = values.get("ms", {})
-    named = {name: f"{round(value, 1 - len(str(int(value)))):,.0f}" if value >= 100 else f"{value:.0f}" for name, value in times.items()}
+    named = {
+        name: f"{round(value, 1 - len(str(int(value)))):,.0f}" if value >= 100 else f"{value:.0f}" for name, value in times.items()
+    }
     shown = "; ".join(f"{name} {value}" for name, value in named.items()) if len(named) > 1 else next(iter(named.values()), "–")
     since = ".".join(map(str, row.since)) or "any"
     cells = [row.name, row.taken_as, row.licence, parameters, download, memory, shown, since, row.take]
