@@ -55,6 +55,7 @@ def make_kept_views(
     batch: int = 24,
     side: int = SEEN_SIZE,
     rounds: int = 4,
+    mirrored: float = 0.25,
     mosaic: float = 0.15,
     blanks: float = 0.04,
     bf16: bool = False,
@@ -69,6 +70,7 @@ def make_kept_views(
     batch (int): Views a step: the batcher must make batches of as many.
     side (int): Side of the input, pixels, a multiple of 32.
     rounds (int): Views of each photograph: the whole one, and random parts of it.
+    mirrored (float): Share of views that are mirrored when they are read.
     mosaic (float): Share of mosaics of four photos.
     blanks (float): Share of pictures that show nothing at all.
     bf16 (bool): Run the backbone in bfloat16.
@@ -76,7 +78,9 @@ def make_kept_views(
     seed (int): Of all chance.
     RETURNS (PhotoViewCorpus): Called with the pipeline, it yields examples.
     """
-    settings = KeptSettings(batch=batch, mosaic=mosaic, blanks=blanks, seed=seed, side=side, rounds=rounds)
+    settings = KeptSettings(
+        batch=batch, mosaic=mosaic, blanks=blanks, seed=seed, side=side, rounds=rounds, mirrored=mirrored
+    )
     return PhotoViewCorpus(Path(path), settings, steps=steps, checkpoint=checkpoint, kept=Path(kept), bf16=bf16)
 
 

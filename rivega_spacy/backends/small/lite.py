@@ -119,6 +119,12 @@ class Back(nn.Module):
                 kept.append(x)
         return Maps(eighth, *kept)
 
+    def last(self, sixteenth: Tensor) -> Tensor:
+        """sixteenth (Tensor): The second of the maps. RETURNS (Tensor): The third."""
+        for stage in self.stages[ENDS[1] - ENDS[0] :]:
+            sixteenth = stage(sixteenth)
+        return sixteenth
+
     def classes(self, last: Tensor) -> tuple[Tensor, Tensor]:
         """Which of the thousand classes, at every place and in the whole picture.
 
@@ -131,6 +137,17 @@ class Back(nn.Module):
         with torch.no_grad():
             places = torch.cat([head.transpose(1, 2), whole[:, None]], dim=1)
             return self.classifier(places).float().softmax(dim=2).transpose(1, 2), whole
+
+    def logits(self, last: Tensor, places: Tensor) -> Tensor:
+        """What the classifier says at chosen places, and, last, of the whole picture; gradients flow.
+
+        last (Tensor): B x 320 x h x w.
+        places (Tensor): N indices into h*w.
+        RETURNS (Tensor): B x 1000 x (N + 1) logits.
+        """
+        head = F.relu6(self.head(last)).flatten(2)
+        chosen = torch.cat([head[:, :, places], head.mean(dim=2, keepdim=True)], dim=2)
+        return torch.matmul(self.classifier.weight, chosen) + self.classifier.bias[None, :, None]
 
 
 def _stages(rows: Sequence[tuple[int, int, int, int, int]], inputs: int) -> tuple[nn.ModuleList, int]:

@@ -18,7 +18,11 @@ from .pictures import Prepared
 # The middle part of a box whose locations answer for it (FCOS's centre sampling, as a share of the box).
 CENTRE = 0.45
 SHOWN_WEIGHT = 5.0
-MAX_PLACES = 1500
+MAX_PLACES = 6000
+# How much it counts that a backbone forgets what it knew.
+DRIFT_WEIGHT = 1.0
+# Bounds of how much a place counts.
+SHARES = (0.4, 3.0)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def make_batch(
 
 @dataclass(frozen=True)
 class Targets:
-    """status B x P (1, 0, -1); weight B x P x L; places: picture, phrase, location and box of every positive."""
+    """status B x P (1, 0, -1); weight B x P x L; places: picture, phrase, location and box of every positive, and how much it counts."""
 
     status: Tensor
     weight: Tensor
@@ -76,6 +80,7 @@ class Targets:
     phrase: Tensor
     place: Tensor
     box: Tensor
+    share: Tensor
 
 
 def make_targets(batch: Batch) -> Targets:
@@ -96,29 +101,30 @@ def make_targets(batch: Batch) -> Targets:
         status[i][column == -1] = 0
         for key in np.unique(item.owner):
             mine = item.owner == key
-            places, boxes, blocked = _places(item.boxes[mine], item.hard[mine], centre)
+            places, boxes, share, blocked = _places(item.boxes[mine], item.hard[mine], centre)
             asking = np.flatnonzero(column == key)
             if len(asking) == 0:
                 continue
             weight[i][np.ix_(asking, blocked)] = 0.0
             if len(places):
                 for one in asking:
-                    rows.append((np.full(len(places), i), np.full(len(places), one), places, boxes))
+                    rows.append((np.full(len(places), i), np.full(len(places), one), places, boxes, share))
         # What is shown, no one knows where, teaches nothing about places.
         located = np.isin(column, item.owner[~item.hard])
         weight[i][(status[i] < 0) | ((status[i] == 1) & ~located)] = 0.0
     picture = phrase = place = np.zeros(0, np.int64)
-    box = np.zeros((0, 4), np.float32)
+    box, share = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
     if rows:
         picture, phrase, place = (np.concatenate([r[j] for r in rows]) for j in range(3))
-        box = np.concatenate([r[3] for r in rows])
-        weight[picture, phrase, place] = 1.0
+        box, share = (np.concatenate([r[j] for r in rows]) for j in (3, 4))
+        share = (share / share.mean()).clip(*SHARES)
+        weight[picture, phrase, place] = share
     pictures, phrases_, places_ = (torch.from_numpy(np.asarray(a, np.int64)) for a in (picture, phrase, place))
     answers = torch.from_numpy(status), torch.from_numpy(weight)
-    return Targets(*answers, pictures, phrases_, places_, torch.from_numpy(box).float())
+    return Targets(*answers, pictures, phrases_, places_, torch.from_numpy(box).float(), torch.from_numpy(share).float())
 
 
-def _places(boxes: np.ndarray, hard: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _places(boxes: np.ndarray, hard: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     side = len(centre)
     best = np.full((side, side), np.inf)
     which = np.full((side, side), -1)
@@ -136,7 +142,10 @@ def _places(boxes: np.ndarray, hard: np.ndarray, centre: np.ndarray) -> tuple[np
         take = inside & (far < best)
         best[take], which[take] = far[take], n
     places = np.flatnonzero(which.ravel() >= 0)
-    return places, boxes[which.ravel()[places]], np.flatnonzero(blocked.ravel())
+    own = which.ravel()[places]
+    # A large thing has a hundred places, a small one has one: with all alike, the large ones alone would be learnt.
+    share = np.bincount(own, minlength=len(boxes))[own] ** -0.5
+    return places, boxes[own], share, np.flatnonzero(blocked.ravel())
 
 
 def joint_loss(
@@ -169,7 +178,7 @@ def joint_loss(
         chosen = torch.randperm(len(picture), device=device)[:MAX_PLACES]
         found = network.boxes(encoded, asked, picture[chosen], phrase[chosen], place[chosen])
         iou, giou = generalised_iou(found, box[chosen])
-        box_loss = (1 - giou).mean()
+        box_loss = ((1 - giou) * targets.share[chosen]).sum() / targets.share[chosen].sum()
         # A location's score is to say how good its box is; early on it still has to say that it is one.
         goal[picture, phrase, place] = 0.5
         goal[picture[chosen], phrase[chosen], place[chosen]] = 0.3 + 0.7 * iou.detach()
@@ -187,5 +196,9 @@ def joint_loss(
     show_loss = (entropy * balance).sum() / balance.sum().clamp_min(1.0)
 
     loss = heat_loss + box_weight * box_loss + show_loss
-    parts = {"heat": heat_loss.item(), "box": box_loss.item(), "show": show_loss.item(), "loss": loss.item()}
+    parts = {"heat": heat_loss.item(), "box": box_loss.item(), "show": show_loss.item()}
+    if network.drift is not None:
+        loss, parts["drift"] = loss + DRIFT_WEIGHT * network.drift, network.drift.item()
+        network.drift = None
+    parts["loss"] = loss.item()
     return loss, parts

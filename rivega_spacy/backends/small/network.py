@@ -69,6 +69,8 @@ class SmallVision(nn.Module):
 
     # At run time, how many pictures go through the image encoder together.
     pictures_a_pass = 8
+    # In training, how far the last image pass moved what a backbone knew before; None where none may move.
+    drift: Tensor | None = None
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ...post.expressions import Expression
 from .image import STRIDE, conv
-from .lite import CLASSES, ENDS, HEAD, STAGES, Back, Front, Maps
+from .lite import CLASSES, ENDS, HEAD, LAST_STAGES, STAGES, Back, Front, Maps
 from .network import Encoded, Questions, SmallVision
 from .nouns import RELATIONS, NounTable
 
@@ -23,6 +23,8 @@ LEAST = 1e-3
 # Pictures that go through the backbone together: its widest maps of more than two leave the processor's cache. In training, where
 # answering at once does not matter, more.
 ASKED_A_PASS, TRAINED_A_PASS = 2, 8
+# At how many places of a map training compares what the classifier says with what it said before the backbone moved.
+HELD_PLACES = 24
 
 
 class Refined(nn.Module):
@@ -132,14 +134,32 @@ class SeenVision(SmallVision):
         """
         with torch.autocast(pixels[0].device.type, dtype=torch.bfloat16, enabled=bf16):
             kept = self.backbone(pixels) if isinstance(pixels, Tensor) else Maps(*pixels)
+            before = None
             if self.trained_stages and not isinstance(pixels, Tensor):
                 # What was kept of the later stages is of their weights as they were.
-                kept = self.back(kept.eighth.to(self.heat_prior.dtype).contiguous(memory_format=torch.channels_last))
+                before = kept.last.to(self.heat_prior.dtype)
+                kept = self._again(kept)
             maps = Maps(*(part.to(self.heat_prior.dtype).contiguous(memory_format=torch.channels_last) for part in kept))
+            self.drift = None if before is None else self._drift(before, maps.last)
             classes, whole = self.back.classes(maps.last)
             fused = self.image(maps, whole)
             encoded = Encoded(self.heat_features(fused), self.box_features(fused), self.top(whole), classes)
         return Encoded(*(values.float() for values in encoded))
+
+    def _again(self, kept: Maps) -> Maps:
+        eighth, sixteenth = (part.to(self.heat_prior.dtype).contiguous(memory_format=torch.channels_last) for part in kept[:2])
+        if self.trained_stages > LAST_STAGES - (ENDS[1] - ENDS[0]):
+            return self.back(eighth)
+        return Maps(eighth, sixteenth, self.back.last(sixteenth))
+
+    def _drift(self, before: Tensor, after: Tensor) -> Tensor:
+        """How far the classifier's answers at some places, and in the whole picture, have moved (Li and Hoiem 2016, "Learning without
+        Forgetting"): the divergence of what it says after from what it said before, mean over places."""
+        places = torch.randperm(after.shape[2] * after.shape[3], device=after.device)[:HELD_PLACES]
+        with torch.no_grad():
+            old = self.back.logits(before, places).float().log_softmax(dim=1)
+        new = self.back.logits(after, places).float().log_softmax(dim=1)
+        return F.kl_div(new, old, reduction="none", log_target=True).sum(dim=1).mean()
 
     def backbone(self, pixels: Tensor) -> Maps:
         """What the backbone makes of pictures.

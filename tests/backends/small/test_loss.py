@@ -47,6 +47,15 @@ def test_a_tiny_object_still_has_a_place():
     assert targets.place.tolist() == [4 * 8 + 2]
 
 
+def test_a_small_thing_counts_more_at_its_place_than_a_large_one_at_each_of_its_own():
+    item = prepared([[0, 0, 48, 64], [56, 56, 60, 60]], [0, 1], [False, False], [1, 1])
+    targets = make_targets(make_batch([item], expressions("x", "y"), np.array([[0, 1]])))
+    large, small = (targets.share[targets.phrase == phrase] for phrase in (0, 1))
+    assert len(large) > len(small) == 1 and float(small[0]) > float(large[0]) > 0
+    assert float(small.sum()) < float(large.sum())
+    assert torch.equal(targets.weight[0, targets.phrase, targets.place], targets.share)
+
+
 def test_hard_objects_are_no_background():
     item = prepared([[0, 0, 32, 64], [40, 8, 64, 56]], [0, 0], [True, False], [1])
     targets = make_targets(make_batch([item], expressions("x"), np.array([[0]])))

@@ -193,13 +193,15 @@ def test_spacy_train_learns_from_kept_views(photos, tmp_path, weights, without_p
     assert {"image", "heat_features"} <= moved and not moved & {"front", "back", "nouns"}
 
 
-def test_the_last_stages_learn_along_where_a_config_says_so(photos, tmp_path, weights):
+def test_the_last_stages_learn_along_where_a_config_says_so(photos, tmp_path, weights, without_published):
     options = {
         **{f"components.rivega_grounder.model.{name}": value for name, value in SIZES.items()},
         "components.rivega_grounder.model.size": 64,
         "paths.weights": str(weights),
         "paths.photos": str(photos),
-        "corpora.train.sizes": [[0.0, 64]],
+        "paths.kept": str(tmp_path / "kept"),
+        "corpora.train.side": 64,
+        "corpora.train.rounds": 1,
         "system.batch": 3,
         "system.steps": 3,
         "training.eval_frequency": 100,
@@ -215,15 +217,32 @@ def test_the_last_stages_learn_along_where_a_config_says_so(photos, tmp_path, we
     assert not any(name.startswith(("front.", "back.head", "back.classifier")) for name in moved)
 
 
-def test_stages_that_learn_see_kept_maps_anew(network):
+@pytest.mark.parametrize("stages, not_read", [(1, 2), (2, 2), (3, 1)])
+def test_stages_that_learn_see_kept_maps_anew(network, stages, not_read):
     learning = copy.deepcopy(network)
     maps = tuple(learning.backbone(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)))
-    learning.train_stages(1)
+    learning.train_stages(stages)
     with torch.no_grad():
         for weight in learning.back.stages[3].parameters():
             weight.add_(0.1)
-    assert torch.equal(learning.encode_images(maps).heat, learning.encode_images((maps[0], maps[1] * 0, maps[2] * 0)).heat)
-    learning.encode_images(maps).heat.sum().backward()
+    others = tuple(part * 0 if place >= not_read else part for place, part in enumerate(maps))
+    assert torch.equal(learning.encode_images(maps).heat, learning.encode_images(others).heat)
+
+
+def test_what_the_classifier_said_is_held(network):
+    learning = copy.deepcopy(network)
+    maps = tuple(learning.backbone(torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8)))
+    learning.encode_images(maps)
+    assert learning.drift is None
+    learning.train_stages(1)
+    learning.encode_images(maps)
+    still = learning.drift.item()
+    with torch.no_grad():
+        for weight in learning.back.stages[3].parameters():
+            weight.add_(0.1)
+    learning.encode_images(maps)
+    assert abs(still) < 1e-5 < learning.drift.item()
+    learning.drift.backward()
     assert all(weight.grad is not None for weight in learning.back.stages[3].parameters())
     assert all(weight.grad is None for weight in learning.back.stages[2].parameters())
 
