@@ -78,9 +78,7 @@ def make_kept_views(
     seed (int): Of all chance.
     RETURNS (PhotoViewCorpus): Called with the pipeline, it yields examples.
     """
-    settings = KeptSettings(
-        batch=batch, mosaic=mosaic, blanks=blanks, seed=seed, side=side, rounds=rounds, mirrored=mirrored
-    )
+    settings = KeptSettings(batch=batch, mosaic=mosaic, blanks=blanks, seed=seed, side=side, rounds=rounds, mirrored=mirrored)
     return PhotoViewCorpus(Path(path), settings, steps=steps, checkpoint=checkpoint, kept=Path(kept), bf16=bf16)
 
 
