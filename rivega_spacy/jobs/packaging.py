@@ -5,8 +5,6 @@ install command the same.
 """
 
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,11 +22,12 @@ def package(pipeline: Path, out: Path) -> Path:
     out (Path): Folder that it is written into, in place of one of that name.
     RETURNS (Path): The source folder.
     """
+    from spacy.cli.package import package as write_package
+
     meta = srsly.read_json(pipeline / "meta.json")
     name = f"{meta['lang']}_{meta['name']}"
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "spacy", "package", str(pipeline), folder, "--build", "none", "--force"]
-        subprocess.run(command, check=True)
+        write_package(pipeline, Path(folder), create_sdist=False, require_parent=True, force=True)
         target = out / name
         if target.exists():
             shutil.rmtree(target)
