@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 
 def run(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -14,6 +16,7 @@ def test_importing_the_package_alone_is_light():
     assert run(code) == "[]"
 
 
+@pytest.mark.slow
 def test_extensions_are_there_in_either_order_of_import():
     # The order has nothing to do with PyTorch, which takes seconds to import; thinc does without it.
     start = "import sys; sys.modules['torch'] = None; "

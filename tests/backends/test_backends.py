@@ -120,6 +120,7 @@ def results(docs):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*ENTAILMENT, *GROUNDERS])
 def test_weights_may_be_named_in_initialize(sources, name, tmp_path):
     """As spaCy users expect it: read once, saved with the pipeline; the same weights as with `path`."""
@@ -210,6 +211,7 @@ def test_one_network_serves_both_components_also_from_disk(sources, tmp_path):
     assert isinstance(doc.ents[0]._.groundable, bool)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", ["OWLv2", "GroundingDINO"])
 def test_a_detectors_score_becomes_entailment_with_a_fitted_threshold(sources, detector, tmp_path, capsys):
     options, weights = sources(detector)
@@ -263,6 +265,7 @@ def gradients(name, options, weights, **more):
     return model, {key: p.grad.clone() for key, p in model.shims[0].module.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(TRAINABLE))
 def test_options_of_training_do_what_they_say(sources, name):
     options, weights = sources(name)

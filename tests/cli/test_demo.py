@@ -64,6 +64,7 @@ def ruled(tmp_path):
     return str(tmp_path / "ruled")
 
 
+@pytest.mark.slow
 def test_demo_with_a_pipeline_of_ones_own(ruled, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["demo", str(out), "--model", ruled]) == 0

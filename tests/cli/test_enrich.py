@@ -86,6 +86,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
+@pytest.mark.slow
 def test_side_by_side_and_again_without_a_call(posts: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "out.jsonl.gz"
     with FaultProxy(answer) as proxy:

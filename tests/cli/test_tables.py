@@ -154,6 +154,7 @@ def test_run_and_make(bench, capsys, monkeypatch):
     assert "| none-such | – | – | broken: " in (bench / "out" / "tables" / "tables.md").read_text(encoding="utf8")
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(bench, capsys):
     # In a process of its own, as users have it.
     only = ["--group", "forms", "--variant", "forms.both", "--force"]

@@ -237,6 +237,7 @@ def test_no_room(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path
     assert not list(folder.glob(".*.part"))
 
 
+@pytest.mark.slow
 def test_other_forms(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path) -> None:
     posts = write_posts(25, {3: "Ada KILL"}, mine=[1, "two"], caption="a song")
     do_job(pipeline, posts, tmp_path / "jsonl")

@@ -52,6 +52,7 @@ def test_training_configs_train(name, folder, corpus, request, tmp_path):
     assert isinstance(trained("Nike rocks Paris"), Doc)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name,options", [("ner_minilm_more", {}), ("ner_minilm_agree", {"agreement": 1.0})])
 def test_later_stages_go_on_from_a_pipeline(name, options, encoder_dir, corpus, tmp_path):
     start = make_pipeline(encoder_dir, tagger=options)
@@ -64,6 +65,7 @@ def test_later_stages_go_on_from_a_pipeline(name, options, encoder_dir, corpus, 
     assert before.model.shims[0].digest != after.model.shims[0].digest
 
 
+@pytest.mark.slow
 def test_a_tagger_goes_on_with_several_corpora(encoder_dir, corpus, tmp_path):
     start = make_pipeline(encoder_dir)
     start.initialize(lambda: make_examples(start))

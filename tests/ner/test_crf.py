@@ -231,6 +231,7 @@ partial = st.tuples(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", [partial_nll, pytorch_crf.partial_nll])
 @settings(max_examples=25, deadline=None)
 @given(partial)

@@ -148,6 +148,7 @@ def update_once(nlp):
     return losses["rivega_ner"]
 
 
+@pytest.mark.slow
 def test_span_detection_learns_where_names_are_from_the_words(encoder_dir, vision_dir, tmp_path):
     """Of UMT: tags without types by the words alone, half of the tagger's scores; pictures have no say in them."""
     options = {"learn_rate": 3.0, "crf_learn_rate": 3.0, "dropout": 0.0, "picture_dropout": 0.0}

@@ -67,6 +67,7 @@ def small_ner(folder):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind,labels", [("entity_ruler", ("PERSON", "ORG")), ("ner", ("PERSON", "ORG")), ("gliner", ("PER", "ORG"))]
 )

@@ -126,6 +126,7 @@ def test_other_names_do_not_tell_what_a_corpus_leaves_open():
     assert "missing_labels" not in scripts.swap(row, pool, 1.0, scripts.random.Random(0))
 
 
+@pytest.mark.slow
 def test_bioes_tags_that_say_the_same_and_learn(runs, tmp_path):
     scripts = load("bioes")
     scripts.to_bioes(runs[0]).to_disk(tmp_path / "bioes")

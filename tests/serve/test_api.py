@@ -361,6 +361,7 @@ def test_types_to_choose_from(client, client_with):
     assert client_with(labels=["PET", "PER"]).get("/session").json()["labels"] == ["LOC", "ORG", "PER", "PET"]
 
 
+@pytest.mark.slow
 def test_the_vocabulary_keeps_no_words_of_posts(client_with, png):
     nlp = make_pipeline()
     client = client_with(pipeline=nlp)

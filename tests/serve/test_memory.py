@@ -6,6 +6,7 @@ import io
 import tracemalloc
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from rivega_spacy.post.images import kept_bytes
@@ -35,6 +36,7 @@ def ask(client, start, count):
     return tracemalloc.get_traced_memory()[0]
 
 
+@pytest.mark.slow
 def test_memory_stays_where_it_is_once_the_cache_is_full(client_with):
     client = client_with(cache_bytes=KEPT)
     tracemalloc.start()

@@ -45,6 +45,7 @@ def connect(server):
     return socket.create_connection((host, int(port)), timeout=60)
 
 
+@pytest.mark.slow
 def test_32_clients_get_each_its_own_answer(server):
     picture = encoded("JPEG")
 
@@ -71,6 +72,7 @@ def test_32_clients_get_each_its_own_answer(server):
     assert float(metrics["rivega_posts_total"]) == 192 and float(metrics["rivega_batch_posts_count"]) < 192
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory of another process is read from /proc")
 def test_a_gigabyte_and_thousands_of_small_requests_take_no_memory(server):
     with httpx.Client(base_url=server.url, timeout=60) as http:

@@ -224,6 +224,7 @@ def test_rows_of_a_table_of_counts_share_their_command(plan, place):
     assert step.words[:3] == ["rivega", "candidates", str(place.weights / "detr-resnet-50")] and "{" not in str(step)
 
 
+@pytest.mark.slow
 def test_variants_share_what_is_equal(plan, place):
     names = [
         step.name

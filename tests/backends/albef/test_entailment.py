@@ -32,6 +32,7 @@ def right(model, batch, targets):
     return [(score >= 0.5) == t.groundable for row, ts in zip(model.predict(batch), targets) for score, t in zip(row, ts)]
 
 
+@pytest.mark.slow
 def test_learns_what_neither_picture_nor_text_tells_alone(make):
     model = make()
     batch, targets = colour_questions()
@@ -40,6 +41,7 @@ def test_learns_what_neither_picture_nor_text_tells_alone(make):
     assert all(right(model, batch, targets))
 
 
+@pytest.mark.slow
 def test_overfits_photographs_and_predicts_the_same_when_loaded_again(make):
     model = make()
     batch, targets = photographs()

@@ -255,6 +255,7 @@ def test_bfloat16_is_close_and_trains(vocab):
     assert np.isfinite(last) and last < first
 
 
+@pytest.mark.slow
 def test_spacy_train_runs_the_config(folder, tmp_path):
     """`spacy train configs/entailment_ofa.cfg` at tiny sizes: batches, accumulation, warm-up, saving."""
     best = run_config("entailment_ofa.cfg", "rivega_entailment", folder, tmp_path, image_size=SIDE)

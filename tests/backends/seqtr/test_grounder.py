@@ -23,6 +23,7 @@ def make(**options):
     return model
 
 
+@pytest.mark.slow
 def test_learns_boxes_and_words_and_predicts_the_same_when_loaded_again():
     model = make()
     batch, targets = box_questions()
@@ -36,6 +37,7 @@ def test_learns_boxes_and_words_and_predicts_the_same_when_loaded_again():
         assert np.allclose(a[:, :4], b[:, :4]) and np.allclose(a[:, 4], b[:, 4], atol=5e-3)
 
 
+@pytest.mark.slow
 def test_overfits_photographs():
     model = make()
     batch, targets = photographs()

@@ -1,6 +1,7 @@
 """The joint loss and the targets it compares with."""
 
 import numpy as np
+import pytest
 import torch
 from expressions_of import expressions
 from PIL import Image
@@ -70,6 +71,7 @@ def test_nothing_shown_still_gives_a_finite_loss():
     assert torch.isfinite(loss) and parts["box"] == 0.0
 
 
+@pytest.mark.slow
 def test_it_learns_which_square_and_where():
     torch.manual_seed(0)
     network = tiny_network()

@@ -168,6 +168,7 @@ def test_kept_views_are_what_the_backbone_sees(photos, tmp_path, network, withou
         KeptViews(photos, tmp_path / "kept", KeptSettings(side=96, rounds=2)).fill()
 
 
+@pytest.mark.slow
 def test_spacy_train_learns_from_kept_views(photos, tmp_path, weights, without_published):
     options = {
         **{f"components.rivega_grounder.model.{name}": value for name, value in SIZES.items()},
@@ -193,6 +194,7 @@ def test_spacy_train_learns_from_kept_views(photos, tmp_path, weights, without_p
     assert {"image", "heat_features"} <= moved and not moved & {"front", "back", "nouns"}
 
 
+@pytest.mark.slow
 def test_the_last_stages_learn_along_where_a_config_says_so(photos, tmp_path, weights, without_published):
     options = {
         **{f"components.rivega_grounder.model.{name}": value for name, value in SIZES.items()},
