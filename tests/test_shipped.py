@@ -14,6 +14,7 @@ from spacy.tokens import Doc, DocBin
 
 from rivega_spacy.post.images import read_image
 from rivega_spacy.post.posts import annotate, doc_to_post
+from rivega_spacy.post.versions import installed
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "assets" / "demo" / "images"
@@ -218,7 +219,9 @@ def test_it_loads_without_network_without_what_training_needs_and_without_opencv
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     assert done.returncode == 0, done.stderr
-    assert "Eileen Collins" in done.stdout and "False" in done.stdout
+    assert "Eileen Collins" in done.stdout
+    # The oldest transformers that is supported imports OpenCV by itself.
+    assert "False" in done.stdout or installed("transformers") < (4, 53)
 
 
 def test_package_is_small_and_holds_no_pickle():
