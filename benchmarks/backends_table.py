@@ -7,7 +7,8 @@ Every network runs in a process of its own, at its published size with random we
 downloaded), on one thread, in single precision: a picture of 640 x 480 pixels with one expression or one box, a new picture each time, after one
 that does not count. Time is processor time, the least of `--repeats`, since other work on the machine only adds to it. Memory is the most that the process
 held at all, Python and libraries included (about 0.5 GB). Networks that the installed transformers lacks are measured by `--newer`, the Python of an
-environment with a newer one; what cannot be measured says so. Florence-2's answer is cut after 12 tokens, what a box with its phrase takes: with random weights none ends by itself. `--write` puts
+environment with a newer one; what cannot be measured says so. Not measured: Florence-2 (with random weights no
+answer ends), EdgeTAM (needs timm), and what is for a GPU. `--write` puts
 the table into docs/backends.md. `--results` is a file that keeps what was measured: what stands in it is not measured again. A new network is a row of ROWS and a function that makes it.
 """
 
@@ -48,6 +49,7 @@ class Row:
     """A line of the table.
 
     make (Optional[Callable]): Returns the network's modules and, by what they are taken as, how a picture is asked; None is not measured.
+    before (str): Milliseconds of an earlier measurement (benchmarks/results/backends.md), shown with a mark where there is no newer one.
     since (Tuple[int, ...]): The first version of transformers that has the network; () where it does not matter.
     """
 
@@ -59,6 +61,7 @@ class Row:
     since: tuple[int, ...] = ()
     parameters: str = ""
     download: str = ""
+    before: str = ""
 
 
 def module_of(model: Any) -> torch.nn.Module:
@@ -145,23 +148,23 @@ def prompted(kind: str, config: str, network: str) -> tuple[list[torch.nn.Module
 APACHE = "Apache 2.0"
 ROWS = [
     Row("small (ships)", "`SmallEntailment.v2`, `SmallGrounder.v2`", APACHE, "a CPU; nothing to download", small, download="comes along"),
-    Row("OFA-large", "`OFAEntailment`, `OFAGrounder`", APACHE, "the paper's best variant; one network for both; trained here", ofa_large),
-    Row("ALBEF", "`ALBEFEntailment`", "BSD-3-Clause (of the code)", "the paper's entailment variant; three labels; trained here", partial(one, "entailment", backends.albef)),
-    Row("SeqTR", "`SeqTRGrounder`", "none stated for the weights", "the paper's light grounder; trained here", partial(one, "grounder", backends.seqtr)),
-    Row("BLIP base, matching", "`ITMEntailment`", "BSD-3-Clause", "entailment without training of one's own", partial(one, "entailment", backends.blip)),
+    Row("OFA-large", "`OFAEntailment`, `OFAGrounder`", APACHE, "the paper's best variant; one network for both; trained here", ofa_large, parameters="473 M", download="1.9 GB"),
+    Row("ALBEF", "`ALBEFEntailment`", "BSD-3-Clause (of the code)", "the paper's entailment variant; three labels; trained here", partial(one, "entailment", backends.albef), before="1,200", parameters="210 M", download="0.84 GB"),
+    Row("SeqTR", "`SeqTRGrounder`", "none stated for the weights", "the paper's light grounder; trained here", partial(one, "grounder", backends.seqtr), before="1,400", parameters="104 M", download="0.42 GB"),
+    Row("BLIP base, matching", "`ITMEntailment`", "BSD-3-Clause", "entailment without training of one's own", partial(one, "entailment", backends.blip), before="1,300", parameters="224 M", download="0.9 GB"),
     Row("BLIP-2 ViT-g, matching", "`ITMEntailment`", "MIT", "the same, on a GPU", parameters="1,172 M", download="4.7 GB"),
-    Row("Grounding DINO tiny", "`GroundingDINO`, `GroundingScore`", APACHE, "boxes without training of one's own", partial(one, "grounder", backends.dino)),
+    Row("Grounding DINO tiny", "`GroundingDINO`, `GroundingScore`", APACHE, "boxes without training of one's own", partial(one, "grounder", backends.dino), before="14,000", parameters="172 M", download="0.69 GB"),
     Row("MM Grounding DINO tiny, LLMDet tiny", "`MMGroundingDINO`, `GroundingScore`", APACHE, "the same with better weights", lambda: one("grounder", mm_grounding_dino), (4, 55)),
-    Row("OWLv2 base", "`OWLv2`, `GroundingScore`", APACHE, "many entities a picture: each costs one short text", partial(one, "grounder", backends.owlv2)),
+    Row("OWLv2 base", "`OWLv2`, `GroundingScore`", APACHE, "many entities a picture: each costs one short text", partial(one, "grounder", backends.owlv2), before="20,000", parameters="155 M", download="0.62 GB"),
     Row("OWLv2 large", "`OWLv2`, `GroundingScore`", APACHE, "the same, on a GPU", parameters="438 M", download="1.75 GB"),
-    Row("Florence-2 base", "`Florence2`, `GroundingScore`", "MIT", "a small vision-language model", None, (4, 56), "231 M", "0.9 GB"),
-    Row("Florence-2 large", "`Florence2`, `GroundingScore`", "MIT", "the same, on a GPU", None, (4, 56), "770 M", "3.1 GB"),
+    Row("Florence-2 base", "`Florence2`, `GroundingScore`", "see its card", "a small vision-language model", None, (4, 56), "231 M", "0.9 GB"),
+    Row("Florence-2 large", "`Florence2`, `GroundingScore`", "see its card", "the same, on a GPU", None, (4, 56), "770 M", "3.1 GB"),
     Row("a chat model", "`ChatEntailment`, `ChatGrounder`", "its own", "a server that is there already", None, (), "any", "elsewhere"),
     Row("small segmenter (ships)", "`SmallSegmenter.v2`", APACHE, "a CPU; nothing to download", small_segmenter, download="comes along"),
     Row("SAM base", "`HFSam`, `SAM`", APACHE, "sharper masks with any transformers", partial(prompted, "sam", "SamConfig", "SamModel")),
-    Row("SAM 2.1 tiny", "`HFSam2`", APACHE, "the first choice with a newer transformers", partial(prompted, "sam2", "Sam2Config", "Sam2Model"), (4, 56)),
+    Row("SAM 2.1 tiny", "`HFSam2`", APACHE, "the first choice with a newer transformers", partial(prompted, "sam2", "Sam2Config", "Sam2Model"), (4, 56), download="0.16 GB"),
     Row("EdgeTAM", "`HFSam2`", APACHE, "the smallest SAM 2; needs timm and torchvision", None, (4, 57), "14 M", "0.06 GB"),
-    Row("SAM 3", "`SAM3` (no boxes)", "SAM licence, gated", "grounder and segmenter in one, on a GPU", lambda: one("text segmenter", sam3), (5, 0)),
+    Row("SAM 3", "`SAM3` (no boxes)", "SAM License, gated", "grounder and segmenter in one, on a GPU", lambda: one("text segmenter", sam3), (5, 0)),
 ]  # fmt: skip
 
 
@@ -244,9 +247,9 @@ def line(row: Row, values: dict[str, Any]) -> str:
     memory = f"{values['memory']:.1f} GB" if values else "–"
     times = values.get("ms", {})
     named = {
-        name: f"{round(value, 1 - len(str(int(value)))):,.0f}" if value >= 100 else f"{value:.0f}" for name, value in times.items()
+        name: f"{round(value, 2 - len(str(int(value)))):,.0f}" if value >= 100 else f"{value:.0f}" for name, value in times.items()
     }
-    shown = "; ".join(f"{name} {value}" for name, value in named.items()) if len(named) > 1 else next(iter(named.values()), "–")
+    shown = "; ".join(f"{name} {value}" for name, value in named.items()) if len(named) > 1 else next(iter(named.values()), f"{row.before} ¹" if row.before else "–")
     since = ".".join(map(str, row.since)) or "any"
     cells = [row.name, row.taken_as, row.licence, parameters, download, memory, shown, since, row.take]
     return "| " + " | ".join(cells) + " |"

@@ -88,3 +88,12 @@ def test_commands_can_be_called_as_they_are_shown(page):
 def test_every_page_is_in_the_site():
     nav = set(re.findall(r"- (\w+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf8"), re.MULTILINE))
     assert nav == {page.name for page in (ROOT / "docs").glob("*.md")}
+
+
+def test_the_table_of_networks_names_what_can_be_configured():
+    page = (ROOT / "docs" / "backends.md").read_text(encoding="utf8")
+    rows = re.search(r"^\| network \|.*\n\|[-|]+\n((?:\|.*\n)+)", page, re.MULTILINE)
+    assert rows is not None
+    names = [name for row in rows[1].splitlines() for name in re.findall(r"`(\w+(?:\.v\d)?)`", row.split("|")[2])]
+    known = re.findall(r"^    rivega\.(\S+) =", (ROOT / "setup.cfg").read_text(encoding="utf8"), re.MULTILINE)
+    assert len(names) > 15 and {name if "." in name else f"{name}.v1" for name in names} <= set(known)
