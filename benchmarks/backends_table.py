@@ -249,7 +249,11 @@ def line(row: Row, values: dict[str, Any]) -> str:
     named = {
         name: f"{round(value, 2 - len(str(int(value)))):,.0f}" if value >= 100 else f"{value:.0f}" for name, value in times.items()
     }
-    shown = "; ".join(f"{name} {value}" for name, value in named.items()) if len(named) > 1 else next(iter(named.values()), f"{row.before} ¹" if row.before else "–")
+    shown = (
+        "; ".join(f"{name} {value}" for name, value in named.items())
+        if len(named) > 1
+        else next(iter(named.values()), f"{row.before} ¹" if row.before else "–")
+    )
     since = ".".join(map(str, row.since)) or "any"
     cells = [row.name, row.taken_as, row.licence, parameters, download, memory, shown, since, row.take]
     return "| " + " | ".join(cells) + " |"
