@@ -158,7 +158,13 @@ def make_docs(
     report = ReadReport() if report is None else report
     pictures = None if images is None else PictureFolder(images)
     for number, row in rows:
-        doc = _make_doc(row, vocab, source, number, report)
+        try:
+            doc = _make_doc(row, vocab, source, number, report)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
+            if isinstance(error, RivegaError):
+                raise
+            name, reason = repr(str(row.get("id", ""))), f"{type(error).__name__}: {error}"
+            raise PostError(Errors.E111.format(post=name, path=source, line=number, reason=reason)) from error
         if knowledge is not None:
             doc._.knowledge = knowledge.get(str(row.get("id")), doc._.knowledge)
         report.without_knowledge += not doc._.knowledge

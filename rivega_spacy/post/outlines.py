@@ -78,7 +78,7 @@ def fill_rings(rings: Sequence[Sequence[Sequence[float]]], height: int, width: i
     """
     turns = np.zeros((height, width + 1), dtype=bool)
     for ring in rings:
-        for (x1, y1), (x2, y2) in zip(ring, [*ring[1:], ring[0]]):
+        for (x1, y1), (x2, y2) in zip(ring, [*ring[1:], *ring[:1]]):
             (x1, y1), (x2, y2) = sorted([(x1, y1), (x2, y2)], key=lambda point: point[1])
             # Rows whose middle the edge crosses; where it ends on a middle, the next edge crosses it.
             rows = np.arange(max(0, int(np.ceil(y1 - 0.5))), min(height, int(np.ceil(y2 - 0.5))))

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import spacy
 from fastapi import FastAPI, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from spacy.language import Language
@@ -28,7 +29,7 @@ from ..rendering.shapes import PALETTE
 from . import schemas
 from .batcher import Batcher
 from .correcting import CorrectionQueue
-from .downloads import DOWNLOADS, download
+from .downloads import DOWNLOADS, KINDS, download
 from .guard import Guard
 from .limits import Limits
 from .masks import masks_for, segmenter_of
@@ -39,7 +40,7 @@ from .reading import Entry, picture_of, read_body, read_entries
 
 STATIC = Path(__file__).parent / "static"
 _TYPES = ("PER", "LOC", "ORG", "OTHER")
-_ANSWERS = schemas.problems(400, 403, 408, 413, 415, 421, 422, 429, 500, 503)
+_ANSWERS = schemas.problems(400, 403, 404, 408, 413, 415, 421, 422, 429, 500, 503)
 
 
 class Served:
@@ -207,9 +208,11 @@ def _add_api(app: FastAPI, served: Served) -> None:
         "/export/{form}",
         tags=["page"],
         openapi_extra=schemas.EXPORT,
-        responses={200: {"content": {"application/octet-stream": {}}}},
+        responses={200: schemas.files(KINDS)},
     )
-    async def export(form: str, request: Request) -> Response:
+    async def export(
+        form: Annotated[str, PathParameter(json_schema_extra={"enum": list(DOWNLOADS)})], request: Request
+    ) -> Response:
         """A post, corrected or not, in another tool's form, or as a PNG with its boxes and masks."""
         if form not in DOWNLOADS:
             raise Problem(404, Errors.E738.format(option="form", allowed=f"one of {', '.join(DOWNLOADS)}", value=form[:40]))
@@ -225,7 +228,7 @@ def _add_api(app: FastAPI, served: Served) -> None:
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name)}"}
         return Response(file.data, headers=headers, media_type=file.kind)
 
-    @app.post("/preview", tags=["page"], openapi_extra=schemas.PREVIEW, responses={200: {"content": {"image/jpeg": {}}}})
+    @app.post("/preview", tags=["page"], openapi_extra=schemas.PREVIEW, responses={200: schemas.PICTURE})
     async def preview(request: Request) -> Response:
         """A picture as browsers show it: for TIFF and other formats that they do not know."""
         image = await _picture(_fields(await read_body(request, served.limits)), served)
@@ -294,7 +297,7 @@ def _add_queue(app: FastAPI, served: Served, queue: CorrectionQueue) -> None:
             queue.keep_annotated(number, row)
         return _json(await run_in_threadpool(queue.item, number))
 
-    @app.get("/queue/{number}/picture", tags=["queue"], responses={200: {"content": {"image/jpeg": {}}}})
+    @app.get("/queue/{number}/picture", tags=["queue"], responses={200: schemas.PICTURE})
     async def picture(number: int) -> Response:
         """The picture of a post of the queue, as browsers show it."""
         return await _shown(queue.picture(number), served)
@@ -303,7 +306,7 @@ def _add_queue(app: FastAPI, served: Served, queue: CorrectionQueue) -> None:
         "/queue/{number}",
         tags=["queue"],
         openapi_extra=schemas.SAVE,
-        responses={200: {"content": {"application/json": {}}}, **schemas.problems(404, 409, 507)},
+        responses={200: {"content": {"application/json": {}}}, **schemas.problems(409, 507)},
     )
     async def save(number: int, request: Request) -> Response:
         """Save a post with the entities that a person gave it. It is on the disk when the answer comes."""

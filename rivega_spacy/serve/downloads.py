@@ -27,6 +27,8 @@ ENDINGS = {
     "web-annotation": (".jsonld", "application/ld+json"),
     "csv": (".csv", "text/csv; charset=utf-8"),
 }
+# All media types that there are.
+KINDS = ("image/png", "application/json", "application/zip", *(kind for _, kind in ENDINGS.values() if kind))
 DOWNLOADS = ("png", *(form for form in FORMS if form in ENDINGS))
 
 

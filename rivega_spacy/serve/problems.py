@@ -6,10 +6,11 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from ..post.errors import Errors, OutputError
-from ..post.text import replace_surrogates
+from ..post.text import brief, replace_surrogates
 
 logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -55,6 +56,14 @@ def handle_problems(app: FastAPI) -> None:
         answer = Problem(error.status_code, str(error.detail)).response()
         answer.headers.update(error.headers or {})
         return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def parameter(request: Request, error: RequestValidationError) -> Response:
+        found = error.errors()[0]
+        wanted = str(found.get("msg", "another value"))
+        return Problem(
+            422, Errors.E806.format(post="of the address", field=found["loc"][-1], value=brief(found.get("input")), wanted=wanted)
+        ).response()
 
     @app.exception_handler(OutputError)
     async def output(request: Request, error: OutputError) -> Response:

@@ -1,5 +1,6 @@
 """What the API takes and gives, for its OpenAPI page: the answers themselves are the lines that `rivega annotate` writes."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -123,6 +124,15 @@ SAVE: dict[str, Any] = {
         },
     }
 }
+
+
+def files(kinds: Iterable[str]) -> dict[str, Any]:
+    """The answer of a route that is a file of one of these media types."""
+    return {"content": {kind.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}}
+
+
+# What `pictures.for_browser` makes.
+PICTURE = files(("image/jpeg", "image/png", "image/gif"))
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -32,33 +32,12 @@ filled = texts.filter(lambda text: bool(replace_surrogates(text).strip()))
 words = st.text(_character, min_size=1, max_size=9).filter(lambda word: bool(word.strip()))
 # Types as people may name them: what a tag of words cannot hold (blanks at its rims, a bar, a tab) is tested by itself.
 labels = st.one_of(st.sampled_from(["PER", "LOC", "ORG", "OTHER"]), filled.map(lambda text: text.strip()).filter(fits_tag))
-junk = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.sampled_from(
-        [
-            10**400,
-            -1,
-            2**63,
-            float("inf"),
-            float("nan"),
-            1e308,
-            -0.0,
-            [],
-            {},
-            [[]],
-            [None],
-            {"a": []},
-            "",
-            [1, "2"],
-            {"x": {}},
-            "1.2.3",
-        ]
-    ),
-    st.floats(),
-    texts,
-)
+# What JSON may hold where something else belongs.
+JUNK = (
+    None, True, 0, -1, 10**400, 2**63, 1e308, float("inf"), float("nan"), "", "1.2.3", "http://[", {}, {"x": {}}, {"size": [1, 1], "counts": "0"}, [], [None], [[]],
+    [1, "2"], [[1, 2], [3, "x"]], [{}],
+)  # fmt: skip
+junk = st.one_of(st.sampled_from(JUNK), st.integers(), st.floats(), texts)
 
 
 # Readers make a language for every file, which takes far longer than to read one post.
@@ -90,21 +69,30 @@ def posts(draw: Any, *, entities: bool = True) -> dict[str, Any]:
 
 @st.composite
 def damaged(draw: Any, value: Any) -> Any:
-    """A JSON value with one to three of its parts replaced, left out or doubled."""
+    """A JSON value with one to three of its parts replaced or left out."""
     for _ in range(draw(st.integers(1, 3))):
-        value = _changed(draw, value, 0)
+        place = draw(st.sampled_from(places(value)))
+        value = replaced(value, place, LEFT_OUT if place and draw(st.integers(0, 9)) == 0 else draw(junk))
     return value
 
 
-def _changed(draw: Any, value: Any, depth: int) -> Any:
-    if not isinstance(value, (dict, list)) or not value or (depth and draw(st.integers(0, 5)) == 0):
-        return draw(junk)
+LEFT_OUT = object()
+
+
+def places(value: Any) -> list[tuple]:
+    """The ways to all parts of a JSON value, itself first."""
+    found: list[tuple] = [()]
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return found + [(key, *rest) for key, item in items for rest in places(item)]
+
+
+def replaced(value: Any, place: tuple, by: Any) -> Any:
+    """The value with one of its parts replaced, or left out."""
+    if not place:
+        return by
+    key, rest = place[0], place[1:]
     if isinstance(value, dict):
-        key = draw(st.sampled_from(sorted(value)))
-        if draw(st.integers(0, 9)) == 0:
+        if not rest and by is LEFT_OUT:
             return {name: item for name, item in value.items() if name != key}
-        return {**value, key: _changed(draw, value[key], depth + 1)}
-    place = draw(st.integers(0, len(value) - 1))
-    if draw(st.integers(0, 9)) == 0:
-        return [*value[:place], *value[place + 1 :]]
-    return [*value[:place], _changed(draw, value[place], depth + 1), *value[place + 1 :]]
+        return {**value, key: replaced(value[key], rest, by)}
+    return [*value[:key], *([] if not rest and by is LEFT_OUT else [replaced(value[key], rest, by)]), *value[key + 1 :]]

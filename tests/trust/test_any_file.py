@@ -8,8 +8,11 @@ import csv
 import functools
 import importlib
 import inspect
+import itertools
 import json
+import os
 import pkgutil
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +32,7 @@ from rivega_spacy.post.errors import PostError, RivegaError
 from rivega_spacy.post.jsonl import Unpacked
 from rivega_spacy.post.rle import encode_mask
 
-from .any_text import SNIPPETS, damaged, examples, posts, texts
+from .any_text import JUNK, LEFT_OUT, SNIPPETS, damaged, examples, places, posts, replaced, texts
 from .test_any_text import export_posts, make_doc, one_language  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -318,6 +321,22 @@ def test_damaged_json_ends_in_a_reason_or_in_posts(name):
                 pass
 
     check()
+
+
+@pytest.mark.skipif("RIVEGA_EXAMPLES" not in os.environ, reason="a long run: RIVEGA_EXAMPLES is not set")
+@pytest.mark.parametrize("name", sorted(json_forms()))
+def test_every_part_replaced_by_everything(name, tmp_path):
+    form = json_forms()[name]
+    for number, (place, by) in enumerate(itertools.product(places(form.base), (LEFT_OUT, *JUNK))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        try:
+            consumed(form.read(form.write(folder, replaced(form.base, place, None if by is LEFT_OUT and not place else by))))
+        except RivegaError:
+            pass
+        except Exception as error:
+            raise AssertionError(f"{place} replaced by {by!r:.40}") from error
+        shutil.rmtree(folder)
 
 
 VOC = """<annotation><filename>1.jpg</filename><size><width>8</width><height>6</height></size>

@@ -1,6 +1,8 @@
 """SeqTR's view of an expression: words of a fixed list, which the released files do not hold."""
 
+import io
 import pickle
+import pickletools
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -85,14 +87,23 @@ def read_vocabulary(path: Any) -> Vocabulary:
         if path.suffix == ".json":
             content = srsly.read_json(path)
         elif path.suffix in (".pkl", ".pickle"):
-            with open(path, "rb") as file:
-                content = _PlainUnpickler(file).load()
+            content = _unpickle(path.read_bytes())
         else:
             content = read_text(path).split("\n")
             content = content[:-1] if content and not content[-1] else content
     except _NeedsImport as error:
         raise RivegaError(Errors.E737.format(path=path, reason=error)) from error
-    except (ValueError, UnicodeDecodeError, EOFError, pickle.UnpicklingError, KeyError, IndexError) as error:
+    except (
+        ValueError,
+        EOFError,
+        pickle.UnpicklingError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+    ) as error:
         raise RivegaError(Errors.E730.format(path=path, what=what, reason=error)) from error
     if isinstance(content, (list, tuple)) and content and isinstance(content[0], dict):
         # Upstream writes (word -> index, index -> word, vectors).
@@ -103,6 +114,8 @@ def read_vocabulary(path: Any) -> Vocabulary:
         content = [word for word, _ in sorted(content.items(), key=lambda item: item[1])]
     if not isinstance(content, list) or not all(isinstance(word, str) for word in content):
         raise RivegaError(Errors.E730.format(path=path, what=what, reason="it is neither a list of words nor word -> index"))
+    if content[:3] != SPECIALS:
+        raise RivegaError(Errors.E730.format(path=path, what=what, reason=f"it does not begin with {SPECIALS}"))
     return Vocabulary(content)
 
 
@@ -127,6 +140,14 @@ def word_vectors(words: Sequence[str], width: int, *, vectors: Any | None = None
         # 0.4 is about the deviation of GloVe's channels.
         rows[n] = np.random.default_rng([int(x) for x in seed]).standard_normal(width) * 0.4
     return rows
+
+
+def _unpickle(data: bytes) -> Any:
+    """Plain values. RAISES (ValueError): Where a memo is numbered so high that room for it would fill the memory: Python makes it all at once."""
+    for operation, argument, _ in pickletools.genops(data):
+        if operation.name.endswith("PUT") and int(argument) > len(data):
+            raise ValueError("its parts are numbered beyond its length")
+    return _PlainUnpickler(io.BytesIO(data)).load()
 
 
 class _NeedsImport(pickle.UnpicklingError):

@@ -359,7 +359,7 @@ def _join(
     post[key] = rows
     # What was drawn but could not be used says nothing about whether the picture shows it.
     drawn = {row["name"] for row in rows}
-    known = post["unclear"] if isinstance(post.get("unclear"), list) else []
+    known = [name for name in post["unclear"] if isinstance(name, str)] if isinstance(post.get("unclear"), list) else []
     lost = [name if name in texts else by_type.get(name) for name in (*known, *(picture.lost if picture is not None else ()))]
     unclear = list(dict.fromkeys(name for name in lost if name is not None and name not in drawn))
     if unclear or "unclear" in post:

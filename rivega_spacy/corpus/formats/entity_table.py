@@ -80,10 +80,16 @@ def _regions(value: Any, what: str, dirt: Dirt) -> list[Post]:
         found = json.loads(value) if isinstance(value, str) else value or []
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, list) or not all(isinstance(region, dict) for region in found):
+    if not isinstance(found, list) or not all(isinstance(region, dict) and _is_box(region.get("box")) for region in found):
         dirt.note("bad_field", f"{what} `regions`: a list of objects with `box` and `mask_rle`")
         return []
     return found
+
+
+def _is_box(box: Any) -> bool:
+    if box is None:
+        return True
+    return isinstance(box, list) and len(box) == 4 and all(isinstance(side, (int, float)) and abs(side) < 1e9 for side in box)
 
 
 def _same(box: list[Any], other: Any) -> bool:
@@ -97,7 +103,7 @@ def _area(box: Any) -> float:
 def _number(value: Any) -> float | None:
     try:
         return None if value in (None, "") else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -77,11 +77,15 @@ def _rows(path: str | Path, tasks: list[Any], dirt: Dirt) -> Iterator[tuple[str,
         yield f"{path}, task {number}", name, post
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _annotation(task: dict[str, Any]) -> list[Any] | None:
     """The results that count."""
     found = [
         each
-        for each in task.get("annotations") or task.get("completions") or ()
+        for each in _list(task.get("annotations") or task.get("completions"))
         if isinstance(each, dict) and isinstance(each.get("result"), list) and not each.get("was_cancelled")
     ]
     if not found:
@@ -93,7 +97,10 @@ def _annotation(task: dict[str, Any]) -> list[Any] | None:
 
 def picture_path(address: str) -> str:
     """The path of a picture from the address under which Label Studio serves it; what is no such address stays."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # a bracket that nothing closes, where a host belongs
+        return address
     served = parse_qs(parts.query).get("d")
     if parts.path.endswith("/local-files/") and served:
         return served[0]
@@ -120,8 +127,8 @@ def _entities(results: list[Any], text: str, name: str, dirt: Dirt) -> list[dict
             words = words[0] if isinstance(words, list) and words else words
             entities.setdefault(key, {}).update({"expansion": words} if isinstance(words, str) and words.strip() else {})
         elif result.get("type") == "choices":
-            said = (value.get("choices") or [None])[0]
-            entities.setdefault(key, {}).update({"groundable": _SHOWN[said]} if said in _SHOWN else {})
+            said = next(iter(_list(value.get("choices"))), None)
+            entities.setdefault(key, {}).update({"groundable": _SHOWN[said]} if isinstance(said, str) and said in _SHOWN else {})
         else:
             region = _region(result, value)
             if region is None:
@@ -150,7 +157,7 @@ def _place(value: dict[str, Any], text: str) -> dict[str, Any]:
     """Where a label stands. Offsets are code points; some versions count as JavaScript does, and the label's own text tells which."""
     start, end, labels = value.get("start"), value.get("end"), value.get("labels")
     own = value.get("text")
-    label = labels[0] if isinstance(labels, list) and labels else None
+    label = labels[0] if isinstance(labels, list) and labels and isinstance(labels[0], str) else None
     if isinstance(start, int) and isinstance(end, int) and isinstance(own, str) and text[start:end] != own:
         units = text.encode("utf-16-le", "surrogatepass")
         before, inner = (units[2 * a : 2 * b].decode("utf-16-le", "ignore") for a, b in ((0, start), (start, end)))

@@ -17,7 +17,7 @@ from .json_files import read_json
 
 Post = dict[str, Any]
 _SHOWN = {"shown": True, "not shown": False}
-_FRAGMENT = re.compile(r"xywh=(?:pixel:)?(-?[\d.]+),(-?[\d.]+),([\d.]+),([\d.]+)")
+_FRAGMENT = re.compile(r"xywh=(?:pixel:)?(-?\d+\.?\d*),(-?\d+\.?\d*),(\d+\.?\d*),(\d+\.?\d*)")
 _PATH = re.compile(r"([MmLlHhVvZz])|(-?\d*\.?\d+(?:[eE][-+]?\d+)?)")
 # Numbers that a command of an SVG path takes at a time.
 _TAKES = {"M": 2, "L": 2, "H": 1, "V": 1, "Z": 0}
@@ -137,9 +137,9 @@ def svg_mask(svg: str) -> RLE | None:
         root = ElementTree.fromstring(svg)
         width, height, usable = picture_size(*(int(float(root.get(key, "").removesuffix("px"))) for key in ("width", "height")))
         rings = [ring for element in root.iter() for ring in _rings(element) if len(ring) > 2]
+        mask = fill_rings(rings, height, width) if usable and width and height and rings else None
     except (ElementTree.ParseError, ValueError, KeyError, IndexError, OverflowError):
         return None
-    mask = fill_rings(rings, height, width) if usable and width and height and rings else None
     return encode_mask(mask) if mask is not None and mask.any() else None
 
 
