@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import spacy
 from spacy.training import Example
 
 from rivega_spacy.pipes.loading import load_pipeline
-from rivega_spacy.post.digests import DIGESTS
+from rivega_spacy.post.digests import DIGESTS, check_digests
 from rivega_spacy.post.errors import RivegaError, SetupError
 
 TOK2VEC = {
@@ -59,6 +60,62 @@ def test_without_digests_what_cannot_be_read_is_named(pipeline, name):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(SetupError, match=rf"E952.*{name}"):
         spacy.load(pipeline)
+
+
+def damages(data: bytes):
+    """A bit turned at the start, in the middle and at the end; cut short; emptied; with something behind it."""
+    for place in {0, len(data) // 2, len(data) - 1} if data else ():
+        changed = bytearray(data)
+        changed[place] ^= 1
+        yield bytes(changed)
+    yield from ([data[: len(data) // 2], b""] if data else [])
+    yield data + b"\0"
+
+
+# What people edit, and what spaCy reads before anything of ours has a say; see the tests below.
+READ_FIRST = {"config.cfg", "meta.json", DIGESTS}
+
+
+def test_damage_of_any_file_is_found(pipeline):
+    files = [path for path in pipeline.rglob("*") if path.is_file() and path.name not in READ_FIRST]
+    assert len(files) > 6
+    for file in files:
+        whole = file.read_bytes()
+        for number, data in enumerate(damages(whole)):
+            file.write_bytes(data)
+            with pytest.raises(SetupError, match=rf"E950.*{file.relative_to(pipeline).as_posix()}"):
+                # Which is the first thing that loading does.
+                check_digests(pipeline) if number else spacy.load(pipeline)
+        file.write_bytes(whole)
+    spacy.load(pipeline)
+
+
+SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "rivega_twitter" / "rivega_twitter"
+
+
+def test_damage_of_any_file_of_the_shipped_pipeline_is_found(tmp_path):
+    """Without loading it: the same check, as the first thing that loading does."""
+    (folder,) = SHIPPED.glob("rivega_twitter-*")
+    copy = tmp_path / "pipeline"
+    wanted = json.loads((folder / DIGESTS).read_text(encoding="utf8"))
+    assert {name.split("/")[0] for name in wanted} == {
+        path.name for path in folder.iterdir() if path.suffix not in (".md", ".txt")
+    } - READ_FIRST
+    for name in [*wanted, DIGESTS]:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).symlink_to(folder / name)
+    check_digests(copy)
+    for name in wanted:
+        # The others are compared above, once.
+        (copy / DIGESTS).unlink()
+        (copy / DIGESTS).write_text(json.dumps({name: wanted[name]}))
+        whole = (copy / name).read_bytes()
+        for data in damages(whole):
+            (copy / name).unlink()
+            (copy / name).write_bytes(data)
+            with pytest.raises(SetupError, match=rf"E950.*{name}"):
+                check_digests(copy)
+        (copy / name).unlink()
 
 
 def test_a_missing_file_and_damaged_digests(pipeline):

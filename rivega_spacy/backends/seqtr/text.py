@@ -145,7 +145,7 @@ def word_vectors(words: Sequence[str], width: int, *, vectors: Any | None = None
 def _unpickle(data: bytes) -> Any:
     """Plain values. RAISES (ValueError): Where a memo is numbered so high that room for it would fill the memory: Python makes it all at once."""
     for operation, argument, _ in pickletools.genops(data):
-        if operation.name.endswith("PUT") and int(argument) > len(data):
+        if operation.name.endswith("PUT") and int(argument or 0) > len(data):
             raise ValueError("its parts are numbered beyond its length")
     return _PlainUnpickler(io.BytesIO(data)).load()
 
