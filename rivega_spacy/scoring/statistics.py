@@ -101,8 +101,8 @@ def statistics(splits: dict[str, Counted], others: dict[str, dict[str, Counted]]
     splits (Dict[str, Counted]): Of Twitter-GMNER: "train", "dev", "test", as far as they are there.
     others (Dict[str, Dict[str, Counted]]): The same of Twitter-2015 ("T15") and Twitter-2017 ("T17").
     detector (bool): Whether candidate boxes were given.
-    RETURNS (Dict[str, Any]): `splits` (with "total"), `sizes` (split -> column of Table III -> number; "+" is Mix, which only training
-        has), `pictures` (shares of posts with no region, one, several; 0..1), `by_type`, and `missed` with a detector.
+    RETURNS (Dict[str, Any]): `splits` (with "total"; `masks` is None where no post of any split has one: they were not given), `sizes`
+        (split -> column of Table III -> number; "+" is Mix, which only training has), `pictures` (shares of posts with no region, one, several; 0..1), `by_type`, and `missed` with a detector.
     """
     total = Counted()
     for counted in splits.values():
@@ -114,7 +114,7 @@ def statistics(splits: dict[str, Counted], others: dict[str, dict[str, Counted]]
     for column, plain, mixed in (("VE", "pairs", "mixed_pairs"), ("VG", "groundable", "mixed_shown")):
         _fill(sizes, column, splits, plain, mixed)
     result: dict[str, Any] = {
-        "splits": {name: counted.to_dict() for name, counted in every.items()},
+        "splits": {name: _without_masks(counted.to_dict(), total) for name, counted in every.items()},
         "sizes": sizes,
         "pictures": {kind: total.pictures[kind] / total.posts if total.posts else 0.0 for kind in (NONE, ONE, SEVERAL)},
         "by_type": total.to_dict()["by_type"],
@@ -130,6 +130,10 @@ def statistics(splits: dict[str, Counted], others: dict[str, dict[str, Counted]]
             for name, counted in every.items()
         }
     return result
+
+
+def _without_masks(row: dict[str, Any], total: Counted) -> dict[str, Any]:
+    return row if total.masks else {**row, "masks": None}
 
 
 def _fill(sizes: dict[str, dict[str, int]], column: str, parts: dict[str, Counted], plain: str, mixed: str) -> None:
@@ -148,7 +152,7 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
     columns = ("posts", "entities", "groundable", "boxes", "masks", "pairs")
     yield f"{'':8}" + "".join(f"{column:>12}" for column in columns)
     for name, row in result["splits"].items():
-        yield f"{name:8}" + "".join(f"{row[column]:12d}" for column in columns)
+        yield f"{name:8}" + "".join(f"{'–' if row[column] is None else row[column]:>12}" for column in columns)
     yield ""
     shown = list(next(iter(result["sizes"].values()), {}))
     yield f"{'':8}" + "".join(f"{column:>8}" for column in shown)

@@ -52,6 +52,7 @@ def test_everything_is_counted_as_the_paper_does(data: Path, capsys: pytest.Capt
     assert (test["entities"], test["groundable"], test["boxes"]) == (4, 4, 3)
     assert found["sizes"]["train"] == {"GMNER": 2, "GMNER+": 4, "VE": 4, "VE+": 8, "VG": 1, "VG+": 2}
     assert found["sizes"]["dev"] == {"T15": 1, "T15+": 1} and found["sizes"]["total"]["VE+"] == 12
+    assert train["masks"] is test["masks"] is None, "no masks were given: nothing is said of their number"
     assert found["pictures"] == {"none": 0.25, "one": 0.25, "several": 0.5}
     assert found["by_type"]["LOC"] == {"entities": 3, "groundable": 1}
     # Of the groundable ones the detector covers Ann of post 1 (by her second box) and of post 3.
