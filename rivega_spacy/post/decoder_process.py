@@ -83,8 +83,7 @@ class DecoderProcess:
                 _send(process.stdin, head, data)
                 answer, pixels = _receive(process.stdout)
             except (OSError, EOFError, MemoryError) as error:
-                process.kill()
-                reason = _ending(process.wait())
+                reason = _ending(_put_down(process))
                 if overdue.is_set():
                     raise ImageError(Errors.E953.format(source=name, seconds=f"{self.seconds:g}")) from error
                 raise ImageError(Errors.E954.format(source=name, reason=reason)) from error
@@ -92,8 +91,7 @@ class DecoderProcess:
                 timer.cancel()
                 timer.join()
                 if overdue.is_set():
-                    process.kill()
-                    process.wait()
+                    _put_down(process)
         if "error" in answer:
             raise ImageError(answer["error"])
         shape = answer["shape"]
@@ -103,12 +101,12 @@ class DecoderProcess:
         """End the process. It starts again where it is needed again."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            process.wait()
+            _put_down(process)
 
     def _running(self, name: str) -> "subprocess.Popen[bytes]":
         if self._process is not None and self._process.poll() is None:
             return self._process
+        self.close()
         environment = {key: os.environ[key] for key in _INHERITED if key in os.environ}
         # Each thread of a library for matrices would ask for address space.
         environment |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -122,12 +120,24 @@ class DecoderProcess:
         try:
             _receive(process.stdout)
         except (OSError, EOFError) as error:
-            process.kill()
-            raise ImageError(Errors.E954.format(source=name, reason=f"it did not start: {_ending(process.wait())}")) from error
+            raise ImageError(Errors.E954.format(source=name, reason=f"it did not start: {_ending(_put_down(process))}")) from error
         finally:
             timer.cancel()
         self._process = process
         return process
+
+
+def _put_down(process: "subprocess.Popen[bytes]") -> int:
+    """End a process, if it has not ended, and close its pipes.
+
+    RETURNS (int): What it ended with.
+    """
+    process.kill()
+    status = process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    return status
 
 
 def decoder_process() -> DecoderProcess | None:

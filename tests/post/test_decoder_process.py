@@ -87,15 +87,17 @@ def test_the_same_pixels_sizes_and_messages(apart):
 def test_a_process_that_hangs_is_ended_and_the_next_picture_is_read(process):
     process.decode("rgb", b"", encoded(), 10**6, [])
     process.seconds = 0.5
-    former = process._process.pid
-    os.kill(former, signal.SIGSTOP)
+    former = process._process
+    os.kill(former.pid, signal.SIGSTOP)
     started = time.monotonic()
     with pytest.raises(ImageError, match=r"E953.*within 0\.5 seconds"):
         process.decode("rgb", b"", encoded(), 10**6, [])
     assert time.monotonic() - started < 20
     process.seconds = 60
     pixels, _ = process.decode("rgb", b"", encoded(), 10**6, [])
-    assert pixels.shape == (40, 61, 3) and process._process.pid != former
+    assert pixels.shape == (40, 61, 3) and process._process is not former
+    # Each process had two pipes, of which a service would run out.
+    assert former.stdin.closed and former.stdout.closed
 
 
 def test_a_process_that_dies_costs_one_picture(process):
@@ -106,9 +108,11 @@ def test_a_process_that_dies_costs_one_picture(process):
         process.decode("rgb", "a.png", encoded(), 10**6, [])
     # One that was killed meanwhile is not missed.
     process.decode("rgb", b"", encoded(), 10**6, [])
-    os.kill(process._process.pid, signal.SIGKILL)
-    process._process.wait()
+    former = process._process
+    os.kill(former.pid, signal.SIGKILL)
+    former.wait()
     assert process.decode("frame", b"", encoded(), 10**6, []) == (None, [61, 40, 1])
+    assert former.stdin.closed and former.stdout.closed
 
 
 def test_memory_is_limited_and_the_next_post_is_read(apart):
