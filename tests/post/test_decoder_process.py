@@ -96,7 +96,7 @@ def test_a_process_that_hangs_is_ended_and_the_next_picture_is_read(process):
     process.seconds = 60
     pixels, _ = process.decode("rgb", b"", encoded(), 10**6, [])
     assert pixels.shape == (40, 61, 3) and process._process is not former
-    # Each process had two pipes, of which a service would run out.
+    # Its pipes are not left to the garbage collector.
     assert former.stdin.closed and former.stdout.closed
 
 
