@@ -6,7 +6,7 @@ Two processes: this one annotates chunks of posts within spaCy's `memory_zone`, 
 two in three are good, with a picture that was not there before and words that nobody wrote before; the others have damaged pictures, halves
 of characters, entities that fit nothing, no text, megabytes of blanks, or are no posts at all. The server also gets requests that break
 off, bodies that are no JSON, and pictures to mask, to export and to preview. A line for each interval: resident memory, open descriptors,
-threads, strings in the vocabulary, posts a second of processor time (other work on the machine comes and goes). At the end the drift of the
+threads, decoded pictures kept (their cache has a bound, and memory grows until it is reached), strings in the vocabulary, posts a second of processor time (other work on the machine comes and goes). At the end the drift of the
 second half.
 """
 
@@ -33,7 +33,7 @@ from PIL import Image
 
 from rivega_spacy.jobs.bulk.annotating import AnnotateWork, Annotator
 from rivega_spacy.pipes.loading import load_pipeline
-from rivega_spacy.post.images import read_image
+from rivega_spacy.post.images import kept_bytes, read_image
 
 DEMO = Path("assets/demo/posts.jsonl")
 CHUNK = 16
@@ -133,6 +133,12 @@ class Server:
             )
         return "broken off"
 
+    def kept(self) -> float:
+        """MB of decoded pictures that it keeps."""
+        name = "rivega_picture_cache_bytes "
+        lines = self.http.get("metrics").text.splitlines()
+        return round(float(next(line for line in lines if line.startswith(name))[len(name) :]) / 1e6, 1)
+
     def end(self) -> int:
         """Stop it. RETURNS (int): Its exit status."""
         self.http.close()
@@ -211,10 +217,11 @@ def main() -> None:
                     "seconds": round(mark - begun),
                     "annotate": {
                         **state_of(me),
+                        "kept mb": round(kept_bytes() / 1e6, 1),
                         "strings": len(nlp.vocab.strings),
                         "posts/s": round(done["annotate"] / spent["annotate"], 2),
                     },
-                    "serve": {**state_of(it), "posts/s": round(done["serve"] / spent["serve"], 2)},
+                    "serve": {**state_of(it), "kept mb": server.kept(), "posts/s": round(done["serve"] / spent["serve"], 2)},
                 }
                 rows.append(row)
                 total.update(done)
@@ -226,7 +233,7 @@ def main() -> None:
         status = server.end()
     print(f"posts: {dict(total)}; answers: {dict(sorted(answers.items()))}; status of the server at SIGTERM: {status}")
     for who in ("annotate", "serve"):
-        for what in ("mb", "descriptors", "threads", "posts/s"):
+        for what in ("mb", "kept mb", "descriptors", "threads", "posts/s"):
             values = [row[who][what] for row in rows]
             if values:
                 print(
