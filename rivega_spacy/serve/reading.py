@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import Request
+from python_multipart.exceptions import FormParserError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -86,8 +87,8 @@ async def _read_form(request: Request, limits: Limits) -> dict[str, Any]:
         async with request.form(max_files=4, max_fields=64, max_part_size=limits.body_bytes) as form:
             for name, value in form.multi_items():
                 found[name] = await value.read() if isinstance(value, UploadFile) else value
-    except HTTPException as error:
-        raise Problem(400, Errors.E800.format(reason=str(error.detail)[:200])) from error
+    except (HTTPException, FormParserError) as error:  # not every Starlette makes the one of the other
+        raise Problem(400, Errors.E800.format(reason=str(getattr(error, "detail", error))[:200])) from error
     for name in _JSON_FIELDS:
         given = found.get(name)
         # Tokens may stand between blanks as well.

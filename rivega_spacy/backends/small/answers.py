@@ -141,9 +141,12 @@ def _encode_phrases(network: SmallVision, shim: TorchShim, queries: Sequence[Ima
             missing.append(expression)
         else:
             rows[expression] = stored
-    if missing:
-        encoded = network.encode_phrases(missing)
-        for i, expression in enumerate(missing):
+    # One at a time on a CPU, for the reason that pictures are (`SmallVision.pictures_a_pass`).
+    step = 1 if network.heat_prior.device.type == "cpu" else max(1, len(missing))
+    for start in range(0, len(missing), step):
+        group = missing[start : start + step]
+        encoded = network.encode_phrases(group)
+        for i, expression in enumerate(group):
             rows[expression] = Questions(*(part[i].clone() for part in encoded))
             # The network reads the first words alone, but the key is all of it.
             if len(expression.name) + len(expression.expansion) <= PHRASE_CHARS:

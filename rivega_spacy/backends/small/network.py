@@ -67,8 +67,6 @@ class SmallVision(nn.Module):
     shown_calibration: Tensor
     box_calibration: Tensor
 
-    # At run time, how many pictures go through the image encoder together.
-    pictures_a_pass = 8
     # In training, how far the last image pass moved what a backbone knew before; None where none may move.
     drift: Tensor | None = None
 
@@ -118,6 +116,15 @@ class SmallVision(nn.Module):
             nothing = top.new_zeros(len(top), 0, 0)
             encoded = Encoded(self.heat_features(fused), self.box_features(fused), self.top(top), nothing)
         return Encoded(*(values.float() for values in encoded))
+
+    @property
+    def pictures_a_pass(self) -> int:
+        """How many pictures go through the image encoder together at run time.
+
+        One on a CPU: sums are made in another order for another number of pictures, and a post should not be answered otherwise because of those
+        beside it. A GPU, which is slow with one at a time, gets eight.
+        """
+        return 1 if self.heat_prior.device.type == "cpu" else 8
 
     def encode_phrases(self, expressions: Sequence[Expression], phrases: Tensor | None = None) -> Questions:
         """The text pass.
