@@ -109,7 +109,9 @@ def test_a_job_with_workers(posts, wanted, tmp_path):
     path = tmp_path / "posts.jsonl"
     path.write_text("".join(json.dumps(post) + "\n" for post in posts), encoding="utf8")
     assert main(["annotate", str(path), f"{tmp_path / 'job'}/", "--workers", "2"]) == 1  # one picture is none
-    lines = [line for part in sorted((tmp_path / "job").glob("part-*.jsonl")) for line in part.read_text(encoding="utf8").splitlines()]
+    lines = [
+        line for part in sorted((tmp_path / "job").glob("part-*.jsonl")) for line in part.read_text(encoding="utf8").splitlines()
+    ]
     same([json.loads(line) for line in lines], [json.loads(json.dumps(row)) for row in wanted])
 
 
@@ -127,4 +129,9 @@ def test_bfloat16_stays_within_its_stated_tolerance(nlp, posts, wanted):
         if (ent["start"], ent["end"], ent["label"]) == (twin["start"], twin["end"], twin["label"])
     ]
     assert len(pairs) >= 0.9 * sum(len(row["ents"]) for row in wanted)
-    assert all(abs(ent[key] - twin[key]) < 0.15 for ent, twin in pairs for key in SCORES[:2] if ent[key] is not None and twin[key] is not None)
+    assert all(
+        abs(ent[key] - twin[key]) < 0.15
+        for ent, twin in pairs
+        for key in SCORES[:2]
+        if ent[key] is not None and twin[key] is not None
+    )
