@@ -101,7 +101,7 @@ def ofa_large() -> tuple[list[torch.nn.Module], dict[str, Ask]]:
     import ofa
 
     models, network, _ = ofa.build(argparse.Namespace(small=False, seed=0, bf16=False))
-    return [network], asked(*models.items())[1]
+    return [network], asked(("entailment", models["entailment"]), ("grounder", models["grounding"]))[1]
 
 
 def one(name: str, maker: Callable[[], Any]) -> tuple[list[torch.nn.Module], dict[str, Ask]]:
