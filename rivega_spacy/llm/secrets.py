@@ -1,6 +1,7 @@
 """Keys: read from the environment when a client is made, sent where they belong, and blanked wherever a message might carry them."""
 
 import base64
+import codecs
 import html
 import ipaddress
 import json
@@ -182,7 +183,21 @@ def _spellings(key: str) -> "re.Pattern[str]":
         json.dumps(key)[1:-1],
         data.hex(),
         key[::-1],
+        codecs.encode(key, "rot13"),
+        base64.b85encode(data).decode("ascii"),
+        base64.a85encode(data).decode("ascii"),
+        base64.b64encode(base64.b64encode(data)).decode("ascii").rstrip("="),
+        base64.b64encode(key.encode("utf-16-le", "surrogatepass")).decode("ascii").rstrip("="),
+        *(
+            "".join(form % byte for byte in data).strip(" :,")
+            for form in ("%%%02x", "&#%d;", "&#x%x;", "\\u%04x", "\\x%02x", "%02x:", "%02x ", "%d,", "%d, ", "%d ")
+        ),
+        *(sign.join(key) for sign in " -.,_\n"),
     }
+    for before in range(5):
+        # Base32 of a longer text, likewise.
+        code = base64.b32encode(b"\0" * before + data).decode("ascii").rstrip("=")
+        found.add(code[-(-8 * before // 5) : len(code) - 1])
     for before in range(3):
         # Base64 of a longer text that holds the key, "Bearer ..." or "user:key": those characters that are the key's alone.
         code = base64.b64encode(b"\0" * before + data).decode("ascii").rstrip("=")

@@ -1,6 +1,7 @@
 """A server that is wrong or hostile costs a bounded amount of time and memory, gets no key that is not its own, and leaks none."""
 
 import base64
+import codecs
 import gzip
 import html
 import json
@@ -207,6 +208,17 @@ SPELLINGS = {
     "URL-safe base64": base64.urlsafe_b64encode(f":{KEY}".encode()).decode(),
     "hexadecimal": KEY.encode().hex(),
     "backwards": KEY[::-1],
+    "base32": base64.b32encode(f"user:{KEY}".encode()).decode(),
+    "base85": base64.b85encode(KEY.encode()).decode(),
+    "rot13": codecs.encode(KEY, "rot13"),
+    "twice base64": base64.b64encode(base64.b64encode(KEY.encode())).decode(),
+    "UTF-16 in base64": base64.b64encode(KEY.encode("utf-16-le")).decode(),
+    "escapes": "".join(f"\\u{ord(sign):04x}" for sign in KEY),
+    "every byte for URLs": "".join(f"%{byte:02x}" for byte in KEY.encode()),
+    "entities": "".join(f"&#{byte};" for byte in KEY.encode()),
+    "pairs": KEY.encode().hex(":"),
+    "numbers": ", ".join(map(str, KEY.encode())),
+    "letters apart": " ".join(KEY),
 }
 
 
