@@ -43,13 +43,13 @@ class RecentCache(Generic[Value]):
                 self.size -= self._weigh(self._items.pop(key))
             self._items[key] = value
             self.size += self._weigh(value)
-            self._shrink()
+            self._shrink(least=1)
 
     def resize(self, limit: int) -> None:
         """Another bound; what is too much for it is forgotten at once."""
         with self.lock:
             self.limit = limit
-            self._shrink()
+            self._shrink(least=0)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -57,8 +57,8 @@ class RecentCache(Generic[Value]):
             self._items.clear()
             self.size = 0
 
-    def _shrink(self) -> None:
-        while self.size > self.limit and len(self._items) > 1:
+    def _shrink(self, *, least: int) -> None:
+        while self.size > self.limit and len(self._items) > least:
             self.size -= self._weigh(self._items.popitem(last=False)[1])
 
     def _weigh(self, value: Value) -> int:

@@ -93,7 +93,7 @@ def train(shim: TorchShim, optimizer: Adam, steps: int) -> float:
         loss.backward()
         shim.finish_update(optimizer)
         optimizer.step_schedules()
-    return float(loss)
+    return float(loss.detach())
 
 
 def test_steps_follow_the_thinc_optimizer():

@@ -57,7 +57,7 @@ def test_a_folder_is_a_job(place: Path, capsys: pytest.CaptureFixture) -> None:
         ("posts.jsonl job/ --resume --restart", "--resume"),
         ("posts.jsonl job/ --shard-size 0", "shard_size"),
         ("posts.jsonl job/ --workers 0", "n_process"),
-        ("posts.jsonl pipeline/ --resume", "no job's folder"),
+        ("posts.jsonl pipeline/ --resume", "not a job folder"),
         ("posts.jsonl posts.jsonl --resume", "posts.jsonl"),
         ("posts.jsonl pipeline/config.cfg job/", "several folders"),
     ],

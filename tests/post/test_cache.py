@@ -51,3 +51,6 @@ def test_a_smaller_bound_holds_at_once():
     assert len(cache) == 1 and cache.size == 3 and cache.get("c")
     cache.put("d", "x")
     assert cache.size == 4 and cache.get("c")
+    # One that is larger than the new bound goes too.
+    cache.resize(2)
+    assert len(cache) == 0 == cache.size

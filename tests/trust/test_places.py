@@ -1,6 +1,6 @@
 """Every place where a file is read that could hold more than data: which they are, and what each does with files made to do harm.
 
-A new place (an unpickler, an archive, an XML or YAML parser, a program, a variable of the environment) fails a test until it stands here.
+A new place (an unpickler, an archive, an XML or YAML parser, a program) fails a test until it stands here.
 """
 
 import ast

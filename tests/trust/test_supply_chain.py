@@ -73,7 +73,7 @@ def test_the_shipped_pipeline_asks_for_no_other_versions_than_the_package():
 
 
 def test_packaging_leaves_what_the_package_settles_to_it():
-    lines = ["rivega_spacy>=0.6.0,<0.8.0", "spacy-transformers>=1.4.0,<1.5.0", "spacy>=3.8.7,<3.9.0", "another>=1"]
+    lines = ["rivega_spacy>=0.7.0,<0.8.0", "spacy-transformers>=1.4.0,<1.5.0", "spacy>=3.8.7,<3.9.0", "another>=1"]
     assert [Requirement(line) for line in own_requirements(lines)] == [Requirement(lines[0]), Requirement(lines[-1])]
 
 

@@ -230,7 +230,7 @@ def _probabilities(model: Model, crops: Sequence[tuple[np.ndarray, np.ndarray, f
     run: RunSettings = model.attrs["run"]
     # On a CPU a crop at a time: in other company its sums are made in another order, and pixels at its border would change with the batch.
     step, size = 1 if shim.device.type == "cpu" else max(run.batch_size, 1), shim.cfg["size"]
-    done = [np.zeros((0, size, size), dtype="float32")]
+    done = [torch.zeros((0, size, size), device=shim.device)]
     for start in range(0, len(crops), step):
         # Colour statistics need single precision whatever the network computes in.
         features = _features(crops[start : start + step], shim.device, shim.cfg.get("margin", MARGIN))
@@ -244,8 +244,9 @@ def _probabilities(model: Model, crops: Sequence[tuple[np.ndarray, np.ndarray, f
         if run.flip:
             straight, turned_over = found.chunk(2)
             found = (straight + turned_over.flip(2)) / 2
-        done.append(found.cpu().numpy())
-    return np.concatenate(done)
+        done.append(found)
+    # Fetched once a batch, not once a crop: each time a GPU would be waited for.
+    return torch.cat(done).cpu().numpy()
 
 
 def _features(crops: Sequence[tuple[np.ndarray, np.ndarray, float]], device: torch.device, margin: float) -> torch.Tensor:

@@ -305,7 +305,7 @@ def test_a_pickle_with_code_is_refused(tmp_path, capsys):
     for name, message in [
         ("bad.pkl", "builtins.print"),
         ("gaps.json", "0, 1, 2"),
-        ("order.json", "must begin"),
+        ("order.json", "does not begin"),
         ("none.json", "not exist"),
     ]:
         with pytest.raises(RivegaError, match=message):
