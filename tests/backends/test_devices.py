@@ -1,8 +1,8 @@
 """What a GPU needs, tested without one: no tensor is made on another device than its neighbours, and nothing waits for the device post by post."""
 
 import collections
-import copy
 import contextlib
+import copy
 from collections.abc import Callable, Iterator
 
 import numpy as np

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from fuzz import fuzz_lines  # noqa: E402
+from fuzz import fuzz_lines
 
 
 def test_every_line_has_its_result_in_order(capsys):
