@@ -344,7 +344,9 @@ def fuzz_lines(count: int, seed: int) -> int:
             breaches += 1
             print(f"line {number + 1}: {str(row)[:200]}")
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{count} lines, {sum(is_post for _, is_post in lines)} of them posts: {spent:.0f} s of processor time, at most {most} MiB; {breaches} breaches")
+    print(
+        f"{count} lines, {sum(is_post for _, is_post in lines)} of them posts: {spent:.0f} s of processor time, at most {most} MiB; {breaches} breaches"
+    )
     return breaches
 
 
