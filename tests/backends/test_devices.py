@@ -71,7 +71,17 @@ def test_nothing_waits_for_the_device_post_by_post(tiny_vision: spacy.Language, 
     assert found[3] == found[7] and sum(found[3].values()) <= 12, found
 
 
-def test_the_same_answers_on_a_device(tiny_vision: spacy.Language, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+@pytest.fixture
+def nothing_kept() -> Iterator[None]:
+    """No picture or phrase that another device encoded, before and after."""
+    clear_cache()
+    clear_store()
+    yield
+    clear_cache()
+    clear_store()
+
+
+def test_the_same_answers_on_a_device(tiny_vision: spacy.Language, monkeypatch: pytest.MonkeyPatch, nothing_kept: None) -> None:  # noqa: F811
     nlp = copy.deepcopy(tiny_vision)
     expected = [[(ent._.boxes, ent._.mask_rle) for ent in doc.ents] for doc in nlp.pipe(docs_of(nlp, 3, 1))]
     clear_cache()
