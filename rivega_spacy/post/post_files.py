@@ -76,6 +76,12 @@ def _read_file(path: str | Path, form: str, columns: Mapping[str, str]) -> Itera
                     yield PostError(Errors.E011.format(post=f"on line {number}", reason=post))
 
 
+def file_form(path: str | Path) -> str:
+    """Which of `FORMS` a file of posts or entities has, by its name or by how it begins. path (Union[str, Path]): The file."""
+    with open_input(path) as file:
+        return _form_of(path, Unpacked(file), "text")
+
+
 def _form_of(path: str | Path, source: Unpacked, text_column: str) -> str:
     stem = str(path).lower().removesuffix(".gz")
     form = _ENDINGS.get(os.path.splitext(stem)[1])
@@ -100,4 +106,4 @@ def _renamed(post: Post, columns: Mapping[str, str]) -> Post:
     return {**{field: post[name] for field, name in found.items()}, **rest}
 
 
-__all__ = ["FORMS", "Post", "check_posts", "picture_root", "read_posts"]
+__all__ = ["FORMS", "Post", "check_posts", "file_form", "picture_root", "read_posts"]

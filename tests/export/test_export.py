@@ -17,6 +17,7 @@ from spacy.tokens import DocBin, Span
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.formats.coco import read_coco
 from rivega_spacy.corpus.formats.dirt import Dirt
+from rivega_spacy.corpus.formats.entity_table import read_entity_table
 from rivega_spacy.corpus.formats.labelme import read_labelme
 from rivega_spacy.corpus.formats.prodigy import read_prodigy_regions, read_prodigy_text
 from rivega_spacy.export.adapters import to_fiftyone, to_supervision
@@ -212,6 +213,17 @@ def test_parquet(doc, tmp_path):
     rows = pq.read_table(tmp_path / "e.parquet").to_pylist()
     assert [row["entity"] for row in rows] == ["Ada Lovelace", "Babbage", "=SUM(A1)", "London"] and tuple(rows[0]) == COLUMNS
     assert rows == list(to_rows([doc]))
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_an_apostrophe_of_the_text_is_not_taken_for_ours(ending, tmp_path):
+    pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "posts.jsonl").write_text(
+        json.dumps({"id": "p", "text": "'=1 Ada", "ents": [{"start": 4, "end": 7, "label": "PER", "expansion": "'+x"}]})
+    )
+    assert main(["export", str(tmp_path / "posts.jsonl"), str(tmp_path / f"e.{ending}"), "--to", ending]) == 0
+    (post,) = read_entity_table(tmp_path / f"e.{ending}", Dirt())
+    assert post["text"] == "'=1 Ada" and [entity["expansion"] for entity in post["ents"]] == ["'+x"]
 
 
 def test_prodigy_data_sets_are_read_back(doc, tmp_path):

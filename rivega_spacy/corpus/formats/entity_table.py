@@ -7,7 +7,7 @@ from typing import Any
 
 from ...post.cells import from_cell
 from ...post.errors import PostError
-from ...post.post_files import read_posts
+from ...post.post_files import file_form, read_posts
 from .annotated import annotated_posts
 from .dirt import Dirt
 
@@ -34,6 +34,8 @@ def read_entity_table(path: str | Path, dirt: Dirt, *, lang: str = "rivega") -> 
 
 def _posts(path: str | Path, dirt: Dirt) -> Iterator[tuple[str, str, Post]]:
     posts: dict[str, Post] = {}
+    # Only cells of a CSV file are kept from being formulas; Parquet's are texts as they are.
+    restored = from_cell if file_form(path) == "csv" else str
     for number, row in enumerate(read_posts(path), start=1):
         if isinstance(row, PostError):
             dirt.note("bad_post", f"{path}, {row}")
@@ -41,7 +43,7 @@ def _posts(path: str | Path, dirt: Dirt) -> Iterator[tuple[str, str, Post]]:
         if "post_id" not in row:
             yield f"{path}, row {number}", str(number), row
             continue
-        row = {key: from_cell(value) if isinstance(value, str) else value for key, value in row.items()}
+        row = {key: restored(value) if isinstance(value, str) else value for key, value in row.items()}
         name = str(row["post_id"])
         post = posts.setdefault(name, {"id": name, "text": row.get("text"), "ents": []})
         if isinstance(row.get("image"), str):
