@@ -5,4 +5,5 @@ from pathlib import Path
 
 from .page import error_page
 
-Path(sys.argv[1] if len(sys.argv) > 1 else "docs/errors.md").write_text(error_page(), encoding="utf8")
+if __name__ == "__main__":
+    Path(sys.argv[1] if len(sys.argv) > 1 else "docs/errors.md").write_text(error_page(), encoding="utf8")
