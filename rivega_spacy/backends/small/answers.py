@@ -117,8 +117,9 @@ def _encode_pictures(
         elif query.expressions:
             missing.setdefault(key, query)
     waiting = list(missing)
-    for start in range(0, len(waiting), network.pictures_a_pass):
-        group = waiting[start : start + network.pictures_a_pass]
+    together = network.pictures_a_pass(bf16=bf16)
+    for start in range(0, len(waiting), together):
+        group = waiting[start : start + together]
         pixels = np.stack([to_input(missing[key].image, size)[0] for key in group])
         batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(network.heat_prior.device)
         encoded = network.encode_images(batch, bf16=bf16)

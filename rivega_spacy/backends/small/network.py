@@ -117,14 +117,16 @@ class SmallVision(nn.Module):
             encoded = Encoded(self.heat_features(fused), self.box_features(fused), self.top(top), nothing)
         return Encoded(*(values.float() for values in encoded))
 
-    @property
-    def pictures_a_pass(self) -> int:
+    def pictures_a_pass(self, *, bf16: bool) -> int:
         """How many pictures go through the image encoder together at run time.
 
         One on a CPU: sums are made in another order for another number of pictures, and a post should not be answered otherwise because of those
-        beside it. A GPU, which is slow with one at a time, gets eight.
+        beside it. A GPU, which is slow with one at a time, gets eight; so does bfloat16, whose numbers are no promise.
+
+        bf16 (bool): Whether they are encoded in bfloat16.
+        RETURNS (int): So many.
         """
-        return 1 if self.heat_prior.device.type == "cpu" else 8
+        return 1 if self.heat_prior.device.type == "cpu" and not bf16 else 8
 
     def encode_phrases(self, expressions: Sequence[Expression], phrases: Tensor | None = None) -> Questions:
         """The text pass.

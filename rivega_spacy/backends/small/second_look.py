@@ -73,8 +73,9 @@ def look_again(network: SmallVision, looks: Sequence[Look], *, below: float, bf1
     if not waiting:
         return [(look.boxes, look.heat) for look in looks]
     found, heats = [], []
-    for start in range(0, len(waiting), network.pictures_a_pass):
-        group = waiting[start : start + network.pictures_a_pass]
+    together = network.pictures_a_pass(bf16=bf16)
+    for start in range(0, len(waiting), together):
+        group = waiting[start : start + together]
         pixels = torch.from_numpy(np.stack([view.pixels for view in group])).permute(0, 3, 1, 2)
         encoded = network.encode_images(pixels.to(group[0].asked.bias.device), bf16=bf16)
         for place, view in enumerate(group):

@@ -70,7 +70,7 @@ def build_small_segmenter(
     depths (Sequence[int]): residual blocks at each of them.
     flip (bool): also look at the mirrored crop and average; twice the time, a finer outline.
     refine (bool): move the outline to the edges that the picture has at its own resolution.
-    batch_size (int): crops computed at once on a GPU.
+    batch_size (int): crops computed at once on a GPU or in bfloat16.
     jitter (float): in training, how far the sides of the boxes are moved, as a share of the side.
     ema_decay (float): moving average of the weights in training; 0 for none.
     seed (int): seed of the training augmentation.
@@ -112,7 +112,7 @@ def build_seeing_segmenter(
     fine (Sequence[int]): channels of the decoder at 1/4 and 1/2 of the crop's resolution.
     flip (bool): also look at the mirrored crop and average; twice the time, a finer outline.
     refine (bool): move the outline to the edges that the picture has at its own resolution.
-    batch_size (int): crops computed at once on a GPU.
+    batch_size (int): crops computed at once on a GPU or in bfloat16.
     jitter (float): in training, how far the sides of the boxes are moved, as a share of the side.
     rotation (float): in training, a third of the pictures is turned, by up to so many degrees either way.
     encoder_rate (float): learning rate of the encoder, as a share of that of the rest.
@@ -229,7 +229,8 @@ def _probabilities(model: Model, crops: Sequence[tuple[np.ndarray, np.ndarray, f
     shim = shim_of(model, TorchShim)
     run: RunSettings = model.attrs["run"]
     # On a CPU a crop at a time: in other company its sums are made in another order, and pixels at its border would change with the batch.
-    step, size = 1 if shim.device.type == "cpu" else max(run.batch_size, 1), shim.cfg["size"]
+    alone = shim.device.type == "cpu" and not run.bf16
+    step, size = 1 if alone else max(run.batch_size, 1), shim.cfg["size"]
     done = [torch.zeros((0, size, size), device=shim.device)]
     for start in range(0, len(crops), step):
         # Colour statistics need single precision whatever the network computes in.
