@@ -8,11 +8,14 @@ values, so that code whose shapes depend on numbers runs as well.
 import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
+
+from rivega_spacy.backends import shim as shims
 
 DEVICE = torch.device("lazy", 0)
 
@@ -47,8 +50,17 @@ class Far(torch.Tensor):
 
 @contextlib.contextmanager
 def pretended_gpu() -> Iterator[None]:
-    """Within it, tensors can be made on and moved to DEVICE."""
-    with _FromNumbers(), _Operations():
+    """Within it, tensors can be made on and moved to DEVICE, and networks are put there.
+
+    The device knows neither bfloat16 to switch on or off nor inference mode.
+    """
+    with (
+        patch.object(torch, "autocast", lambda *_, **__: contextlib.nullcontext()),
+        patch.object(torch, "inference_mode", torch.no_grad),
+        patch.object(shims, "get_torch_default_device", lambda: DEVICE),
+        _FromNumbers(),
+        _Operations(),
+    ):
         yield
 
 

@@ -32,14 +32,10 @@ class Convolution(nn.Conv2d):
         self.after = after
 
     def forward(self, input: Tensor) -> Tensor:
-        return activated(super().forward(input), self.after)
-
-
-def activated(x: Tensor, after: str) -> Tensor:
-    """The activation, in place. x (Tensor): Any shape. after (str): As in Convolution. RETURNS (Tensor): The same shape."""
-    if after == "relu6":
-        return F.relu6(x, inplace=True)
-    return F.relu(x, inplace=True) if after == "relu" else x
+        x = super().forward(input)
+        if self.after == "relu6":
+            return F.relu6(x, inplace=True)
+        return F.relu(x, inplace=True) if self.after == "relu" else x
 
 
 class PackedConvolution(nn.Module):
@@ -139,4 +135,4 @@ def works(kind: torch.dtype) -> bool:
         return bool(torch.allclose(found.float(), plain(x), rtol=TOLERANCES[kind], atol=TOLERANCES[kind]))
 
 
-__all__ = ["Convolution", "PackedConvolution", "activated", "pack", "works"]
+__all__ = ["Convolution", "PackedConvolution", "pack", "works"]

@@ -39,6 +39,19 @@ if hasattr(os, "register_at_fork"):
 _RESUMED = (0, "rivega_resumed")
 
 
+def one_at_a_time(device: torch.device, *, bf16: bool = False) -> bool:
+    """Whether a network answers about one picture, crop or phrase at a time.
+
+    So on a CPU: sums are made in another order for another number of them, and a post should not be answered otherwise because of those
+    beside it. Not on a GPU, which is slow so, nor in bfloat16, whose numbers are no promise.
+
+    device (torch.device): Where the network is.
+    bf16 (bool): Whether it computes in bfloat16.
+    RETURNS (bool): Whether.
+    """
+    return device.type == "cpu" and not bf16
+
+
 class TorchShim(PyTorchShim):
     """A PyTorch module as Thinc sees it.
 

@@ -13,7 +13,6 @@ from pretended_gpu import DEVICE, pretended_gpu
 from spacy.tokens import Doc, Span
 from vision_tiny import tiny_vision, tiny_weights  # noqa: F401
 
-from rivega_spacy.backends import shim as shims
 from rivega_spacy.backends.shim import TorchShim, shim_of
 from rivega_spacy.backends.small.answers import clear_store
 from rivega_spacy.backends.small.lite import CLASSES
@@ -81,15 +80,11 @@ def nothing_kept() -> Iterator[None]:
     clear_store()
 
 
-def test_the_same_answers_on_a_device(tiny_vision: spacy.Language, monkeypatch: pytest.MonkeyPatch, nothing_kept: None) -> None:  # noqa: F811
+def test_the_same_answers_on_a_device(tiny_vision: spacy.Language, nothing_kept: None) -> None:  # noqa: F811
     nlp = copy.deepcopy(tiny_vision)
     expected = [[(ent._.boxes, ent._.mask_rle) for ent in doc.ents] for doc in nlp.pipe(docs_of(nlp, 3, 1))]
     clear_cache()
     clear_store()
-    # The device knows neither bfloat16 to switch on or off nor inference mode.
-    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
-    monkeypatch.setattr(torch, "inference_mode", torch.no_grad)
-    monkeypatch.setattr(shims, "get_torch_default_device", lambda: DEVICE)
     with pretended_gpu():
         for name in nlp.pipe_names:
             shim = shim_of(nlp.get_pipe(name).model, TorchShim)

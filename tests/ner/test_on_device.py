@@ -1,13 +1,11 @@
 """The tagger as on a GPU, on a device that only refuses to mix with the CPU (pretended_gpu.py): the same chains, gradients and entities."""
 
 import contextlib
-from functools import partial
 
 import pytest
 import torch
 from pretended_gpu import DEVICE, Far, pretended_gpu
 
-from rivega_spacy.backends import shim as shims
 from rivega_spacy.backends.shim import TorchShim, shim_of
 from rivega_spacy.ner import crf
 from rivega_spacy.ner.crf import ChainScores
@@ -75,14 +73,11 @@ def test_chains_on_a_device(asked, far_apart):
 
 @pytest.mark.parametrize("head", [{}, {"hidden_width": 8}])
 def test_a_tagger_on_a_device(encoder_dir, head, monkeypatch):
-    # The device knows neither bfloat16 to switch on or off, nor inference mode, nor a fused optimiser.
-    monkeypatch.setattr(torch, "inference_mode", torch.no_grad)
-    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    # The device knows no fused optimiser.
     plain = torch.optim.AdamW
     monkeypatch.setattr(torch.optim, "AdamW", lambda groups, lr, fused: plain(groups, lr=lr))
     results = {}
     for device in ("cpu", DEVICE):
-        monkeypatch.setattr(shims, "get_torch_default_device", partial(torch.device, device))
         with pretended_gpu() if device is DEVICE else contextlib.nullcontext():
             nlp = make_pipeline(encoder_dir, head=head)
             examples = make_examples(nlp)

@@ -14,7 +14,7 @@ from ...pipes.queries import ImageQueries
 from ...post.boxes import clip_boxes
 from ...post.cache import RecentCache
 from ...post.expressions import Expression
-from ..shim import TorchShim
+from ..shim import TorchShim, one_at_a_time
 from .network import Encoded, Questions, SmallVision
 from .pictures import fit, to_input
 from .predict import answers
@@ -142,8 +142,7 @@ def _encode_phrases(network: SmallVision, shim: TorchShim, queries: Sequence[Ima
             missing.append(expression)
         else:
             rows[expression] = stored
-    # One at a time on a CPU, for the reason that pictures are (`SmallVision.pictures_a_pass`).
-    step = 1 if network.heat_prior.device.type == "cpu" else max(1, len(missing))
+    step = 1 if one_at_a_time(shim.device) else max(1, len(missing))
     for start in range(0, len(missing), step):
         group = missing[start : start + step]
         encoded = network.encode_phrases(group)

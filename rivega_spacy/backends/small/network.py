@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...post.expressions import Expression
+from ..shim import one_at_a_time
 from .image import STRIDE, ImageEncoder
 from .text import PhraseEncoder
 
@@ -118,15 +119,12 @@ class SmallVision(nn.Module):
         return Encoded(*(values.float() for values in encoded))
 
     def pictures_a_pass(self, *, bf16: bool) -> int:
-        """How many pictures go through the image encoder together at run time.
-
-        One on a CPU: sums are made in another order for another number of pictures, and a post should not be answered otherwise because of those
-        beside it. A GPU, which is slow with one at a time, gets eight; so does bfloat16, whose numbers are no promise.
+        """How many pictures go through the image encoder together at run time, where it is not one at a time (`one_at_a_time`).
 
         bf16 (bool): Whether they are encoded in bfloat16.
         RETURNS (int): So many.
         """
-        return 1 if self.heat_prior.device.type == "cpu" and not bf16 else 8
+        return 1 if one_at_a_time(self.heat_prior.device, bf16=bf16) else 8
 
     def encode_phrases(self, expressions: Sequence[Expression], phrases: Tensor | None = None) -> Questions:
         """The text pass.

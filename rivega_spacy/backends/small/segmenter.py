@@ -19,7 +19,7 @@ from ...post.boxes import clip_boxes
 from ...post.errors import Errors, RivegaError
 from ..crops import MARGIN, box_window, cut, jitter_box, paste, turned
 from ..folding import channels_last
-from ..shim import TorchShim, shim_of, torch_model
+from ..shim import TorchShim, one_at_a_time, shim_of, torch_model
 from ..weights import read_checkpoint
 from .seeing_segmenter import SeeingMaskNetwork
 from .segmenter_network import X_PLANE, MaskNetwork, crop_features
@@ -228,9 +228,7 @@ def _predict(model: Model, prompts: Sequence[Prompt]) -> list[ScoredMasks]:
 def _probabilities(model: Model, crops: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:
     shim = shim_of(model, TorchShim)
     run: RunSettings = model.attrs["run"]
-    # On a CPU a crop at a time: in other company its sums are made in another order, and pixels at its border would change with the batch.
-    alone = shim.device.type == "cpu" and not run.bf16
-    step, size = 1 if alone else max(run.batch_size, 1), shim.cfg["size"]
+    step, size = 1 if one_at_a_time(shim.device, bf16=run.bf16) else max(run.batch_size, 1), shim.cfg["size"]
     done = [torch.zeros((0, size, size), device=shim.device)]
     for start in range(0, len(crops), step):
         # Colour statistics need single precision whatever the network computes in.
