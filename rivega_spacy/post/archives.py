@@ -59,8 +59,6 @@ def zip_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[
                     raise zipfile.BadZipFile(_too_large(archive))
                 yield info.filename, data
     except (*_DAMAGED, NotImplementedError) as error:
-        if isinstance(error, RivegaError):
-            raise
         raise RivegaError(Errors.E957.format(path=archive, reason=error or type(error).__name__)) from error
 
 
