@@ -11,10 +11,11 @@ from spacy.tokens import Doc, Span
 import rivega_spacy  # noqa: F401
 
 TINY = {
-    "@architectures": "rivega.SmallSegmenter.v1",
+    "@architectures": "rivega.SmallSegmenter.v2",
     "size": 32,
     "widths": [8, 8, 12, 12],
     "depths": [1, 1, 1, 1],
+    "fine": [8, 8],
     "flip": False,
 }
 

@@ -34,7 +34,6 @@ def configs(folder):
             {"model": CHAT, "examples": {"@misc": "rivega.MSEA.v1", "text_encoder": {"@misc": "rivega.DocVectors.v1"}}},
         ),
         "every scorer": ("rivega_grounder", {"scorer": {"@scorers": "rivega.post_scorer.v1"}}),
-        "SmallSegmenter.v1": ("rivega_segmenter", {"model": {"@architectures": "rivega.SmallSegmenter.v1"}}),
         "SmallSegmenter.v2": ("rivega_segmenter", {}),
         "GrabCut": ("rivega_segmenter", {"model": {"@misc": "rivega.GrabCut.v1"}}),
         "HFSam": ("rivega_segmenter", {"model": {"@misc": "rivega.HFSam.v1", "name": "somewhere"}}),

@@ -9,9 +9,9 @@ from PIL import Image
 from ..post.boxes import mask_box
 from .refine import RADIUS, refine
 
-# Context around the box, as a share of its sides: the box spans three quarters of the crop. The rim
+# Context around the box, as a share of its sides: the box spans five sevenths of the crop. The rim
 # shows the network what is certainly not the object.
-MARGIN = 1 / 6
+MARGIN = 0.2
 # A mask may leave its box by this share of the box's sides, since boxes are seldom exact.
 OVERHANG = 0.1
 # Colour where a crop reaches beyond the picture: the mean of photographs.

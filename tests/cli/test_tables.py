@@ -9,6 +9,7 @@ import spacy
 import srsly
 from in_process import call_into
 from PIL import Image
+from segmenter_tiny import TINY
 from vision_tiny import SIZES, square_picture, tiny_network
 
 from rivega_spacy.backends.small.weights import save_network
@@ -17,13 +18,6 @@ from rivega_spacy.corpus.docbin import write_docbin
 from rivega_spacy.post.posts import GIVEN_ENTS_KEY, post_to_doc
 
 POSTS = [("Ada in red", "red"), ("Lea in green", "green"), ("Ada and Lea", "red")]
-SEGMENTER = {
-    "@architectures": "rivega.SmallSegmenter.v1",
-    "size": 32,
-    "widths": [8, 8, 12, 12],
-    "depths": [1, 1, 1, 1],
-    "flip": False,
-}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +29,7 @@ def bench(tmp_path_factory):
     nlp.add_pipe("rivega_expander")
     for name, architecture in (("rivega_entailment", "SmallEntailment"), ("rivega_grounder", "SmallGrounder")):
         nlp.add_pipe(name, config={"model": {"@architectures": f"rivega.{architecture}.v1", "size": 64, **SIZES}})
-    nlp.add_pipe("rivega_segmenter", config={"model": SEGMENTER})
+    nlp.add_pipe("rivega_segmenter", config={"model": TINY})
     save_network(tiny_network(), root / "tiny.safetensors")
     nlp.config["initialize"]["components"] = {
         name: {"weights": str(root / "tiny.safetensors")} for name in ("rivega_entailment", "rivega_grounder")

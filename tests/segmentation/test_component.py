@@ -231,10 +231,11 @@ def test_models_that_do_not_learn(box_nlp, picture):
     box_nlp.initialize()
 
 
-def test_only_a_seeing_model_takes_an_encoder(tiny_nlp, picture, tmp_path):
+def test_only_a_model_with_an_encoder_takes_one(tiny_nlp, picture, tmp_path):
     doc = make_post(tiny_nlp, "Ann", picture, [[BOX]])
     doc.ents[0]._.mask_rle = encode_mask(np.ones(picture.shape[:2], dtype=bool))
     component = tiny_nlp.get_pipe("rivega_segmenter")
+    del component.model.attrs["load_encoder"]
     with pytest.raises(RivegaError, match="SmallSegmenter.v2"):
         component.initialize(lambda: [Example(doc, doc)], encoder=tmp_path / "vision.safetensors")
 

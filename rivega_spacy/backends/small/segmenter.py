@@ -1,7 +1,4 @@
-"""`rivega.SmallSegmenter.v2`: the embedded segmenter, a box-prompted mask network that needs no model hub.
-
-`rivega.SmallSegmenter.v1`, its predecessor, is kept for pipelines that were saved with it: same training, another network.
-"""
+"""`rivega.SmallSegmenter.v2`: the embedded segmenter, a box-prompted mask network that needs no model hub."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +19,7 @@ from ..folding import channels_last
 from ..shim import TorchShim, one_at_a_time, shim_of, torch_model
 from ..weights import read_checkpoint
 from .seeing_segmenter import SeeingMaskNetwork
-from .segmenter_network import X_PLANE, MaskNetwork, crop_features
+from .segmenter_network import X_PLANE, crop_features
 from .weights import WHAT
 
 # A picture with its boxes, n x 4 XYXY pixels; in training also the mask of each box, HxW bool.
@@ -52,40 +49,9 @@ class RunSettings:
         return begun[-1] if begun else size
 
 
-def build_small_segmenter(
-    size: int = 112,
-    widths: Sequence[int] = (16, 48, 96, 160),
-    depths: Sequence[int] = (1, 2, 2, 2),
-    flip: bool = True,
-    refine: bool = True,
-    batch_size: int = 32,
-    jitter: float = 0.05,
-    ema_decay: float = 0.998,
-    seed: int = 0,
-) -> Model[list[Prompt], list[ScoredMasks]]:
-    """`rivega.SmallSegmenter.v1`, the predecessor of v2, with worse masks (benchmarks/results/segmenter.md).
-
-    size (int): side of the square crops in pixels, a multiple of 16.
-    widths (Sequence[int]): channels at 1/2, 1/4, 1/8 and 1/16 of the crop's resolution.
-    depths (Sequence[int]): residual blocks at each of them.
-    flip (bool): also look at the mirrored crop and average; twice the time, a finer outline.
-    refine (bool): move the outline to the edges that the picture has at its own resolution.
-    batch_size (int): crops computed at once on a GPU or in bfloat16.
-    jitter (float): in training, how far the sides of the boxes are moved, as a share of the side.
-    ema_decay (float): moving average of the weights in training; 0 for none.
-    seed (int): seed of the training augmentation.
-    RETURNS (Model): called with (picture HxWx3 uint8, boxes n x 4) it predicts (mask HxW bool, score) for
-        each box. In training, called with (picture, boxes, masks), it gives Nx3xSxS float32: logits, targets
-        and weights of all crops, and takes back the gradient of the logits.
-    """
-    settings = {"size": size, "widths": list(widths), "depths": list(depths)}
-    run = RunSettings(flip=flip, refine=refine, batch_size=batch_size, jitter=jitter, seed=seed)
-    return _model("rivega.SmallSegmenter.v1", settings, _build_first, run, ema_decay=ema_decay)
-
-
 def build_seeing_segmenter(
     size: int = 128,
-    margin: float = 0.2,
+    margin: float = MARGIN,
     widths: Sequence[int] = (32, 64, 128, 256),
     depths: Sequence[int] = (2, 2, 4, 3),
     fine: Sequence[int] = (48, 24),
@@ -122,7 +88,10 @@ def build_seeing_segmenter(
     bf16 (bool): compute in bfloat16, in training and at run time: twice as fast on processors with instructions for it.
     ema_decay (float): moving average of the weights in training; 0 for none.
     seed (int): seed of the training augmentation.
-    RETURNS (Model): as `build_small_segmenter`; `attrs["load_encoder"]` takes the vision network's encoder.
+    RETURNS (Model): called with (picture HxWx3 uint8, boxes n x 4) it predicts (mask HxW bool, score) for
+        each box. In training, called with (picture, boxes, masks), it gives Nx3xSxS float32: logits, targets
+        and weights of all crops, and takes back the gradient of the logits. `attrs["load_encoder"]` takes the
+        vision network's encoder.
     """
     settings = {"size": size, "margin": margin, "widths": list(widths), "depths": list(depths), "fine": list(fine)}
     stages = [(start, side) for start, side in growth]
@@ -168,11 +137,6 @@ def _model(
     return torch_model(name, shim, _forward, attrs={"run": run})
 
 
-def _build_first(settings: dict[str, Any]) -> MaskNetwork:
-    network = MaskNetwork(settings["widths"], settings["depths"])
-    return channels_last(network)
-
-
 def _build_seeing(settings: dict[str, Any]) -> SeeingMaskNetwork:
     network = SeeingMaskNetwork(settings["widths"], settings["depths"], fine=settings["fine"])
     return channels_last(network)
@@ -204,7 +168,7 @@ def _no_gradient(gradient: Any) -> list[Any]:
 
 def _predict(model: Model, prompts: Sequence[Prompt]) -> list[ScoredMasks]:
     shim = shim_of(model, TorchShim)
-    size, margin = shim.cfg["size"], shim.cfg.get("margin", MARGIN)
+    size, margin = shim.cfg["size"], shim.cfg["margin"]
     crops, windows = [], []
     for image, boxes in prompts:
         picture = Image.fromarray(image)
@@ -232,7 +196,7 @@ def _probabilities(model: Model, crops: Sequence[tuple[np.ndarray, np.ndarray, f
     done = [torch.zeros((0, size, size), device=shim.device)]
     for start in range(0, len(crops), step):
         # Colour statistics need single precision whatever the network computes in.
-        features = _features(crops[start : start + step], shim.device, shim.cfg.get("margin", MARGIN))
+        features = _features(crops[start : start + step], shim.device, shim.cfg["margin"])
         if run.flip:
             # The x coordinate keeps its direction: it says where a pixel is, not what it shows.
             mirrored = features.flip(3)
@@ -270,7 +234,7 @@ def _train(model: Model, prompts: Sequence[TrainingPrompt]) -> tuple[np.ndarray,
     features, targets, weights = training_crops(
         prompts,
         size=size,
-        margin=shim.cfg.get("margin", MARGIN),
+        margin=shim.cfg["margin"],
         jitter=run.jitter,
         rotation=run.rotation,
         rng=rng,

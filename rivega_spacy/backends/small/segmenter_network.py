@@ -1,11 +1,8 @@
-"""A small U-shaped network that draws the object of a box: 1.8 million parameters, from scratch.
+"""What the small segmenter is given of each crop, and the blocks that its decoder is made of.
 
-The plan is the U-net's (Ronneberger et al., 2015): down to a coarse map that sees the whole crop, up
-again with the fine maps joined in. Kept fast on a CPU by entering at half resolution (2x2 pixels
-become channels) and by plain 3x3 convolutions, which PyTorch runs near a core's peak. Beside the
-colours it is given what it would have to learn from far more pictures than there are: where the box
-is, the box's shape, where the picture ends, and for every pixel how much more common its colour is
-inside the box than around it (the colour model of GrabCut, Rother et al., 2004, as a feature).
+Beside the colours the network is given what it would have to learn from far more pictures than there are: where the box is, the box's
+shape, where the picture ends, and for every pixel how much more common its colour is inside the box than around it (the colour model
+of GrabCut, Rother et al., 2004, as a feature).
 """
 
 from collections.abc import Sequence
@@ -40,71 +37,10 @@ class Residual(nn.Module):
         return F.relu(x + self.norm2(self.conv2(y)), inplace=True)
 
 
-class Context(nn.Module):
-    """Tell every place of the coarsest map what the crop as a whole shows (squeeze and excitation, Hu et al., 2018)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Linear(2 * width, width // 2)
-        self.scale = nn.Linear(width // 2, width)
-        self.shift = nn.Linear(width // 2, width)
-        nn.init.zeros_(self.scale.weight)
-        nn.init.zeros_(self.shift.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        summary = torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)
-        summary = F.relu(self.squeeze(summary))
-        scale = 2 * torch.sigmoid(self.scale(summary))
-        return x * scale[:, :, None, None] + self.shift(summary)[:, :, None, None]
-
-
 def joined(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """A convolution with its normalisation and activation."""
     conv = nn.Conv2d(inside, outside, kernel, stride=stride, padding=kernel // 2, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outside), nn.ReLU(inplace=True))
-
-
-class MaskNetwork(nn.Module):
-    """Crops with their box to one logit a pixel.
-
-    widths (Sequence[int]): channels at 1/2, 1/4, 1/8 and 1/16 of the crop's resolution.
-    depths (Sequence[int]): residual blocks on the way down at each of them.
-    dropout (float): share of the coarsest map's channels dropped in training.
-    """
-
-    def __init__(self, widths: Sequence[int], depths: Sequence[int], dropout: float = 0.1) -> None:
-        super().__init__()
-        widths, depths = list(widths), list(depths)
-        self.unfold = nn.PixelUnshuffle(2)
-        self.stem = joined(4 * FEATURES, widths[0])
-        self.down = nn.ModuleList([nn.Identity()] + [joined(a, b, stride=2) for a, b in zip(widths, widths[1:])])
-        self.blocks = nn.ModuleList([nn.Sequential(*[Residual(w) for _ in range(d)]) for w, d in zip(widths, depths)])
-        self.context = Context(widths[-1])
-        self.dropout = nn.Dropout2d(dropout)
-        self.lateral = nn.ModuleList([nn.Conv2d(b, a, 1, bias=False) for a, b in zip(widths, widths[1:])])
-        up = [nn.Sequential(nn.BatchNorm2d(w), nn.ReLU(inplace=True)) for w in widths[:-1]]
-        # The finest level is the dearest; there the head's convolution does the block's work.
-        for level, width in enumerate(widths[1:-1], start=1):
-            up[level].append(Residual(width))
-        self.up = nn.ModuleList(up)
-        self.head = joined(widths[0], widths[0])
-        self.out = nn.Conv2d(widths[0], 4, 1)
-        self.fold = nn.PixelShuffle(2)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """features (Tensor): NxFEATURESxSxS, from `crop_features`. RETURNS (Tensor): NxSxS logits."""
-        fine = self.unfold(features).contiguous(memory_format=torch.channels_last)
-        x = self.stem(fine)
-        maps: list[Tensor] = []
-        for down, block in zip(self.down, self.blocks):
-            x = block(down(x))
-            maps.append(x)
-        x = self.dropout(self.context(x))
-        for level in range(len(maps) - 2, -1, -1):
-            size = maps[level].shape[2:]
-            x = F.interpolate(self.lateral[level](x), size=size, mode="bilinear", align_corners=False)
-            x = self.up[level](x + maps[level])
-        return self.fold(self.out(self.head(x)))[:, 0]
 
 
 def crop_features(crops: Tensor, inside: Tensor, aspect: Tensor, box: Sequence[float]) -> Tensor:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import spacy
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,13 +12,12 @@ from thinc.api import Adam
 
 from rivega_spacy.backends.crops import box_window, cut, paste, turned
 from rivega_spacy.backends.small.network import SmallVision
-from rivega_spacy.backends.small.segmenter import build_seeing_segmenter, build_small_segmenter, training_crops
+from rivega_spacy.backends.small.segmenter import build_seeing_segmenter, training_crops
 from rivega_spacy.backends.small.segmenter_network import X_PLANE, colour_odds
 from rivega_spacy.backends.small.weights import save_network
-from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.post.errors import RivegaError, SetupError
 from rivega_spacy.segmentation.loss import mask_loss
 
-TINY = {"size": 32, "widths": [8, 8, 12, 12], "depths": [1, 1, 1, 1]}
 # The layout of the vision network's encoder, with one block less in the last stage.
 SEEING = {"size": 64, "widths": [8, 8, 12, 12], "depths": [1, 1, 1, 1], "fine": [8, 8]}
 VISION = {
@@ -100,7 +100,7 @@ def test_colour_odds_tell_the_object_from_its_surroundings():
     crop, inside = cut(Image.fromarray(image), window, 32)
     truth, _ = cut(Image.fromarray(mask.astype("uint8") * 255), window, 32, fill=0)
     prompt = torch.zeros(32, 32)
-    prompt[4:28, 4:28] = 1
+    prompt[5:27, 5:27] = 1
     colours = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
     odds = colour_odds(colours, torch.from_numpy(inside)[None], prompt)[0].numpy()
     assert odds[truth == 255].mean() > 0.5
@@ -108,7 +108,7 @@ def test_colour_odds_tell_the_object_from_its_surroundings():
 
 
 def test_prediction_does_not_depend_on_the_batch():
-    model = build_small_segmenter(**TINY, flip=True, batch_size=2)
+    model = build_seeing_segmenter(**SEEING, batch_size=2)
     prompts = [(image, np.array([box, [0, 0, 20, 30]])) for image, box, _ in (disc_picture(48, 64, s) for s in range(3))]
     together = model.predict([*prompts, (prompts[0][0], np.zeros((0, 4)))])
     assert together[-1] == []
@@ -122,13 +122,12 @@ def test_prediction_does_not_depend_on_the_batch():
 
 
 def test_mirroring_makes_prediction_symmetric():
-    model = build_small_segmenter(**TINY, flip=True)
+    model = build_seeing_segmenter(**SEEING)
     image, box, _ = disc_picture(48, 64, 7)
-    # A trained network knows left from right only through the x coordinate, which carries no weight here.
+    # A network knows left from right only through the x coordinate, which carries no weight here.
     network = model.shims[0].module
     with torch.no_grad():
-        for part in (network.stem[0].weight.view(8, 9, 4, 3, 3),):
-            part[:, X_PLANE] = 0
+        network.detail[0].weight.view(8, 9, 4, 3, 3)[:, X_PLANE] = 0
     [[(mask, _)]] = model.predict([(image, np.array([box]))])
     mirrored = [64 - box[2], box[1], 64 - box[0], box[3]]
     [[(other, _)]] = model.predict([(np.ascontiguousarray(image[:, ::-1]), np.array([mirrored]))])
@@ -170,22 +169,22 @@ def test_bfloat16_draws_nearly_the_same_masks():
 
 
 def test_weights_round_trip_and_say_what_does_not_fit():
-    model = build_small_segmenter(**TINY)
+    model = build_seeing_segmenter(**SEEING)
     data = model.to_bytes()
-    assert b"pickle" not in data and len(data) < 200_000
-    other = build_small_segmenter(**{**TINY, "size": 48}, seed=5).from_bytes(data)
-    assert (other.shims[0].cfg["size"], other.attrs["run"].seed) == (48, 5), "how to run is the config's to say"
+    assert b"pickle" not in data and len(data) < 450_000
+    other = build_seeing_segmenter(**{**SEEING, "size": 96}, seed=5).from_bytes(data)
+    assert (other.shims[0].cfg["size"], other.attrs["run"].seed) == (96, 5), "how to run is the config's to say"
     with pytest.raises(RivegaError, match=r"widths = \[8, 8, 8, 8\]"):
-        build_small_segmenter(**{**TINY, "widths": [8, 8, 8, 8]}).from_bytes(data)
+        build_seeing_segmenter(**{**SEEING, "widths": [8, 8, 8, 8]}).from_bytes(data)
     with pytest.raises(RivegaError):
         model.shims[0].from_bytes(b"broken")
 
 
-def test_the_shipped_size_is_small():
-    model = build_small_segmenter()
-    count = sum(p.numel() for p in model.shims[0].module.parameters())
-    assert 1_000_000 < count < 2_000_000
-    assert len(model.to_bytes()) < 4_000_000
+def test_the_network_before_it_is_gone():
+    # What a config of rivega_twitter 0.1 holds.
+    old = {"@architectures": "rivega.SmallSegmenter.v1", "size": 112, "widths": [16, 48, 96, 160], "depths": [1, 2, 2, 2], "flip": True}
+    with pytest.raises(SetupError, match=r"E963.*current rivega_twitter"):
+        spacy.blank("rivega").add_pipe("rivega_segmenter", config={"model": old})
 
 
 def test_the_encoder_of_the_vision_network_is_taken_over(tmp_path):
