@@ -182,7 +182,13 @@ def test_weights_round_trip_and_say_what_does_not_fit():
 
 def test_the_network_before_it_is_gone():
     # What a config of rivega_twitter 0.1 holds.
-    old = {"@architectures": "rivega.SmallSegmenter.v1", "size": 112, "widths": [16, 48, 96, 160], "depths": [1, 2, 2, 2], "flip": True}
+    old = {
+        "@architectures": "rivega.SmallSegmenter.v1",
+        "size": 112,
+        "widths": [16, 48, 96, 160],
+        "depths": [1, 2, 2, 2],
+        "flip": True,
+    }
     with pytest.raises(SetupError, match=r"E963.*current rivega_twitter"):
         spacy.blank("rivega").add_pipe("rivega_segmenter", config={"model": old})
 
