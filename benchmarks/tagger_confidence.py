@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from spacy.util import minibatch
 
-from rivega_spacy.corpus.reader import make_corpus
+from rivega_spacy.corpus.reader import PostCorpus
 from rivega_spacy.scoring.calibration import calibration_error, reliability
 
 TEMPERATURES = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
@@ -36,7 +36,7 @@ def read(nlp: Any, path: str, *, with_z: bool) -> list[Scored]:
     """Every batch of a file through encoder and head."""
     encoder, tagger = nlp.get_pipe("transformer"), nlp.get_pipe("rivega_ner")
     batches = []
-    for examples in minibatch(make_corpus(path, knowledge="present" if with_z else "absent")(nlp), BATCH):
+    for examples in minibatch(PostCorpus(path, knowledge="present" if with_z else "absent")(nlp), BATCH):
         posts = [example.predicted for example in examples]
         encoder.set_annotations(posts, encoder.predict(posts))
         gold = [{(ent.start, ent.end, ent.label_) for ent in example.reference.ents} for example in examples]

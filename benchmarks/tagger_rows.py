@@ -115,9 +115,9 @@ def make_config(row: Row, *, seed: int, corpus: Path, bf16: bool = False) -> Any
 
 def caption_corpus(path: str, knowledge: str = "present", limit: int = 0, shuffle: bool = False) -> Any:
     """`rivega.Corpus.v1` with the caption in the place of the knowledge, which is the idea of ITA (Wang et al., 2022)."""
-    from rivega_spacy.corpus.reader import make_corpus
+    from rivega_spacy.corpus.reader import PostCorpus
 
-    read = make_corpus(path, knowledge=knowledge, limit=limit, shuffle=shuffle)
+    read = PostCorpus(path, knowledge=knowledge, limit=limit, shuffle=shuffle)
 
     def with_captions(nlp: Any) -> Iterator[Any]:
         for example in read(nlp):
@@ -168,10 +168,10 @@ def measure(model: Path, row: Row, corpus: Path) -> dict[str, dict[str, float]]:
     """Precision, recall and F1 in percent on the test set, with what the row was trained on and, where asked for, without."""
     import spacy
 
-    from rivega_spacy.corpus.reader import make_corpus
+    from rivega_spacy.corpus.reader import PostCorpus
 
     nlp = spacy.load(model)
-    read = caption_corpus if row.second == "caption" else make_corpus
+    read = caption_corpus if row.second == "caption" else PostCorpus
     result = {}
     for kind, knowledge in (("with", "present" if row.second else "absent"), ("without", "absent")):
         if kind == "with" or row.test_without:

@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,18 @@ settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tests_leave_nothing_in_the_checkout() -> Iterator[None]:
+    """Files and folders beside the package are the same afterwards, those that git ignores too; caches of tools begin with a dot."""
+
+    def visible() -> set[str]:
+        return {path.name for path in ROOT.iterdir() if not path.name.startswith((".", "__"))}
+
+    before = visible()
+    yield
+    assert visible() <= before
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,9 @@ import importlib
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import srsly
-from safetensors import SafetensorError
 
 from ..post.errors import Errors, RivegaError
 
@@ -48,7 +47,27 @@ class Comparison(NamedTuple):
         return cls(name, float(wrong), 0.0, wrong == 0)
 
 
-# `arch` in config.json -> "module:function" (folder: Path) -> List[Comparison]; modules are imported only when asked for.
+class References(NamedTuple):
+    """What a folder holds of a run of the published code.
+
+    folder (Path): Where it lies, for what a port reads besides.
+    config (Dict[str, Any]): Its sizes and settings.
+    state (Dict[str, Tensor]), inputs (Dict[str, Tensor]), outputs (Dict[str, Tensor]): Weights, what was put in, what came out.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    state: dict[str, "torch.Tensor"]
+    inputs: dict[str, "torch.Tensor"]
+    outputs: dict[str, "torch.Tensor"]
+
+    @property
+    def weights(self) -> Path:
+        """The file of `state`, as errors name it."""
+        return self.folder / FILES[0]
+
+
+# `arch` in config.json -> "module:function" (references: References) -> List[Comparison]; modules are imported only when asked for.
 PARITY: dict[str, str] = {
     "ofa": "rivega_spacy.backends.ofa.parity:compare",
     "albef_ve": "rivega_spacy.backends.albef.parity:compare",
@@ -63,7 +82,7 @@ def compare_folder(folder: Path) -> list[Comparison]:
 
     folder (Path): See the top of this file.
     RETURNS (List[Comparison]): One for each reference tensor.
-    RAISES (RivegaError): E020 where a file is missing, E700 where `arch` names no port of ours, E761 where config.json or the inputs
+    RAISES (RivegaError): E020 where a file is missing, E701 where one is damaged, E700 where `arch` names no port of ours, E761 where config.json or the inputs
         lack something, E762 where sizes do not belong together; and what loading weights raises.
     """
     path = Path(folder) / "config.json"
@@ -73,17 +92,15 @@ def compare_folder(folder: Path) -> list[Comparison]:
     arch = config.get("arch") if isinstance(config, dict) else None
     if arch not in PARITY:
         raise RivegaError(Errors.E700.format(path=path, arch=arch, known=", ".join(sorted(PARITY))))
-    for name in FILES:
-        if not (Path(folder) / name).is_file():
-            raise RivegaError(Errors.E020.format(path=Path(folder) / name))
+    from .checkpoints import read_safetensors
+
+    state, inputs, outputs = (read_safetensors(Path(folder) / name)[0] for name in FILES)
     module, _, function = PARITY[arch].partition(":")
-    compare: Callable[[Path], list[Comparison]] = getattr(importlib.import_module(module), function)
+    compare: Callable[[References], list[Comparison]] = getattr(importlib.import_module(module), function)
     try:
-        return compare(Path(folder))
+        return compare(References(Path(folder), config, state, inputs, outputs))
     except KeyError as error:
         raise RivegaError(Errors.E761.format(folder=folder, name=error.args[0])) from error
-    except SafetensorError as error:
-        raise RivegaError(Errors.E701.format(path=folder, reason=error)) from error
     except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
         if isinstance(error, RivegaError):
             raise

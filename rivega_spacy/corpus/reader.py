@@ -32,21 +32,8 @@ KNOWLEDGE = ("present", "absent", "alternate", "caption")
 ENTAILS, CONTRADICTS = "e", "c"
 
 
-def make_corpus(
-    path: str | Path,
-    knowledge: str = "present",
-    limit: int = 0,
-    shuffle: bool = False,
-    max_length: int = 0,
-    sources: list[str] | Literal["all"] | None = None,
-    filter: str = "none",
-    images: str | Path | None = None,
-    buffer: int = 0,
-    expander: Expander | None = None,
-    missing_labels: list[str] | None = None,
-    zero_boxes: bool = False,
-) -> Callable[[Language], Iterator[Example]]:
-    """Reader for `[corpora.train]` and `[corpora.dev]`.
+class PostCorpus:
+    """`rivega.Corpus.v1`: posts of .spacy files as examples, the reader for `[corpora.train]` and `[corpora.dev]`.
 
     path (Union[str, Path]): A .spacy file or a folder of them (`rivega convert`).
     knowledge (str): "present" keeps z, "absent" takes it away, "caption" puts the caption in its place (the idea of ITA, Wang et al. 2022),
@@ -70,33 +57,14 @@ def make_corpus(
         entailment (the paper's footnote 4).
     missing_labels (Optional[List[str]]): Entity types that these posts do not annotate, so that what is outside their entities may be one
         of them; `rivega_ner` does not learn it as O. Posts whose own `missing_labels` field says so need no setting.
-    RETURNS (Callable): From the pipeline to examples. Words are those of the file.
+    Called with the pipeline it yields examples; words are those of the file.
     RAISES (RivegaError): E151, E390, E416 or E738 for values that are none of these; (PostError) E391, while reading, for a post
         that has an entity of a type said to be missing.
     """
-    return PostCorpus(
-        path,
-        knowledge=knowledge,
-        limit=limit,
-        shuffle=shuffle,
-        max_length=max_length,
-        sources=sources,
-        filter=filter,
-        images=images,
-        buffer=buffer,
-        expander=expander,
-        missing_labels=missing_labels,
-        zero_boxes=zero_boxes,
-    )
-
-
-class PostCorpus:
-    """Posts of .spacy files as examples; see `make_corpus`."""
 
     def __init__(
         self,
         path: str | Path,
-        *,
         knowledge: str = "present",
         limit: int = 0,
         shuffle: bool = False,
@@ -293,5 +261,5 @@ def bare_copy(doc: Doc) -> Doc:
 
 
 __all__ = [
-    "FILTERS", "KNOWLEDGE", "PostCorpus", "bare_copy", "entailment_pairs", "give_entities", "keep_entities", "make_corpus", "window_shuffle",
+    "FILTERS", "KNOWLEDGE", "PostCorpus", "bare_copy", "entailment_pairs", "give_entities", "keep_entities", "window_shuffle",
 ]  # fmt: skip

@@ -13,16 +13,10 @@ from .local import LocalModel, load_class
 DEFAULT_PREFIXES = {"caption": "", "description": "a detailed description of the picture:"}
 
 
-def make_transformers_captioner(
-    path: str,
-    name: str | None = None,
-    prefixes: dict[str, str] | None = None,
-    num_beams: int = 1,
-    batch_size: int = 8,
-    device: str = "cpu",
-    dtype: str = "auto",
-) -> "TransformersCaptioner":
-    """`rivega.TransformersCaptioner.v1`.
+class TransformersCaptioner(LocalModel):
+    """`rivega.TransformersCaptioner.v1`: an image-to-text model behind the interface of language models.
+
+    Of a question it sees the picture and which prompt it is.
 
     path (str): Folder with config.json, preprocessor_config.json, a tokenizer and safetensors weights; nothing is downloaded.
     name (Optional[str]): What this source is called in the store; None takes the folder's name.
@@ -31,18 +25,10 @@ def make_transformers_captioner(
     batch_size (int): Pictures a batch.
     device (str), dtype (str): Where the weights live, and as what: "auto", "float32", "bfloat16", "float16".
     """
-    return TransformersCaptioner(
-        path, name=name, prefixes=prefixes, num_beams=num_beams, batch_size=batch_size, device=device, dtype=dtype
-    )
-
-
-class TransformersCaptioner(LocalModel):
-    """An image-to-text model behind the interface of language models: of a question it sees the picture and which prompt it is."""
 
     def __init__(
         self,
         path: str,
-        *,
         name: str | None = None,
         prefixes: dict[str, str] | None = None,
         num_beams: int = 1,

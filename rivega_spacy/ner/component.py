@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,9 +11,10 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, Optimizer, set_dropout_rate
+from thinc.api import Config, Model, Optimizer
 
 from ..pipes.batched import BatchedPipe
+from ..pipes.learning import learn_from
 from ..post.errors import Errors, RivegaError
 from ..post.extensions import post_name, record_error
 from ..post.text import trim_invisible
@@ -325,14 +326,7 @@ class KnowledgeNER(BatchedPipe):
         docs = [example.predicted for example in examples]
         if not any(len(doc) for doc in docs):
             return losses
-        set_dropout_rate(self.model, drop)
-        scores, backprop = self.model.begin_update(docs)
-        loss, gradient = self.get_loss(examples, scores)
-        backprop(cast(Any, gradient))
-        if sgd is not None:
-            self.finish_update(sgd)
-        losses[self.name] += loss
-        return losses
+        return learn_from(self, docs, examples, drop=drop, sgd=sgd, losses=losses)
 
     def get_loss(self, examples: Sequence[Example], scores: TaggerScores) -> tuple[float, ChainGradient | TaggerGradient]:
         """Negative log likelihood of the gold tags, and what views of the same post disagree in.

@@ -11,9 +11,10 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, Optimizer, set_dropout_rate
+from thinc.api import Config, Model, Optimizer
 
 from ..pipes.batched import BatchedPipe
+from ..pipes.learning import learn_from
 from ..post import images
 from ..post.boxes import core_box
 from ..post.errors import Errors, RivegaError
@@ -169,18 +170,9 @@ class BoxSegmenter(BatchedPipe):
             raise RivegaError(Errors.E306.format(name=self.name))
         examples = list(examples)
         validate_examples(examples, "BoxSegmenter.update")
-        set_dropout_rate(self.model, drop)
-        prompts = [prompt for eg in examples for prompt in self._gold_prompts(eg.reference)]
-        if not prompts:
-            return losses
         # In training the model takes masks too and returns logits, targets and weights in one array.
-        outputs, backprop = cast(Any, self.model).begin_update(prompts)
-        loss, gradient = mask_loss(outputs[:, 0], outputs[:, 1], outputs[:, 2])
-        backprop(gradient)
-        if sgd is not None:
-            self.finish_update(sgd)
-        losses[self.name] += loss
-        return losses
+        prompts = [prompt for eg in examples for prompt in self._gold_prompts(eg.reference)]
+        return learn_from(self, prompts, examples, drop=drop, sgd=sgd, losses=losses) if prompts else losses
 
     def get_loss(self, examples: Iterable[Example], scores: np.ndarray) -> tuple[float, np.ndarray]:
         """Cross-entropy plus Dice of what `model.begin_update` gave for the examples, and its gradient."""

@@ -19,31 +19,37 @@ from rivega_spacy.cli.score import spread
 from rivega_spacy.recipes.parts import PARTS
 
 ROOT = Path(rivega_spacy.__file__).parents[1]
-# Processor time of a Python that does nothing is part of it; slow machines that run much else get some room.
+# Processor time of a Python that does nothing is part of it.
 SECONDS = 0.3
+# On a machine that is busy elsewhere every instruction takes longer: then it is held against the library of the command line alone,
+# which takes two thirds of it.
+SHARE = 2.0
 PROBE = """
 import json, resource, sys
-from rivega_spacy.cli import main
-status = main(sys.argv[1:])
+{code}
 heavy = [name for name in ("torch", "spacy", "thinc", "transformers", "numpy", "PIL") if name in sys.modules]
-sys.stderr.write(json.dumps([status, resource.getrusage(resource.RUSAGE_SELF).ru_utime, heavy]))
+sys.stderr.write(json.dumps([resource.getrusage(resource.RUSAGE_SELF).ru_utime, heavy]))
 """
+HELP = "from rivega_spacy.cli import main; assert main(sys.argv[1:]) == 0"
+LIBRARY = "import typer, typer.rich_utils"
 
 
-def probe(*words):
-    """Status, seconds of processor time and heavy modules of a call, the best of three."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    runs = [
-        subprocess.run([sys.executable, "-c", PROBE, *words], capture_output=True, text=True, env=env, cwd=ROOT) for _ in range(3)
-    ]
-    return min((json.loads(each.stderr) for each in runs), key=lambda each: each[1])
+def probe(code, *words):
+    """Seconds of processor time and heavy modules of a process."""
+    command = [sys.executable, "-c", PROBE.format(code=code), *words]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stderr)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["store", "--help"]], ids=" ".join)
 def test_help_comes_at_once(words):
-    status, seconds, heavy = probe(*words)
-    assert status == 0 and heavy == []
-    assert seconds < SECONDS
+    for _ in range(5):
+        seconds, heavy = probe(HELP, *words)
+        assert heavy == []
+        if seconds < SECONDS or seconds < SHARE * probe(LIBRARY)[0]:
+            return
+    pytest.fail(f"{seconds:.2f} s of processor time")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

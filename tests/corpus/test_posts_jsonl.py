@@ -9,7 +9,7 @@ import spacy
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin, write_docbin
 from rivega_spacy.corpus.posts_jsonl import ReadReport, read_compact
-from rivega_spacy.corpus.reader import bare_copy, make_corpus
+from rivega_spacy.corpus.reader import PostCorpus, bare_copy
 from rivega_spacy.post.errors import PostError, RivegaError
 
 ROWS = [
@@ -101,14 +101,14 @@ def test_the_predicted_side_keeps_what_is_given_and_nothing_that_is_predicted(po
 def test_corpus(posts_file, vocab, tmp_path, knowledge, expected):
     write_docbin(read_compact(posts_file, vocab), tmp_path / "posts.spacy")
     nlp = spacy.blank("rivega")
-    examples = list(make_corpus(tmp_path / "posts.spacy", knowledge=knowledge)(nlp))
+    examples = list(PostCorpus(tmp_path / "posts.spacy", knowledge=knowledge)(nlp))
     # The post without words is left out.
     assert [example.predicted._.knowledge for example in examples] == expected
     assert [example.reference._.knowledge for example in examples] == expected
     assert [len(example.reference.ents) for example in examples] == [3, 1, 1]
     assert all(example.get_aligned_ner().count(None) == 0 for example in examples)
-    assert len(list(make_corpus(tmp_path / "posts.spacy", limit=2)(nlp))) == 2
-    assert len(list(make_corpus(tmp_path / "posts.spacy", max_length=3)(nlp))) == 2
+    assert len(list(PostCorpus(tmp_path / "posts.spacy", limit=2)(nlp))) == 2
+    assert len(list(PostCorpus(tmp_path / "posts.spacy", max_length=3)(nlp))) == 2
 
 
 def test_knowledge_of_every_second_post(vocab, tmp_path):
@@ -116,17 +116,17 @@ def test_knowledge_of_every_second_post(vocab, tmp_path):
     for number, doc in enumerate(docs):
         doc._.knowledge = str(number)
     write_docbin(docs, tmp_path / "posts.spacy")
-    examples = make_corpus(tmp_path / "posts.spacy", knowledge="alternate")(spacy.blank("rivega"))
+    examples = PostCorpus(tmp_path / "posts.spacy", knowledge="alternate")(spacy.blank("rivega"))
     assert [example.predicted._.knowledge for example in examples] == ["0", None, "2", None, "4"]
 
 
 def test_a_corpus_without_any_knowledge_is_said(vocab, tmp_path, recwarn):
     write_docbin([spacy.tokens.Doc(vocab, words=["w"])], tmp_path / "posts.spacy")
     nlp = spacy.blank("rivega")
-    list(make_corpus(tmp_path / "posts.spacy", knowledge="absent")(nlp))
+    list(PostCorpus(tmp_path / "posts.spacy", knowledge="absent")(nlp))
     assert not [warning for warning in recwarn if "knowledge" in str(warning.message)]
     with pytest.warns(UserWarning, match="None of the 1 posts .* has knowledge"):
-        list(make_corpus(tmp_path / "posts.spacy")(nlp))
+        list(PostCorpus(tmp_path / "posts.spacy")(nlp))
 
 
 @pytest.mark.filterwarnings("ignore:None of the")
@@ -134,7 +134,7 @@ def test_shuffled_corpus_has_every_post_in_another_order(vocab, tmp_path):
     docs = [spacy.tokens.Doc(vocab, words=[f"w{number}"]) for number in range(60)]
     write_docbin(docs, tmp_path / "posts.spacy")
     nlp = spacy.blank("rivega")
-    corpus = make_corpus(tmp_path / "posts.spacy", shuffle=True)
+    corpus = PostCorpus(tmp_path / "posts.spacy", shuffle=True)
     spacy.util.fix_random_seed(1)
     orders = [[example.reference.text for example in corpus(nlp)] for _ in range(2)]
     plain = [doc.text for doc in docs]
@@ -187,9 +187,9 @@ def test_lines_that_are_no_posts_are_named(tmp_path, vocab, line, message):
 
 def test_nothing_to_read_and_wrong_options_are_refused(tmp_path):
     with pytest.raises(RivegaError, match="rivega convert"):
-        list(make_corpus(tmp_path)(spacy.blank("rivega")))
+        list(PostCorpus(tmp_path)(spacy.blank("rivega")))
     with pytest.raises(RivegaError, match="present, absent"):
-        make_corpus(tmp_path, knowledge="some")
+        PostCorpus(tmp_path, knowledge="some")
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from vision_tiny import SIZES
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin, write_docbin
 from rivega_spacy.corpus.posts_jsonl import make_docs
-from rivega_spacy.corpus.reader import entailment_pairs, make_corpus, window_shuffle
+from rivega_spacy.corpus.reader import PostCorpus, entailment_pairs, window_shuffle
 from rivega_spacy.ner.targets import missing_labels
 from rivega_spacy.post.errors import PostError, RivegaError
 from rivega_spacy.post.rle import encode_mask
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(folder: Path, **options: Any) -> list[Any]:
-    return list(make_corpus(folder / "posts.spacy", images=folder / "pictures", **options)(NLP))
+    return list(PostCorpus(folder / "posts.spacy", images=folder / "pictures", **options)(NLP))
 
 
 @pytest.mark.filterwarnings("ignore:None of the")
@@ -59,7 +59,7 @@ def test_everything_given_and_annotated_comes_back(folder: Path) -> None:
     assert (ann._.expansion, rome._.expansion, rome._.groundable) == ("a woman", None, False)
     assert not any(example.predicted.ents for example in (first, second, third))
     # The same with no root: references are as the file has them.
-    assert next(make_corpus(folder / "posts.spacy")(NLP)).reference._.image == "1.jpg"
+    assert next(PostCorpus(folder / "posts.spacy")(NLP)).reference._.image == "1.jpg"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def shards(tmp_path: Path) -> Path:
 
 @pytest.mark.filterwarnings("ignore:None of the")
 def test_a_window_moves_over_the_shards(shards: Path) -> None:
-    corpus = make_corpus(shards, shuffle=True, buffer=10)
+    corpus = PostCorpus(shards, shuffle=True, buffer=10)
     random.seed(3)
     orders = [[example.reference[0].text for example in corpus(NLP)] for _ in range(3)]
     plain = [f"{shard}-{number}" for shard in range(4) for number in range(25)]
@@ -181,7 +181,7 @@ def test_a_stream_reads_one_shard_at_a_time(shards: Path, monkeypatch: pytest.Mo
         return original(self, path)
 
     monkeypatch.setattr(spacy.tokens.DocBin, "from_disk", from_disk)
-    examples = make_corpus(shards, knowledge="absent")(NLP)
+    examples = PostCorpus(shards, knowledge="absent")(NLP)
     for _ in range(30):
         next(examples)
     assert len(opened) == 2
@@ -200,11 +200,11 @@ def test_what_a_corpus_does_not_annotate(tmp_path: Path) -> None:
         {"id": "2", "tokens": ["Rome", "?", "!"], "tags": ["B-LOC", "-", "O"]},
     ]
     path = write_partial(tmp_path, rows)
-    first, second = make_corpus(path)(NLP)
+    first, second = PostCorpus(path)(NLP)
     assert missing_labels(first.reference) == ["OTHER"] and missing_labels(second.reference) == []
     # spaCy's own mark of a token without annotation.
     assert [token.ent_iob for token in second.reference] == [3, 0, 2]
-    told = list(make_corpus(path, missing_labels=["OTHER", "ORG"])(NLP))
+    told = list(PostCorpus(path, missing_labels=["OTHER", "ORG"])(NLP))
     assert [missing_labels(example.reference) for example in told] == [["OTHER", "ORG"], ["OTHER", "ORG"]]
     assert not any(missing_labels(example.predicted) for example in told)
 
@@ -213,9 +213,9 @@ def test_what_a_corpus_does_not_annotate(tmp_path: Path) -> None:
 def test_what_is_annotated_cannot_be_missing(tmp_path: Path) -> None:
     path = write_partial(tmp_path, [{"id": "7", "tokens": ["Ann"], "tags": ["B-PER"]}])
     with pytest.raises(PostError, match="'7'.*'Ann'.*PER"):
-        list(make_corpus(path, missing_labels=["PER"])(NLP))
+        list(PostCorpus(path, missing_labels=["PER"])(NLP))
     with pytest.raises(RivegaError, match="missing_labels.*'PER'"):
-        make_corpus(path, missing_labels="PER")  # type: ignore[arg-type]
+        PostCorpus(path, missing_labels="PER")  # type: ignore[arg-type]
     bad = [({"missing_labels": ["PER"]}, "'8'.*'Ann'"), ({"missing_labels": "PER"}, "'8'.*missing_labels")]
     for field, message in bad:
         row = {"id": "8", "tokens": ["Ann"], "tags": ["B-PER"], **field}

@@ -15,7 +15,7 @@ from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin
 from rivega_spacy.corpus.formats.label_studio import picture_path
 from rivega_spacy.corpus.formats.web_annotation import svg_mask
-from rivega_spacy.corpus.reader import make_corpus
+from rivega_spacy.corpus.reader import PostCorpus
 from rivega_spacy.post.brush import brush_rle
 from rivega_spacy.post.extensions import MASKS_KEY, all_masks, span_key
 from rivega_spacy.post.outlines import fill_rings
@@ -351,7 +351,7 @@ def test_what_came_back_is_trained_on(annotated, wanted):
             }
         },
     )
-    examples = list(make_corpus(annotated / "train.spacy")(nlp))
+    examples = list(PostCorpus(annotated / "train.spacy")(nlp))
     nlp.initialize(lambda: examples)
     losses = nlp.update(examples)
     assert set(nlp.get_pipe("ner").labels) == {"PER", "OTHER", "LOC"} and losses["ner"] > 0 and losses["rivega_segmenter"] > 0

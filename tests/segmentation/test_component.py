@@ -203,7 +203,7 @@ def test_a_mask_that_is_not_of_its_pictures_size_is_told_and_ends_no_training(ti
     good, bad = disc_example(tiny_nlp, 0), disc_example(tiny_nlp, 1)
     bad.reference.ents[0]._.mask_rle = encode_mask(np.ones((64, 48), dtype=bool))
     with pytest.warns(UserWarning, match=r"the size of their picture.*\(64, 48\)"):
-        losses = tiny_nlp.update([bad, good])
+        losses = tiny_nlp.update([bad, good, disc_example(tiny_nlp, 2)])
     assert losses["rivega_segmenter"] > 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import srsly
 import torch
-from safetensors.torch import load_file
 
-from ..parity import Comparison
+from ..parity import Comparison, References
 from .images import preprocess
 from .model import Albef, AlbefConfig, distilled_loss
 from .text import WordPieces, clean
@@ -18,19 +16,11 @@ from .weights import load_albef, read_state, to_ve_layout, twin_state
 TOLERANCE = 5e-5
 
 
-def compare(folder: Path) -> list[Comparison]:
-    """Run a folder of references through the port.
-
-    folder (Path): config.json, state_dict.safetensors, inputs.safetensors, outputs.safetensors.
-    RETURNS (List[Comparison]): One for each reference tensor.
-    """
-    folder = Path(folder)
-    config = srsly.read_json(folder / "config.json")
-    state = load_file(str(folder / "state_dict.safetensors"))
-    inputs = load_file(str(folder / "inputs.safetensors"))
-    expected = load_file(str(folder / "outputs.safetensors"))
+def compare(references: References) -> list[Comparison]:
+    """Run references through the port. RETURNS (List[Comparison]): One for each reference tensor."""
+    folder, config, state, inputs, expected = references
     model = Albef(AlbefConfig.from_upstream(config)).eval()
-    load_albef(model, to_ve_layout(state, path=folder), path=folder / "state_dict.safetensors")
+    load_albef(model, to_ve_layout(state, path=folder), path=references.weights)
     with torch.inference_mode():
         found = _network_outputs(model, state, inputs, expected)
     rows = [Comparison.close(name, found.get(name), expected[name], TOLERANCE) for name in sorted(expected)]

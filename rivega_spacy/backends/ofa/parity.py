@@ -4,7 +4,6 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -12,8 +11,8 @@ import srsly
 import torch
 
 from ...post.errors import Errors, RivegaError
-from ..checkpoints import Tensors, read_safetensors
-from ..parity import Comparison
+from ..checkpoints import Tensors
+from ..parity import Comparison, References
 from .checkpoint import load_ofa
 from .decoding import BeamOptions, Hypothesis, Trie, beam_search, score_labels
 from .loss import smoothed_cross_entropy
@@ -33,12 +32,9 @@ BOX_TOLERANCE = 1e-3
 class _Folder:
     """A folder of references and our results for it, each computed once."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder
-        self.config: dict[str, Any] = srsly.read_json(folder / "config.json")
-        self.inputs, _ = read_safetensors(folder / "inputs.safetensors")
-        self.outputs, _ = read_safetensors(folder / "outputs.safetensors")
-        self.network = load_ofa(folder, options=self._options())
+    def __init__(self, references: References) -> None:
+        self.path, self.config, self.state, self.inputs, self.outputs = references
+        self.network = load_ofa(self.path, options=self._options())
         self._encoded: dict[str, Encoded] = {}
         self._logits: dict[str, tuple[torch.Tensor, list[torch.Tensor]]] = {}
         self._features: dict[str, torch.Tensor] = {}
@@ -129,15 +125,15 @@ class _Folder:
         return int(height), int(width)
 
 
-def compare(folder: Path) -> list[Comparison]:
+def compare(references: References) -> list[Comparison]:
     """Every reference tensor of a folder against ours.
 
-    folder (Path): config.json, state_dict.safetensors, inputs.safetensors, outputs.safetensors; fairseq's or the Hugging-Face
-        naming. Where checkpoint_fp16.pt lies beside them it is loaded too; where GPT-2's files do, texts are tokenized.
+    references (References): In fairseq's or the Hugging-Face naming. Where checkpoint_fp16.pt lies beside them it is loaded too; where
+        GPT-2's files do, texts are tokenized.
     RETURNS (List[Comparison]): A tensor for which there is no rule counts as not held.
     """
     with torch.inference_mode():
-        data = _Folder(Path(folder))
+        data = _Folder(references)
         rows = list(_buffers(data))
         rows += list(_preprocessing(data))
         rows += list(_training_rows(data))
@@ -311,7 +307,7 @@ _ANSWER_RULES = {_tokens, _scores, _step_scores, _bins, _boxes, _accuracy, _loss
 
 def _buffers(data: _Folder) -> Iterator[Comparison]:
     """Tables that follow from the sizes: by checksum where the folder leaves them out, else value by value."""
-    state, _ = read_safetensors(data.path / "state_dict.safetensors")
+    state = data.state
     parts = {"encoder": data.network.encoder, "decoder": data.network.decoder}
     for name, told in data.config.get("omitted_buffers", {}).items():
         part, _, buffer = name.partition(".")

@@ -1,13 +1,9 @@
 """SeqTR against reference outputs of the published code: what `rivega parity` runs."""
 
-from pathlib import Path
-
 import numpy as np
-import srsly
 import torch
-from safetensors.torch import load_file
 
-from ..parity import Comparison
+from ..parity import Comparison, References
 from .geometry import bins_to_box, box_to_bins
 from .images import preprocess
 from .model import Seqtr, SeqtrConfig, padding_mask, smoothed_loss
@@ -20,18 +16,11 @@ TOLERANCE = 5e-4
 GREY = 1.0
 
 
-def compare(folder: Path) -> list[Comparison]:
-    """Run a folder of references through the port.
-
-    folder (Path): config.json, state_dict.safetensors, inputs.safetensors, outputs.safetensors.
-    RETURNS (List[Comparison]): One for each reference tensor.
-    """
-    folder = Path(folder)
-    config = srsly.read_json(folder / "config.json")
-    inputs = load_file(str(folder / "inputs.safetensors"))
-    expected = load_file(str(folder / "outputs.safetensors"))
+def compare(references: References) -> list[Comparison]:
+    """Run references through the port. RETURNS (List[Comparison]): One for each reference tensor."""
+    _, config, state, inputs, expected = references
     model = Seqtr(SeqtrConfig.from_upstream(config)).eval()
-    load_seqtr(model, load_file(str(folder / "state_dict.safetensors")), path=folder / "state_dict.safetensors")
+    load_seqtr(model, state, path=references.weights)
     with torch.inference_mode():
         found = _network_outputs(model, inputs)
         for name in expected:

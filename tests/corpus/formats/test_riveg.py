@@ -13,7 +13,7 @@ from PIL import Image
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin
-from rivega_spacy.corpus.reader import make_corpus
+from rivega_spacy.corpus.reader import PostCorpus
 from rivega_spacy.corpus.recorded import make_recorded_expander
 from rivega_spacy.expansion.component import ExpansionRequest
 from rivega_spacy.expansion.offline import expand_all
@@ -88,10 +88,10 @@ def test_several_an_entity_are_sources_for_mix(files: Path) -> None:
     converted(files, str(files / "posts.jsonl"), "--expansions", f"vicuna={files / 'mix.tsv'}")
     names = [
         [ent._.expansion for ent in example.reference.ents]
-        for example in make_corpus(files / "out.spacy", sources="all", knowledge="absent", filter="none")(NLP)
+        for example in PostCorpus(files / "out.spacy", sources="all", knowledge="absent", filter="none")(NLP)
     ]
     assert len(names) == 2, "a tagger without knowledge reads each post once"
-    mixed = [e.reference for e in make_corpus(files / "out.spacy", sources="all")(NLP)]
+    mixed = [e.reference for e in PostCorpus(files / "out.spacy", sources="all")(NLP)]
     assert len(mixed) == 4
     assert [ent._.expansion for ent in mixed[0].ents] == ["A basketball player - tall.", "A city.", "The capital."]
     assert mixed[1].ents[0]._.expansion == "A basketball player - tall. (again)"
@@ -101,14 +101,14 @@ def test_tables_alone_train_entailment_and_grounding(files: Path) -> None:
     first, second, _ = converted(files, str(files / "ve.tsv"))
     assert [(ent.text, ent.label_, ent._.groundable) for ent in first.ents] == [("Klay (jr)", "PER", True), ("Rome", "LOC", False)]
     assert first.ents[0]._.expansion == "A basketball player - tall." and first._.caption == 'a sign that says "hi"'
-    pairs = list(make_corpus(files / "out.spacy", filter="entailment", knowledge="absent")(NLP))
+    pairs = list(PostCorpus(files / "out.spacy", filter="entailment", knowledge="absent")(NLP))
     assert [len(pair.reference.ents) for pair in pairs] == [2, 1, 1]
     from rivega_spacy.post.images import doc_image
 
     assert doc_image(pairs[0].predicted, "test").shape == (10, 20, 3)
     first, second = converted(files, str(files / "vg.tsv"))
     assert first.ents[0]._.boxes == [[1, 2, 9, 8]] and second.ents[0]._.boxes == [] and second.ents[0]._.groundable is None
-    assert len(list(make_corpus(files / "out.spacy", filter="grounding", knowledge="absent")(NLP))) == 1
+    assert len(list(PostCorpus(files / "out.spacy", filter="grounding", knowledge="absent")(NLP))) == 1
 
 
 def test_recorded_answers_serve_a_tagger_of_ones_own(files: Path) -> None:
@@ -131,18 +131,18 @@ def test_recorded_answers_serve_a_tagger_of_ones_own(files: Path) -> None:
 
 def test_a_corpus_without_expansions_says_so_once(files: Path) -> None:
     converted(files, str(files / "posts.jsonl"), "--expansions", str(files / "ve.tsv"), "--image-names", "{id}.jpg")
-    assert len(list(make_corpus(files / "out.spacy", filter="entailment", knowledge="absent")(NLP))) == 2
+    assert len(list(PostCorpus(files / "out.spacy", filter="entailment", knowledge="absent")(NLP))) == 2
     converted(files, str(files / "posts.jsonl"), "--image-names", "{id}.jpg")
     with pytest.warns(UserWarning, match="None of the 4 entities.*--expansions") as told:
-        list(make_corpus(files / "out.spacy", filter="entailment", knowledge="absent")(NLP))
+        list(PostCorpus(files / "out.spacy", filter="entailment", knowledge="absent")(NLP))
     assert len(told) == 1
-    [first, _] = make_corpus(files / "out.spacy", filter="entailment", knowledge="absent", expander=expand_all)(NLP)
+    [first, _] = PostCorpus(files / "out.spacy", filter="entailment", knowledge="absent", expander=expand_all)(NLP)
     assert [ent._.expansion for ent in first.predicted.ents] == ["a person", "a place", "a place"]
 
 
 def test_what_is_not_shown_can_be_a_box_of_nothing(files: Path) -> None:
     converted(files, str(files / "posts.jsonl"), "--image-names", "{id}.jpg")
-    [first, second] = make_corpus(files / "out.spacy", knowledge="absent", zero_boxes=True)(NLP)
+    [first, second] = PostCorpus(files / "out.spacy", knowledge="absent", zero_boxes=True)(NLP)
     assert first.reference.ents[0]._.boxes == [[0, 0, 0, 0]] and second.reference.ents[0]._.boxes == [[1, 1, 5, 5]]
 
 
@@ -160,6 +160,6 @@ def test_augmented_knowledge_is_kept_by_model(tmp_path: Path) -> None:
     assert main(["convert", str(tmp_path / "posts.txt"), str(tmp_path / "out.spacy"), "--knowledge", str(tmp_path / "z.txt")]) == 0
     docs = list(read_docbin(tmp_path / "out.spacy", NLP.vocab))
     assert [doc._.knowledge for doc in docs] == ["za of 1", "za of 2", "za of 3", None]
-    mixed = list(make_corpus(tmp_path / "out.spacy", sources="all")(NLP))
+    mixed = list(PostCorpus(tmp_path / "out.spacy", sources="all")(NLP))
     assert [example.reference._.knowledge for example in mixed[:5]] == ["za of 1", "zb of 1", "zc of 1", "za of 2", "zb of 2"]
     assert len(mixed) == 10, "the post without knowledge is read once"

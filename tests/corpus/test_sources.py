@@ -1,4 +1,4 @@
-"""`rivega.MixCorpus.v1`: one example for each model in training, one named model for measuring."""
+"""`sources` of `rivega.Corpus.v1`: one example for each model in training, one named model for measuring."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,7 @@ import pytest
 import spacy
 
 from rivega_spacy.cli import main
-from rivega_spacy.corpus.mix import make_mix_corpus
-from rivega_spacy.corpus.reader import make_corpus
+from rivega_spacy.corpus.reader import PostCorpus
 from rivega_spacy.corpus.sources import source_names, take_source
 from rivega_spacy.post.errors import RivegaError
 
@@ -36,14 +35,14 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def seen(path: Path, **options: Any) -> list[str | None]:
-    examples = list(make_mix_corpus(path, **options)(NLP))
+    examples = list(PostCorpus(path, **{"sources": "all", **options})(NLP))
     assert [e.predicted._.knowledge for e in examples] == [e.reference._.knowledge for e in examples]
     return [example.predicted._.knowledge for example in examples]
 
 
 def test_training_sees_every_source_of_a_post(corpus: Path) -> None:
     assert seen(corpus) == ["g1", "l1", "l2", "main 3"]
-    examples = list(make_corpus(corpus, sources="all")(NLP))
+    examples = list(PostCorpus(corpus, sources="all")(NLP))
     assert [example.reference._.knowledge for example in examples] == ["g1", "l1", "l2", "main 3"]
     assert [len(example.reference.ents) for example in examples] == [2, 2, 1, 0]
     assert [[ent._.expansion for ent in example.reference.ents] for example in examples[:2]] == [["a woman", None], [None, None]]
@@ -65,11 +64,11 @@ def test_other_options_are_those_of_the_plain_corpus(corpus: Path) -> None:
 @pytest.mark.parametrize("sources", [[], ["a", "a"]])
 def test_impossible_sources_are_refused(corpus: Path, sources: list[str]) -> None:
     with pytest.raises(RivegaError, match="sources"):
-        make_mix_corpus(corpus, sources)
+        PostCorpus(corpus, sources=sources)
 
 
 def test_taking_a_source_changes_no_post(corpus: Path) -> None:
-    doc = next(iter(make_mix_corpus(corpus, ["gpt"])(NLP))).reference
+    doc = next(iter(PostCorpus(corpus, sources=["gpt"])(NLP))).reference
     assert source_names(doc) == ["gpt", "llama"]
     other = take_source(doc, "llama")
     assert (other._.knowledge, doc._.knowledge) == ("l1", "g1")
