@@ -19,6 +19,8 @@ _LOOKS_LIKE_KEY = re.compile(r"(?i)\b(?:sk|pk|rk|hf|gsk|xai|AIza)[-_][A-Za-z0-9_
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _SECRET_FIELDS = re.compile(r"(?i)api[-_]?key|authorization|token$|secret|password|bearer")
 BLANK = "[key]"
+# What may stand between two letters of a key that is written apart.
+_BETWEEN = r"""(?:\\[nrt]|[\s\-.,_"'+|]){0,5}"""
 # Well-known names of keys, and whose they are: with that server a config may name them. Empty: of a server that one runs oneself.
 KEYS_OF = {
     "OPENAI_API_KEY": ("openai.com",),
@@ -134,8 +136,8 @@ def redact(message: str, key: str | None = None) -> str:
 
 
 def blank_key(answer: str, key: str | None) -> str:
-    """An answer without the key in use, should a server echo it: as it is, quoted for URLs, HTML or JSON, in base64 or hexadecimal; the
-    rest stays as it is."""
+    """An answer without the key in use, should a server echo it: as it is, quoted for URLs, HTML or JSON, in base64 or hexadecimal, in
+    one piece or apart; the rest stays as it is."""
     return _spellings(key).sub(BLANK, answer) if key and len(key) >= 6 else answer
 
 
@@ -181,6 +183,8 @@ def _spellings(key: str) -> "re.Pattern[str]":
         quote_plus(data),
         html.escape(key),
         json.dumps(key)[1:-1],
+        json.dumps(json.dumps(key))[3:-3],
+        key.replace("/", "\\/"),
         data.hex(),
         key[::-1],
         codecs.encode(key, "rot13"),
@@ -190,21 +194,37 @@ def _spellings(key: str) -> "re.Pattern[str]":
         base64.b64encode(key.encode("utf-16-le", "surrogatepass")).decode("ascii").rstrip("="),
         *(
             "".join(form % byte for byte in data).strip(" :,")
-            for form in ("%%%02x", "&#%d;", "&#x%x;", "\\u%04x", "\\x%02x", "%02x:", "%02x ", "%d,", "%d, ", "%d ")
+            for form in (
+                "%%%02x",
+                "&#%d;",
+                "&#x%x;",
+                "\\u%04x",
+                "\\x%02x",
+                "\\%03o",
+                "=%02x",
+                "%02x:",
+                "%02x ",
+                "%d,",
+                "%d, ",
+                "%d ",
+            )
         ),
-        *(sign.join(key) for sign in " -.,_\n"),
     }
     for before in range(5):
         # Base32 of a longer text, likewise.
         code = base64.b32encode(b"\0" * before + data).decode("ascii").rstrip("=")
         found.add(code[-(-8 * before // 5) : len(code) - 1])
+    inners: set[str] = set()
     for before in range(3):
         # Base64 of a longer text that holds the key, "Bearer ..." or "user:key": those characters that are the key's alone.
         code = base64.b64encode(b"\0" * before + data).decode("ascii").rstrip("=")
         inner = code[(0, 2, 3)[before] : len(code) - (1 if (before + len(data)) % 3 else 0)]
-        found |= {inner, inner.replace("+", "-").replace("/", "_")} if len(inner) >= 6 else set()
-    found |= {quote(spelling, safe="") for spelling in found}
-    return re.compile("|".join(re.escape(spelling) for spelling in sorted(found, key=len, reverse=True)), re.IGNORECASE)
+        inners |= {inner, inner.replace("+", "-").replace("/", "_")} if len(inner) >= 6 else set()
+    found |= {quote(spelling, safe="") for spelling in found | inners}
+    whole = sorted(map(re.escape, found), key=len, reverse=True)
+    # Also over several lines, in quotes that are joined, or with its letters apart.
+    apart = (_BETWEEN.join(map(re.escape, spelling)) for spelling in sorted({key, data.hex(), *inners}))
+    return re.compile("|".join((*whole, *apart)), re.IGNORECASE)
 
 
 def _host(base_url: str) -> str:

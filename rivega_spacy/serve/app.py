@@ -36,7 +36,7 @@ from .masks import masks_for, segmenter_of
 from .metrics import MEDIA_TYPE, Metrics
 from .pictures import for_browser
 from .problems import Problem, failed, handle_problems
-from .reading import Entry, picture_of, read_body, read_entries
+from .reading import Entry, check_lengths, picture_of, read_body, read_entries
 
 STATIC = Path(__file__).parent / "static"
 _TYPES = ("PER", "LOC", "ORG", "OTHER")
@@ -152,6 +152,7 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         responses=_ANSWERS,
     )
     app.state.served = served
@@ -224,6 +225,9 @@ def _add_api(app: FastAPI, served: Served) -> None:
             raise Problem(
                 422, Errors.E806.format(post="without id", field="post", value=brief(post), wanted="a line of annotated posts")
             )
+        if not _is_of_queue(served, value.get("number"), post):
+            for problem in check_lengths(post, "without id", served.limits):
+                raise problem
         file = await run_in_threadpool(_exported, served, post, image, form, name)
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name)}"}
         return Response(file.data, headers=headers, media_type=file.kind)
@@ -331,6 +335,13 @@ async def _picture(value: dict[str, Any], served: Served) -> str | bytes | None:
         return served.queue.picture(number if isinstance(number, int) else 0)
     image = value.get("image")
     return await run_in_threadpool(picture_of, image, "without id", served.limits) if image else None
+
+
+def _is_of_queue(served: Served, number: Any, post: dict[str, Any]) -> bool:
+    """Whether a text is one of the server's own, which may be as long as it is."""
+    if served.queue is None or not isinstance(number, int):
+        return False
+    return served.queue.post(number).get("text") == post.get("text")
 
 
 def _exported(served: Served, post: dict[str, Any], image: str | bytes | None, form: str, name: str) -> Any:

@@ -86,6 +86,8 @@ def _renamed(file: str, data: bytes, path: str | None, name: str) -> bytes:
     text = data.decode("utf8")
     if file.endswith(".csv"):
         out = io.StringIO(newline="")
+        # Of the module as a whole, and lower than what an expression in a cell takes.
+        csv.field_size_limit(max(csv.field_size_limit(), len(text)))
         rows = csv.reader(io.StringIO(text, newline=""))
         csv.writer(out, lineterminator="\r\n").writerows(
             [to_cell(name) if from_cell(cell) == path else cell for cell in row] for row in rows

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_HEADERS = (
+HEADERS = (
     (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -31,6 +32,8 @@ _HEADERS = (
 )
 _READS = ("GET", "HEAD", "OPTIONS")
 _METHODS = (*_READS, "POST", "PUT", "DELETE", "PATCH")
+# A name or an address, and a port: nothing that could be read as a user, a path or a query.
+_HOST = re.compile(r"[\w.\-]+(:\d{1,5})?|\[[\da-fA-F:.]+\](:\d{1,5})?", re.ASCII)
 # What counts as the status of a request whose sender has gone.
 _GONE = 499
 
@@ -98,6 +101,9 @@ class Guard:
         host = headers.get("host", "")
         if not self._is_own(host):
             raise Problem(421, Errors.E801.format(host=host[:100]))
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # A proxy in front may have believed the other one, and take what follows for a request that it has checked.
+            raise Problem(400, Errors.E970.format(reason="Transfer-Encoding and Content-Length state its length twice"))
         if method in _READS:
             return
         origin = headers.get("origin")
@@ -108,10 +114,9 @@ class Guard:
             raise Problem(429, Errors.E809.format(client=client, limit=self.limits.per_client))
 
     def _is_own(self, host: str) -> bool:
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").lower()
-        except ValueError:
+        if not _HOST.fullmatch(host):
             return False
+        name = (urlsplit(f"//{host}").hostname or "").lower()
         if name in self.hosts:
             return True
         try:
@@ -124,7 +129,7 @@ class Guard:
         """The body, as far as it is allowed, at the end of `body`."""
         limit = self.limits.body_bytes
         stated = headers.get("content-length", "")
-        if stated.isdigit() and int(stated[:20]) > limit:
+        if stated.isdecimal() and int(stated[:20]) > limit:
             raise Problem(413, Errors.E804.format(limit=limit))
         more = True
         while more:
@@ -191,7 +196,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             given = {name.lower() for name, _ in message.get("headers", [])}
-            headers = [*message.get("headers", []), *((name, value) for name, value in _HEADERS if name not in given)]
+            headers = [*message.get("headers", []), *((name, value) for name, value in HEADERS if name not in given)]
             message = {**message, "headers": headers}
         await self.send(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -21,8 +22,12 @@ from ..post.text import brief
 from .limits import Limits
 from .problems import Problem
 
+# Of forms. Python knows codecs that take hours, or fail in ways of their own.
+_CHARSETS = (b"utf-8", b"utf8", b"us-ascii")
 # Fields of a form that hold JSON.
 _JSON_FIELDS = ("tokens", "ents", "expansions", "boxes", "post", "number")
+# A value takes more memory than its letters: "[]," is three bytes of a body, and seventy of Python.
+_MOST_VALUES = 1_000_000
 # The size of a PNG is known only when its pixels are decoded: one at a time.
 _MEASURING = threading.Lock()
 
@@ -46,10 +51,14 @@ async def read_body(request: Request, limits: Limits) -> Any:
     RETURNS (Any): Of JSON its value; of a form a dict, pictures as bytes and JSON in the fields that hold it read.
     RAISES (Problem): 400 where it cannot be read, 415 where it is of another type.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    stated = request.headers.get("content-type", "")
+    kind = stated.partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
         return await run_in_threadpool(_parse, await request.body())
     if kind == "multipart/form-data":
+        charset = parse_options_header(stated)[1].get(b"charset", b"utf-8")
+        if charset.lower() not in _CHARSETS:
+            raise Problem(415, Errors.E805.format(kind=stated[:60]))
         return await _read_form(request, limits)
     raise Problem(415, Errors.E805.format(kind=kind[:60]))
 
@@ -73,6 +82,8 @@ async def read_entries(value: Any, limits: Limits) -> list[Entry]:
 
 
 def _parse(body: bytes | str) -> Any:
+    if (body.count(",") if isinstance(body, str) else body.count(b",")) > _MOST_VALUES:
+        raise Problem(413, Errors.E971.format(limit=_MOST_VALUES))
     try:
         return json.loads(body)
     except RecursionError as error:
@@ -112,13 +123,7 @@ def _check(value: Any, limits: Limits) -> Entry:
         given = brief(post["text"]) if "text" in post else "missing"
         entry.faults.append(_fault(422, name, "text", given, "the text of the post, or its `tokens` as a list of strings"))
         post.pop("text", None)
-    for key in ("text", *TEXT_FIELDS):
-        text = post.get(key)
-        if isinstance(text, str) and len(text) > limits.text:
-            size = f"has {len(text)} characters"
-            detail = Errors.E807.format(post=name, what=f"`{key}`", size=size, limit=limits.text, option="--max-text")
-            entry.faults.append(Problem(413, detail))
-            post.pop(key)
+    entry.faults += check_lengths(post, name, limits)
     image = post.pop("image", None)
     if image is not None and image != "" and image != b"":
         try:
@@ -126,6 +131,24 @@ def _check(value: Any, limits: Limits) -> Entry:
         except Problem as problem:
             entry.faults.append(problem)
     return entry
+
+
+def check_lengths(post: Post, name: str, limits: Limits) -> list[Problem]:
+    """Take texts that are too long out of a post.
+
+    post (Dict[str, Any]): Is changed.
+    name (str): How messages call it.
+    RETURNS (List[Problem]): 413 for each of them.
+    """
+    faults = []
+    for key in ("text", *TEXT_FIELDS):
+        text = post.get(key)
+        if isinstance(text, str) and len(text) > limits.text:
+            size = f"has {len(text)} characters"
+            detail = Errors.E807.format(post=name, what=f"`{key}`", size=size, limit=limits.text, option="--max-text")
+            faults.append(Problem(413, detail))
+            post.pop(key)
+    return faults
 
 
 def picture_of(image: Any, name: str, limits: Limits) -> bytes:

@@ -6,12 +6,15 @@ import sys
 from asyncio import TimerHandle, Transport
 from typing import Any, cast
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..post.errors import Errors, RivegaError
+from .guard import HEADERS
 from .limits import Limits
+from .problems import Problem
 
 _HEAD_BYTES = 32 * 1024
 
@@ -55,7 +58,7 @@ def run_server(app: FastAPI, sock: socket.socket, limits: Limits) -> None:
     app (FastAPI): Of `create_app`. sock (socket): Of `listen`.
     limits (Limits): Of connections, and of the time that a head may take to arrive.
     """
-    protocol = type("Protocol", (_PatientProtocol,), {"head_seconds": limits.body_seconds})
+    protocol = type("Protocol", (_PatientProtocol,), {"head_seconds": limits.body_seconds, "read_seconds": limits.seconds})
     config = uvicorn.Config(
         app,
         http=protocol,
@@ -80,10 +83,12 @@ def run_server(app: FastAPI, sock: socket.socket, limits: Limits) -> None:
 
 
 class _PatientProtocol(H11Protocol):
-    """uvicorn's, which would wait for ever for a request that does not come, or whose head breaks off."""
+    """uvicorn's, which would wait for ever for a request that does not come, whose head breaks off, or whose answer nobody reads."""
 
     head_seconds = 20.0
+    read_seconds = 60.0
     _head_timer: TimerHandle | None = None
+    _read_timer: TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(cast(Transport, transport))
@@ -94,9 +99,31 @@ class _PatientProtocol(H11Protocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
+        for timer in (self._head_timer, self._read_timer):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # Not `close`, which would wait for what is written to be read.
+        self._read_timer = self.loop.call_later(self.read_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say what every other refusal says, in the same form."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            answer = Problem(400, Errors.E970.format(reason="it cannot be parsed")).response()
+            head = h11.Response(
+                status_code=400, reason=b"Bad Request", headers=[*answer.raw_headers, *HEADERS, (b"connection", b"close")]
+            )
+            for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _await_head(self) -> None:
         if self._head_timer is not None:
@@ -104,5 +131,8 @@ class _PatientProtocol(H11Protocol):
         self._head_timer = self.loop.call_later(self.head_seconds, self._close_without_head, self.cycle)
 
     def _close_without_head(self, former: Any) -> None:
-        if self.cycle is former and not self.transport.is_closing():
-            self.transport.close()
+        if self.cycle is not former:
+            return
+        if self.transport.get_write_buffer_size():
+            self._read_timer = self.loop.call_later(self.read_seconds, self.transport.abort)
+        self.transport.close()

@@ -219,6 +219,18 @@ SPELLINGS = {
     "pairs": KEY.encode().hex(":"),
     "numbers": ", ".join(map(str, KEY.encode())),
     "letters apart": " ".join(KEY),
+    "two lines": f"{KEY[:14]}\r\n    {KEY[14:]}",
+    "lines that are escaped": "\\n".join(KEY[place : place + 9] for place in range(0, len(KEY), 9)),
+    "strings that are joined": f'{KEY[:12]}" + "{KEY[12:]}',
+    "base64 in lines": "\n".join(base64.b64encode(KEY.encode()).decode()[place : place + 16] for place in range(0, 60, 16)),
+    "hexadecimal in lines": "\n".join(KEY.encode().hex()[place : place + 16] for place in range(0, 80, 16)),
+    "quoted-printable": "".join(f"={byte:02X}" for byte in KEY.encode()),
+    "octal escapes": "".join(f"\\{byte:03o}" for byte in KEY.encode()),
+    "JSON with slashes escaped": KEY.replace("/", "\\/"),
+    "JSON in JSON": json.dumps(json.dumps(KEY))[3:-3],
+    "quoted twice": urllib.parse.quote(urllib.parse.quote(KEY, safe=""), safe=""),
+    "small letters": KEY.lower(),
+    "bytes of Python": repr(KEY.encode()),
 }
 
 

@@ -28,6 +28,8 @@ class ServeMessages(Messages):
     E817 = "There is no post {number} in the queue, which has {total}. Ask for a number from 1 on."
     E818 = "Post {number} was saved from another page meanwhile. Load it again, and make the change there."
     E819 = "The server cannot listen on {host}:{port} ({reason}). Stop what listens there, or choose another `--port`."
+    E970 = "The request is not valid HTTP/1.1 ({reason}). Check its first line, its headers, and the length that it states."
+    E971 = "The body has more than {limit} values. Send fewer posts at a time, and nothing that is no part of a post."
 
 
 __all__ = ["ServeMessages"]
