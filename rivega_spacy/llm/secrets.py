@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _SECRET_FIELDS = re.compile(r"(?i)api[-_]?key|authorization|token$|secret|password|bearer")
 BLANK = "[key]"
 # What may stand between two letters of a key that is written apart.
-_BETWEEN = r"""(?:\\[nrt]|[\s\-.,_"'+|]){0,5}"""
+_BETWEEN = r"""(?:\\[nrt]|[\s\-.,_"'+|]){0,12}"""
 # Well-known names of keys, and whose they are: with that server a config may name them. Empty: of a server that one runs oneself.
 KEYS_OF = {
     "OPENAI_API_KEY": ("openai.com",),
