@@ -24,6 +24,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.auto import CONFIG_MAPPING
 from transformers.utils import ModelOutput
 
+from ..backends.attention import training_attention
 from ..backends.dropout import share_dropout
 from ..backends.shim import TorchShim, shim_of
 from ..post.errors import Errors, RivegaError
@@ -330,7 +331,7 @@ def forward(model: Model, docs: list[Doc], is_train: bool) -> tuple[KnowledgeTra
     for bucket in buckets:
         inputs = (*_pad([windows[row] for row in bucket], shim), max(windows[row].n_post for row in bucket))
         if is_train:
-            with shim.autocast(settings.bf16):
+            with shim.autocast(settings.bf16), training_attention(shim.device, bf16=settings.bf16):
                 hidden = shim.module(*inputs)
             graphs.append(hidden)
         else:
