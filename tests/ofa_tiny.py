@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import spacy
 from expressions_of import expressions
+from spacy.tokens import Span
 from tokenizers.pre_tokenizers import ByteLevel
 
 from rivega_spacy.backends.ofa.config import OFAConfig
@@ -173,6 +175,36 @@ def demo_examples(nlp: Any, *, limit: int, only_boxes: bool = False) -> list[Any
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf8").splitlines() if line.strip()]
+
+
+def trainable(component: str, architecture: str, vocab: Path, **options: Any) -> Any:
+    """A pipeline of one tiny OFA component, as `spacy train` builds it."""
+    nlp = spacy.blank("rivega")
+    settings = {"drop_path": 0.0, "half_on_disk": False, **options}
+    model = {"@architectures": architecture, "network": sizes(), "vocab": str(vocab), **settings}
+    nlp.add_pipe(component, config={"model": model})
+    return nlp
+
+
+def learn(nlp: Any, component: str, examples: list[Any], optimizer: Any, steps: int) -> list[float]:
+    """The losses of so many steps over all examples."""
+    losses = []
+    for _ in range(steps):
+        step: dict[str, float] = {}
+        nlp.update(examples, sgd=optimizer, drop=0.0, losses=step)
+        losses.append(step[component])
+    return losses
+
+
+def answered(nlp: Any, component: str, examples: list[Any]) -> list[Any]:
+    """The gold entities of all examples, with what the component says of them."""
+    found: list[Any] = []
+    for example in examples:
+        doc = example.predicted.copy()
+        doc._.image = example.predicted._.image
+        doc.ents = [Span(doc, ent.start, ent.end, label=ent.label_) for ent in example.reference.ents]
+        found += nlp.get_pipe(component)(doc).ents
+    return found
 
 
 def run_config(name: str, component: str, weights: Path, folder: Path, **model: Any) -> Any:

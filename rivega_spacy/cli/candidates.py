@@ -29,13 +29,13 @@ def run(
     gpu_id: GpuId = -1,
 ) -> int:
     """Detect. RETURNS (int): 0."""
-    import spacy
 
     from ..corpus.docbin import docbin_files, read_docbin
     from ..jobs.candidates import Detector, find_candidates
     from ..post.errors import Errors, RivegaError
     from ..post.files import check_output, write_json
     from ..post.jsonl import write_lines
+    from ..post.language import reading_vocab
     from ..scoring.candidates import read_candidates, top_n_precision
     from ..scoring.mentions import doc_annotations
 
@@ -43,7 +43,7 @@ def run(
     check_output(out, inputs=files)
     if scores is not None:
         check_output(scores, inputs=[*files, out])
-    docs = list(read_docbin(corpus, spacy.blank("rivega").vocab, images=images, limit=limit))
+    docs = list(read_docbin(corpus, reading_vocab(), images=images, limit=limit))
     found = write_lines(
         out,
         find_candidates(docs, Detector(detector, device="cpu" if gpu_id < 0 else f"cuda:{gpu_id}", top=top), batch_size=batch_size),

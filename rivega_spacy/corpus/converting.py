@@ -7,11 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import spacy
-
 from ..post.errors import Errors, RivegaError
 from ..post.files import check_output, open_output_folder
 from ..post.jsonl import write_lines
+from ..post.language import reading_vocab
 from .docbin import write_docbin
 from .formats.assemble import Sources, read_data_set
 from .formats.dirt import Dirt
@@ -85,7 +84,7 @@ def convert_sources(
     first = Path(output_path).with_suffix("")
     check_output(first.with_name(f"{first.name}-000.spacy") if shard else output_path, inputs=inputs)
     try:
-        vocab = spacy.blank(lang).vocab
+        vocab = reading_vocab(lang)
     except ImportError as error:
         raise RivegaError(
             Errors.E510.format(option="lang", value=lang, known="rivega and the language codes of spaCy (en, de, xx, ...)")

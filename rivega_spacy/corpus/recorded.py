@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import spacy
-
 from ..expansion.component import Expander, Expansion, ExpansionRequest
 from ..post.errors import Errors, SetupError
 from ..post.extensions import ID_KEY
+from ..post.language import reading_vocab
 from .docbin import read_docbin
 from .formats.dirt import Dirt
 from .formats.riveg import read_riveg
@@ -85,7 +84,7 @@ def read_recorded(paths: Sequence[Path], source: str | None) -> Recorded:
             for row in read_riveg(path, Dirt()):
                 note(row.post, row.name, row.type, row.expansion)
             continue
-        for doc in read_docbin(path, spacy.blank("rivega").vocab):
+        for doc in read_docbin(path, reading_vocab()):
             named = doc.user_data.get(SOURCES_KEY, {}).get("expansions", {})
             own = named.get(source) if source is not None else None
             for place, ent in enumerate(doc.ents):

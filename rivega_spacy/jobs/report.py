@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import spacy
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
@@ -15,6 +14,7 @@ from ..post.errors import Errors, RivegaError
 from ..post.extensions import ID_KEY, move_image
 from ..post.files import check_input, check_output, write_text
 from ..post.image_sources import locate_image
+from ..post.language import reading_vocab
 from ..post.post_files import picture_root, read_posts
 from ..post.textfiles import read_text
 from ..rendering.report import example_posts, render_report
@@ -82,7 +82,7 @@ def find_docs(path: Path, wanted: set[str], images: Path | None) -> dict[str, Do
     binary = path.is_dir() or path.suffix == ".spacy"
     if not binary and ".jsonl" not in path.name:
         return found
-    docs = read_docbin(path, spacy.blank("rivega").vocab) if binary else _read_posts(path, images)
+    docs = read_docbin(path, reading_vocab()) if binary else _read_posts(path, images)
     for number, doc in enumerate(docs):
         post = str(doc.user_data.get(ID_KEY, number))
         if post in wanted and len(doc):

@@ -5,13 +5,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import spacy
 from spacy.tokens import Doc
 
 from ..post.errors import Errors
 from ..post.extensions import ID_KEY
 from ..post.image_sources import locate_image
 from ..post.jsonl import read_lines, write_lines
+from ..post.language import reading_vocab
 from .retrieval import Source
 
 BATCH = 256
@@ -33,7 +33,7 @@ def add_knowledge(posts: str | Path, out: str | Path, source: Source, *, overwri
     source (Source): For example `retrieval.RetrievedKnowledge`.
     overwrite (bool): Replace knowledge that posts have.
     """
-    vocab = spacy.blank("rivega").vocab
+    vocab = reading_vocab()
     root = Path(posts).resolve().parent
     wrong: list[str] = []
     count = found = 0

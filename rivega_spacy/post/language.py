@@ -12,7 +12,8 @@ from typing import Any, cast
 from spacy.lang.char_classes import ALPHA_LOWER, ALPHA_UPPER
 from spacy.lang.en import English
 from spacy.tokens import Doc
-from spacy.util import SimpleFrozenDict, ensure_path
+from spacy.util import SimpleFrozenDict, ensure_path, get_lang_class
+from spacy.vocab import Vocab, create_vocab
 from thinc.api import Config
 
 from .digests import check_digests, find_unreadable, write_digests
@@ -168,4 +169,13 @@ class Rivega(English):
         return doc
 
 
-__all__ = ["EMOJI", "Rivega"]
+def reading_vocab(lang: str = Rivega.lang) -> Vocab:
+    """What stored docs are read with: the vocabulary of an empty pipeline, without its tokenizer, whose exceptions take longer to set up than
+    many files to read.
+
+    lang (str): The language's code.
+    """
+    return create_vocab(lang, get_lang_class(lang).Defaults)
+
+
+__all__ = ["EMOJI", "Rivega", "reading_vocab"]

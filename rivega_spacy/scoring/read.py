@@ -242,11 +242,10 @@ def _offsets(row: Row, start: str, end: str) -> tuple[int, int] | None:
 
 
 def _read_docbin(path: Path) -> Annotations:
-    import spacy
-
     from ..corpus.docbin import read_docbin
+    from ..post.language import reading_vocab
 
-    result = doc_annotations(read_docbin(path, spacy.blank("rivega").vocab), name=str(path))
+    result = doc_annotations(read_docbin(path, reading_vocab()), name=str(path))
     if not result.posts:
         raise RivegaError(Errors.E514.format(path=path))
     return result

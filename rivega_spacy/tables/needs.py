@@ -253,13 +253,12 @@ def _look_at(path: Path) -> _Carried:
 
 @lru_cache(maxsize=64)
 def _looked_at(path: str, changed: int) -> _Carried:
-    import spacy
-
     from ..corpus.docbin import read_docbin
     from ..corpus.sources import source_names
     from ..post.extensions import all_masks
+    from ..post.language import reading_vocab
 
-    docs = list(read_docbin(path, spacy.blank("rivega").vocab, limit=SEEN))
+    docs = list(read_docbin(path, reading_vocab(), limit=SEEN))
     ents = [ent for doc in docs for ent in doc.ents]
     return _Carried(
         sources=tuple(sorted({name for doc in docs for name in source_names(doc)})),

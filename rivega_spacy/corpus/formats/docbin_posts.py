@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import spacy
 from spacy.tokens import Doc, Span
 
 from ...ner.schemes import UNSAID
 from ...ner.targets import missing_labels
 from ...post.extensions import ID_KEY, TEXT_FIELDS, all_masks
+from ...post.language import reading_vocab
 from ..docbin import read_docbin
 from .dirt import Dirt
 
@@ -25,7 +25,7 @@ def read_docbin_posts(path: str | Path, dirt: Dirt, *, lang: str = "rivega") -> 
     YIELDS (Dict[str, Any]): `id`, `tokens`, `spaces`, `tags`, `ents` as `read_annotated` has them, `image` and the texts of a post.
     RAISES (RivegaError): E059 where the file is damaged.
     """
-    for number, doc in enumerate(read_docbin(path, spacy.blank(lang).vocab), start=1):
+    for number, doc in enumerate(read_docbin(path, reading_vocab(lang)), start=1):
         post: Post = {
             "id": str(doc.user_data.get(ID_KEY, number)),
             "tokens": [token.text for token in doc],

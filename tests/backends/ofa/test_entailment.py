@@ -5,8 +5,19 @@ import pytest
 import spacy
 import torch
 from expressions_of import expressions
-from ofa_tiny import asked, demo_examples, picture, run_config, sizes, tiny_network, write_folder, write_vocabulary
-from spacy.tokens import Span
+from ofa_tiny import (
+    answered,
+    asked,
+    demo_examples,
+    learn,
+    picture,
+    run_config,
+    sizes,
+    tiny_network,
+    trainable,
+    write_folder,
+    write_vocabulary,
+)
 from thinc.api import Adam
 
 import rivega_spacy  # noqa: F401
@@ -159,15 +170,6 @@ def test_labels_that_make_no_sense_are_refused(options):
         ofa_entailment(**options)
 
 
-def pipeline(vocab, **options):
-    """A pipeline as `spacy train` builds it."""
-    nlp = spacy.blank("rivega")
-    settings = {"image_size": SIDE, "drop_path": 0.0, "half_on_disk": False, **options}
-    architecture = {"@architectures": "rivega.OFAEntailment.v1", "network": sizes(), "vocab": str(vocab), **settings}
-    nlp.add_pipe("rivega_entailment", config={"model": architecture})
-    return nlp
-
-
 @pytest.fixture(scope="module")
 def vocab(tmp_path_factory):
     return write_vocabulary(tmp_path_factory.mktemp("vocab"))
@@ -176,32 +178,21 @@ def vocab(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"gradient_checkpointing": True, "freeze": ["encoder.embed_images"]}])
 def test_it_learns_real_photographs_and_predicts_the_same_after_reloading(vocab, tmp_path, options):
-    nlp = pipeline(vocab, **options)
+    nlp = trainable("rivega_entailment", "rivega.OFAEntailment.v1", vocab, image_size=SIDE, **options)
     examples = demo_examples(nlp, limit=3)
     optimizer = nlp.initialize(lambda: examples)
     optimizer.learn_rate = 0.005
     stem = {
         k: v.clone() for k, v in nlp.get_pipe("rivega_entailment").model.shims[0].ready().encoder.embed_images.state_dict().items()
     }
-    losses = []
-    for _ in range(18):
-        step = {}
-        nlp.update(examples, sgd=optimizer, drop=0.0, losses=step)
-        losses.append(step["rivega_entailment"])
+    losses = learn(nlp, "rivega_entailment", examples, optimizer, 18)
     assert losses[-1] < 0.2 * losses[0]
     network = nlp.get_pipe("rivega_entailment").model.shims[0].ready()
     kept = all(torch.equal(value, stem[name]) for name, value in network.encoder.embed_images.state_dict().items())
     assert kept == ("freeze" in options), "frozen parts stay, statistics included; others learn"
 
     def judged(pipe):
-        rows = []
-        for example in examples:
-            doc = example.predicted.copy()
-            doc._.image = example.predicted._.image
-            doc.ents = [Span(doc, ent.start, ent.end, label=ent.label_) for ent in example.reference.ents]
-            doc = pipe.get_pipe("rivega_entailment")(doc)
-            rows += [(ent._.groundable, ent._.groundable_score) for ent in doc.ents]
-        return rows
+        return [(ent._.groundable, ent._.groundable_score) for ent in answered(pipe, "rivega_entailment", examples)]
 
     got = judged(nlp)
     gold = [ent._.groundable for example in examples for ent in example.reference.ents]

@@ -5,7 +5,20 @@ import pytest
 import spacy
 import torch
 from expressions_of import expressions
-from ofa_tiny import BINS, asked, demo_examples, picture, run_config, sizes, tiny_network, write_folder, write_vocabulary
+from ofa_tiny import (
+    BINS,
+    answered,
+    asked,
+    demo_examples,
+    learn,
+    picture,
+    run_config,
+    sizes,
+    tiny_network,
+    trainable,
+    write_folder,
+    write_vocabulary,
+)
 from spacy.tokens import Span
 from thinc.api import Adam
 
@@ -158,29 +171,15 @@ def test_only_the_largest_box_is_a_target_and_what_is_not_shown_has_none(vocab):
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"gradient_checkpointing": True, "freeze": ["encoder.embed_images", "encoder.layers.0"]}])
 def test_it_learns_real_photographs_and_predicts_the_same_after_reloading(vocab, tmp_path, options):
-    nlp = spacy.blank("rivega")
-    settings = {"image_size": SIDE, "drop_path": 0.0, "half_on_disk": False, "label_smoothing": 0.0, **options}
-    architecture = {"@architectures": "rivega.OFAGrounder.v1", "network": sizes(), "vocab": str(vocab), **settings}
-    nlp.add_pipe("rivega_grounder", config={"model": architecture})
+    nlp = trainable("rivega_grounder", "rivega.OFAGrounder.v1", vocab, image_size=SIDE, label_smoothing=0.0, **options)
     examples = demo_examples(nlp, limit=3, only_boxes=True)
     optimizer = nlp.initialize(lambda: examples)
     optimizer.learn_rate = 0.005
-    losses = []
-    for _ in range(30):
-        step = {}
-        nlp.update(examples, sgd=optimizer, drop=0.0, losses=step)
-        losses.append(step["rivega_grounder"])
+    losses = learn(nlp, "rivega_grounder", examples, optimizer, 30)
     assert losses[-1] < 0.2 * losses[0]
 
     def located(pipe):
-        boxes = []
-        for example in examples:
-            doc = example.predicted.copy()
-            doc._.image = example.predicted._.image
-            doc.ents = [Span(doc, ent.start, ent.end, label=ent.label_) for ent in example.reference.ents]
-            doc = pipe.get_pipe("rivega_grounder")(doc)
-            boxes += [ent._.box for ent in doc.ents]
-        return boxes
+        return [ent._.box for ent in answered(pipe, "rivega_grounder", examples)]
 
     got = located(nlp)
     gold = [ent._.box for example in examples for ent in example.reference.ents]
