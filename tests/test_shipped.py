@@ -197,6 +197,7 @@ def test_tiny_and_thin_pictures_go_through(nlp, size):
             assert ent._.mask.shape == size
 
 
+@pytest.mark.slow
 def test_boxes_of_another_system_become_masks():
     nlp = spacy.load("rivega_twitter", enable=["rivega_segmenter"])
     doc = nlp.make_doc("Eileen Collins")

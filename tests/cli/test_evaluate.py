@@ -4,6 +4,7 @@ import json
 
 import pytest
 import spacy
+from blank import NLP
 from spacy.language import Language
 
 from rivega_spacy.cli import main
@@ -100,7 +101,7 @@ def test_answers_of_one_model(files, capsys):
     from rivega_spacy.corpus.docbin import read_docbin
     from rivega_spacy.corpus.sources import SOURCES_KEY
 
-    docs = list(read_docbin(files / "gold.spacy", spacy.blank("rivega").vocab))
+    docs = list(read_docbin(files / "gold.spacy", NLP.vocab))
     for doc in docs:
         doc.user_data[SOURCES_KEY] = {"knowledge": {"llama": "of llama", "qwen": "of qwen"}}
     write_docbin(docs, files / "gold.spacy")
@@ -115,7 +116,7 @@ def test_captions_in_the_place_of_knowledge(files):
     """What a tagger of captions (`ner_caption.cfg`) is measured with."""
     from rivega_spacy.corpus.docbin import read_docbin
 
-    docs = list(read_docbin(files / "gold.spacy", spacy.blank("rivega").vocab))
+    docs = list(read_docbin(files / "gold.spacy", NLP.vocab))
     for doc in docs:
         doc._.knowledge, doc._.caption = "an answer", "two women on a stage"
     write_docbin(docs, files / "gold.spacy")

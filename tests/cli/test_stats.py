@@ -96,6 +96,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_candidates_are_a_detectors_boxes_in_pixels_best_first(data: Path, detector: str, capsys: pytest.CaptureFixture) -> None:
     out, scores = data / "boxes.jsonl", data / "table1.json"
     assert main(["candidates", detector, str(data / "test.spacy"), str(out), "--top", "20", "--scores", str(scores)]) == 0
@@ -114,6 +115,7 @@ def test_candidates_are_a_detectors_boxes_in_pixels_best_first(data: Path, detec
     assert json.loads(capsys.readouterr().out)["candidates"] == table
 
 
+@pytest.mark.slow
 def test_what_is_no_detector_is_told(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["candidates", str(tmp_path), str(data / "test.spacy"), str(data / "out.jsonl")]) != 0
     assert "cannot be read as a detector" in capsys.readouterr().err and not (data / "out.jsonl").exists()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,24 +13,27 @@ import spacy
 from rivega_spacy.cli import main
 
 
-@pytest.fixture
-def nlp():
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A folder with a pipeline, posts, annotated and gold ones."""
+    tmp_path = tmp_path_factory.mktemp("written")
     nlp = spacy.blank("rivega")
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
-    return nlp
-
-
-@pytest.fixture
-def place(nlp, tmp_path, monkeypatch):
-    """A folder with a pipeline, posts, annotated and gold ones."""
-    monkeypatch.chdir(tmp_path)
     nlp.to_disk(tmp_path / "pipeline")
     (tmp_path / "posts.jsonl").write_text('{"id": "1", "text": "Ada sang"}\n')
     ent = {"start": 0, "end": 3, "label": "PER", "text": "Ada"}
     (tmp_path / "annotated.jsonl").write_text(json.dumps({"id": "1", "text": "Ada sang", "ents": [ent]}) + "\n")
     (tmp_path / "compact.jsonl").write_text('{"id": "1", "tokens": ["Ada", "sang"], "tags": ["B-PER", "O"]}\n')
     (tmp_path / "out.jsonl").write_text("before")
-    assert main(["convert", "compact.jsonl", "gold.spacy"]) == 0
+    assert main(["convert", str(tmp_path / "compact.jsonl"), str(tmp_path / "gold.spacy")]) == 0
+    return tmp_path
+
+
+@pytest.fixture
+def place(written, tmp_path, monkeypatch):
+    """The same for one test, which works in it."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

@@ -96,6 +96,7 @@ def record(bench, name):
     return json.loads((bench / "out" / "runs" / f"{name}.json").read_text(encoding="utf8"))
 
 
+@pytest.mark.slow
 def test_list_says_what_is_ready_missing_and_broken(bench, capsys):
     assert call(bench, "list") == 0
     out = capsys.readouterr().out

@@ -11,6 +11,8 @@ from rivega_spacy.cli import main
 from rivega_spacy.jobs.tuning import parts_of
 from rivega_spacy.post.errors import RivegaError
 
+pytestmark = pytest.mark.slow
+
 # The pipeline knows cities as places; its user's posts are about teams of their names.
 LEARNED = [("lions of detroit play", [(9, 16, "LOC")]), ("new york rocks", [(0, 8, "LOC")]), ("nike rocks", [(0, 4, "ORG")])]
 CITIES = ["detroit", "paris", "york", "oracle", "ford"]
@@ -41,7 +43,6 @@ def start(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
 def test_corrected_posts_make_a_better_pipeline(start, tmp_path, capsys):
     train = write(tmp_path / "train.jsonl", [corrected(number, CITIES[number % 4]) for number in range(20)])
     dev = write(tmp_path / "dev.jsonl", [corrected(number, CITIES[number % 5]) for number in range(20, 30)])
@@ -65,7 +66,6 @@ def test_corrected_posts_make_a_better_pipeline(start, tmp_path, capsys):
     assert "--force" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_training_that_does_not_help_changes_nothing(start, tmp_path):
     train = write(tmp_path / "train.jsonl", [corrected(number, "paris") for number in range(6)])
     dev = write(tmp_path / "dev.jsonl", [{"id": "d", "tokens": ["nike", "rocks"], "tags": ["B-ORG", "O"]}])

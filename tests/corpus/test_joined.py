@@ -5,14 +5,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-import spacy
+from blank import NLP
 from spacy.training import Example
 from spacy.util import registry
 
 from rivega_spacy.corpus.joined import make_joined_corpus
 from rivega_spacy.post.errors import RivegaError
-
-NLP = spacy.blank("rivega")
 
 
 def corpus(word: str, count: int) -> Any:

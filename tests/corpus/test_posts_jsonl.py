@@ -5,6 +5,7 @@ import json
 
 import pytest
 import spacy
+from blank import NLP
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin, write_docbin
@@ -34,7 +35,7 @@ ROWS = [
 
 @pytest.fixture
 def vocab():
-    return spacy.blank("rivega").vocab
+    return NLP.vocab
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def test_command(posts_file, tmp_path, capsys):
         and "1 I- tags continue nothing" in printed
         and "Pacquia" in printed
     )
-    assert len(list(read_docbin(out, spacy.blank("rivega").vocab))) == 4
+    assert len(list(read_docbin(out, NLP.vocab))) == 4
     assert main(["convert", str(tmp_path / "absent.jsonl"), str(out)]) == 2
     assert main(["convert", str(posts_file), str(out), "--images", str(tmp_path / "absent")]) == 2
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import spacy
+from blank import NLP
 from PIL import Image
 from spacy.tokens import Doc
 from vision_tiny import SIZES
@@ -20,7 +21,6 @@ from rivega_spacy.ner.targets import missing_labels
 from rivega_spacy.post.errors import PostError, RivegaError
 from rivega_spacy.post.rle import encode_mask
 
-NLP = spacy.blank("rivega")
 MASK = encode_mask(np.pad(np.ones((4, 4), bool), 2))
 
 
@@ -97,11 +97,11 @@ def test_entailment_pairs_are_labelled(folder: Path) -> None:
     ],
 )
 def test_a_component_alone_is_measured_through_the_filter(
-    folder: Path, filter: str, component: str, network: str, score: str
+    folder: Path, tiny_weights: Path, filter: str, component: str, network: str, score: str
 ) -> None:
     nlp = spacy.blank("rivega")
-    nlp.add_pipe(component, config={"model": {"@architectures": network, "size": 64, **SIZES}})
-    nlp.initialize()
+    pipe = nlp.add_pipe(component, config={"model": {"@architectures": network, "size": 64, **SIZES}})
+    pipe.model.attrs["load"](pipe.model, tiny_weights)
     assert nlp.evaluate(read(folder, filter=filter))[score] is not None
     assert nlp.evaluate(read(folder))[score] is None
 

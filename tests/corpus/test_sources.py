@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 import spacy
+from blank import NLP
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.reader import PostCorpus
 from rivega_spacy.corpus.sources import source_names, take_source
 from rivega_spacy.post.errors import RivegaError
-
-NLP = spacy.blank("rivega")
 
 
 @pytest.fixture

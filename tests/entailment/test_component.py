@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import spacy
+from blank import NLP
 from PIL import Image
 from spacy.tokens import Doc, Span
 from spacy.training import Example
@@ -26,12 +27,11 @@ def fake(answer: Callable[[Any], list[float]]) -> Model:
 
 
 def component(answer, **options) -> VisualEntailment:
-    return VisualEntailment(spacy.blank("rivega").vocab, fake(answer), **options)
+    return VisualEntailment(NLP.vocab, fake(answer), **options)
 
 
 def post(text="Ada met Lea", names=((0, 1, "PER"), (2, 3, "PER")), image=None) -> Doc:
-    nlp = spacy.blank("rivega")
-    doc = nlp.make_doc(text)
+    doc = NLP.make_doc(text)
     doc.ents = [Span(doc, start, end, label=label) for start, end, label in names]
     if image is not None:
         doc._.image = image
@@ -147,6 +147,7 @@ def test_streams_and_processes_agree(nlp):
         assert np.allclose([[s for _, s in doc] for doc in other], [[s for _, s in doc] for doc in one], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bytes_and_disk_keep_the_network(nlp, tmp_path):
     nlp.to_disk(tmp_path / "pipeline")
     assert not any(b"torch" in p.read_bytes()[:200] for p in tmp_path.rglob("model"))

@@ -2,11 +2,14 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
+from copy import deepcopy
 
 import numpy as np
 import pytest
 import spacy
+from blank import NLP
 from PIL import Image
 from segmenter_tiny import TINY
 from spacy.tokens import Span
@@ -33,13 +36,13 @@ def blob(y=30, x=20, size=200):
     return mask
 
 
-@pytest.fixture
-def annotated(tmp_path):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
     """Posts with all there is: entities with box and masks, a box alone, not shown, not judged; no entities; no picture."""
-    nlp = spacy.blank("rivega")
+    tmp_path = tmp_path_factory.mktemp("written")
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "a b.png")
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "c.png")
-    first, second, third = nlp.make_doc(TEXT), nlp.make_doc("nothing, here"), nlp.make_doc("Bob alone")
+    first, second, third = NLP.make_doc(TEXT), NLP.make_doc("nothing, here"), NLP.make_doc("Bob alone")
     for doc, name in ((first, "post/1"), (second, "2"), (third, "3")):
         doc.user_data["id"] = name
     first._.image, second._.image = str(tmp_path / "a b.png"), str(tmp_path / "c.png")
@@ -65,6 +68,13 @@ def annotated(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def annotated(written, tmp_path):
+    """The same for one test, which may change them. Their pictures stay where they are."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
 def export(folder, form, name):
     assert main(["export", str(folder / "annotated.jsonl"), str(folder / name), "--to", form]) == 0
     return folder / name
@@ -72,7 +82,7 @@ def export(folder, form, name):
 
 def convert(folder, path, *words, status=0):
     assert main(["convert", str(path), str(folder / "train.spacy"), *words]) == status
-    return list(read_docbin(folder / "train.spacy", spacy.blank("rivega").vocab))
+    return list(read_docbin(folder / "train.spacy", NLP.vocab))
 
 
 def said(docs):
@@ -96,13 +106,19 @@ def said(docs):
     }
 
 
-@pytest.fixture
-def wanted(annotated):
-    found = said(convert(annotated, annotated / "annotated.jsonl"))
+@pytest.fixture(scope="module")
+def expected(written):
+    found = said(convert(written, written / "annotated.jsonl"))
     assert [len(post["ents"]) for post in found.values()] == [4, 0, 1]
     assert [ent["groundable"] for ent in found["post/1"]["ents"]] == [True, True, False, None]
     assert [len(ent["masks"]) for ent in found["post/1"]["ents"]] == [2, 0, 0, 0]
     return found
+
+
+@pytest.fixture
+def wanted(expected):
+    """What must come back, for a test to change."""
+    return deepcopy(expected)
 
 
 def reviewed(folder):
@@ -330,6 +346,7 @@ def test_label_studio_accepts_config_and_tasks(annotated):
         assert labels.validate_prediction(prediction, return_errors=True) == []
 
 
+@pytest.mark.slow
 def test_what_came_back_is_trained_on(annotated, wanted):
     IMPORTS["label-studio"](annotated)
     nlp = spacy.blank("rivega")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import spacy
+from blank import NLP
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from thinc.api import Adam, Model
@@ -25,11 +26,11 @@ def fake(answer: Callable[[Any], Any]) -> Model:
 
 
 def component(answer, **options) -> VisualGrounder:
-    return VisualGrounder(spacy.blank("rivega").vocab, fake(answer), **options)
+    return VisualGrounder(NLP.vocab, fake(answer), **options)
 
 
 def post(image=None, judged=(None, None, None)) -> Doc:
-    doc = spacy.blank("rivega").make_doc("Ada met Lea there")
+    doc = NLP.make_doc("Ada met Lea there")
     doc.ents = [Span(doc, i, i + 1, label="PER") for i in (0, 2, 3)]
     for ent, value in zip(doc.ents, judged):
         ent._.groundable = value

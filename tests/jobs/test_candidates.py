@@ -42,6 +42,7 @@ def folder(tmp_path_factory):
 
 
 @needs_dfine
+@pytest.mark.slow
 def test_boxes_are_transformers_own_best_first_whatever_the_batch(folder):
     from transformers import AutoModelForObjectDetection, RTDetrImageProcessor
 

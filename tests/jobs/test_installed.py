@@ -54,6 +54,7 @@ def test_versions_and_devices(capsys):
     assert "--gpu-id 0" in (out := capsys.readouterr().out) or "no graphics card" in out
 
 
+@pytest.mark.slow
 def test_parts_of_a_pipeline(folder, capsys):
     assert main(["info", str(folder / "pipeline"), "--json"]) == 0
     about = json.loads(capsys.readouterr().out)["pipeline"]
@@ -128,6 +129,7 @@ def test_graphics_cards(machine):
     assert "nvidia-smi" in finding(nvidia=True, cuda="12.4").remedy
 
 
+@pytest.mark.slow
 def test_speed_by_stage(folder):
     posts = [json.loads(line) for line in (folder / "posts.jsonl").read_text(encoding="utf8").splitlines()]
     speed = measure_speed(str(folder / "pipeline"), [*posts, {"text": "Ada", "image": "none.png", "ents": [ENT]}], folder, 2)

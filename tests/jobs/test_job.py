@@ -86,6 +86,7 @@ def test_failures_are_counted_by_component(pipeline: str, write_posts: Callable[
     assert "E012" in manifest["failures"]["post"]["examples"][0] and "E011" in rows_of(tmp_path / "job")[12]["errors"][0]["message"]
 
 
+@pytest.mark.slow
 def test_appended_posts_follow(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path) -> None:
     folder = tmp_path / "job"
     do_job(pipeline, write_posts(15), folder)
@@ -98,6 +99,7 @@ def test_appended_posts_follow(pipeline: str, write_posts: Callable[..., Path], 
     assert all(after[name] == data for name, data in before.items() if name.startswith("part-"))
 
 
+@pytest.mark.slow
 def test_a_job_does_not_go_on_with_something_else(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path) -> None:
     folder = tmp_path / "job"
     do_job(pipeline, write_posts(15), folder)
@@ -138,6 +140,7 @@ def test_folders_that_are_no_jobs(pipeline: str, write_posts: Callable[..., Path
         do_job(pipeline, posts, tmp_path / "job", resume=True)
 
 
+@pytest.mark.slow
 def test_a_lost_shard_is_made_again(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path) -> None:
     folder, posts = tmp_path / "job", write_posts(35)
     do_job(pipeline, posts, folder)
@@ -149,6 +152,7 @@ def test_a_lost_shard_is_made_again(pipeline: str, write_posts: Callable[..., Pa
     assert bytes_of(folder) == before and (folder / "part-00002.jsonl").stat().st_ino == kept
 
 
+@pytest.mark.slow
 def test_failed_posts_are_done_again_where_that_is_asked_for(
     pipeline: str, write_posts: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -162,6 +166,7 @@ def test_failed_posts_are_done_again_where_that_is_asked_for(
     assert (total.posts, total.failed) == (25, 0) and ids(rows_of(folder)) == wanted(25)
 
 
+@pytest.mark.slow
 def test_two_at_once_are_refused(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path) -> None:
     posts, folder = write_posts(30), tmp_path / "job"
     _, first = annotate_job(read_posts(posts), folder, AnnotateWork(pipeline), JobOptions(shard_size=10), EngineOptions())
@@ -172,6 +177,7 @@ def test_two_at_once_are_refused(pipeline: str, write_posts: Callable[..., Path]
     assert do_job(pipeline, posts, folder, resume=True).posts == 30
 
 
+@pytest.mark.slow
 def test_the_post_that_kills_its_worker_is_found(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path) -> None:
     posts = write_posts(30, {7: "Ada KILL", 8: "Ada KILL too"})
     total = do_job(pipeline, posts, tmp_path / "job", workers=2)
@@ -186,6 +192,7 @@ def test_the_post_that_kills_its_worker_is_found(pipeline: str, write_posts: Cal
             assert row["errors"] == [] and len(row["ents"]) == 1
 
 
+@pytest.mark.slow
 def test_a_worker_killed_once_leaves_no_trace(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path) -> None:
     posts = write_posts(30, {7: "Ada ONCE"}, knowledge=str(tmp_path / "mark"))
     assert do_job(pipeline, posts, tmp_path / "killed").failed == 0
@@ -225,6 +232,7 @@ def _with_little_room(*args: Any) -> None:
         os._exit(3 if "E052" in str(error) else 4)
 
 
+@pytest.mark.slow
 def test_no_room(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path) -> None:
     # The third shard is larger than any file may be.
     posts = write_posts(40, {25: "Ada " * 2000})

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import spacy
+from blank import NLP
 from PIL import Image
 from spacy.tokens import Doc
 
@@ -24,8 +24,6 @@ from rivega_spacy.knowledge.encoders import (
 from rivega_spacy.knowledge.examples import SHIPPED, Example, Exclusion, fingerprint, read_examples, same_post
 from rivega_spacy.knowledge.selection import FixedExamples, SimilarExamples, make_fixed_examples, make_msea, no_examples
 from rivega_spacy.post.errors import RivegaError
-
-NLP = spacy.blank("rivega")
 
 
 class Given:

@@ -213,6 +213,7 @@ def test_an_answer_beside_its_thoughts_is_the_answer(ask: Callable[..., ChatRequ
             chat.close()
 
 
+@pytest.mark.slow
 def test_answers_stored_with_their_thoughts_come_back_without(tmp_path: Path, ask: Callable[..., ChatRequest]) -> None:
     """The store keeps what the model wrote; what an earlier version took for knowledge is cleaned when it is read."""
     store = AnswerStore(tmp_path / "answers.sqlite")

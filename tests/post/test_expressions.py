@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import spacy
+from blank import NLP
 from expressions_of import ODD_ENTITIES, odd_post
 from spacy.tokens import Doc, Span
 from spacy.training import Example
@@ -58,7 +59,7 @@ def test_an_expression_is_a_value():
 
 
 def test_the_attribute_words_whatever_names_hold(picture):
-    doc = odd_post(spacy.blank("rivega").vocab, picture)
+    doc = odd_post(NLP.vocab, picture)
     assert [ent._.referring_expression for ent in doc.ents] == [paper for *_, paper, _ in ODD_ENTITIES]
     doc.ents[0]._.expansion = "  \n"
     assert doc.ents[0]._.referring_expression == "R2 (D2) (OTHER)"
@@ -70,7 +71,7 @@ def test_a_question_in_plain_text_is_refused():
 
 
 def post(picture: Any) -> Doc:
-    doc = spacy.blank("rivega").make_doc("Ada met Lea there")
+    doc = NLP.make_doc("Ada met Lea there")
     doc.ents = [Span(doc, i, i + 1, label="PER") for i in (0, 2)]
     doc.ents[0]._.expansion = "a mathematician"
     doc._.image = picture
@@ -96,7 +97,7 @@ def recording(seen: list[list[str]], width: int) -> Model:
 @pytest.mark.parametrize("component,width", [(VisualEntailment, 1), (VisualGrounder, 5)])
 def test_networks_are_asked_and_taught_in_the_chosen_form(component, width, form, picture):
     seen: list[list[str]] = []
-    pipe = component(spacy.blank("rivega").vocab, recording(seen, width), expression=form)
+    pipe = component(NLP.vocab, recording(seen, width), expression=form)
     doc = pipe(post(picture))
     assert doc._.rivega_errors == [] and seen == [ASKED[form]]
     reference = post(picture)
@@ -114,7 +115,7 @@ def test_the_attribute_is_the_whole_expression(picture):
 @pytest.mark.parametrize("component,width", [(VisualEntailment, 1), (VisualGrounder, 5)])
 def test_an_unknown_form_is_refused(component, width):
     with pytest.raises(RivegaError, match="expression.*'both' or 'name' or 'expansion'.*'long'"):
-        component(spacy.blank("rivega").vocab, recording([], width), expression="long")
+        component(NLP.vocab, recording([], width), expression="long")
 
 
 def save(nlp: Any, name: str, folder: Any) -> None:

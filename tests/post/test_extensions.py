@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import spacy
 import srsly
+from blank import NLP
 from PIL import Image
 from spacy.tokens import Doc, DocBin
 
@@ -71,7 +72,7 @@ def test_computed_attributes(doc):
 
 def test_bytes_disk_and_docbin_give_back_the_same(doc, tmp_path):
     expected = state(doc)
-    vocab = spacy.blank("rivega").vocab
+    vocab = NLP.vocab
     assert state(Doc(vocab).from_bytes(doc.to_bytes())) == expected
     doc.to_disk(tmp_path / "doc")
     assert state(Doc(vocab).from_disk(tmp_path / "doc")) == expected
@@ -185,7 +186,7 @@ def test_results_of_a_former_picture_are_gone_with_it(doc, picture):
 
 
 def test_boxes_may_be_set_before_the_picture(picture):
-    doc = spacy.blank("rivega")("Ada")
+    doc = NLP("Ada")
     doc.ents = [doc.char_span(0, 3, "PER")]
     doc.ents[0]._.box = [1, 2, 3, 4]
     doc._.image = picture

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import spacy
+from blank import NLP
 from spacy.tokens import Doc, Span
 from thinc.api import Model
 
@@ -99,7 +100,7 @@ def test_an_unknown_label_is_other_and_told_once(monkeypatch):
 
 
 def post(label, image=None):
-    doc = Doc(spacy.blank("rivega").vocab, words=["Ada", "Lovelace", "spoke"])
+    doc = Doc(NLP.vocab, words=["Ada", "Lovelace", "spoke"])
     doc.ents = [Span(doc, 0, 2, label=label)]
     doc._.image = image
     return doc
@@ -135,7 +136,7 @@ def asking(kind, seen, **options):
             for query in batch
         ], list
 
-    return kind(spacy.blank("rivega").vocab, Model("fake", forward), **options)
+    return kind(NLP.vocab, Model("fake", forward), **options)
 
 
 @pytest.mark.parametrize("kind", [VisualEntailment, VisualGrounder])

@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-import spacy
+from blank import NLP
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin
@@ -76,7 +76,7 @@ def test_convert_takes_marked_files_of_every_form(tmp_path, capsys, encoding, te
     more = ["--knowledge", tmp_path / "z.jsonl", "--captions", tmp_path / "captions", "--descriptions", tmp_path / "owl.txt"]
     arguments = ["convert", tmp_path / text, tmp_path / "out.spacy", "--boxes", tmp_path / boxes, *more, "--strict"]
     assert main([str(argument) for argument in arguments]) == 0, capsys.readouterr()
-    (doc,) = read_docbin(tmp_path / "out.spacy", spacy.blank("rivega").vocab)
+    (doc,) = read_docbin(tmp_path / "out.spacy", NLP.vocab)
     assert [(ent.text, ent._.boxes) for ent in doc.ents] == [("Rio", [[1, 1, 6, 6]])]
     assert (doc.text, doc._.knowledge, doc._.caption, doc._.description) == ("Rio é", "z", "a beach", "Sand.")
 
@@ -102,7 +102,7 @@ def test_files_put_together_hold_a_mark_at_each_beginning(tmp_path):
     assert main(["convert", str(tmp_path / "c.jsonl"), str(tmp_path / "out.spacy")]) == 0
     (tmp_path / "c.txt").write_bytes(mark + b"IMGID:1\nRio\tB-LOC\n" + mark + b"IMGID:2\nRio\tB-LOC\n")
     assert main(["convert", str(tmp_path / "c.txt"), str(tmp_path / "out.spacy"), "--strict"]) == 0
-    assert [len(doc) for doc in read_docbin(tmp_path / "out.spacy", spacy.blank("rivega").vocab)] == [1, 1]
+    assert [len(doc) for doc in read_docbin(tmp_path / "out.spacy", NLP.vocab)] == [1, 1]
 
 
 ENT = {"start": 0, "end": 3, "label": "LOC", "text": "Rio", "labels": ["LOC"], "shown": True, "boxes": [[1, 1, 5, 5]]}

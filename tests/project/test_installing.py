@@ -12,6 +12,7 @@ pytest.importorskip("setuptools")
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_an_editable_install_is_a_plain_path(tmp_path):
     """A finder, setuptools' other way, comes behind the folders of sys.path: beside a clone, Python would take the clone's folder for the package."""
     home = tmp_path / "rivega_spacy"

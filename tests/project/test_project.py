@@ -234,6 +234,7 @@ def test_missing_and_broken_data_is_told_with_its_source(tmp_path: Path, capsys:
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+@pytest.mark.slow
 def test_git_assets_come_where_they_are_looked_for(
     project: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

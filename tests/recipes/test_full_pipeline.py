@@ -75,6 +75,7 @@ def retrieving(folder):
     return nlp
 
 
+@pytest.mark.slow
 def test_what_lies_in_the_folder_moves_with_it(tmp_path, monkeypatch):
     retrieving(tmp_path / "saved")
     text = (tmp_path / "saved" / "config.cfg").read_text(encoding="utf8")
@@ -101,6 +102,7 @@ def test_what_lies_in_the_folder_moves_with_it(tmp_path, monkeypatch):
     assert "Lovelace wrote" in from_bytes("Ada Lovelace rocks")._.knowledge
 
 
+@pytest.mark.slow
 def test_parts_that_wait_for_the_folder_keep_place_and_state(tmp_path):
     retrieving(tmp_path / "saved")
     off = spacy.load(tmp_path / "saved", disable=["rivega_retriever"])
@@ -120,6 +122,7 @@ def test_parts_that_wait_for_the_folder_keep_place_and_state(tmp_path):
             use(spacy.util.load_model_from_config(config))
 
 
+@pytest.mark.slow
 def test_a_path_of_the_paths_section_moves_too(tmp_path, monkeypatch):
     """A store in the folder grows with use, which is no damage; [paths] is where configs name such files."""
     monkeypatch.chdir(tmp_path)

@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 import spacy
+from blank import NLP
 from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 
@@ -44,7 +45,7 @@ def test_wrong_styles_and_options(doc):
     with pytest.raises(RivegaError, match="E738"):
         rivega_spacy.render(doc, style="json", scale=2)
     with pytest.raises(RivegaError, match="E600"):
-        rivega_spacy.render(spacy.blank("rivega")("no picture"), style="overlay")
+        rivega_spacy.render(NLP("no picture"), style="overlay")
 
 
 def test_a_notebook_shows_it(doc, monkeypatch):
@@ -64,7 +65,7 @@ def test_a_doc_at_the_end_of_a_cell(doc):
         shell.run_line_magic("load_ext", "rivega_spacy")
         data, _ = shell.display_formatter.format(doc)
         assert "iframe" in data["text/html"]
-        bare, _ = shell.display_formatter.format(spacy.blank("rivega")("no picture"))
+        bare, _ = shell.display_formatter.format(NLP("no picture"))
         assert "text/html" not in bare
     finally:
         InteractiveShell.clear_instance()

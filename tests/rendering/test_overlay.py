@@ -93,6 +93,7 @@ def test_tiny_and_narrow_pictures(make_post, grey, block, size):
     assert (np.asarray(picture) != 128).any()
 
 
+@pytest.mark.slow
 def test_a_huge_picture_is_scaled_down_with_its_boxes(make_post, grey, block):
     doc = make_post(
         "Ada",

@@ -77,6 +77,7 @@ def test_seen_and_unseen_apart(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert "entities unseen in training" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_several_runs_have_a_mean_a_deviation_and_a_p_value(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     names = [str(n) for n in range(12)]
     gold = write(tmp_path / "gold.jsonl", *(post(name, "B-PER O O B-LOC") for name in names))

@@ -110,6 +110,7 @@ def test_a_pipeline_without_segmenter_is_told(tmp_path):
         load_segmenter(tmp_path / "blank")
 
 
+@pytest.mark.slow
 def test_a_pipelines_segmenter_is_taken():
     assets = sorted(segment.Path(__file__).parents[2].glob("assets/rivega_twitter/rivega_twitter/rivega_twitter-*"))
     if not assets:

@@ -7,6 +7,7 @@ import pytest
 import spacy
 import torch
 import torch.nn.functional as F
+from blank import NLP
 from expressions_of import ODD_ENTITIES, as_expression, expressions, odd_post
 from PIL import Image
 from spacy.tokens import Doc, Span
@@ -79,7 +80,7 @@ def test_names_types_and_expansions_reach_the_network_whatever_they_hold(folder,
     seen: list[str] = []
     read = Tokens.__call__
     monkeypatch.setattr(Tokens, "__call__", lambda self, texts: seen.extend(texts) or read(self, texts))
-    pipe = TextSegmenter(spacy.blank("rivega").vocab, make_clipseg(folder, device="cpu"))
+    pipe = TextSegmenter(NLP.vocab, make_clipseg(folder, device="cpu"))
     doc = pipe(odd_post(pipe.vocab, picture))
     assert doc._.rivega_errors == [] and seen == [paper for *_, paper, _ in ODD_ENTITIES]
 
@@ -115,7 +116,7 @@ def test_weights_of_other_kinds_and_damaged_ones_are_told(folder, tmp_path, pict
 
 
 def post(image: Any, judged=(None, None, None)) -> Doc:
-    doc = spacy.blank("rivega").make_doc("Ada met Lea there")
+    doc = NLP.make_doc("Ada met Lea there")
     doc.ents = [Span(doc, i, i + 1, label="PER") for i in (0, 2, 3)]
     for ent, value in zip(doc.ents, judged):
         ent._.groundable = value
@@ -134,7 +135,7 @@ def block(query: ImageQueries) -> list[Any]:
 
 
 def component(answer, **options) -> TextSegmenter:
-    return TextSegmenter(spacy.blank("rivega").vocab, lambda batch: [answer(query) for query in batch], **options)
+    return TextSegmenter(NLP.vocab, lambda batch: [answer(query) for query in batch], **options)
 
 
 def test_masks_boxes_and_scores_are_written(picture):
@@ -182,7 +183,7 @@ def test_a_post_that_fails_does_not_take_the_others_along(picture, tmp_path):
 
 
 def _with_words(image: Any, words: list[str]) -> Doc:
-    doc = Doc(spacy.blank("rivega").vocab, words=words)
+    doc = Doc(NLP.vocab, words=words)
     doc.ents = [Span(doc, i, i + 1, label="PER") for i in (0, 2, 3)]
     doc._.image = image
     return doc

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-import spacy
+from blank import NLP
 
 import rivega_spacy
 from rivega_spacy.cli import main
@@ -63,7 +63,7 @@ def test_saved_posts_are_training_data(client_with, queue, tmp_path, capsys):
     assert last["knowledge"] == "z" and last["ents"] == [] and "expansions" not in last
     assert client.get("/queue/file").text == queue.path.read_text(encoding="utf8")
     assert main(["convert", str(queue.path), str(tmp_path / "t.spacy"), "--strict"]) == 0, capsys.readouterr()
-    doc, empty = read_docbin(tmp_path / "t.spacy", spacy.blank("rivega").vocab)
+    doc, empty = read_docbin(tmp_path / "t.spacy", NLP.vocab)
     assert doc.text == POSTS[0]["text"] and empty.text == POSTS[3]["text"] and not empty.ents
     assert [(ent.text, ent.label_, ent._.groundable, ent._.boxes) for ent in doc.ents] == [
         ("Ann", "ORG", True, [[10, 10, 60, 60]]), ("met Rio", "LOC", None, []), ("Zoo", "PER", True, [[1, 2, 3, 4]]),

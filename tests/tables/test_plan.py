@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import spacy
+from blank import NLP
 from spacy.schemas import ConfigSchemaTraining
 from spacy.tokens import Span
 from spacy.util import load_model_from_config, registry
@@ -188,7 +189,7 @@ def test_recorded_answers_need_no_key(plan, place, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     name = "variants.4-xlmr-chatgpt-ofa-ofa"
     assert "OPENAI_API_KEY is not set" in prepared(plan, place, name).state()
-    doc = spacy.blank("rivega").make_doc("Ada sings")
+    doc = NLP.make_doc("Ada sings")
     doc.ents = [Span(doc, 0, 1, label="PER")]
     doc.ents[0]._.expansion = "a singer"
     for split in ("train", "dev", "test"):
@@ -286,7 +287,7 @@ def test_mix_runs_from_the_projects_own_folders(plan, place):
 def test_rows_say_what_the_posts_lack(plan, place, monkeypatch):
     """Weights are not all that a row needs: pictures, masks, captions and knowledge come from the posts."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    doc = spacy.blank("rivega").make_doc("Ada sings")
+    doc = NLP.make_doc("Ada sings")
     doc.ents = [Span(doc, 0, 1, label="PER")]
     doc._.image = "1.jpg"
     for folder in (place.data, place.data / "2015"):
@@ -348,7 +349,7 @@ def test_mix_takes_answers_of_models_without_names(plan, place):
 
 
 def test_a_part_that_is_there_needs_no_weights(plan, place):
-    doc = spacy.blank("rivega").make_doc("Ada sings")
+    doc = NLP.make_doc("Ada sings")
     doc._.knowledge = "Ada is a person."
     write_docbin([doc], place.data / "test.spacy")
     assert (

@@ -64,6 +64,7 @@ def triple(printed, table, row, task, text):
         check(printed, table, row, f"{task} {name}", "n/a" if value == "-" else value)
 
 
+@pytest.mark.slow
 def test_every_figure_of_the_paper_is_printed(printed):
     for name in ("Faster R-CNN", "VinVL"):
         for top, value in zip((10, 15, 20), PAPER["I"][name].split()):

@@ -24,6 +24,7 @@ def seen_weights(tmp_path):
     return tmp_path / "seen.safetensors"
 
 
+@pytest.mark.slow
 def test_a_trained_network_becomes_a_pipeline_of_two_components_with_equal_weights(photos, tmp_path, tiny_weights):
     assert export.export(tiny_weights, tmp_path / "final", size=96, photos=photos)["questions"] > 0
     nlp = spacy.load(tmp_path / "final" / "pipeline")

@@ -37,6 +37,7 @@ def test_a_network_is_not_made_shallower():
         deepen(tiny_network(), [2, 2])
 
 
+@pytest.mark.slow
 def test_command_writes_weights_that_train_and_ship(tmp_path):
     save_network(tiny_network(), tmp_path / "trained.safetensors")
     words = ["vision", "grow", str(tmp_path / "trained.safetensors"), str(tmp_path / "deeper.safetensors")]

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import spacy
+from blank import NLP
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -206,7 +206,7 @@ def json_forms() -> dict[str, Form]:
         "corpus.formats.json_files.read_json": Form({"a": [1]}, as_json("p.json"), lambda path: value_error(plain("corpus.formats.json_files.read_json"), path)),
         "corpus.posts_jsonl.read_json_lines": Form([COMPACT], as_lines(), plain("corpus.posts_jsonl.read_json_lines")),
         "corpus.posts_jsonl.read_knowledge": Form([{"id": "1", "knowledge": "k"}], as_lines(), plain("corpus.posts_jsonl.read_knowledge")),
-        "corpus.posts_jsonl.read_compact": Form([COMPACT], as_lines(), lambda path: plain("corpus.posts_jsonl.read_compact", spacy.blank("rivega").vocab)(path)),
+        "corpus.posts_jsonl.read_compact": Form([COMPACT], as_lines(), lambda path: plain("corpus.posts_jsonl.read_compact", NLP.vocab)(path)),
         "corpus.recorded.read_recorded": Form([{"id": "1", "text": "Bob", "type": "PER", "expansion": "a"}], as_lines(), lambda path: plain("corpus.recorded.read_recorded", None)([path])),
         "post.annotated.read_annotated": Form([POST], as_lines(), plain("post.annotated.read_annotated")),
         "post.post_files.read_posts": Form([POST], as_json("p.json"), plain("post.post_files.read_posts")),
@@ -242,7 +242,7 @@ def whole_set(path: Path) -> Any:
     from rivega_spacy.corpus.posts_jsonl import make_docs
 
     rows = enumerate(read_data_set(Sources(text=path), Dirt()), start=1)
-    return make_docs(rows, spacy.blank("rivega").vocab, source=str(path))
+    return make_docs(rows, NLP.vocab, source=str(path))
 
 
 def value_error(read: Callable, path: Path) -> Any:
@@ -410,7 +410,7 @@ TEXT_FORMS = {
     "post.parquet_posts.read_parquet": Form(
         "PAR1....PAR1", as_text("p.parquet"), lambda path: opened("post.parquet_posts.read_parquet", path, {})
     ),
-    "corpus.docbin.read_docbin": Form("x", as_text("p.spacy"), lambda path: read_docbin(path, spacy.blank("rivega").vocab)),
+    "corpus.docbin.read_docbin": Form("x", as_text("p.spacy"), lambda path: read_docbin(path, NLP.vocab)),
     "corpus.formats.docbin_posts.read_docbin_posts": Form(
         "x", as_text("p.spacy"), dirty("corpus.formats.docbin_posts.read_docbin_posts")
     ),
@@ -471,7 +471,7 @@ def test_damaged_binary_posts_end_in_a_reason(post, data):
         path.write_bytes(bytes(raw[: data.draw(st.integers(len(raw) // 2, len(raw)))]))
         try:
             if form == "docbin":
-                list(read_docbin(path, spacy.blank("rivega").vocab))
+                list(read_docbin(path, NLP.vocab))
             else:
                 consumed(dirty("corpus.formats.entity_table.read_entity_table")(path))
         except RivegaError:

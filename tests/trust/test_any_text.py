@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import spacy
+from blank import NLP
 from hypothesis import given
 from hypothesis import strategies as st
 from spacy.tokens import Doc
@@ -38,7 +39,7 @@ from rivega_spacy.post.text import printable, replace_surrogates
 
 from .any_text import blank, examples, filled, labels, posts, texts, words
 
-VOCAB = spacy.blank("rivega").vocab
+VOCAB = NLP.vocab
 MASK = np.zeros((6, 8), dtype=bool)
 MASK[1:4, 2:6] = True
 RLE = encode_mask(MASK)
@@ -288,7 +289,7 @@ def test_lines_for_terminals_hold_nothing_that_is_obeyed(text):
     from rivega_spacy.post.errors import RivegaError
     from rivega_spacy.post.extensions import record_error
 
-    doc = spacy.blank("rivega").make_doc("x")
+    doc = NLP.make_doc("x")
     record_error(doc, "post", text)
     for shown in (printable(text), str(RivegaError(text)), doc._.rivega_errors[0]["message"], dump_line({text: [text]})):
         assert not OBEYED & set(shown)

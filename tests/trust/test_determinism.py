@@ -17,9 +17,12 @@ from rivega_spacy.post.posts import doc_to_post, post_to_doc
 DEMO = Path(__file__).resolve().parents[2] / "assets" / "demo"
 SCORES = ("score", "groundable_score", "box_score", "mask_score")
 
-pytestmark = pytest.mark.skipif(
-    not spacy.util.is_package("rivega_twitter"), reason="rivega_twitter is not installed: pip install ./assets/rivega_twitter"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not spacy.util.is_package("rivega_twitter"), reason="rivega_twitter is not installed: pip install ./assets/rivega_twitter"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -93,18 +96,15 @@ def test_threads(nlp, posts, wanted):
         same(list(pool.map(lambda post: doc_to_post(nlp(post_to_doc(nlp, post))), posts)), wanted)
 
 
-@pytest.mark.slow
 def test_worker_processes(nlp, posts, wanted):
     same(batched(nlp, posts, 3, n_process=2), wanted)
 
 
-@pytest.mark.slow
 def test_saved_and_loaded(nlp, posts, wanted, tmp_path):
     nlp.to_disk(tmp_path / "pipeline")
     same(batched(spacy.load(tmp_path / "pipeline"), posts, 4), wanted)
 
 
-@pytest.mark.slow
 def test_a_job_with_workers(posts, wanted, tmp_path):
     path = tmp_path / "posts.jsonl"
     path.write_text("".join(json.dumps(post) + "\n" for post in posts), encoding="utf8")
@@ -116,7 +116,6 @@ def test_a_job_with_workers(posts, wanted, tmp_path):
 
 
 # Measured on 40 posts (docs/guarantees.md), with room to spare.
-@pytest.mark.slow
 def test_bfloat16_stays_within_its_stated_tolerance(nlp, posts, wanted):
     parts = ("transformer", "rivega_entailment", "rivega_grounder", "rivega_segmenter")
     fast = spacy.load("rivega_twitter", config={f"components.{part}.model.bf16": True for part in parts})

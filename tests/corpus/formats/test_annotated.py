@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import spacy
+from blank import NLP
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin
@@ -25,10 +26,9 @@ def ent(start, end, label, **more):
 
 def annotated(**more):
     """A post as `rivega annotate` writes it, by way of a doc."""
-    nlp = spacy.blank("rivega")
     row = {"id": "p1", "text": TEXT, "image": "p1.jpg", "knowledge": "z", "caption": "c", "description": "d"}
     row["ents"] = [[0, 3, "PER"], [12, 15, "PER"], [20, 23, "LOC"]]
-    doc = post_to_doc(nlp, row)
+    doc = post_to_doc(NLP, row)
     first, second, rio = doc.ents
     first._.boxes, first._.mask_rle, first._.groundable, first._.expansion = [BOX], RLE, True, "a woman"
     second._.boxes, second._.groundable, rio._.groundable = [OTHER], True, False
@@ -43,7 +43,7 @@ def convert(tmp_path, rows, *arguments, out="out.spacy"):
 
 
 def read(path):
-    return list(read_docbin(path, spacy.blank("rivega").vocab))
+    return list(read_docbin(path, NLP.vocab))
 
 
 def test_annotated_posts_become_training_data(tmp_path, capsys):

@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-import spacy
+from blank import NLP
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin
@@ -57,7 +57,7 @@ def convert(files, *arguments):
 
 
 def read(path):
-    return list(read_docbin(path, spacy.blank("rivega").vocab))
+    return list(read_docbin(path, NLP.vocab))
 
 
 def test_everything_together(files, capsys):
@@ -193,7 +193,7 @@ def test_the_published_counts_come_out(shared_dir, tmp_path, version, split):
     rows = published(shared_dir / "data" / "posts", version, split)
     sources = Sources(text=write_conll(tmp_path / "posts.txt", rows), boxes=write_voc(tmp_path / "xml", rows))
     dirt, report = Dirt(), ReadReport()
-    docs = list(make_docs(enumerate(read_data_set(sources, dirt)), spacy.blank("rivega").vocab, source="posts.txt", report=report))
+    docs = list(make_docs(enumerate(read_data_set(sources, dirt)), NLP.vocab, source="posts.txt", report=report))
     unmatched, again = dirt.counts.get("unmatched_box", 0), dirt.counts.get("unmatched_box_again", 0)
     boxes = report.boxes + unmatched + again
     found = (len(docs), report.entities, report.groundable, boxes, unmatched, again, dirt.counts.get("orphan_tag", 0))

@@ -4,7 +4,7 @@ import json
 import unicodedata
 
 import pytest
-import spacy
+from blank import NLP
 from PIL import Image
 
 from rivega_spacy.cli import main
@@ -21,7 +21,7 @@ def convert(tmp_path, *arguments, ids=("17_06_1", ACCENTS), images=None):
         row["image"] = image
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf8")
     status = main(["convert", str(tmp_path / "t.jsonl"), str(tmp_path / "out.spacy"), *map(str, arguments)])
-    return status, list(read_docbin(tmp_path / "out.spacy", spacy.blank("rivega").vocab)) if status < 2 else []
+    return status, list(read_docbin(tmp_path / "out.spacy", NLP.vocab)) if status < 2 else []
 
 
 def write_regions(tmp_path, form, names, label="Rio"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import spacy
+from blank import NLP
 from PIL import Image
 
 from rivega_spacy.cli import main
@@ -18,8 +18,6 @@ from rivega_spacy.corpus.recorded import make_recorded_expander
 from rivega_spacy.expansion.component import ExpansionRequest
 from rivega_spacy.expansion.offline import expand_all
 from rivega_spacy.post.errors import SetupError
-
-NLP = spacy.blank("rivega")
 
 
 def picture(colour: tuple[int, int, int]) -> str:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-import spacy
+from blank import NLP
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin
@@ -19,7 +19,7 @@ TAG_FIRST = "B-PER\tAda\nI-PER\tKing\n\nB-LOC\tRio\n"
 def convert(tmp_path, text, *arguments, name="t.txt"):
     (tmp_path / name).write_text(text, encoding="utf8", newline="")
     status = main(["convert", str(tmp_path / name), str(tmp_path / "out.spacy"), *arguments])
-    return status, list(read_docbin(tmp_path / "out.spacy", spacy.blank("rivega").vocab)) if status < 2 else []
+    return status, list(read_docbin(tmp_path / "out.spacy", NLP.vocab)) if status < 2 else []
 
 
 def entities(docs):

@@ -1,0 +1,3 @@
+"""The tiny network of the vision tests."""
+
+from vision_tiny import tiny_weights  # noqa: F401
