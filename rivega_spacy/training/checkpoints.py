@@ -53,13 +53,16 @@ def make_steps_left(total: int, folder: str | None = None) -> int:
 
 def steps_done(folder: str | None) -> int:
     """Steps that the training in a folder had done when it was last saved; 0 where there is none."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     path = None if folder is None else Path(folder) / STATE
     if path is None or not path.is_file():
         return 0
-    with safe_open(path, framework="pt") as stored:
-        return int(stored.metadata()["steps"])
+    try:
+        with safe_open(path, framework="pt") as stored:
+            return int(stored.metadata()["steps"])
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise RivegaError(Errors.E730.format(path=path, what="the state of a training", reason=error)) from error
 
 
 class Checkpoints:

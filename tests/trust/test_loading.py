@@ -16,6 +16,7 @@ from rivega_spacy.backends.weights import read_checkpoint
 from rivega_spacy.knowledge.bank import load_bank
 from rivega_spacy.post.digests import DIGESTS
 from rivega_spacy.post.errors import RivegaError
+from rivega_spacy.training.checkpoints import STATE, steps_done
 
 DEMO = Path(__file__).resolve().parents[2] / "assets" / "demo" / "images"
 
@@ -132,6 +133,9 @@ def test_lying_headers_are_refused(tmp_path, data):
         read_checkpoint(path, what="a checkpoint")
     with pytest.raises(RivegaError, match=r"x\.safetensors"):
         load_bank(path)
+    path.rename(tmp_path / STATE)
+    with pytest.raises(RivegaError, match=STATE):
+        steps_done(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["x.pt", "x.pth", "x.bin", "x.safetensors"])
