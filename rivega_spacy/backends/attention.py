@@ -1,7 +1,7 @@
 """Attention in single precision within a pass in bfloat16, for training on a CPU.
 
-There torch's fused attention goes back four to five times slower in bfloat16 than in single precision (torch 2.13), so that it took most
-of a training step; the matrix products around it are what bfloat16 speeds up.
+There torch's fused attention goes back four to five times slower in bfloat16 than in single precision (torch 2.13), which was two fifths of a
+training step; the matrix products around it are what bfloat16 speeds up.
 """
 
 import contextlib
