@@ -35,6 +35,7 @@ def configs(folder):
         ),
         "every scorer": ("rivega_grounder", {"scorer": {"@scorers": "rivega.post_scorer.v1"}}),
         "SmallSegmenter.v2": ("rivega_segmenter", {}),
+        "SmallSegmenter.v3": ("rivega_segmenter", {"model": {"@architectures": "rivega.SmallSegmenter.v3"}}),
         "GrabCut": ("rivega_segmenter", {"model": {"@misc": "rivega.GrabCut.v1"}}),
         "HFSam": ("rivega_segmenter", {"model": {"@misc": "rivega.HFSam.v1", "name": "somewhere"}}),
         "SAM": ("rivega_segmenter", {"model": {"@misc": "rivega.SAM.v1", "checkpoint": str(folder / "sam.pth")}}),

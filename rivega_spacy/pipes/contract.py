@@ -65,6 +65,8 @@ class PictureSide(Protocol):
 
 
 @overload
+def promise(model: Model, name: Literal["reads_phrases"]) -> bool | None: ...
+@overload
 def promise(model: Model, name: Literal["picture_side"]) -> PictureSide | None: ...
 @overload
 def promise(model: Model, name: Literal["train_step"]) -> TrainStep | None: ...
@@ -78,7 +80,8 @@ def promise(model: Model, name: str) -> Any:
     """What a model's architecture can do beside answering.
 
     model (Model): The model.
-    name (str): "train_step", "train_views", "load", "start" or "picture_side".
+    name (str): "train_step", "train_views", "load", "start", "picture_side" or, of segmenters, "reads_phrases": they are asked with
+        `queries.BoxPrompt`s, and others with pairs of picture and boxes.
     RETURNS (Optional[Callable]): It, see the protocols above; None where the architecture does not promise it.
     """
     return model.attrs.get(name)

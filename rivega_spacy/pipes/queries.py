@@ -1,7 +1,8 @@
 """What is asked about one picture: the unit that entailment and grounding networks work on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,6 +51,31 @@ class QueryTarget:
     groundable: bool | None
     boxes: np.ndarray
     masks: tuple[dict[str, Any], ...] = ()
+
+
+class BoxPrompt(NamedTuple):
+    """What a segmenter that promises to read phrases (contract.py) is asked about one picture.
+
+    image (ndarray): HxWx3 uint8, RGB.
+    boxes (ndarray): n x 4 XYXY pixels.
+    expressions (Sequence[Optional[Expression]]): What each box is around; None, or none at all, where nothing is known.
+    others (Sequence[ndarray]): For each box those of other things, m x 4; none at all where none are known.
+    masks (Sequence[ndarray]): In training, the mask of each box, HxW bool.
+    """
+
+    image: np.ndarray
+    boxes: np.ndarray
+    expressions: Sequence[Expression | None] = ()
+    others: Sequence[np.ndarray] = ()
+    masks: Sequence[np.ndarray] = ()
+
+    def expression_of(self, number: int) -> Expression | None:
+        """What a box is around."""
+        return self.expressions[number] if self.expressions else None
+
+    def others_of(self, number: int) -> np.ndarray:
+        """Boxes of other things, m x 4."""
+        return np.asarray(self.others[number], dtype="float64").reshape(-1, 4) if self.others else np.zeros((0, 4))
 
 
 # Where the references of `rivega.PhotoViews.v1` keep, in their user data, a view of a photograph instead of the photograph:

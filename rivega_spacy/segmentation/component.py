@@ -14,10 +14,13 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer
 
 from ..pipes.batched import BatchedPipe
+from ..pipes.contract import promise
 from ..pipes.learning import learn_from
+from ..pipes.queries import BoxPrompt
 from ..post import images
-from ..post.boxes import core_box
+from ..post.boxes import box_iou, core_box
 from ..post.errors import Errors, RivegaError
+from ..post.expressions import Expression, expression_of
 from ..post.extensions import all_masks, post_name, record_error
 from ..post.images import doc_image
 from ..post.rle import decode_mask, encode_mask, rle_iou
@@ -41,6 +44,8 @@ TRUSTED = 0.6
 Prompt = tuple[np.ndarray, np.ndarray]
 ScoredMasks = list[tuple[np.ndarray, float]]
 Segmenter = Callable[[list[Prompt]], list[ScoredMasks]]
+# Boxes that overlap more than this are around one thing that the post names twice.
+SAME = 0.7
 
 
 class MaskResult(NamedTuple):
@@ -130,7 +135,7 @@ class BoxSegmenter(BatchedPipe):
                 results[number][place] = MaskResult(None, None, unusable)
                 if usable:
                     # A grounder scores its boxes; others were given.
-                    part.add(number, place, image, usable, found=span._.box_score is not None)
+                    part.add(number, place, image, usable, found=span._.box_score is not None, expression=expression_of(span))
         part.finish()
         return results
 
@@ -222,12 +227,15 @@ class BoxSegmenter(BatchedPipe):
                 stacklevel=2,
             )
 
-    def _gold_prompts(self, reference: Doc) -> list[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
-        gold = [ent for _, ent in _boxed_entities(reference) if ent._.mask_rle is not None]
+    def _gold_prompts(self, reference: Doc) -> list[Any]:
+        boxed = [ent for _, ent in _boxed_entities(reference)]
+        gold = [ent for ent in boxed if ent._.mask_rle is not None]
         image = doc_image(reference, self.name) if gold else None
         if image is None:
             return []
-        boxes, masks = [], []
+        boxes: list[list[float]] = []
+        masks: list[np.ndarray] = []
+        expressions: list[Expression | None] = []
         for ent in gold:
             size = tuple(ent._.mask_rle["size"])
             if size != image.shape[:2]:
@@ -238,7 +246,13 @@ class BoxSegmenter(BatchedPipe):
             for box in usable:
                 boxes.append(box)
                 masks.append(mask if len(usable) == 1 else _within(mask, box))
-        return [(image, np.array(boxes), masks)] if boxes else []
+                expressions.append(expression_of(ent))
+        if not boxes:
+            return []
+        if not reads_phrases(self.model):
+            return [(image, np.array(boxes), masks)]
+        every = [list(box) for ent in boxed for box in ent._.boxes if _usable(box, image)]
+        return [BoxPrompt(image, np.array(boxes), expressions, [others_of(box, every) for box in boxes], masks)]
 
 
 class _Part:
@@ -258,26 +272,35 @@ class _Part:
     def _empty(self) -> None:
         self.held = 0
         # Number of the post -> its picture, its boxes, and which of them belong to the entity at which place and were found.
-        self.waiting: dict[int, tuple[np.ndarray, list[list[float]], list[tuple[int, range, bool]]]] = {}
+        self.waiting: dict[int, tuple[np.ndarray, list[list[float]], list[tuple[int, range, bool]], list[Expression | None]]] = {}
 
-    def add(self, number: int, place: int, image: np.ndarray, boxes: list[list[float]], *, found: bool) -> None:
+    def add(
+        self, number: int, place: int, image: np.ndarray, boxes: list[list[float]], *, found: bool, expression: Expression
+    ) -> None:
         """An entity of a post, and whether a grounder found its boxes. Where it does not fit any more, what waits is done first."""
         masks = image.shape[0] * image.shape[1] * len(boxes)
         if self.waiting and self.held + masks + (0 if number in self.waiting else image.nbytes) > images.PART_BYTES:
             self.finish()
         if number not in self.waiting:
-            self.waiting[number] = (image, [], [])
+            self.waiting[number] = (image, [], [], [])
             self.held += image.nbytes
-        _, known, rows = self.waiting[number]
+        _, known, rows, expressions = self.waiting[number]
+        expressions.extend([expression] * len(boxes))
         rows.append((place, range(len(known), len(known) + len(boxes)), found))
         known.extend(boxes)
         self.held += masks
 
     def finish(self) -> None:
         """Make the masks of what waits; they are kept as run lengths."""
-        prompts = [(image, np.array(boxes, dtype="float64").reshape(-1, 4)) for image, boxes, _ in self.waiting.values()]
+        prompts: list[Any] = []
+        for image, boxes, _, expressions in self.waiting.values():
+            array = np.array(boxes, dtype="float64").reshape(-1, 4)
+            if reads_phrases(self.model):
+                prompts.append(BoxPrompt(image, array, expressions, [others_of(box, boxes) for box in boxes]))
+            else:
+                prompts.append((image, array))
         found = self.model.predict(prompts) if prompts else []
-        for (number, (_, boxes, rows)), masks in zip(self.waiting.items(), found):
+        for (number, (_, boxes, rows, _)), masks in zip(self.waiting.items(), found):
             for place, picks, movable in rows:
                 unusable = cast(MaskResult, self.results[number][place]).unusable
                 result = _join([masks[pick] for pick in picks], unusable)
@@ -318,6 +341,22 @@ def score_masks(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
 def make_mask_scorer() -> Callable[..., dict[str, Any]]:
     """`rivega.mask_scorer.v1`: see `score_masks`."""
     return score_masks
+
+
+def reads_phrases(model: Model) -> bool:
+    """Whether a segmenter is asked with `BoxPrompt`s, which say what each box is around and where other things are."""
+    return promise(model, "reads_phrases") is not None
+
+
+def others_of(box: Sequence[float], every: Sequence[Sequence[float]]) -> np.ndarray:
+    """Boxes of other things than that of one box.
+
+    box (Sequence[float]): XYXY pixels.
+    every (Sequence[Sequence[float]]): Boxes of all things, this one among them.
+    RETURNS (ndarray): m x 4; without those that overlap it so much that they are around the same thing.
+    """
+    known = np.array(every, dtype="float64").reshape(-1, 4)
+    return known[box_iou([box], known)[0] <= SAME]
 
 
 def _boxed_entities(doc: Doc) -> list[tuple[int, Span]]:

@@ -1,7 +1,7 @@
 """rivega.MaskCorpus.v1: photographs with instance masks as training posts for the segmenter."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +10,22 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
+from ..backends.small.phrases.bank import Phrase, load_bank, with_article
 from ..post.errors import Errors, RivegaError
 from ..post.jsonl import read_lines
+
+# Boxes of other things take up more than this share of a covered thing's own.
+COVERED = 0.3
+# Kinds as the sets call them, in the words of the phrase bank.
+KINDS = {
+    "airplane": "aeroplane",
+    "couch": "sofa",
+    "dining table": "diningtable",
+    "monitor": "tvmonitor",
+    "motorcycle": "motorbike",
+    "potted plant": "pottedplant",
+    "tv": "tvmonitor",
+}
 
 
 class MaskedObject(NamedTuple):
@@ -33,11 +47,15 @@ class Photo(NamedTuple):
     id (str): Its id within the source.
     path (str): The picture.
     objects (List[MaskedObject]): At least one.
+    covered (Sequence[bool]): For each of them, whether boxes of other things take up much of its own.
+    others (Sequence[List[float]]): Boxes of all things of the photograph, those not to be learnt too.
     """
 
     id: str
     path: str
     objects: list[MaskedObject]
+    covered: Sequence[bool] = ()
+    others: Sequence[list[float]] = ()
 
 
 def make_mask_corpus(
@@ -54,6 +72,8 @@ def make_mask_corpus(
     min_score: float = 0.75,
     boxes_per_epoch: int = 0,
     max_boxes: int = 4,
+    phrases: bool = False,
+    covered: int = 1,
     seed: int = 0,
 ) -> "MaskCorpus":
     """Read photographs with masks.
@@ -72,6 +92,9 @@ def make_mask_corpus(
     min_score (float): Leave out drawn masks that the segmenter was less sure of.
     boxes_per_epoch (int): Draw so many boxes, at random by the shares; 0 reads every object once, in order.
     max_boxes (int): Boxes a post at most, so that crowded pictures do not make up whole batches.
+    phrases (bool): Things are called as posts call them, by a name and an expansion drawn from the phrase bank, and the photograph's
+        other things are there with their boxes: what a segmenter that reads phrases learns from.
+    covered (int): How often a thing is drawn of whose box others' boxes take up more than 30 %.
     seed (int): Seed of the drawing.
     RETURNS (MaskCorpus): Called with the pipeline, it yields examples.
     """
@@ -90,6 +113,8 @@ def make_mask_corpus(
         min_score=min_score,
         boxes_per_epoch=boxes_per_epoch,
         max_boxes=max_boxes,
+        phrases=phrases,
+        covered=covered,
         seed=seed,
     )
 
@@ -114,6 +139,8 @@ class MaskCorpus:
         min_score: float = 0.75,
         boxes_per_epoch: int = 0,
         max_boxes: int = 4,
+        phrases: bool = False,
+        covered: int = 1,
         seed: int = 0,
     ) -> None:
         self.path = Path(path)
@@ -127,6 +154,8 @@ class MaskCorpus:
         self.min_score = min_score
         self.boxes_per_epoch = boxes_per_epoch
         self.max_boxes = max_boxes
+        self.namer = Namer(seed) if phrases else None
+        self.covered = covered
         self.seed = seed
         self._epoch = 0
         self._photos: dict[str, list[Photo]] | None = None
@@ -141,7 +170,7 @@ class MaskCorpus:
         photos = self.photos()
         stream = self._draw(photos) if self.boxes_per_epoch else self._all(photos)
         for photo in stream:
-            yield photo_example(nlp, photo)
+            yield photo_example(nlp, photo, self.namer)
 
     def photos(self) -> dict[str, list[Photo]]:
         """All photographs that pass the filters, by source; read once."""
@@ -162,12 +191,14 @@ class MaskCorpus:
                     raise ValueError(row)
                 wanted = source in self.whole or int(row["id"]) % self.every in self.remainders
                 objects = list(self._objects(source, row)) if wanted else []
+                boxes = [[float(side) for side in item["bbox"]] for item in row["objects"]] if objects else []
                 path = str(folder / row["file"])
             except (KeyError, ValueError, TypeError, OverflowError) as error:
                 reason = f"{type(error).__name__}: {error}"
                 raise RivegaError(Errors.E311.format(path=annotations, line=number, reason=reason)) from error
             if objects:
-                yield Photo(str(row["id"]), path, objects)
+                shares = [covered_share(item.box, boxes) > COVERED for item in objects]
+                yield Photo(str(row["id"]), path, objects, shares, boxes)
 
     def _objects(self, source: str, row: dict[str, Any]) -> Iterator[MaskedObject]:
         wanted = self.classes.get(source)
@@ -187,7 +218,7 @@ class MaskCorpus:
         for source in self.sources:
             for photo in photos[source]:
                 for start in range(0, len(photo.objects), self.max_boxes):
-                    yield photo._replace(objects=photo.objects[start : start + self.max_boxes])
+                    yield _part(photo, range(start, min(start + self.max_boxes, len(photo.objects))))
 
     def _draw(self, photos: dict[str, list[Photo]]) -> Iterator[Photo]:
         """Each source's boxes in random order, over and over, in the stated shares."""
@@ -195,7 +226,7 @@ class MaskCorpus:
         self._epoch += 1
         names = [source for source in self.sources if photos[source]]
         shares = np.array([self.sources[source] for source in names], dtype="float64")
-        decks = {source: _shuffled(photos[source], self.max_boxes, rng) for source in names}
+        decks = {source: _shuffled(photos[source], self.max_boxes, self.covered, rng) for source in names}
         drawn: dict[str, int] = defaultdict(int)
         for _ in range(self.boxes_per_epoch):
             if sum(drawn.values()) >= self.boxes_per_epoch:
@@ -208,43 +239,97 @@ class MaskCorpus:
             yield photo
 
 
-def _shuffled(photos: list[Photo], max_boxes: int, rng: np.random.Generator) -> Iterator[Photo]:
-    """Photographs without end, with their objects in chance groups."""
+def _shuffled(photos: list[Photo], max_boxes: int, covered: int, rng: np.random.Generator) -> Iterator[Photo]:
+    """Photographs without end, with their objects in chance groups; covered things several times."""
     while True:
-        groups: list[tuple[int, list[MaskedObject]]] = []
+        groups: list[tuple[int, Sequence[int]]] = []
         for place, photo in enumerate(photos):
-            objects = [photo.objects[i] for i in rng.permutation(len(photo.objects))]
-            groups.extend((place, objects[i : i + max_boxes]) for i in range(0, len(objects), max_boxes))
+            picks = [number for number, often in enumerate(photo.covered) for _ in range(covered if often else 1)]
+            order = [picks[i] for i in rng.permutation(len(picks))]
+            groups.extend((place, order[i : i + max_boxes]) for i in range(0, len(order), max_boxes))
         for pick in rng.permutation(len(groups)):
-            place, objects = groups[pick]
-            yield photos[place]._replace(objects=objects)
+            place, numbers = groups[pick]
+            yield _part(photos[place], numbers)
 
 
-def photo_example(nlp: Language, photo: Photo) -> Example:
+def _part(photo: Photo, numbers: Sequence[int]) -> Photo:
+    """A photograph with some of its objects."""
+    return photo._replace(objects=[photo.objects[i] for i in numbers], covered=[photo.covered[i] for i in numbers])
+
+
+def covered_share(box: Sequence[float], boxes: Sequence[Sequence[float]]) -> float:
+    """How much of a box the boxes of other things take up.
+
+    box (Sequence[float]): XYXY pixels. boxes (Sequence[Sequence[float]]): Those of all things, this one among them.
+    RETURNS (float): 0..1.
+    """
+    x1, y1, x2, y2 = (int(round(side)) for side in box)
+    taken = np.zeros((max(y2 - y1, 1), max(x2 - x1, 1)), bool)
+    for other in boxes:
+        if list(other) != list(box):
+            left, top, right, bottom = (int(round(side)) for side in other)
+            taken[max(top - y1, 0) : max(bottom - y1, 0), max(left - x1, 0) : max(right - x1, 0)] = True
+    return float(taken.mean())
+
+
+class Namer:
+    """What things are called in posts: names and expansions from the phrase bank; kinds that it does not have by their own words.
+
+    seed (int): Seed of the drawing.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.bank = load_bank()
+        self.kinds = set(self.bank.all_kinds)
+        self.rng = np.random.default_rng([seed, 1])
+
+    def __call__(self, kind: str) -> Phrase:
+        """kind (str): For example "person". RETURNS (Phrase): Name, type, expansion."""
+        known = KINDS.get(kind, kind)
+        if known in self.kinds:
+            return self.bank.sample(known, self.rng)
+        if kind == "object":
+            return Phrase("", "", "")
+        return Phrase(kind, "OTHER", with_article(kind) if self.rng.random() < 0.5 else "")
+
+
+def photo_example(nlp: Language, photo: Photo, namer: Callable[[str], Phrase] | None = None) -> Example:
     """A post about a photograph: "person, dining table", each an entity with box and mask.
 
     nlp (Language): The pipeline, for its vocabulary.
     photo (Photo): Picture and objects.
+    namer (Optional[Callable[[str], Phrase]]): What to call things of a kind; without it they are called by their kind, and the
+        photograph's other things are left out.
     RETURNS (Example): The predicted post has entities and boxes, the reference post masks too.
     """
-    reference = _photo_doc(nlp, photo)
+    phrases = [namer(item.label) if namer else Phrase(item.label, _label(item.label), "") for item in photo.objects]
+    known = [item.box for item in photo.objects]
+    others = [box for box in photo.others if box not in known] if namer else []
+    reference = _photo_doc(nlp, photo, phrases, others)
     for ent, item in zip(reference.ents, photo.objects):
         ent._.mask_rle = item.rle
-    return Example(_photo_doc(nlp, photo), reference)
+    return Example(_photo_doc(nlp, photo, phrases, others), reference)
 
 
-def _photo_doc(nlp: Language, photo: Photo) -> Doc:
+def _label(kind: str) -> str:
+    return "PER" if kind == "person" else "OTHER"
+
+
+def _photo_doc(nlp: Language, photo: Photo, phrases: Sequence[Phrase], others: Sequence[list[float]]) -> Doc:
     words: list[str] = []
     bounds: list[tuple[int, int, str]] = []
-    for item in photo.objects:
-        parts = item.label.split() or ["object"]
-        bounds.append((len(words), len(words) + len(parts), "PER" if item.label == "person" else "OTHER"))
+    for phrase in [*phrases, *(Phrase("", "", "") for _ in others)]:
+        parts = phrase.name.split() or ["object"]
+        bounds.append((len(words), len(words) + len(parts), phrase.label or "OTHER"))
         words.extend([*parts, ","])
     doc = Doc(nlp.vocab, words=words[:-1])
     doc.user_data["id"] = photo.id
     doc._.image = photo.path
     doc.ents = [Span(doc, start, end, label=label) for start, end, label in bounds]
-    for ent, item in zip(doc.ents, photo.objects):
-        ent._.boxes = [item.box]
+    for ent, box in zip(doc.ents, [*(item.box for item in photo.objects), *others]):
+        ent._.boxes = [box]
         ent._.groundable = True
+    for ent, phrase in zip(doc.ents, phrases):
+        if phrase.expansion:
+            ent._.expansion = phrase.expansion
     return doc

@@ -10,7 +10,7 @@ from PIL import Image
 
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.post.rle import encode_mask
-from rivega_spacy.training.mask_corpus import make_mask_corpus
+from rivega_spacy.training.mask_corpus import covered_share, make_mask_corpus
 from rivega_spacy.training.self_training import draw_masks
 
 
@@ -150,3 +150,26 @@ def test_drawn_masks_are_found_from_the_working_folder_on(tmp_path, nlp, monkeyp
     for drawn in ("drawn", "../drawn"):
         corpus = make_mask_corpus("photos", {"a": 1.0}, drawn=drawn, drawn_share=1.0)
         assert [eg.reference.user_data["id"] for eg in corpus(nlp)] == ["1", "2"]
+
+
+def test_with_phrases_things_are_called_as_posts_call_them_and_others_are_there_with_their_boxes(tmp_path, nlp):
+    thin = ("person", [30, 5, 34, 35], {})
+    write_source(tmp_path, "photos", [1], [PERSON, TABLE, thin, ("object", [40, 2, 58, 20], {})])
+    settings = {"min_side": 10.0, "max_boxes": 2, "seed": 3}
+    [first, second] = make_mask_corpus(str(tmp_path), {"photos": 1.0}, phrases=True, **settings)(nlp)
+    names = [ent.text for ent in first.reference.ents]
+    assert len(names) == 4 and names[0] != "person" and names[2:] == ["object", "object"]
+    assert first.reference.ents[0]._.expansion or first.reference.ents[1]._.expansion
+    masked = [[ent._.mask_rle is not None for ent in example.reference.ents] for example in (first, second)]
+    assert masked == [[True, True, False, False], [True, False, False, False]]
+    assert {tuple(ent._.boxes[0]) for ent in second.reference.ents} == {tuple(item[1]) for item in (PERSON, TABLE, thin)} | {(40, 2, 58, 20)}
+    assert [ent.text for ent in first.predicted.ents] == names
+
+
+def test_covered_things_are_drawn_more_often(tmp_path, nlp):
+    # The table's box takes up a quarter of the person's; of the cup's, the table's takes up all.
+    write_source(tmp_path, "photos", [1], [PERSON, TABLE, ("cup", [30, 12, 42, 24], {})])
+    corpus = make_mask_corpus(str(tmp_path), {"photos": 1.0}, boxes_per_epoch=400, max_boxes=1, covered=3)
+    drawn = Counter(ent.text for example in corpus(nlp) for ent in example.reference.ents)
+    assert drawn == {"person": 80, "dining table": 80, "cup": 240}
+    assert covered_share([0, 0, 10, 10], [[0, 0, 10, 10], [5, 0, 20, 5]]) == 0.25

@@ -101,14 +101,12 @@ class Front(nn.Module):
         return x
 
 
-class Back(nn.Module):
-    """The stages from stride 8 on, and the classifier of the thousand ImageNet classes, which can answer at every place."""
+class Late(nn.Module):
+    """The stages from stride 8 on."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stages, width = _stages(STAGES[ENDS[0] + 1 :], FRONT_CHANNELS)
-        self.head = Convolution(width, HEAD, 1, after="relu6")
-        self.classifier = nn.Linear(HEAD, CLASSES)
+        self.stages, self.width = _stages(STAGES[ENDS[0] + 1 :], FRONT_CHANNELS)
 
     def forward(self, eighth: Tensor) -> Maps:
         """eighth (Tensor): What Front returned. RETURNS (Maps): Features at three strides."""
@@ -118,6 +116,15 @@ class Back(nn.Module):
             if number in ENDS:
                 kept.append(x)
         return Maps(eighth, *kept)
+
+
+class Back(Late):
+    """The stages from stride 8 on, and the classifier of the thousand ImageNet classes, which can answer at every place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = Convolution(self.width, HEAD, 1, after="relu6")
+        self.classifier = nn.Linear(HEAD, CLASSES)
 
     def last(self, sixteenth: Tensor) -> Tensor:
         """sixteenth (Tensor): The second of the maps. RETURNS (Tensor): The third."""

@@ -175,7 +175,7 @@ def _predict(model: Model, prompts: Sequence[Prompt]) -> list[ScoredMasks]:
         for box in clip_boxes(boxes, *image.shape[:2]):
             window = box_window(box, margin=margin)
             windows.append((window, box))
-            crops.append((*cut(picture, window, size), _aspect(box)))
+            crops.append((*cut(picture, window, size), box_aspect(box)))
     probabilities = _probabilities(model, crops)
     masks: list[ScoredMasks] = []
     start = 0
@@ -220,7 +220,8 @@ def _features(crops: Sequence[tuple[np.ndarray, np.ndarray, float]], device: tor
     return crop_features(colours, inside, aspect, (rim, 1 - rim))
 
 
-def _aspect(box: Sequence[float] | np.ndarray) -> float:
+def box_aspect(box: Sequence[float] | np.ndarray) -> float:
+    """Logarithm of a box's width over its height."""
     return float(np.clip(np.log(max(box[2] - box[0], 1.0) / max(box[3] - box[1], 1.0)), -2.5, 2.5))
 
 
@@ -318,10 +319,10 @@ def _training_crop(
     truth, _ = cut(Image.fromarray(mask.astype(np.uint8) * 255), window, size, fill=0)
     if rng.random() < 0.5:
         crop, inside, truth = crop[:, ::-1], inside[:, ::-1], truth[:, ::-1]
-    return (_recoloured(crop, rng), inside, _aspect(box)), truth.astype("float32") / 255
+    return (recoloured(crop, rng), inside, box_aspect(box)), truth.astype("float32") / 255
 
 
-def _recoloured(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def recoloured(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Other brightness, contrast, saturation and tint, some noise."""
     values = crop.astype("float32")
     if rng.random() < 0.8:
