@@ -162,7 +162,9 @@ def test_with_phrases_things_are_called_as_posts_call_them_and_others_are_there_
     assert first.reference.ents[0]._.expansion or first.reference.ents[1]._.expansion
     masked = [[ent._.mask_rle is not None for ent in example.reference.ents] for example in (first, second)]
     assert masked == [[True, True, False, False], [True, False, False, False]]
-    assert {tuple(ent._.boxes[0]) for ent in second.reference.ents} == {tuple(item[1]) for item in (PERSON, TABLE, thin)} | {(40, 2, 58, 20)}
+    assert {tuple(ent._.boxes[0]) for ent in second.reference.ents} == {tuple(item[1]) for item in (PERSON, TABLE, thin)} | {
+        (40, 2, 58, 20)
+    }
     assert [ent.text for ent in first.predicted.ents] == names
 
 

@@ -282,9 +282,7 @@ def _train(model: Model, prompts: Sequence[BoxPrompt]) -> tuple[np.ndarray, Call
     crops = []
     for job in jobs:
         donor = jobs[int(rng.integers(len(jobs)))] if rng.random() < run.pasted else None
-        crops.append(
-            training_crop(*job, donor=donor, size=size, margin=margin, jitter=run.jitter, rotation=run.rotation, rng=rng)
-        )
+        crops.append(training_crop(*job, donor=donor, size=size, margin=margin, jitter=run.jitter, rotation=run.rotation, rng=rng))
     expressions = [crop.expression if rng.random() >= run.unnamed else None for crop in crops]
     wrong = _wrong_phrases(network, expressions, rng)
     features = crops_features(crops, shim.device, margin)

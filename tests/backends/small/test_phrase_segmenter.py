@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+import spacy
 import torch
 from PIL import Image
 from segmenter_tiny import disc_picture, make_post
 from thinc.api import Adam
 from vision_tiny import WORDS
 
-import spacy
 from rivega_spacy.backends.crops import Window
 from rivega_spacy.backends.small.mask_crops import Crop, in_front, training_crop
 from rivega_spacy.backends.small.phrase_segmenter import build_phrase_segmenter, load_vision
@@ -65,9 +65,7 @@ def taught(model, steps: int = 70):
     for step in range(steps):
         image, box, red, green = overlapping(step % 4)
         nothing = np.array([2.0, 2.0, 18.0, 14.0])
-        prompt = BoxPrompt(
-            image, np.array([box, box, nothing]), [RED, GREEN, RED], [], [red, green, np.zeros_like(red)]
-        )
+        prompt = BoxPrompt(image, np.array([box, box, nothing]), [RED, GREEN, RED], [], [red, green, np.zeros_like(red)])
         outputs, backprop = model.begin_update([prompt])
         _, gradient = mask_loss(outputs[:, 0], outputs[:, 1], outputs[:, 2])
         backprop(gradient)
@@ -101,7 +99,9 @@ def test_bare_boxes_and_any_batch_give_the_same_masks(tiny):
             assert np.array_equal(mask, other) and score == other_score
             assert mask.shape == (48, 64) and mask.dtype == bool and 0 <= score <= 1
     image, box, _ = pictures[0]
-    [[(pair, _)]], [[(blank, _)]] = (tiny.predict([prompt]) for prompt in ((image, np.array([box])), BoxPrompt(image, np.array([box]), [None])))
+    [[(pair, _)]], [[(blank, _)]] = (
+        tiny.predict([prompt]) for prompt in ((image, np.array([box])), BoxPrompt(image, np.array([box]), [None]))
+    )
     assert np.array_equal(pair, blank), "a bare pair of picture and boxes says nothing of what is meant"
     assert tiny.predict([]) == []
 
