@@ -90,11 +90,11 @@ def training_crop(
     if rotation and rng.random() < 1 / 3:
         picture, box, mask = turned(picture, box, mask, rng.uniform(-rotation, rotation))
     draw = rng.random()
-    for share, amount in MOVED:
-        if draw < share:
+    for chance, amount in MOVED:
+        if draw < chance:
             box = clip_boxes(np.array([jitter_box(box, rng, amount=amount * jitter)]), picture.height, picture.width)[0]
             break
-        draw -= share
+        draw -= chance
     window = box_window(box, margin=margin)
     colours, inside = cut(picture, window, size)
     truth, _ = cut(Image.fromarray(mask.astype(np.uint8) * 255), window, size, fill=0)

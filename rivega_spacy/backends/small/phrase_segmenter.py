@@ -198,7 +198,7 @@ def _predict(model: Model, prompts: Sequence[BoxPrompt]) -> list[ScoredMasks]:
     shim = shim_of(model, TorchShim)
     size, margin = shim.cfg["size"], shim.cfg["margin"]
     crops: list[Crop] = []
-    windows: list[tuple[Window, np.ndarray]] = []
+    windows: list[tuple[Window, Any]] = []
     for prompt in prompts:
         picture = Image.fromarray(prompt.image)
         boxes = clip_boxes(prompt.boxes, *prompt.image.shape[:2])

