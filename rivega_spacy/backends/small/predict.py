@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from .image import STRIDE
 from .network import Encoded, Questions, SmallVision
 
 CANDIDATES = 24
@@ -27,9 +26,6 @@ def answers(network: SmallVision, encoded: Encoded, asked: Questions) -> tuple[T
     values, places = heat.topk(count, dim=1)
     rows = torch.arange(phrases, device=heat.device)[:, None].expand(-1, count).reshape(-1)
     boxes = network.boxes(encoded, asked, torch.zeros_like(rows), rows, places.reshape(-1)).view(phrases, count, 4)
-    # Sides beyond the picture mean nothing, and would draw those of the mean beyond it.
-    down, across = (STRIDE * count for count in encoded.boxes.shape[2:])
-    boxes = boxes.clamp_min(0).minimum(boxes.new_tensor([across, down, across, down]))
     # The neighbours that mean the same object correct the best one's sides: a mean weighted by score.
     overlap = _overlap(boxes[:, :1], boxes)
     weight = values.sigmoid().square() * (overlap > AGREE)
