@@ -33,7 +33,11 @@ def test_the_shipped_pipeline_reaches_nobody_and_writes_nothing():
         [sys.executable, str(script), "rivega_twitter", str(picture)], capture_output=True, text=True, env=environment, check=True
     )
     result = json.loads(done.stdout.splitlines()[-1])
-    assert "Eileen Collins" in result["ents"]
+    assert len(result["ents"]) == 5
+    assert all("Eileen Collins" in ents for ents in result["ents"])
+    # Addresses are no pictures: nothing is fetched, and so nothing is boxed.
+    assert result["boxes"][0] == result["boxes"][1]
+    assert not any(any(boxes) for boxes in result["boxes"][2:])
     # urllib3 tries at import whether this machine has IPv6, by binding (not connecting) a socket on loopback; Python's tempfile tries whether
     # the folder for temporary files can be written; torch makes an empty folder there for compiled code.
     temporary = os.path.realpath(tempfile.gettempdir())

@@ -1,4 +1,4 @@
-"""Loads the shipped pipeline and annotates a post under an audit hook; prints what it did that it should not, as JSON."""
+"""Loads the shipped pipeline and annotates posts, one by itself and four in a stream, under an audit hook; prints what it did that it should not, as JSON."""
 
 import json
 import os
@@ -47,7 +47,22 @@ sys.addaudithook(hook)
 import spacy  # noqa: E402
 
 nlp = spacy.load(sys.argv[1])
-doc = nlp.make_doc("Eileen Collins in front of the space shuttle")
-doc._.image = sys.argv[2]
-doc = nlp(doc)
-print(json.dumps({"seen": seen, "ents": [ent.text for ent in doc.ents], "boxes": [bool(ent._.box) for ent in doc.ents]}))
+
+
+def posts():
+    for picture in (sys.argv[2], "http://127.0.0.1:9/picture.png", "file:///etc/hostname", None):
+        doc = nlp.make_doc("Eileen Collins in front of the space shuttle")
+        doc._.image = picture
+        yield doc
+
+
+docs = [nlp(next(posts())), *nlp.pipe(posts(), batch_size=2)]
+print(
+    json.dumps(
+        {
+            "seen": seen,
+            "ents": [[ent.text for ent in doc.ents] for doc in docs],
+            "boxes": [[ent._.box is not None for ent in doc.ents] for doc in docs],
+        }
+    )
+)
