@@ -138,11 +138,11 @@ class BackendsMessages(Messages):
     E920 = "`second_look` = {share} is not a share of the picture. Use a number from 0 (never look again) to 1."
     E921 = "`trained_stages` = {stages} is not a number of the backbone's last stages. Use a whole number from 0 (the backbone stays frozen) to {most}."
     E960 = "`eight_bits` works on a CPU, and the network is on {device}. Set it to false, or use `bf16` on the GPU."
+    E961 = "`eight_bits` cannot be used: torch {version} has no eight-bit layers for this processor. Set it to false."
     E963 = (
         "This pipeline holds `rivega.SmallSegmenter.v1`, a network of rivega_twitter 0.1 that is gone. Install the current rivega_twitter, or to use "
         "this one as it is, `pip install 'rivega_spacy<0.8'`; for a pipeline of your own, train its segmenter with configs/segmenter_small.cfg."
     )
-    E961 = "`eight_bits` cannot be used: torch {version} has no eight-bit layers for this processor. Set it to false."
 
 
 __all__ = ["BackendsMessages"]
