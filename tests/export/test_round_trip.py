@@ -225,6 +225,16 @@ def test_label_studio_that_counts_as_javascript_does(annotated, wanted):
         },
         {"type": "rectanglelabels", "id": "x", "value": {"x": "a"}, "original_width": 80, "original_height": 60},
         {"type": "rectanglelabels", "id": "x", "value": {"x": 1, "y": 1, "width": 1, "height": 1}},
+        *(
+            {"type": "x", "id": "x", "value": value, "original_width": 80, "original_height": 60}
+            for value in (
+                {"points": [[10**39, 1], [50, 1], [50, 50]]},
+                {"points": [["1e400", 1], [50, 1], [50, 50]]},
+                {"x": 10, "y": 10, "radiusX": 1e200, "radiusY": 5},
+                {"x": 10, "y": 10, "radiusX": 5, "radiusY": 5, "rotation": 1e300},
+                {"x": 1e39, "y": 10, "width": 10, "height": 10},
+            )
+        ),
         {"type": "relation"},
     ],
 )
@@ -272,6 +282,8 @@ def test_svg_paths():
         frame.format(""),
         '<svg><path d="M3 2H9V6Z"/></svg>',
         "<!DOCTYPE x>" + frame,
+        frame.format('<path d="M3 2H1e300V6Z"/>'),
+        frame.format('<polygon points="3,2 9,2 1e300,1e300"/>'),
     ):
         assert svg_mask(bad) is None
 

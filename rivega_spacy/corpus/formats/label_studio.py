@@ -14,7 +14,7 @@ from ...post.errors import Errors, RivegaError
 from ...post.outlines import fill_rings
 from ...post.rle import RLE, encode_mask, rle_to_box
 from .annotated import annotated_posts
-from .coordinates import picture_size
+from .coordinates import picture_size, read_number, read_points
 from .dirt import Dirt
 from .json_files import read_json
 
@@ -178,10 +178,10 @@ def _region(result: dict[str, Any], value: dict[str, Any]) -> tuple[str, list[fl
         if isinstance(value.get("rle"), list):
             mask = read_brush_rle(value["rle"], width=width, height=height)
         elif "points" in value:
-            ring = [[float(x) * width / 100, float(y) * height / 100] for x, y in value["points"]]
+            ring = [[x * width / 100, y * height / 100] for x, y in read_points(value["points"])]
             mask = encode_mask(fill_rings([ring], height, width))
         elif "radiusX" in value:
-            x, y, rx, ry = (float(value[key]) / 100 for key in ("x", "y", "radiusX", "radiusY"))
+            x, y, rx, ry = (read_number(value[key]) / 100 for key in ("x", "y", "radiusX", "radiusY"))
             mask = encode_mask(fill_rings([_ellipse(x * width, y * height, rx * width, ry * height, value)], height, width))
         else:
             box = _rectangle(value, width, height)
@@ -194,8 +194,8 @@ def _region(result: dict[str, Any], value: dict[str, Any]) -> tuple[str, list[fl
 
 def _rectangle(value: dict[str, Any], width: int, height: int) -> list[float]:
     """The box around a rectangle, which may be turned about its upper left corner."""
-    x, y, wide, high = (float(value[key]) / 100 for key in ("x", "y", "width", "height"))
-    turn = math.radians(float(value.get("rotation") or 0))
+    x, y, wide, high = (read_number(value[key]) / 100 for key in ("x", "y", "width", "height"))
+    turn = math.radians(read_number(value.get("rotation") or 0))
     corners = [(across, down) for across in (0, wide * width) for down in (0, high * height)]
     xs = [x * width + across * math.cos(turn) - down * math.sin(turn) for across, down in corners]
     ys = [y * height + across * math.sin(turn) + down * math.cos(turn) for across, down in corners]
@@ -204,7 +204,7 @@ def _rectangle(value: dict[str, Any], width: int, height: int) -> list[float]:
 
 
 def _ellipse(x: float, y: float, rx: float, ry: float, value: dict[str, Any]) -> list[list[float]]:
-    turn = math.radians(float(value.get("rotation") or 0))
+    turn = math.radians(read_number(value.get("rotation") or 0))
     angles = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     across, down = rx * np.cos(angles), ry * np.sin(angles)
     ring = np.stack(

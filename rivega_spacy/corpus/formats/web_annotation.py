@@ -11,7 +11,7 @@ from ...post.errors import Errors, RivegaError
 from ...post.outlines import fill_rings
 from ...post.rle import RLE, encode_mask, rle_to_box
 from .annotated import annotated_posts
-from .coordinates import picture_size
+from .coordinates import picture_size, read_number
 from .dirt import Dirt
 from .json_files import read_json
 
@@ -146,7 +146,7 @@ def svg_mask(svg: str) -> RLE | None:
 def _rings(element: Any) -> list[list[list[float]]]:
     kind = element.tag.rsplit("}", 1)[-1]
     if kind == "polygon":
-        numbers = [float(value) for value in re.findall(r"-?[\d.]+(?:[eE][-+]?\d+)?", element.get("points", ""))]
+        numbers = [read_number(value) for value in re.findall(r"-?[\d.]+(?:[eE][-+]?\d+)?", element.get("points", ""))]
         return [[list(pair) for pair in zip(numbers[::2], numbers[1::2])]]
     return _path_rings(element.get("d", "")) if kind == "path" else []
 
@@ -164,7 +164,7 @@ def _path_rings(path: str) -> list[list[list[float]]]:
             if sign in "Zz" and rings:
                 at = list(rings[-1][0])
             continue
-        numbers.append(float(number))
+        numbers.append(read_number(number))
         if len(numbers) < _TAKES[command.upper()]:
             continue
         base = at if command.islower() else [0.0, 0.0]
