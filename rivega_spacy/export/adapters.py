@@ -9,19 +9,17 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..post.rle import decode_mask
-from .sheets import Item, Region, Sheet, sheets, sized
+from .sheets import Item, Region, Sheet, pictured_sheets, sheets, sized
 
 
 def to_fiftyone(docs: Iterable[Doc], *, field: str = "entities") -> Iterator[dict[str, Any]]:
     """Posts as FiftyOne sample dicts: `fo.Sample.from_dict(sample)`.
 
-    docs (Iterable[Doc]): Posts; those without a picture of known size are left out.
+    docs (Iterable[Doc]): Posts; those without a picture of known size, or with one that has no path, are left out.
     field (str): Name of the field with the detections.
     YIELDS (Dict[str, Any]): Boxes are [x, y, width, height] as shares of the picture; a mask is bool, cut to its box.
     """
-    for sheet in sheets(docs):
-        if sheet.image is None or sheet.width is None or sheet.height is None:
-            continue
+    for sheet in pictured_sheets(docs):
         found = [_detection(sheet, item, region) for item in sheet.items for region in item.regions]
         yield {
             "filepath": sheet.image,

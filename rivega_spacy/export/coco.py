@@ -8,13 +8,13 @@ from typing import Any
 from spacy.tokens import Doc
 
 from ..post.rle import rle_area
-from .sheets import Item, Region, sheets
+from .sheets import Item, Region, pictured_sheets
 
 
 def to_coco(docs: Iterable[Doc]) -> dict[str, Any]:
     """Posts as a COCO instances file.
 
-    docs (Iterable[Doc]): Posts; those without a picture of known size are left out.
+    docs (Iterable[Doc]): Posts; those without a picture of known size, or with one that has no path, are left out.
     RETURNS (Dict[str, Any]): `images`, `annotations`, `categories`. Beyond COCO's own fields an image has `post_id` and `text`, and an
         annotation `entity`, `start`, `end`, `score` and, among its `attributes`, the expansion: tools keep what they do not know, and
         `rivega convert --boxes` reads `entity`.
@@ -22,9 +22,7 @@ def to_coco(docs: Iterable[Doc]) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     categories: dict[str, int] = {}
-    for sheet in sheets(docs):
-        if sheet.image is None or sheet.width is None or sheet.height is None:
-            continue
+    for sheet in pictured_sheets(docs):
         number = len(images) + 1
         images.append(
             {

@@ -12,7 +12,7 @@ from spacy.tokens import Doc
 
 from ..post.exact import EXACT, exact_region
 from ..post.rle import decode_mask, rle_to_box
-from .sheets import Item, Region, sheets
+from .sheets import Item, Region, pictured_sheets
 
 # The version whose files these are.
 VERSION = "5.5.0"
@@ -21,13 +21,11 @@ VERSION = "5.5.0"
 def to_labelme(docs: Iterable[Doc]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Posts as labelme files.
 
-    docs (Iterable[Doc]): Posts; those without a picture of known size are left out.
+    docs (Iterable[Doc]): Posts; those without a picture of known size, or with one that has no path, are left out.
     YIELDS (Tuple[str, Dict[str, Any]]): Id of the post, and what belongs into ID.json. A region with a mask is a shape of type `mask`, one
         without a `rectangle`; the type and the expansion stand in its `description` and `flags`.
     """
-    for sheet in sheets(docs):
-        if sheet.image is None or sheet.width is None or sheet.height is None:
-            continue
+    for sheet in pictured_sheets(docs):
         yield (
             sheet.id,
             {

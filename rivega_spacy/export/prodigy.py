@@ -13,7 +13,7 @@ from spacy.tokens import Doc
 from ..post.exact import EXACT, exact_region
 from ..post.outlines import mask_outline
 from ..post.rle import decode_mask
-from .sheets import Item, Region, sheets
+from .sheets import Item, Region, pictured_sheets, sheets
 
 
 def to_prodigy_text(docs: Iterable[Doc], *, start: int = 1) -> Iterator[dict[str, Any]]:
@@ -43,19 +43,18 @@ def to_prodigy_text(docs: Iterable[Doc], *, start: int = 1) -> Iterator[dict[str
 def to_prodigy_image(docs: Iterable[Doc], *, start: int = 1) -> Iterator[dict[str, Any]]:
     """Posts as tasks for `image.manual`: each region a rectangle or, with a mask, a polygon along its largest outline, labelled with the
     entity's text. What such a polygon cannot hold stands beside it, and counts as long as its points are not moved. Posts without a picture of
-    known size are left out, those without id numbered from `start` on."""
-    for sheet in sheets(docs, start=start):
-        if sheet.image is not None and sheet.width is not None and sheet.height is not None:
-            spans = [_span(item, region) for item in sheet.items for region in item.regions]
-            yield {
-                "id": sheet.id,
-                "image": sheet.image,
-                "path": sheet.image,
-                "width": sheet.width,
-                "height": sheet.height,
-                "spans": spans,
-                "meta": {"id": sheet.id},
-            }
+    known size, or with one that has no path, are left out, those without id numbered from `start` on."""
+    for sheet in pictured_sheets(docs, start=start):
+        spans = [_span(item, region) for item in sheet.items for region in item.regions]
+        yield {
+            "id": sheet.id,
+            "image": sheet.image,
+            "path": sheet.image,
+            "width": sheet.width,
+            "height": sheet.height,
+            "spans": spans,
+            "meta": {"id": sheet.id},
+        }
 
 
 def _span(item: Item, region: Region) -> dict[str, Any]:

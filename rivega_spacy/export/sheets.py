@@ -97,6 +97,31 @@ def sheets(docs: Iterable[Doc], *, start: int = 1) -> Iterator[Sheet]:
         )
 
 
+@dataclass(frozen=True)
+class PicturedSheet(Sheet):
+    """One post whose picture has a path and a known size."""
+
+    image: str
+    width: int
+    height: int
+
+
+def pictured_sheets(docs: Iterable[Doc], *, start: int = 1) -> Iterator[PicturedSheet]:
+    """What there is to export in forms that name pictures by their paths and measure regions by their sizes.
+
+    docs (Iterable[Doc]): Posts with entities; those without such a picture are left out, and where there is one that was given as bytes,
+        or that cannot be read, it is noted on the doc.
+    start (int): The number of the first one, for posts without id.
+    YIELDS (PicturedSheet): One a post, in order.
+    """
+    for number, doc in enumerate(docs, start=start):
+        sheet = next(sheets([doc], start=number))
+        if isinstance(doc._.image, bytes):
+            record_error(doc, "export", Errors.E624.format(post=repr(sheet.id)))
+        elif sheet.image is not None and sheet.width is not None and sheet.height is not None:
+            yield PicturedSheet(**vars(sheet))
+
+
 def sized(sheet: Sheet) -> tuple[int, int]:
     """Width and height of a sheet's picture. RAISES (ImageError): E620 where they are not known."""
     if sheet.width is None or sheet.height is None:

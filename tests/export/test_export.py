@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import re
+from base64 import b64encode
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import spacy
+import srsly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -289,3 +291,15 @@ def test_the_command_says_why_posts_have_errors(tmp_path, capsys):
     first, *_, last = err.splitlines()
     assert first.startswith("rivega export: 'p0': [E001]")
     assert len(err.splitlines()) == 4 and last == "rivega export: and 2 more"
+
+
+@pytest.mark.parametrize("form", ["coco", "labelme", "prodigy"])
+def test_pictures_without_a_path_are_told(form, tmp_path, capsys):
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 6)).save(picture, "PNG")
+    address = "data:image/png;base64," + b64encode(picture.getvalue()).decode()
+    ent = {"start": 0, "end": 3, "label": "PER", "boxes": [[1, 1, 5, 5]]}
+    post = {"id": "a", "text": "Bob there", "image": address, "ents": [ent]}
+    srsly.write_jsonl(tmp_path / "posts.jsonl", [post])
+    assert main(["export", str(tmp_path / "posts.jsonl"), str(tmp_path / "out"), "--to", form]) == 1
+    assert "post 'a' was given as bytes" in capsys.readouterr().err

@@ -164,6 +164,9 @@ def test_exported_regions_keep_their_names(form):
             export_posts([doc], path, form)
             if not doc.ents or doc._.image is None:
                 return
+            if isinstance(doc._.image, bytes):
+                assert doc._.rivega_errors
+                return
             found = [region for picture in REGIONS[form](path).values() for region in picture.regions]
             assert [region.name for region in found] == [ent.text for ent in doc.ents]
             assert all(region.mask == RLE for region in found)
