@@ -6,13 +6,15 @@
 Two steps. pip chooses the versions, as `make demo` and `make test` would, from setup.cfg and constraints.txt; uv looks up the hashes of all files
 of a version, so that a lock serves other systems than the one it was made on. tests/trust/test_supply_chain.py says when it is out of date.
 
-PyTorch is the one package that comes from more than one place. Where pip finds a CPU build (torch X+cpu) on a disk or another index, the hash
-of that file is added to those of the package index, and the lock holds none of the CUDA libraries that the index's build for Linux asks for.
+PyTorch is the one package that comes from more than one place. Where pip finds a CPU build (torch X+cpu) on a disk or another index, the lock
+takes that file on this system and those of the package index elsewhere, and holds none of the CUDA libraries that the index's build for Linux asks for.
 
 What is locked is installed with `pip install --require-hashes -r ci/locks/demo.txt`, and this package beside it with `--no-deps`.
 """
 
 import json
+import os
+import platform
 import re
 import subprocess
 import sys
@@ -45,6 +47,23 @@ def report(what: list[str]) -> list[dict[str, Any]]:
         return json.loads(path.read_text(encoding="utf8"))["install"]
 
 
+def only_elsewhere(pins: list[str]) -> list[str]:
+    """What the pins need besides on other systems, as requirements of those systems."""
+    found = []
+    for system, marker in (("windows", "win32"), ("macos", "darwin")):
+        with tempfile.TemporaryDirectory() as folder:
+            given = Path(folder) / "pins.in"
+            given.write_text("\n".join(pins) + "\n", encoding="utf8")
+            command = [sys.executable, "-m", "uv", "pip", "compile", "-q", "--no-header", "--no-annotate", "--python-version", PYTHON]
+            # The oldest macOS that PyTorch is built for.
+            environment = {**os.environ, "MACOSX_DEPLOYMENT_TARGET": "14.0"}
+            done = subprocess.run(
+                [*command, "--python-platform", system, str(given)], env=environment, check=True, capture_output=True, text=True
+            )
+        found += [f"{pin} ; sys_platform == '{marker}'" for pin in done.stdout.split() if "==" in pin and pin not in pins]
+    return found
+
+
 def hashed(pins: list[str]) -> str:
     """The pins as requirements with the hashes of all their files."""
     with tempfile.TemporaryDirectory() as folder:
@@ -56,21 +75,29 @@ def hashed(pins: list[str]) -> str:
         return out.read_text(encoding="utf8")
 
 
+def with_build(text: str, package: str, version: str, digest: str) -> str:
+    """A lock in which this system takes a build that the index does not have, and all others the index's files.
+
+    As two requirements, since pip prefers a file whose hash the index states, were both builds of one requirement. The build is named, not the
+    place that it was found at.
+    """
+    plain = version.partition("+")[0]
+    here = f"sys_platform == '{sys.platform}' and platform_machine == '{platform.machine()}'"
+    elsewhere = f"sys_platform != '{sys.platform}' or platform_machine != '{platform.machine()}'"
+    own = f"{package}=={version} ; {here} \\\n    --hash=sha256:{digest}\n"
+    return text.replace(f"{package}=={plain} \\\n", f"{own}{package}=={plain} ; {elsewhere} \\\n")
+
+
 def lock(name: str) -> str:
     """The text of a lock."""
     found = [row for row in report([WANTED[name], MODEL, *BUILD]) if not row.get("is_direct")]
     pins = {normal(row["metadata"]["name"]): row["metadata"]["version"] for row in found}
-    text = hashed(sorted([f"{package}=={version.partition('+')[0]}" for package, version in pins.items()] + ALONE[name]))
+    wanted = sorted(f"{package}=={version.partition('+')[0]}" for package, version in pins.items())
+    text = hashed(sorted(wanted + only_elsewhere(wanted) + ALONE[name]))
     for row in found:
         package, version = normal(row["metadata"]["name"]), row["metadata"]["version"]
-        digest = row["download_info"]["archive_info"]["hashes"]["sha256"]
-        if "+" in version and digest not in text:
-            # The build is named, not the place that it was found at.
-            start = f"{package}=={version.partition('+')[0]} \\\n"
-            text = text.replace(
-                start,
-                f"# The first hash is that of the build {version} for {sys.platform}.\n{start}    --hash=sha256:{digest} \\\n",
-            )
+        if "+" in version:
+            text = with_build(text, package, version, row["download_info"]["archive_info"]["hashes"]["sha256"])
     head = f"# Made by `python ci/lock.py` for CPython {PYTHON}: see there. Do not edit.\n"
     return head + text
 

@@ -19,19 +19,19 @@ ROOT = Path(__file__).resolve().parents[1]
 SBOM, PAGE = ROOT / "sbom.cdx.json", ROOT / "docs" / "licences.md"
 MODEL = ROOT / "assets" / "rivega_twitter"
 NOT_STATED = "not stated"
-# Their metadata say nothing; their LICENSE files do.
-BY_HAND = {"segment-anything": "Apache-2.0", "wheel": "MIT"}
+# Their metadata say nothing and their LICENSE files do, or they are for another system.
+BY_HAND = {"segment-anything": "Apache-2.0", "wheel": "MIT", "colorama": "BSD License", "cffi": "MIT-0", "pycparser": "BSD-3-Clause"}
 
 
 def read_lock(path: Path) -> dict[str, tuple[str, list[str]]]:
-    """Version and SHA-256 digests of each package of a lock."""
+    """Version and SHA-256 digests of each package of a lock, those of all builds of it together."""
     found: dict[str, tuple[str, list[str]]] = {}
     name = ""
     for line in path.read_text(encoding="utf8").splitlines():
         pin = re.match(r"([a-z0-9-]+)==([^\s;\\]+)", line)
         if pin:
-            name = pin[1]
-            found[name] = (pin[2], [])
+            name, version = pin[1], pin[2].partition("+")[0]
+            found.setdefault(name, (version, []))
         elif name:
             found[name][1].extend(re.findall(r"--hash=sha256:([0-9a-f]{64})", line))
     return found
@@ -146,8 +146,9 @@ def page(sbom: dict[str, Any]) -> str:
             "",
             "## The data behind the weights of rivega_twitter",
             "",
-            "None of it is passed on. Some is stated to be for research or non-commercial use (DAVIS 2016: CC BY-NC 4.0); whether that reaches weights",
-            "trained on it is not settled, so who needs certainty trains without it (docs/training.md).",
+            "None of it is passed on. Most photographs come without a licence, or with one for research or non-commercial use (SOD, DAVIS 2016, CamVid, a part of",
+            "COCO), and the shop signs from a repository under GPL-3.0. Whether any of that reaches weights trained on them is not settled, so who needs",
+            "certainty trains without them (docs/training.md).",
             "",
             "| data | behind | licence |",
             "|---|---|---|",

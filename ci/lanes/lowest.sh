@@ -1,3 +1,4 @@
 #!/bin/bash
-# The lowest versions that setup.cfg admits, of the libraries whose interfaces change.
-exec "$(dirname "$0")/lane.sh" lowest "transformers==4.49.0 spacy==3.8.13" "spacy-transformers==1.3.9" "$@"
+# Every floor of setup.cfg but torch's, at which the lane takes the version of constraints.txt.
+cd "$(dirname "$0")/../.."
+exec ci/lanes/lane.sh lowest "$(grep ^torch== constraints.txt) $(python3 ci/lanes/floors.py test llm train)" "" "$@"

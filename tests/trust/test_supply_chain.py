@@ -12,6 +12,7 @@ import sys
 import zipfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -109,6 +110,46 @@ def test_the_bill_of_materials_fits_locks_and_weights():
     digests = {each["name"]: each["hashes"][0]["content"] for each in model["components"]}
     own = json.loads((folder / "digests.json").read_text(encoding="utf8"))
     assert own.items() <= digests.items()
+
+
+def test_the_bill_of_materials_fits_the_schema_of_cyclonedx():
+    validation = pytest.importorskip("cyclonedx.validation.json", reason="pip install 'cyclonedx-python-lib[json-validation]'")
+    from cyclonedx.schema import SchemaVersion
+
+    sbom = json.loads((ROOT / "sbom.cdx.json").read_text(encoding="utf8"))
+    validator = validation.JsonStrictValidator(SchemaVersion.V1_6)
+    assert validator.validate_str(json.dumps(sbom)) is None
+    # What the schema does not hold: every reference leads to one component.
+    parts = [sbom["metadata"]["component"], *sbom["components"], *sbom["components"][0]["components"]]
+    refs = [part["bom-ref"] for part in parts]
+    assert len(refs) == len(set(refs))
+    named = {name for row in sbom["dependencies"] for name in (row["ref"], *row["dependsOn"])}
+    assert named <= set(refs)
+    sbom["components"][1]["hashes"][0]["content"] = "0"
+    assert validator.validate_str(json.dumps(sbom)) is not None
+
+
+def data_behind_weights() -> list[dict[str, Any]]:
+    return json.loads((ROOT / "ci" / "weights_data.json").read_text(encoding="utf8"))
+
+
+def test_all_data_behind_the_weights_state_their_licence_and_stand_in_the_model_card():
+    home = ROOT / "assets" / "rivega_twitter"
+    parts = json.loads((home / "meta.json").read_text(encoding="utf8"))["components"]
+    card = " ".join((home / "README.md").read_text(encoding="utf8").split())
+    for row in data_behind_weights():
+        assert row["licence"] and row["behind"] and set(row["behind"]) <= set(parts), row["name"]
+        assert row["card"] in card, f"{row['name']} is not in the model card"
+
+
+def test_all_data_that_trainings_read_are_listed(shared_dir):
+    named = [start for row in data_behind_weights() for start in row["files"]]
+    found = [path.name.partition(".")[0] for path in (shared_dir / "data" / "photos").iterdir()]
+    found += [path.name.partition(".")[0] for path in (shared_dir / "data" / "posts").glob("*train*")]
+    assert len(found) > 20 and not [name for name in found if not name.startswith(tuple(named))]
+    # And none that is gone.
+    every = [path.name for folder in ("photos", "posts") for path in (shared_dir / "data" / folder).iterdir()]
+    assert not [start for start in named if not any(name.startswith(start) for name in every)]
 
 
 def test_no_strong_copyleft_is_required():
