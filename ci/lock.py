@@ -54,7 +54,18 @@ def only_elsewhere(pins: list[str]) -> list[str]:
         with tempfile.TemporaryDirectory() as folder:
             given = Path(folder) / "pins.in"
             given.write_text("\n".join(pins) + "\n", encoding="utf8")
-            command = [sys.executable, "-m", "uv", "pip", "compile", "-q", "--no-header", "--no-annotate", "--python-version", PYTHON]
+            command = [
+                sys.executable,
+                "-m",
+                "uv",
+                "pip",
+                "compile",
+                "-q",
+                "--no-header",
+                "--no-annotate",
+                "--python-version",
+                PYTHON,
+            ]
             # The oldest macOS that PyTorch is built for.
             environment = {**os.environ, "MACOSX_DEPLOYMENT_TARGET": "14.0"}
             done = subprocess.run(

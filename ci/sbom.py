@@ -20,7 +20,13 @@ SBOM, PAGE = ROOT / "sbom.cdx.json", ROOT / "docs" / "licences.md"
 MODEL = ROOT / "assets" / "rivega_twitter"
 NOT_STATED = "not stated"
 # Their metadata say nothing and their LICENSE files do, or they are for another system.
-BY_HAND = {"segment-anything": "Apache-2.0", "wheel": "MIT", "colorama": "BSD License", "cffi": "MIT-0", "pycparser": "BSD-3-Clause"}
+BY_HAND = {
+    "segment-anything": "Apache-2.0",
+    "wheel": "MIT",
+    "colorama": "BSD License",
+    "cffi": "MIT-0",
+    "pycparser": "BSD-3-Clause",
+}
 
 
 def read_lock(path: Path) -> dict[str, tuple[str, list[str]]]:
