@@ -8,13 +8,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from ci_scripts import script
 
 import rivega_spacy
 from rivega_spacy.post import errors
 from rivega_spacy.post.errors import Errors, ImageError, RivegaError
 from rivega_spacy.post.errors.messages import CODE
-from rivega_spacy.post.errors.page import error_page, split
 
+PAGE = script("errors_page")
 PACKAGE = Path(rivega_spacy.__file__).parent
 TABLE = Path(errors.__file__).parent
 STAGES = {"captioning", "knowledge", "ner", "expansion", "entailment", "grounding", "segmentation"}
@@ -69,7 +70,7 @@ def test_a_code_survives_formatting_and_pickling():
 
 
 def test_every_message_says_what_to_do():
-    silent = [code for room in defined().values() for code in room if not all(split(getattr(Errors, code)))]
+    silent = [code for room in defined().values() for code in room if not all(PAGE.split(getattr(Errors, code)))]
     assert not silent, "add a sentence that says what to do (reasons within other messages: after a semicolon)"
 
 
@@ -120,6 +121,6 @@ def test_loggers_lie_under_the_package():
 
 def test_the_page_of_messages_is_written_from_the_tables():
     path = PACKAGE.parent / "docs/errors.md"
-    page = error_page()
+    page = PAGE.error_page()
     assert path.read_text(encoding="utf8") == page, "write it again: python -m rivega_spacy.post.errors"
     assert all(f'<a id="{code.lower()}"></a>' in page for room in defined().values() for code in room)

@@ -2,7 +2,6 @@
 
 import configparser
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -11,10 +10,10 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from ci_scripts import script
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -23,14 +22,6 @@ from rivega_spacy.jobs.packaging import own_requirements
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "ci" / "locks"
 PARTS = {"demo": [], "test": ["test", "llm", "train", "lint"]}
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"ci_{name}", ROOT / "ci" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def setup_cfg() -> configparser.ConfigParser:

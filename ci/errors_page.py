@@ -1,15 +1,21 @@
-"""docs/errors.md: every message with its code, where it is raised and what to do, read from the tables and the sources."""
+"""Write docs/errors.md: every message with its code, where it is raised and what to do, read from the tables and the sources.
+
+    python ci/errors_page.py [FILE]
+"""
 
 import re
+import sys
 from collections import defaultdict
 from pathlib import Path
 from string import Formatter
 
-from . import Errors
-from . import __doc__ as tree
-from .messages import CODE
+from rivega_spacy.post import errors
+from rivega_spacy.post.errors import Errors
+from rivega_spacy.post.errors.messages import CODE
 
-PACKAGE = Path(__file__).parents[2]
+TABLE = Path(errors.__file__).parent
+PACKAGE = TABLE.parents[1]
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "errors.md"
 _USE = re.compile(rf"\bErrors\.({CODE.pattern})\b")
 # A sentence ends, and the next begins with a capital, a name in backquotes or a value to fill in.
 _SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z`{])")
@@ -24,14 +30,14 @@ Codes of spaCy look the same: an error of this package is a `RivegaError` (below
 
 Notes on posts are in `doc._.rivega_errors`, as `component` and `message`; `rivega annotate` writes them under `errors`. A warning is
 silenced by its code: `warnings.filterwarnings("ignore", message=r"\\[W091\\]")`. Tracebacks of what failed on a post go to the logger
-`rivega_spacy`. This page is written by `python -m rivega_spacy.post.errors`.
+`rivega_spacy`. This page is written by `python ci/errors_page.py`.
 """
 
 
 def error_page() -> str:
     """The page, in Markdown: one section a room, one row a code."""
     where = uses()
-    parts = [_HEAD % "\n".join(line.removeprefix("    ") for line in tree.split("\n\n")[1].splitlines())]
+    parts = [_HEAD % "\n".join(line.removeprefix("    ") for line in (errors.__doc__ or "").split("\n\n")[1].splitlines())]
     for table in Errors.__bases__:
         rows = [_row(code, text, where[code]) for code, text in vars(table).items() if CODE.fullmatch(code)]
         head = "| Code | Message | What to do | Raised in |\n|---|---|---|---|\n"
@@ -43,7 +49,7 @@ def uses() -> dict[str, list[str]]:
     """Modules of the package that use each code."""
     found = defaultdict(list)
     for path in sorted(PACKAGE.rglob("*.py")):
-        if path.parent != Path(__file__).parent:
+        if path.parent != TABLE:
             for code in sorted(set(_USE.findall(path.read_text(encoding="utf8")))):
                 found[code].append(path.relative_to(PACKAGE).as_posix())
     return found
@@ -71,4 +77,5 @@ def _plain(text: str) -> str:
     return "".join(pieces)
 
 
-__all__ = ["error_page", "split", "uses"]
+if __name__ == "__main__":
+    Path(sys.argv[1] if len(sys.argv) > 1 else PAGE).write_text(error_page(), encoding="utf8")
