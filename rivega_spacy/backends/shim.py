@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import srsly
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from thinc.api import Model, Optimizer
@@ -270,15 +271,8 @@ class TorchShim(PyTorchShim):
 
     def from_bytes(self, bytes_data: bytes) -> "TorchShim":
         try:
-            message = srsly.msgpack_loads(bytes_data)
-            config, data = message["config"], message["state"]
-            state = unpack_rows(load_tensors(data)) if data else {}
-        except (ValueError, KeyError, TypeError) as error:
-            raise RivegaError(Errors.E021.format(name=self.name, reason=error)) from error
-        except Exception as error:
-            # safetensors raises its own SafetensorError, derived from Exception alone.
-            if type(error).__name__ != "SafetensorError":
-                raise
+            config, state = _opened(bytes_data)
+        except ValueError as error:
             raise RivegaError(Errors.E021.format(name=self.name, reason=error)) from error
         self.cfg = self._agreed(config)
         if not state:
@@ -352,6 +346,31 @@ class TorchShim(PyTorchShim):
             # spaCy enters `use_params` only where the optimiser holds averages.
             averages: dict[Any, Any] = optimizer.averages
             averages[(self.id, "rivega_average")] = np.zeros((1,), dtype="float32")
+
+
+def _opened(data: bytes) -> tuple[Any, dict[str, torch.Tensor]]:
+    """Config and weights of what `TorchShim.to_bytes` made. RAISES (ValueError): Where the bytes are nothing of the kind."""
+    try:
+        message = srsly.msgpack_loads(data)
+        config, tensors = message["config"], message["state"]
+        return config, unpack_rows(load_tensors(tensors)) if tensors else {}
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ValueError(error) from error
+
+
+def saved_weights(data: bytes) -> dict[str, torch.Tensor]:
+    """The weights in a file `model` of a component whose network is a TorchShim.
+
+    data (bytes): The file.
+    RETURNS (Dict[str, Tensor]): Weights by name.
+    RAISES (ValueError): Where it is no such file.
+    """
+    try:
+        # Thinc keeps a list of shims for every layer, of which there is one.
+        own = srsly.msgpack_loads(data)["shims"][0][0]
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError(error) from error
+    return _opened(own)[1]
 
 
 def _with_prefix(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -21,6 +21,7 @@ PARTS: dict[str, dict[str, str]] = {
         "small": "segmenter_small",
         "student": "segmenter_small_student",
         "more": "segmenter_small_more",
+        "phrases": "segmenter_phrases",
         "clipseg": "text_segmenter_clipseg",
     },
     "pipeline": {"twitter": "rivega_twitter", "paper": "rivega_paper", "full": "rivega_full", "chat": "rivega_chat"},

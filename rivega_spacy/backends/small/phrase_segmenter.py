@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import srsly
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from thinc.api import Model
 
 from ...pipes.queries import BoxPrompt
@@ -19,8 +16,7 @@ from ...post.errors import Errors, RivegaError
 from ...post.expressions import Expression
 from ..crops import Window, box_window, cut, paste
 from ..folding import channels_last
-from ..shim import TorchShim, one_at_a_time, shim_of, torch_model
-from ..state import unpack_rows
+from ..shim import TorchShim, one_at_a_time, saved_weights, shim_of, torch_model
 from ..weights import read_checkpoint
 from .lite import LAST_STAGES
 from .mask_crops import Crop, training_crop
@@ -176,10 +172,8 @@ def _vision_state(path: Path) -> dict[str, torch.Tensor]:
     if path.suffix == ".safetensors":
         return cast(dict[str, torch.Tensor], read_checkpoint(path, what=WHAT))
     try:
-        # Thinc's form: a list of shims for every layer, of which there is one.
-        shim = srsly.msgpack_loads(path.read_bytes())["shims"][0][0]
-        return unpack_rows(load_tensors(srsly.msgpack_loads(shim)["state"]))
-    except (ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
+        return saved_weights(path.read_bytes())
+    except ValueError as error:
         raise RivegaError(Errors.E730.format(path=path, what=WHAT, reason=error)) from error
 
 
