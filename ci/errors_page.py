@@ -1,6 +1,6 @@
 """Write docs/errors.md: every message with its code, where it is raised and what to do, read from the tables and the sources.
 
-    python ci/errors_page.py [FILE]
+python ci/errors_page.py [FILE]
 """
 
 import re
