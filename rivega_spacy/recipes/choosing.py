@@ -21,7 +21,7 @@ ON_GPU = {
     "segmenter_small": "gpu_segmenter",
     "segmenter_small_student": "gpu_segmenter",
     "segmenter_small_more": "gpu_segmenter",
-    "segmenter_phrases": "gpu_segmenter",
+    "segmenter_phrases": "gpu_segmenter_phrases",
 }
 ON_CPU = {f"ner_{encoder}{data}": "cpu_tagger" for encoder in ("bert", "xlmr") for data in ("", "_2015", "_2017")} | {
     "ner_modern": "cpu_tagger"
