@@ -47,43 +47,38 @@ def report(what: list[str]) -> list[dict[str, Any]]:
         return json.loads(path.read_text(encoding="utf8"))["install"]
 
 
+def compiled(pins: list[str], *options: str, environment: dict[str, str] | None = None) -> str:
+    """What uv makes of pins.
+
+    pins (list): Requirements. options (str): Of `uv pip compile`. environment (dict): Variables beside those of this process.
+    RETURNS (str): Requirements, one a line.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        given, out = Path(folder) / "pins.in", Path(folder) / "out.txt"
+        given.write_text("\n".join(pins) + "\n", encoding="utf8")
+        command = [sys.executable, "-m", "uv", "pip", "compile", "-q", "--no-header", "--no-annotate", "--python-version", PYTHON]
+        subprocess.run(
+            [*command, *options, "-o", str(out), str(given)],
+            env={**os.environ, **(environment or {})},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        return out.read_text(encoding="utf8")
+
+
 def only_elsewhere(pins: list[str]) -> list[str]:
     """What the pins need besides on other systems, as requirements of those systems."""
     found = []
     for system, marker in (("windows", "win32"), ("macos", "darwin")):
-        with tempfile.TemporaryDirectory() as folder:
-            given = Path(folder) / "pins.in"
-            given.write_text("\n".join(pins) + "\n", encoding="utf8")
-            command = [
-                sys.executable,
-                "-m",
-                "uv",
-                "pip",
-                "compile",
-                "-q",
-                "--no-header",
-                "--no-annotate",
-                "--python-version",
-                PYTHON,
-            ]
-            # The oldest macOS that PyTorch is built for.
-            environment = {**os.environ, "MACOSX_DEPLOYMENT_TARGET": "14.0"}
-            done = subprocess.run(
-                [*command, "--python-platform", system, str(given)], env=environment, check=True, capture_output=True, text=True
-            )
-        found += [f"{pin} ; sys_platform == '{marker}'" for pin in done.stdout.split() if "==" in pin and pin not in pins]
+        # The oldest macOS that PyTorch is built for.
+        text = compiled(pins, "--python-platform", system, environment={"MACOSX_DEPLOYMENT_TARGET": "14.0"})
+        found += [f"{pin} ; sys_platform == '{marker}'" for pin in text.split() if "==" in pin and pin not in pins]
     return found
 
 
 def hashed(pins: list[str]) -> str:
     """The pins as requirements with the hashes of all their files."""
-    with tempfile.TemporaryDirectory() as folder:
-        given, out = Path(folder) / "pins.in", Path(folder) / "out.txt"
-        given.write_text("\n".join(pins) + "\n", encoding="utf8")
-        command = [sys.executable, "-m", "uv", "pip", "compile", "-q", "--no-deps", "--universal", "--generate-hashes"]
-        shape = ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--python-version", PYTHON]
-        subprocess.run([*command, *shape, "-o", str(out), str(given)], check=True, stdout=subprocess.DEVNULL)
-        return out.read_text(encoding="utf8")
+    return compiled(pins, "--no-deps", "--universal", "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links")
 
 
 def with_build(text: str, package: str, version: str, digest: str) -> str:

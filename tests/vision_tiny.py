@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from rivega_spacy.backends.small.network import SmallVision
-from rivega_spacy.backends.small.weights import build_network, save_network
+from rivega_spacy.backends.small.weights import LITE, build_network, save_network
 
 SIZES: dict[str, object] = {
     "width": 16,
@@ -20,14 +20,20 @@ SIZES: dict[str, object] = {
     "image_depths": [1, 1, 1, 1],
     "image_width": 16,
 }
+# Of a network on the pre-trained backbone.
+SEEN_SIZES: dict[str, object] = {"width": 16, "box_width": 16, "word_width": 8, "middle": 16, "image_width": 16, "depth": 1}
 WORDS = ["[UNK]", "a", "red", "green", "thing", "square", "league", "nobody", "person", "(", ")", "—", ",", "##s", "ada", "lea"]
 
 
-def tiny_network(seed: int = 0) -> SmallVision:
+def tiny_network(seed: int = 0, sizes: dict[str, object] = SIZES) -> SmallVision:
     torch.manual_seed(seed)
-    network = build_network({**SIZES, "vocab_size": len(WORDS), "vocab_bytes": len("\n".join(WORDS))})
+    network = build_network({**sizes, "vocab_size": len(WORDS), "vocab_bytes": len("\n".join(WORDS))})
     network.text.set_table(WORDS, np.random.default_rng(seed).normal(size=(len(WORDS), 8)))
     return network.eval()
+
+
+def tiny_seen_network() -> SmallVision:
+    return tiny_network(sizes={**SEEN_SIZES, "backbone": LITE})
 
 
 @pytest.fixture(scope="session")

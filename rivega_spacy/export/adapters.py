@@ -9,7 +9,7 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..post.rle import decode_mask
-from .sheets import Item, Region, Sheet, pictured_sheets, sheets, sized
+from .sheets import Item, Region, Sheet, pictured_sheets, sized, to_sheet
 
 
 def to_fiftyone(docs: Iterable[Doc], *, field: str = "entities") -> Iterator[dict[str, Any]]:
@@ -38,7 +38,7 @@ def to_supervision(doc: Doc) -> dict[str, Any]:
         box filled), `confidence` (n float32), `class_id` (n int), and `data` with `class_name` (the type), `entity` and `expansion`.
     RAISES (ImageError): E620 where the picture's size is not known and there are regions.
     """
-    sheet = next(sheets([doc]))
+    sheet = to_sheet(doc)
     rows = [(item, region) for item in sheet.items for region in item.regions]
     labels = sorted({item.label for item in sheet.items})
     masks = np.stack([_mask(sheet, region) for _, region in rows]) if any(region.mask for _, region in rows) else None

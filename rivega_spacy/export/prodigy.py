@@ -13,14 +13,14 @@ from spacy.tokens import Doc
 from ..post.exact import EXACT, exact_region
 from ..post.outlines import mask_outline
 from ..post.rle import decode_mask
-from .sheets import Item, Region, pictured_sheets, sheets
+from .sheets import Item, Region, pictured_sheets, to_sheet
 
 
 def to_prodigy_text(docs: Iterable[Doc], *, start: int = 1) -> Iterator[dict[str, Any]]:
     """Posts as tasks for `ner.manual`: `text`, `tokens`, `spans` (with their expansions), and the picture's path for the eye. Posts without id
     are numbered from `start` on."""
     for number, doc in enumerate(docs, start=start):
-        sheet = next(sheets([doc], start=number))
+        sheet = to_sheet(doc, number)
         tokens = [
             {"text": token.text, "start": token.idx, "end": token.idx + len(token), "id": token.i, "ws": bool(token.whitespace_)}
             for token in doc

@@ -75,26 +75,31 @@ class Sheet:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-def sheets(docs: Iterable[Doc], *, start: int = 1) -> Iterator[Sheet]:
-    """What there is to export of each post.
+def to_sheet(doc: Doc, number: int = 1) -> Sheet:
+    """What there is to export of a post.
 
-    docs (Iterable[Doc]): Posts with entities; what cannot be exported is noted on the doc.
-    start (int): The number of the first one, for posts without id.
-    YIELDS (Sheet): One a post, in order.
+    doc (Doc): With entities; what cannot be exported is noted on it.
+    number (int): Its place in the stream, for a post without id.
+    RETURNS (Sheet): It.
     """
-    for number, doc in enumerate(docs, start=start):
-        name = doc.user_data.get(ID_KEY)
-        stored = doc._.image
-        width, height = _size(doc)
-        yield Sheet(
-            id=str(number if name is None else name),
-            text=doc.text,
-            image=stored if isinstance(stored, str) else None,
-            width=width,
-            height=height,
-            items=[_item(place, ent) for place, ent in enumerate(doc.ents)],
-            fields={key: doc._.get(key) for key in ("caption", "description", "knowledge") if doc._.get(key) is not None},
-        )
+    name = doc.user_data.get(ID_KEY)
+    stored = doc._.image
+    width, height = _size(doc)
+    return Sheet(
+        id=str(number if name is None else name),
+        text=doc.text,
+        image=stored if isinstance(stored, str) else None,
+        width=width,
+        height=height,
+        items=[_item(place, ent) for place, ent in enumerate(doc.ents)],
+        fields={key: doc._.get(key) for key in ("caption", "description", "knowledge") if doc._.get(key) is not None},
+    )
+
+
+def sheets(docs: Iterable[Doc]) -> Iterator[Sheet]:
+    """See `to_sheet`: one a post, in order."""
+    for number, doc in enumerate(docs, start=1):
+        yield to_sheet(doc, number)
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ def pictured_sheets(docs: Iterable[Doc], *, start: int = 1) -> Iterator[Pictured
     YIELDS (PicturedSheet): One a post, in order.
     """
     for number, doc in enumerate(docs, start=start):
-        sheet = next(sheets([doc], start=number))
+        sheet = to_sheet(doc, number)
         if isinstance(doc._.image, bytes):
             record_error(doc, "export", Errors.E624.format(post=repr(sheet.id)))
         elif sheet.image is not None and sheet.width is not None and sheet.height is not None:

@@ -3,24 +3,20 @@
 import numpy as np
 import pytest
 import spacy
-import torch
-from vision_tiny import WORDS
+from vision_tiny import SEEN_SIZES, tiny_seen_network
 
 from rivega_spacy.backends.small.phrases.bank import load_bank
-from rivega_spacy.backends.small.weights import LITE, build_network, load_network, save_network
+from rivega_spacy.backends.small.weights import LITE, load_network, save_network
 from rivega_spacy.training import export
 from rivega_spacy.training.measure import ask_photos
 from rivega_spacy.training.photos import read_photos
 
-SIZES = {"width": 16, "box_width": 16, "word_width": 8, "middle": 16, "image_width": 16, "depth": 1, "backbone": LITE}
+SIZES = {**SEEN_SIZES, "backbone": LITE}
 
 
 @pytest.fixture
 def seen_weights(tmp_path):
-    torch.manual_seed(0)
-    network = build_network({**SIZES, "vocab_size": len(WORDS), "vocab_bytes": len("\n".join(WORDS))})
-    network.text.set_table(WORDS, np.random.default_rng(0).normal(size=(len(WORDS), 8)))
-    save_network(network, tmp_path / "seen.safetensors")
+    save_network(tiny_seen_network(), tmp_path / "seen.safetensors")
     return tmp_path / "seen.safetensors"
 
 

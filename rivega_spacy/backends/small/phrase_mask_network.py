@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from ...post.expressions import Expression
 from .image import conv
 from .lite import ENDS, STAGES, Front, Late
-from .segmenter_network import FEATURES, Residual, joined
+from .segmenter_network import COLOURS, FEATURES, Residual, doubled, joined
 from .text import PhraseEncoder
 
-COLOURS = 3
 # What `crop_features` makes of a crop beside its colours, and the boxes of other things.
 PLANES = FEATURES - COLOURS + 1
 # Of a mask, for its score: the IoU it lets expect, its share of the crop, the share of it at the crop's rim, how undecided it is.
@@ -127,18 +126,18 @@ class PhraseMaskNetwork(nn.Module):
         asked = self.phrase(phrases)
         half, quarter, eighth = self._front(colours)
         maps = self.back(eighth)
-        y = _double(self.lateral[2](maps.last)) + self.lateral[1](maps.sixteenth) + self.planes[0](F.avg_pool2d(planes, 16))
+        y = doubled(self.lateral[2](maps.last)) + self.lateral[1](maps.sixteenth) + self.planes[0](F.avg_pool2d(planes, 16))
         coarse = F.relu(y)
         for told in self.coarse:
             coarse = told(coarse, asked)
-        y = _double(self.narrow(coarse)) + self.lateral[0](maps.eighth) + self.planes[1](F.avg_pool2d(planes, 8))
+        y = doubled(self.narrow(coarse)) + self.lateral[0](maps.eighth) + self.planes[1](F.avg_pool2d(planes, 8))
         middle = F.relu(y)
         for told in self.eighth:
             middle = told(middle, asked)
-        y = _double(self.to_quarter(middle)) + self.from_quarter(quarter) + self.planes[2](F.avg_pool2d(planes, 4))
+        y = doubled(self.to_quarter(middle)) + self.from_quarter(quarter) + self.planes[2](F.avg_pool2d(planes, 4))
         fine = self.quarter(F.relu(y))
         detail = self.detail(self.unfold(features).contiguous(memory_format=torch.channels_last))
-        y = F.relu(_double(self.to_half(fine)) + self.from_half(half) + detail)
+        y = F.relu(doubled(self.to_half(fine)) + self.from_half(half) + detail)
         logits = self.fold(self.out(self.finest(y)))[:, 0]
         return logits, self._score(logits, middle, coarse, asked)
 
@@ -168,7 +167,3 @@ class PhraseMaskNetwork(nn.Module):
             within = (middle * weights).sum((2, 3)) / weights.sum((2, 3)).clamp(min=1e-3)
             parts = [within, middle.mean((2, 3)), coarse.mean((2, 3)), asked, signs]
             return self.score(torch.cat(parts, dim=1))[:, 0]
-
-
-def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

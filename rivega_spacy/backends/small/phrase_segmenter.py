@@ -14,14 +14,15 @@ from ...pipes.queries import BoxPrompt
 from ...post.boxes import clip_boxes
 from ...post.errors import Errors, RivegaError
 from ...post.expressions import Expression
-from ..crops import Window, box_window, cut, paste
+from ..backend import no_gradient
+from ..crops import MARGIN, Window, box_window, cut, paste
 from ..folding import channels_last
-from ..shim import TorchShim, one_at_a_time, saved_weights, shim_of, torch_model
+from ..shim import TorchShim, saved_weights, shim_of, torch_model
 from ..weights import read_checkpoint
+from .crop_runs import RunSettings, stacked_features, turned_back, with_mirrored
 from .lite import LAST_STAGES
 from .mask_crops import Crop, training_crop
 from .phrase_mask_network import PhraseMaskNetwork
-from .segmenter_network import X_PLANE, crop_features
 from .weights import WHAT, vocabulary_sizes
 
 ScoredMasks = list[tuple[np.ndarray, float]]
@@ -34,30 +35,16 @@ TAKEN = ("text.", "front.", "back.stages.")
 
 
 @dataclass
-class RunSettings:
-    """What the config says about running the network; not saved with the weights, so that editing the config has effect."""
+class PhraseSettings(RunSettings):
+    """Also, in training, for what share of the things another is pasted in front, and no phrase is given."""
 
-    flip: bool
-    batch_size: int
-    refine: bool
-    growth: Sequence[tuple[int, int]]
-    bf16: bool
-    jitter: float
-    rotation: float
-    pasted: float
-    unnamed: float
-    seed: int
-    calls: int = 0
-
-    def training_size(self, size: int, step: int) -> int:
-        """Side of the crops at a step of training: that of the last stage begun, before the first that of the model."""
-        begun = [side for start, side in self.growth if step >= start]
-        return begun[-1] if begun else size
+    pasted: float = 0.0
+    unnamed: float = 0.0
 
 
 def build_phrase_segmenter(
     size: int = 160,
-    margin: float = 0.2,
+    margin: float = MARGIN,
     middle: int = 160,
     width: int = 96,
     fine: Sequence[int] = (48, 24),
@@ -114,7 +101,7 @@ def build_phrase_segmenter(
         "phrase_width": phrase_width,
         "word_width": word_width,
     }
-    run = RunSettings(
+    run = PhraseSettings(
         flip=flip,
         batch_size=batch_size,
         refine=refine,
@@ -181,11 +168,7 @@ def _forward(model: Model, prompts: Sequence[BoxPrompt], is_train: bool) -> tupl
     if is_train:
         return _train(model, prompts)
     # A bare pair of picture and boxes says nothing of what is meant.
-    return _predict(model, [BoxPrompt(*prompt) for prompt in prompts]), _no_gradient
-
-
-def _no_gradient(gradient: Any) -> list[Any]:
-    return []
+    return _predict(model, [BoxPrompt(*prompt) for prompt in prompts]), no_gradient
 
 
 def _predict(model: Model, prompts: Sequence[BoxPrompt]) -> list[ScoredMasks]:
@@ -219,27 +202,22 @@ def _predict(model: Model, prompts: Sequence[BoxPrompt]) -> list[ScoredMasks]:
 
 def _probabilities(model: Model, crops: Sequence[Crop]) -> tuple[np.ndarray, np.ndarray]:
     shim = shim_of(model, TorchShim)
-    run: RunSettings = model.attrs["run"]
-    step, size = 1 if one_at_a_time(shim.device, bf16=run.bf16) else max(run.batch_size, 1), shim.cfg["size"]
+    run: PhraseSettings = model.attrs["run"]
+    size = shim.cfg["size"]
     done = [torch.zeros((0, size, size), device=shim.device)]
     scores = [torch.zeros(0, device=shim.device)]
-    for start in range(0, len(crops), step):
-        part = crops[start : start + step]
+    for part in run.groups(crops, shim.device):
         # Colour statistics need single precision whatever the network computes in.
         features = crops_features(part, shim.device, shim.cfg["margin"])
         if run.flip:
-            # The x coordinate keeps its direction: it says where a pixel is, not what it shows.
-            mirrored = features.flip(3)
-            mirrored[:, X_PLANE] = features[:, X_PLANE]
-            features = torch.cat([features, mirrored])
+            features = with_mirrored(features)
         with shim.inference(bf16=run.bf16, fold=True) as module:
             network = cast(PhraseMaskNetwork, module)
             phrases = network.phrases([crop.expression for crop in part])
             logits, score = network(features, torch.cat([phrases, phrases]) if run.flip else phrases)
             found, score = torch.sigmoid(logits.float()), torch.sigmoid(score.float())
         if run.flip:
-            straight, turned_over = found.chunk(2)
-            found, score = (straight + turned_over.flip(2)) / 2, sum(score.chunk(2)) / 2
+            found, score = turned_back(found), sum(score.chunk(2)) / 2
         done.append(found)
         scores.append(score)
     # Fetched once a batch, not once a crop: each time a GPU would be waited for.
@@ -248,18 +226,17 @@ def _probabilities(model: Model, crops: Sequence[Crop]) -> tuple[np.ndarray, np.
 
 def crops_features(crops: Sequence[Crop], device: torch.device, margin: float) -> torch.Tensor:
     """What the network sees of crops: N x (FEATURES + 1) x S x S float32, the boxes of other things last."""
-    colours = torch.from_numpy(np.stack([crop.colours for crop in crops])).to(device)
-    inside = torch.from_numpy(np.stack([crop.inside for crop in crops])).to(device)
-    aspect = torch.tensor([crop.aspect for crop in crops], device=device)
+    own = stacked_features(
+        [crop.colours for crop in crops], [crop.inside for crop in crops], [crop.aspect for crop in crops], device, margin
+    )
     others = torch.from_numpy(np.stack([crop.others_plane() for crop in crops])).to(device)
-    rim = margin / (1 + 2 * margin)
-    return torch.cat([crop_features(colours, inside, aspect, (rim, 1 - rim)), others[:, None]], dim=1)
+    return torch.cat([own, others[:, None]], dim=1)
 
 
 def _train(model: Model, prompts: Sequence[BoxPrompt]) -> tuple[np.ndarray, Callable]:
     shim = shim_of(model, TorchShim)
     # A seed of its own for every step: a run is repeatable, no two steps are alike.
-    run: RunSettings = model.attrs["run"]
+    run: PhraseSettings = model.attrs["run"]
     rng = np.random.default_rng([run.seed, shim.steps, run.calls])
     run.calls += 1
     size, margin = run.training_size(shim.cfg["size"], shim.steps), shim.cfg["margin"]
@@ -269,7 +246,7 @@ def _train(model: Model, prompts: Sequence[BoxPrompt]) -> tuple[np.ndarray, Call
         for number, (box, mask) in enumerate(zip(clip_boxes(prompt.boxes, *prompt.image.shape[:2]), prompt.masks))
     ]
     if not jobs:
-        return np.zeros((0, 3, size, size), dtype="float32"), _no_gradient
+        return np.zeros((0, 3, size, size), dtype="float32"), no_gradient
     network = cast(PhraseMaskNetwork, shim.module)
     network.train()
     network.train_stages(model.attrs["trained_stages"])

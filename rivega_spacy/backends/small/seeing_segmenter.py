@@ -14,9 +14,7 @@ from torch import Tensor, nn
 
 from ...post.errors import Errors, RivegaError
 from .image import ImageEncoder
-from .segmenter_network import FEATURES, Residual, joined
-
-COLOURS = 3
+from .segmenter_network import COLOURS, FEATURES, Residual, doubled, joined
 
 
 class SeeingMaskNetwork(nn.Module):
@@ -56,10 +54,10 @@ class SeeingMaskNetwork(nn.Module):
             x = stage(x)
             maps.append(x)
         coarse = self.encoder.fuse(maps)
-        quarter = _double(self.to_quarter(coarse)) + self.from_quarter(maps[0])
+        quarter = doubled(self.to_quarter(coarse)) + self.from_quarter(maps[0])
         quarter = self.finer(quarter)
         detail = self.detail(self.unfold(features).contiguous(memory_format=torch.channels_last))
-        return self.fold(self.out(self.finest(_double(self.to_half(quarter)) + detail)))[:, 0]
+        return self.fold(self.out(self.finest(doubled(self.to_half(quarter)) + detail)))[:, 0]
 
     def take_encoder(self, state: dict[str, Tensor], *, source: str) -> int:
         """Start from the image encoder of a trained small vision network; blocks that this network leaves out are passed over.
@@ -76,7 +74,3 @@ class SeeingMaskNetwork(nn.Module):
             raise RivegaError(Errors.E330.format(source=source, names=", ".join(unfit[:5]), count=len(unfit)))
         self.encoder.load_state_dict({name: given[name].float() if own[name].is_floating_point() else given[name] for name in own})
         return len(own)
-
-
-def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

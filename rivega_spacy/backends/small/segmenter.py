@@ -14,12 +14,13 @@ from thinc.api import Model
 
 from ...post.boxes import clip_boxes
 from ...post.errors import Errors, RivegaError
+from ..backend import no_gradient
 from ..crops import MARGIN, box_window, cut, jitter_box, paste, turned
 from ..folding import channels_last
-from ..shim import TorchShim, one_at_a_time, shim_of, torch_model
+from ..shim import TorchShim, shim_of, torch_model
 from ..weights import read_checkpoint
+from .crop_runs import RunSettings, stacked_features, turned_back, with_mirrored
 from .seeing_segmenter import SeeingMaskNetwork
-from .segmenter_network import X_PLANE, crop_features
 from .weights import WHAT
 
 # A picture with its boxes, n x 4 XYXY pixels; in training also the mask of each box, HxW bool.
@@ -29,24 +30,10 @@ ScoredMasks = list[tuple[np.ndarray, float]]
 
 
 @dataclass
-class RunSettings:
-    """What the config says about running the network; not saved with the weights, so that editing the config has effect."""
+class ThreadedSettings(RunSettings):
+    """Also, in training, how many threads cut and colour crops."""
 
-    flip: bool
-    batch_size: int
-    jitter: float
-    seed: int
-    refine: bool = True
-    growth: Sequence[tuple[int, int]] = ()
     threads: int = 1
-    bf16: bool = False
-    rotation: float = 0.0
-    calls: int = 0
-
-    def training_size(self, size: int, step: int) -> int:
-        """Side of the crops at a step of training: that of the last stage begun, before the first that of the model."""
-        begun = [side for start, side in self.growth if step >= start]
-        return begun[-1] if begun else size
 
 
 def build_seeing_segmenter(
@@ -95,7 +82,7 @@ def build_seeing_segmenter(
     """
     settings = {"size": size, "margin": margin, "widths": list(widths), "depths": list(depths), "fine": list(fine)}
     stages = [(start, side) for start, side in growth]
-    run = RunSettings(
+    run = ThreadedSettings(
         flip=flip,
         refine=refine,
         batch_size=batch_size,
@@ -126,7 +113,7 @@ def _model(
     name: str,
     settings: dict[str, Any],
     build: Callable[[dict[str, Any]], torch.nn.Module],
-    run: RunSettings,
+    run: ThreadedSettings,
     *,
     ema_decay: float,
     lr_scale: Callable[[str], float] | None = None,
@@ -159,11 +146,7 @@ def _load_encoder(model: Model, path: Path) -> None:
 def _forward(model: Model, prompts: Sequence[Any], is_train: bool) -> tuple[Any, Callable]:
     if is_train:
         return _train(model, prompts)
-    return _predict(model, prompts), _no_gradient
-
-
-def _no_gradient(gradient: Any) -> list[Any]:
-    return []
+    return _predict(model, prompts), no_gradient
 
 
 def _predict(model: Model, prompts: Sequence[Prompt]) -> list[ScoredMasks]:
@@ -191,33 +174,26 @@ def _predict(model: Model, prompts: Sequence[Prompt]) -> list[ScoredMasks]:
 
 def _probabilities(model: Model, crops: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:
     shim = shim_of(model, TorchShim)
-    run: RunSettings = model.attrs["run"]
-    step, size = 1 if one_at_a_time(shim.device, bf16=run.bf16) else max(run.batch_size, 1), shim.cfg["size"]
+    run: ThreadedSettings = model.attrs["run"]
+    size = shim.cfg["size"]
     done = [torch.zeros((0, size, size), device=shim.device)]
-    for start in range(0, len(crops), step):
+    for group in run.groups(crops, shim.device):
         # Colour statistics need single precision whatever the network computes in.
-        features = _features(crops[start : start + step], shim.device, shim.cfg["margin"])
+        features = _features(group, shim.device, shim.cfg["margin"])
         if run.flip:
-            # The x coordinate keeps its direction: it says where a pixel is, not what it shows.
-            mirrored = features.flip(3)
-            mirrored[:, X_PLANE] = features[:, X_PLANE]
-            features = torch.cat([features, mirrored])
+            features = with_mirrored(features)
         with shim.inference(bf16=run.bf16, fold=True) as network:
             found = torch.sigmoid(network(features).float())
         if run.flip:
-            straight, turned_over = found.chunk(2)
-            found = (straight + turned_over.flip(2)) / 2
+            found = turned_back(found)
         done.append(found)
     # Fetched once a batch, not once a crop: each time a GPU would be waited for.
     return torch.cat(done).cpu().numpy()
 
 
 def _features(crops: Sequence[tuple[np.ndarray, np.ndarray, float]], device: torch.device, margin: float) -> torch.Tensor:
-    colours = torch.from_numpy(np.stack([crop for crop, _, _ in crops])).to(device)
-    inside = torch.from_numpy(np.stack([known for _, known, _ in crops])).to(device)
-    aspect = torch.tensor([aspect for _, _, aspect in crops], device=device)
-    rim = margin / (1 + 2 * margin)
-    return crop_features(colours, inside, aspect, (rim, 1 - rim))
+    colours, inside, aspects = zip(*crops)
+    return stacked_features(colours, inside, aspects, device, margin)
 
 
 def box_aspect(box: Sequence[float] | np.ndarray) -> float:
@@ -228,7 +204,7 @@ def box_aspect(box: Sequence[float] | np.ndarray) -> float:
 def _train(model: Model, prompts: Sequence[TrainingPrompt]) -> tuple[np.ndarray, Callable]:
     shim = shim_of(model, TorchShim)
     # A seed of its own for every step: a run is repeatable, no two steps are alike.
-    run: RunSettings = model.attrs["run"]
+    run: ThreadedSettings = model.attrs["run"]
     rng = np.random.default_rng([run.seed, shim.steps, run.calls])
     size = run.training_size(shim.cfg["size"], shim.steps)
     run.calls += 1

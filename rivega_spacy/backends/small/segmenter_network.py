@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 # Colour histogram: bins for each of red, green, blue.
 BINS = 8
+COLOURS = 3
 # RGB, box, picture, colour odds, x, y, aspect
 FEATURES = 9
 X_PLANE = 6
@@ -41,6 +42,11 @@ def joined(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Se
     """A convolution with its normalisation and activation."""
     conv = nn.Conv2d(inside, outside, kernel, stride=stride, padding=kernel // 2, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outside), nn.ReLU(inplace=True))
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Maps at twice their resolution."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def crop_features(crops: Tensor, inside: Tensor, aspect: Tensor, box: Sequence[float]) -> Tensor:

@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 from segmenter_tiny import disc_picture, make_post
 from thinc.api import Adam
-from vision_tiny import WORDS
+from vision_tiny import tiny_seen_network
 
 from rivega_spacy.backends.crops import Window
 from rivega_spacy.backends.small.mask_crops import Crop, in_front, training_crop
 from rivega_spacy.backends.small.phrase_segmenter import build_phrase_segmenter, load_vision
-from rivega_spacy.backends.small.weights import LITE, build_network, save_network
+from rivega_spacy.backends.small.weights import save_network
 from rivega_spacy.pipes.queries import BoxPrompt
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.post.expressions import Expression
@@ -26,12 +26,8 @@ RED, GREEN = Expression(expansion="a red thing"), Expression(expansion="a green 
 
 @pytest.fixture(scope="module")
 def vision(tmp_path_factory):
-    torch.manual_seed(0)
-    sizes = {"width": 16, "box_width": 16, "word_width": 8, "middle": 16, "image_width": 16, "depth": 1, "backbone": LITE}
-    network = build_network({**sizes, "vocab_size": len(WORDS), "vocab_bytes": len("\n".join(WORDS))})
-    network.text.set_table(WORDS, np.random.default_rng(0).normal(size=(len(WORDS), 8)))
     path = tmp_path_factory.mktemp("vision") / "network.safetensors"
-    save_network(network, path)
+    save_network(tiny_seen_network(), path)
     return path
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from expressions_of import expressions
-from vision_tiny import WORDS
+from vision_tiny import SEEN_SIZES, tiny_seen_network
 
 from rivega_spacy.backends.small import second_look
 from rivega_spacy.backends.small.answers import clear_store
@@ -12,21 +12,17 @@ from rivega_spacy.backends.small.grounder import build_seen_grounder
 from rivega_spacy.backends.small.lite import Front
 from rivega_spacy.backends.small.network import Encoded, Questions
 from rivega_spacy.backends.small.second_look import SIDE, Look, look_again, part_around
-from rivega_spacy.backends.small.weights import LITE, build_network, save_network
+from rivega_spacy.backends.small.weights import save_network
 from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.errors import RivegaError
 
-SIZES = {"width": 16, "box_width": 16, "word_width": 8, "middle": 16, "image_width": 16, "depth": 1}
 ASKED = expressions(("Ada", "PER", "a person"), ("Rex", "OTHER", "a dog"))
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    torch.manual_seed(0)
-    made = build_network({**SIZES, "backbone": LITE, "vocab_size": len(WORDS), "vocab_bytes": len("\n".join(WORDS))})
-    made.text.set_table(WORDS, np.random.default_rng(0).normal(size=(len(WORDS), 8)))
     path = tmp_path_factory.mktemp("look") / "network.safetensors"
-    save_network(made, path)
+    save_network(tiny_seen_network(), path)
     return path
 
 
@@ -42,7 +38,7 @@ def sides(monkeypatch):
 
 
 def located(weights, image, **settings):
-    model = build_seen_grounder(size=96, **SIZES, **settings)
+    model = build_seen_grounder(size=96, **SEEN_SIZES, **settings)
     model.attrs["load"](model, weights)
     return model.predict([ImageQueries(image, ASKED)])[0]
 

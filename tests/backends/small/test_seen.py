@@ -11,19 +11,19 @@ import torch
 from expressions_of import expressions
 from spacy.cli.train import train
 from torch.nn import functional as F
-from vision_tiny import WORDS
+from vision_tiny import SEEN_SIZES, tiny_seen_network
 
 from rivega_spacy.backends.small import wordnet
 from rivega_spacy.backends.small.grounder import build_seen_grounder
 from rivega_spacy.backends.small.lite import CLASSES, Back, Front, published_weights, take_published
 from rivega_spacy.backends.small.nouns import IS, LIKE, NounTable, class_synsets, make_table
-from rivega_spacy.backends.small.weights import LITE, build_network, load_network, save_network, sizes
+from rivega_spacy.backends.small.weights import LITE, load_network, save_network, sizes
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.training import kept
 from rivega_spacy.training.kept import KeptSettings, KeptViews
 from rivega_spacy.training.measure import area_under_curve
 
-SIZES = {"width": 16, "box_width": 16, "word_width": 8, "middle": 16, "image_width": 16, "depth": 1, "backbone": LITE}
+SIZES = {**SEEN_SIZES, "backbone": LITE}
 CONFIG = Path(__file__).parents[3] / "configs" / "vision_small.cfg"
 TABLE = {
     "dog": {IS * CLASSES + 151: 1.0, LIKE * CLASSES + 7: 0.5},
@@ -34,11 +34,9 @@ TABLE = {
 
 @pytest.fixture(scope="module")
 def network():
-    torch.manual_seed(0)
-    made = build_network({**SIZES, "vocab_size": len(WORDS), "vocab_bytes": len("\n".join(WORDS))})
-    made.text.set_table(WORDS, np.random.default_rng(0).normal(size=(len(WORDS), 8)))
+    made = tiny_seen_network()
     made.nouns.set_table(TABLE)
-    return made.eval()
+    return made
 
 
 @pytest.fixture(scope="module")
