@@ -1,6 +1,7 @@
-"""Modules under their names of before 0.6, for scripts that import them: the same module, with a DeprecationWarning.
+"""Modules under the names they had before 0.6, for scripts and pickles that use them: the same module, with a DeprecationWarning.
 
-The package's own code imports nothing by these names. They go with version 0.8.
+Saved pipelines need none of these: they hold registered names (setup.cfg), which do not change when a module moves. The package's own code imports
+nothing by its former name. They stay until version `REMOVED_IN`, so that a minor release breaks no script.
 """
 
 import importlib
@@ -14,6 +15,7 @@ from types import ModuleType
 from .errors import Errors
 
 PACKAGE = __name__.partition(".")[0]
+REMOVED_IN = "1.0"
 # Former name within the package -> today's. What lies below a name moved with it, unless it has a line of its own.
 MOVED = {
     "asking": "pipes.asking",
@@ -58,9 +60,9 @@ MOVED = {
 
 
 def present_name(name: str) -> str | None:
-    """Where a module of the package is today; None where it has not moved.
+    """Where a module of the package is today; None if it has not moved.
 
-    name (str): Its full name of before, for example "rivega_spacy.images".
+    name (str): Its former full name, for example "rivega_spacy.images".
     RETURNS (Optional[str]): For example "rivega_spacy.post.images".
     """
     package, _, rest = name.partition(".")
@@ -75,7 +77,7 @@ def present_name(name: str) -> str | None:
 
 
 class MovedModules(MetaPathFinder, Loader):
-    """Finds a module under its former name, as the one module that it is."""
+    """Finds a module under its former name, as the same module object."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         name = present_name(fullname)
@@ -83,7 +85,7 @@ class MovedModules(MetaPathFinder, Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         name = str(spec.origin)
-        warnings.warn(Errors.W069.format(former=spec.name, name=name), DeprecationWarning, stacklevel=2)
+        warnings.warn(Errors.W069.format(former=spec.name, name=name, gone=REMOVED_IN), DeprecationWarning, stacklevel=2)
         module = importlib.import_module(name)
         # The import system is about to give the module this spec; it keeps its own.
         spec.loader_state = module.__spec__

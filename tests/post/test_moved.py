@@ -1,13 +1,14 @@
-"""Modules answer to their names of before 0.6, as the same module, and say where they are now."""
+"""Modules can be imported by the names they had before 0.6, as the same module, and say where they are now."""
 
 import importlib
 import pickle
 import sys
 
 import pytest
+from packaging.version import Version
 
 import rivega_spacy
-from rivega_spacy.post.moved import MOVED, present_name
+from rivega_spacy.post.moved import MOVED, REMOVED_IN, present_name
 
 
 @pytest.mark.parametrize("former", sorted(MOVED))
@@ -22,10 +23,14 @@ def test_a_former_name_is_the_same_module(monkeypatch):
     monkeypatch.delitem(sys.modules, "rivega_spacy.images", raising=False)
     monkeypatch.delattr(rivega_spacy, "images", raising=False)
     own = images.__spec__
-    with pytest.warns(DeprecationWarning, match="rivega_spacy.post.images"):
+    with pytest.warns(DeprecationWarning, match=f"rivega_spacy.post.images since .* removed in version {REMOVED_IN}"):
         former = importlib.import_module("rivega_spacy.images")
     assert former is images and images.__name__ == "rivega_spacy.post.images" and images.__spec__ is own
     assert pickle.loads(pickle.dumps(former.read_image)) is images.read_image
+
+
+def test_former_names_last_as_long_as_their_warning_says():
+    assert Version(rivega_spacy.__version__) < Version(REMOVED_IN), "the version that removes rivega_spacy/post/moved.py and this file"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -193,7 +193,7 @@ def test_entities_are_what_is_seen_of_them(nlp, invisible):
 @pytest.mark.slow
 def test_thousands_of_bad_entities_take_no_time(nlp):
     doc = post_to_doc(nlp, {"id": "1", "text": "Ada " * 5000, "ents": [[place, place + 1, "PER"] for place in range(20000)]})
-    assert len(doc._.rivega_errors) == 101 and "more than 100 notes" in doc._.rivega_errors[-1]["message"]
+    assert len(doc._.rivega_errors) == 101 and "more than 100 errors" in doc._.rivega_errors[-1]["message"]
 
 
 @pytest.mark.parametrize("batch_size, n_process", [(0, 1), (-3, 1), (None, 0)])

@@ -41,7 +41,7 @@ class BackendsMessages(Messages):
         "RIVEGA_HUB=1 in the environment so that it may be downloaded."
     )
     E327 = "{name} is a model of kind {kind!r}, not one of {known}. Choose one of those."
-    E328 = "OpenCV is not installed. Run `pip install 'rivega_spacy[cv]'`, or use `rivega.SmallSegmenter.v2`, which needs none."
+    E328 = "OpenCV is not installed. Run `pip install 'rivega_spacy[cv]'`, or use `rivega.SmallSegmenter.v2`, which does not need it."
     E330 = (
         "The image encoder in {source} does not fit that of the segmenter: {count} tensors are missing or of another shape "
         "({names}). Give both the same `widths`, and a depth no greater than the vision network's."
@@ -68,7 +68,7 @@ class BackendsMessages(Messages):
     )
     E704 = "The folder {path} has none of {names}. Give the folder or file that has the weights."
     E705 = (
-        "{path}: {name} differs from the other copies of the token table, which are one and the same in OFA. The file is "
+        "{path}: {name} differs from the other copies of the token table, but in OFA all copies are equal. The file is "
         "damaged or of another model: download it again."
     )
     E706 = "{path} is not an OFA checkpoint: {name} is missing; its first tensors are {names}. Give another file."
@@ -132,16 +132,16 @@ class BackendsMessages(Messages):
         '"thousand" or "thousand_yx".'
     )
     E906 = (
-        "{name} has `save_weights = false`: it reads the weights of its `path` again and would lose others. Set it to true to train it, or to "
-        "begin with other weights."
+        "{name} has `save_weights = false`: when loaded it reads the weights of its `path` again, and any others would be lost. Set it to true "
+        "to train it or to start from other weights."
     )
     E920 = "`second_look` = {share} is not a share of the picture. Use a number from 0 (never look again) to 1."
     E921 = "`trained_stages` = {stages} is not a number of the backbone's last stages. Use a whole number from 0 (the backbone stays frozen) to {most}."
-    E960 = "`eight_bits` works on a CPU, and the network is on {device}. Set it to false, or use `bf16` on the GPU."
+    E960 = "`eight_bits` works only on a CPU, but the network is on {device}. Set it to false, or use `bf16` on the GPU."
     E961 = "`eight_bits` cannot be used: torch {version} has no eight-bit layers for this processor. Set it to false."
     E963 = (
-        "This pipeline holds `rivega.SmallSegmenter.v1`, a network of rivega_twitter 0.1 that is gone. Install the current rivega_twitter, or to use "
-        "this one as it is, `pip install 'rivega_spacy<0.8'`; for a pipeline of your own, train its segmenter with configs/segmenter_small.cfg."
+        "This pipeline holds `rivega.SmallSegmenter.v1`, a network of rivega_twitter 0.1 that was removed. Install the current rivega_twitter; for a "
+        "pipeline of your own, train its segmenter with configs/segmenter_small.cfg. rivega_spacy 0.6 still loads it."
     )
 
 

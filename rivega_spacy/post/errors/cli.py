@@ -8,7 +8,7 @@ class CLIMessages(Messages):
 
     E501 = "The demo's posts are not at {path}. Run the command in a checkout of the project, or name a file with `--posts`."
     E538 = "`--set` takes SECTION.NAME=VALUE, not {value!r}. Give section, name and value."
-    E623 = "`--image-prefix` has no effect on the form {form!r}. Leave it out, or choose label-studio."
+    E623 = "`--image-prefix` has no effect on the format {form!r}. Leave it out, or choose label-studio."
     E723 = "{path} does not end in .safetensors. Give a name that does."
     E724 = "There is no network {network!r}. Use one of: {known}."
     E742 = "The pipeline {model} has no component {component!r}, only {names}. Name the entailment component with `--component`."

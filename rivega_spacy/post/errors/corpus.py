@@ -23,8 +23,8 @@ class CorpusMessages(Messages):
     E133 = "There is no text format {form!r}. Use one of: {known}."
     E134 = "{path} is not a file of regions. Give a folder of VOC XML or labelme JSON, a COCO .json or a Prodigy .jsonl."
     E151 = (
-        "`buffer` is {value}, but it must be 0 or more. Set it together with `shuffle = true`, of which it says how many posts "
-        "are held at a time, or leave it out."
+        "`buffer` is {value}, but it must be 0 or more. It is the number of posts held at a time with `shuffle = true`; without "
+        "that, leave it out."
     )
     E393 = "`rivega.JoinedCorpus.v1` cannot use the shares {shares}. Give each of its corpora, {known}, a share of 0 or more."
     E440 = (
@@ -41,8 +41,8 @@ class CorpusMessages(Messages):
     E443 = "`--tag-column` is for CoNLL text and has no effect on {path}, which is read as {form}. Leave it out."
     E510 = "`{option}` cannot be {value!r}. Use one of: {known}."
     W860 = (
-        "None of the {count} entities read from {path} has an expansion, so what learns or is measured there is asked about "
-        '"Name (TYPE)" alone, while a pipeline with an expander asks more. Bring recorded expansions (`rivega convert --expansions`), or '
+        "None of the {count} entities read from {path} has an expansion, so training and evaluation on them ask only about "
+        '"Name (TYPE)", while a pipeline with an expander asks about more. Add recorded expansions (`rivega convert --expansions`), or '
         "give the reader the pipeline's own expander (`[corpora.train.expander]`, `[corpora.dev.expander]`)."
     )
 

@@ -11,7 +11,7 @@ class ExportMessages(Messages):
         "size. Give the folder of the pictures (`--images`)."
     )
     E624 = (
-        "The picture of post {post} was given as bytes. This form names pictures by their paths, and the post's regions are left "
+        "The picture of post {post} was given as bytes. This format names pictures by their paths, so the post's regions are left "
         "out. Save the picture, and give its path as `image`."
     )
 

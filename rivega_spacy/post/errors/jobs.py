@@ -7,7 +7,7 @@ class JobsMessages(Messages):
     """Jobs over files: enrichment, evaluation, finishing of pipelines."""
 
     E268 = "{path} has {size} MB, more than {most} MB: {sizes}. Leave out what the pipeline does not need."
-    E269 = "{path} holds a pickle, which could run code where it is read. Save weights as safetensors or msgpack."
+    E269 = "{path} holds a pickle, which could run code when it is read. Save weights as safetensors or msgpack."
     E426 = "There is no source {name!r}. Use one of: {known}."
     E427 = "{path}: `[{section}]` is missing or wrong ({reason}). See configs/enrich_openai.cfg."
     E428 = "Post {post}: `tokens` and `tags` do not fit together, so it has no entities to expand. Give every token a tag."
@@ -21,7 +21,7 @@ class JobsMessages(Messages):
     E840 = (
         "Post {post}: it cannot be part of a job ({reason}). Give it values that JSON has: text, numbers, lists, true, false, null."
     )
-    E841 = "Post {post} could not be annotated: {reason}. It was tried three times, in the end alone. Look at its picture, or leave it out."
+    E841 = "Post {post} could not be annotated: {reason}. It was tried three times, the last time alone. Check its picture, or leave it out."
     E842 = (
         "{folder} already holds a job with {posts} posts done. Use `--resume` to continue it, or `--restart` to discard its results "
         "and start again."
@@ -45,7 +45,7 @@ class JobsMessages(Messages):
     E853 = "The Ray cluster at {address} cannot be used: {reason}. Start one (`ray start --head`), give its address, or ask for less per worker."
     E863 = "No box of {path} covers any gold box of {data}. Check that both are of the same posts (by their ids) and pictures (same size)."
     E864 = (
-        "{path} cannot be read as a detector ({reason}). Give a folder or hub name of an object detector in transformers' form (DETR, "
+        "{path} cannot be read as a detector ({reason}). Give a folder or hub name of an object detector in transformers' format (DETR, "
         "RT-DETR, YOLOS, Deformable DETR, ...)."
     )
     E910 = "There is no {value!r}. Use one of: {known}."

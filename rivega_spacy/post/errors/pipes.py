@@ -26,15 +26,15 @@ class PipesMessages(Messages):
         "that other programs open the picture."
     )
     E206 = (
-        "{component} cannot be trained: its architecture {model} has no training step. Choose one that has, or freeze the "
+        "{component} cannot be trained: its architecture {model} has no training step. Choose one that has one, or freeze the "
         "component."
     )
     E207 = "{component}: the architecture {model} has no weights of its own, so {weights} cannot be loaded. Leave `weights` out."
     E208 = "`{option}` must be between 0 and 1, not {value!r}. Correct the config or the call."
     E262 = "{component} cannot learn from whole views: its architecture {model} has no `train_views`. Use `rivega.PhotoCorpus.v1`, or a `rivega.Small...` architecture."
     E264 = (
-        "A network is asked about {value!r}. Make an `Expression(name, type, expansion)` of it (rivega_spacy.post.expressions), "
-        "or `Expression(expansion=...)` of plain words."
+        "A network was asked about {value!r}, which is not an Expression. Make it an `Expression(name, type, expansion)` "
+        "(rivega_spacy.post.expressions), or an `Expression(expansion=...)` if it is plain words."
     )
     E400 = "Post {post}: {model} gave no {what} ({reason}). Run again to ask once more; the post's other results stay."
     E401 = (

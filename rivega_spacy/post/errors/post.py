@@ -71,8 +71,8 @@ class PostMessages(Messages):
     E062 = (
         "Post {post}: the entity {value} is left out: it has only blanks, invisible or replacement characters. Correct its offsets."
     )
-    E063 = "Post {post} has more than {limit} notes, and the others are left out. Fix those that are listed first."
-    W069 = "The module {former} is called {name} since version 0.6, and its former name goes with 0.8. Import it by its new name."
+    E063 = "Post {post} has more than {limit} errors, and the others are left out. Fix those that are listed first."
+    W069 = "The module {former} has been called {name} since version 0.6; its former name will be removed in version {gone}. Import it by its new name."
     E085 = "A mask must be a two-dimensional array of bool, HxW, not {kind}. To set run lengths, use `mask_rle`."
     E086 = "`{name}` is computed and cannot be set. Set {instead}."
     E087 = "`labels` gives {wrong}. Use these types: {known}."
@@ -115,28 +115,28 @@ class PostMessages(Messages):
         "{path}, row on line {line}: the byte {byte} is not UTF-8. If the file is from Windows, convert it first: "
         "`iconv -f cp1252 -t utf-8`, or save it as CSV UTF-8."
     )
-    E825 = "{path} cannot be read as Parquet {place} ({reason}). Export it again, or name its form with `--from`."
+    E825 = "{path} cannot be read as Parquet {place} ({reason}). Export it again, or name its format with `--from`."
     E827 = "The folder {folder} has no pictures and no .txt files. Give the folder of the pictures, or a file of posts."
     E828 = "The picture {name} has no text. Write what was posted with it to {stem}.txt beside it, or to {stem}.json as `text`."
     E829 = "Post {name} cannot be read ({reason}). Correct the file, or export it again."
     E870 = "The config names files in the folder of a saved pipeline ({names}), and no folder was given. Load the pipeline: `spacy.load(folder)`."
     E900 = (
-        "transformers {found} has no {name}, which came with version {since}. Install a newer one (docs/installed.md says how, beside "
-        "spacy-transformers), or choose another network."
+        "transformers {found} has no {name}, which came with version {since}. Install a newer one (docs/installed.md says how to do that "
+        "beside spacy-transformers), or choose another network."
     )
     E950 = "{path} {reason}. Get the pipeline again. If you changed it on purpose, delete digests.json in the pipeline's folder."
     E951 = "{path} cannot be read ({reason}). Get the pipeline again, or delete this file to load it without the check."
     E952 = "{path} is damaged ({reason}). Get the pipeline again."
     E953 = (
-        "The picture {source} was not decoded within {seconds} seconds, and its decoder was ended. Scale it down, or raise "
+        "The picture {source} was not decoded within {seconds} seconds, and its decoder was stopped. Scale it down, or raise "
         "RIVEGA_DECODE_SECONDS."
     )
     E954 = (
-        "The picture {source} brought its decoder to an end ({reason}). It is damaged, or needs more memory than RIVEGA_DECODE_MEMORY allows: "
+        "The picture {source} made its decoder crash ({reason}). It is damaged, or needs more memory than RIVEGA_DECODE_MEMORY allows: "
         "replace it."
     )
-    E955 = "The picture {source} lies outside of {root}. Put it there, or change RIVEGA_IMAGE_ROOT."
-    E957 = "The archive {path} cannot be unpacked ({reason}). Get it again from where it comes from."
+    E955 = "The picture {source} is outside {root}. Put it there, or change RIVEGA_IMAGE_ROOT."
+    E957 = "The archive {path} cannot be unpacked ({reason}). Download it again from its source."
 
 
 __all__ = ["PostMessages"]

@@ -18,9 +18,9 @@ class ScoringMessages(Messages):
     E511 = "An IoU threshold must be between 0 and 1, not {value!r}. Give one that is."
     E512 = (
         "Rule `offset` compares places in the text, but the predictions have {predicted} offsets and the gold data {gold} "
-        "offsets. Use `--rule text`, or write both in the same form."
+        "offsets. Use `--rule text`, or write both in the same format."
     )
-    E513 = "{path}, line {line}: {reason}. See `rivega score --help` for the known forms."
+    E513 = "{path}, line {line}: {reason}. See `rivega score --help` for the known formats."
     E514 = "{path} has nothing to score. Check that it is the right file."
     E515 = "None of the {count} posts of the predictions {predicted} is in the gold data {gold}. Use the same post ids in both."
     E516 = (

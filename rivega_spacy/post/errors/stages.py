@@ -6,7 +6,7 @@ from .messages import Messages
 class StagesMessages(Messages):
     """Stages of the pipeline: tagging, knowledge, expansion, entailment, grounding, segmentation."""
 
-    E067 = "Post {post} is longer than {limit} characters, and entities are only found in those. Split it into several posts."
+    E067 = "Post {post} is too long: entities are found only in its first {limit} characters. Split it into several posts."
     E084 = (
         "{name} was saved with the tag scheme {saved!r}, but the config says {given!r}. Set it back to what was saved, or "
         "train the tagger again."
@@ -52,7 +52,7 @@ class StagesMessages(Messages):
     E392 = "`missing_labels` names {labels}, but the tagger only has {known}. Leave out the types that it does not learn."
     E394 = "There is no implementation {value!r} of the CRF. Use one of: {known}."
     E395 = (
-        "pytorch-crf is not installed. Run `pip install 'rivega_spacy[crf]'`, or set `implementation = \"ours\"`, which has the "
+        "pytorch-crf is not installed. Run `pip install 'rivega_spacy[crf]'`, or set `implementation = \"ours\"`, which uses the "
         "same weights."
     )
     E420 = "{path} has no annotated examples. Give each line `tokens` or `text`, `caption_blip2` or `caption`, and `annotation`."
@@ -81,18 +81,18 @@ class StagesMessages(Messages):
     E888 = "{path}: {reason}. Build the collection again: `rivega index ... --restart`."
     E889 = "{path}: line {line} is left out ({reason}). Give each line a `text`."
     E901 = (
-        "The listener of {listener!r} holds what the encoder made of another batch. Let the `transformer` component and those that "
-        "listen to it be updated with the same posts, one batch after the other."
+        "The listener of {listener!r} holds the encoder's output for another batch. Update the `transformer` component and those that "
+        "listen to it with the same posts, one batch after the other."
     )
     E902 = (
-        "The listener of {listener!r} has nothing of these posts: its `transformer` component is frozen or not in the pipeline. Name it "
+        "The listener of {listener!r} has no output for these posts: its `transformer` component is frozen or not in the pipeline. Name it "
         "in `[training] annotating_components`."
     )
     E905 = (
         "The token classification network {name} cannot be read ({reason}). Give a folder in transformers' format with weights in "
         "safetensors, or a name on the model hub and set RIVEGA_HUB=1 in the environment so that it may be downloaded."
     )
-    E962 = "`bf16` and `eight_bits` are both set, and the encoder computes in one of them. Set one to false."
+    E962 = "`bf16` and `eight_bits` are both set, but the encoder can only use one of them. Set one to false."
 
 
 __all__ = ["StagesMessages"]
