@@ -25,7 +25,7 @@ EXAMPLES = (
     "rivega annotate january.jsonl february.jsonl annotated/ --workers 8 --format parquet --resume",
     "rivega annotate posts.jsonl annotated/ --engine ray --address 10.0.0.1:6379 --workers 64 --resume",
 )
-MORE_HELP = "Where OUT is a folder (it ends in /, or exists), a job writes shards into it that go on after any stop with --resume: see docs/jobs.md."
+MORE_HELP = "If OUT is a folder (it ends in /, or exists), a job writes shards into it, and --resume continues it after an interruption: see docs/jobs.md."
 JOB = "Jobs: OUT is a folder"
 
 

@@ -17,7 +17,7 @@ MORE_HELP = "The file is what `rivega score --candidates` and `rivega stats --ca
 
 def run(
     detector: Annotated[
-        str, typer.Argument(metavar="DETECTOR", help="Object detector in transformers' form: a folder or a hub name.")
+        str, typer.Argument(metavar="DETECTOR", help="Object detector in transformers' format: a folder or a hub name.")
     ],
     corpus: GoldCorpus,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="JSON lines to write: id, boxes (best first), scores.")],

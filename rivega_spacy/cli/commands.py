@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-LOOK, DATA, TRAIN, NETWORKS = "Annotate and look", "Data", "Train and measure", "Published networks"
+LOOK, DATA, TRAIN, NETWORKS = "Annotate and view", "Data", "Train and measure", "Published networks"
 INSTALLED = "What is installed"
 
 
@@ -20,12 +20,10 @@ class Listed(NamedTuple):
 # "GROUP COMMAND" for the commands of a group. The module's name is the command's, with underscores; it has `run`, whose typed
 # parameters are the arguments and which returns the exit status, and EXAMPLES.
 COMMANDS = {
-    "annotate": Listed(LOOK, "Find the entities of posts and what of them the pictures show; JSON lines in, JSON lines out."),
+    "annotate": Listed(LOOK, "Find the entities in posts, and which of them the pictures show; JSON lines in, JSON lines out."),
     "render": Listed(LOOK, "Show annotated posts: JSON lines in, HTML pages and PNG pictures with boxes and masks out."),
     "demo": Listed(LOOK, "Run the demo posts through a pipeline and write a page with their photographs, boxes and masks."),
-    "serve": Listed(
-        LOOK, "A page in the browser to look at posts and correct them, and an HTTP API: one pipeline, requests batched."
-    ),
+    "serve": Listed(LOOK, "View and correct posts in the browser, or annotate them through an HTTP API."),
     "export": Listed(
         LOOK,
         "Write annotated posts in another tool's format: COCO, labelme, Label Studio, Prodigy, W3C Web Annotation, CSV, Parquet, DocBin.",
@@ -35,42 +33,42 @@ COMMANDS = {
     ),
     "enrich": Listed(
         DATA,
-        "Let language models write captions, knowledge and expansions for posts; every answer is kept, none is asked for twice.",
+        "Have language models write captions, knowledge and expansions for posts; every answer is kept, and none is asked for twice.",
     ),
     "index": Listed(
-        DATA, "Build a collection of passages (JSON lines, text) from which knowledge is retrieved, by words and by pictures."
+        DATA, "Build a collection of passages (JSON lines, text) to retrieve knowledge from, by words and by pictures."
     ),
-    "retrieve": Listed(DATA, "Give the posts of a file knowledge from a collection, without a language model."),
+    "retrieve": Listed(DATA, "Add knowledge from a collection to posts, without a language model."),
     "examples": Listed(DATA, "Compute the features of annotated in-context examples."),
     "examples build": Listed("Commands", "Turn annotated examples (JSON lines) into a file of features for rivega.MSEA.v1."),
     "store": Listed(DATA, "Count, export or import the answers in an answer store."),
     "store stats": Listed("Commands", "Count answers and tokens by model and prompt."),
-    "store export": Listed("Commands", "Write the answers as JSON lines, to travel with a data set."),
+    "store export": Listed("Commands", "Write the answers as JSON lines, to ship with a data set."),
     "store import": Listed("Commands", "Import answers that were exported."),
     "data": Listed(DATA, "Check, convert, unpack and extend the project's training data."),
-    "data check": Listed("Commands", "Report missing or broken data files, and where to get each."),
+    "data check": Listed("Commands", "Report missing or damaged data files, and where to get them."),
     "data convert": Listed("Commands", "Convert Twitter-GMNER to train, dev and test .spacy, and to compact JSON lines."),
     "data unpack-photos": Listed("Commands", "Unpack the photographs that the small vision networks learn from."),
     "data more-posts": Listed("Commands", "Extract Twitter-2015 and -2017 posts that are in no split of Twitter-GMNER."),
     "data more-texts": Listed("Commands", "Convert the training lines of WNUT-17, the Broad Twitter Corpus and CoNLL-2003."),
-    "data swap-mentions": Listed("Commands", "Write copies of training posts with other names in them."),
+    "data swap-mentions": Listed("Commands", "Write copies of training posts in which names are replaced by others."),
     "train": Listed(TRAIN, "Train parts of a pipeline further on your own posts, and compare before and after."),
     "init-config": Listed(TRAIN, "Write a complete, commented training config: which part, which network, CPU or GPU."),
-    "fit-threshold": Listed(TRAIN, "Choose the threshold of the entailment component on dev posts and save the pipeline with it."),
+    "fit-threshold": Listed(TRAIN, "Choose the entailment component's threshold on dev posts, and save the pipeline with it."),
     "evaluate": Listed(TRAIN, "Run a pipeline over annotated posts (pictures and knowledge kept) and score it."),
-    "score": Listed(TRAIN, "Score predictions against gold data: MNER, GMNER, EEG, EES, SMNER, and the single steps."),
+    "score": Listed(TRAIN, "Score predictions against gold data: MNER, GMNER, EEG, EES, SMNER, and each step."),
     "stats": Listed(
-        DATA, "Count what the posts contain: entities, groundable ones, boxes, masks, pairs, sources (the paper's Tables II, III)."
+        DATA, "Count what a data set contains: entities, groundable ones, boxes, masks, pairs, sources (the paper's Tables II, III)."
     ),
     "candidates": Listed(
-        TRAIN, "Write the likeliest boxes of an object detector for every picture; TopN-Prec (the paper's Table I)."
+        TRAIN, "Write an object detector's most likely boxes for every picture, with TopN-Prec (the paper's Table I)."
     ),
     "report": Listed(
         TRAIN, "Write an evaluation as one HTML page: tables, curves, confusion, the worst and best posts with their pictures."
     ),
     "tables": Listed(TRAIN, "Write configs, run experiments and make tables from a list (configs/variants.yml)."),
     "pipeline": Listed(TRAIN, "Average, convert, finish and package trained pipelines."),
-    "pipeline average": Listed("Commands", "Average the weights of several runs that began from the same weights."),
+    "pipeline average": Listed("Commands", "Average the weights of several runs that started from the same weights."),
     "pipeline to-bioes": Listed("Commands", "Convert a tagger with BIO tags into one with BIOES tags and the same results."),
     "pipeline finish": Listed(
         "Commands", "Prepare an assembled pipeline for release: remove training words, complete meta.json, write a model card."
@@ -78,24 +76,24 @@ COMMANDS = {
     "pipeline package": Listed("Commands", "Write a finished pipeline as an installable source folder with a fixed name."),
     "vision": Listed(TRAIN, "Prepare, export and measure the small vision networks."),
     "vision keep": Listed(
-        "Commands", "Cache the frozen backbone's view of photographs, so that training costs no more than the heads do."
+        "Commands", "Cache what the frozen backbone makes of photographs, so that training only costs what the heads do."
     ),
     "vision export": Listed(
         "Commands", "Export a trained network as spaCy components, with scores calibrated on the dev photographs."
     ),
     "vision measure": Listed("Commands", "Measure a network on photographs, set by set: boxes, and shown or not."),
-    "vision grow": Listed("Commands", "Make a deeper network that starts with the answers of a trained one."),
+    "vision grow": Listed("Commands", "Make a deeper network that starts with the same answers as a trained one."),
     "vision draw-masks": Listed(
         "Commands", "Draw masks in the boxes of photographs with a trained segmenter, to train the next one on."
     ),
     "info": Listed(INSTALLED, "Show versions and devices; for a pipeline, its parts, what each writes, and their sizes."),
-    "doctor": Listed(INSTALLED, "Check what is missing for which feature, how to get it, and what would be faster."),
-    "benchmark": Listed(INSTALLED, "Measure how fast a pipeline is: batch sizes, stages, peak memory."),
+    "doctor": Listed(INSTALLED, "Check what each feature still needs, how to get it, and what would be faster."),
+    "benchmark": Listed(INSTALLED, "Measure a pipeline's speed and peak memory, by batch size and by stage."),
     "assemble-open": Listed(
         NETWORKS, "Put together a pipeline of open networks from the model hub; lists what it would download and asks first."
     ),
     "convert-checkpoint": Listed(
-        NETWORKS, "Write a published network's weights (OFA, ALBEF, SeqTR) as safetensors, which hold nothing that could run."
+        NETWORKS, "Write a published network's weights (OFA, ALBEF, SeqTR) as safetensors, which cannot hold code."
     ),
     "parity": Listed(
         NETWORKS, "Compare a port of a published network with reference outputs: the largest difference of every tensor."

@@ -43,7 +43,7 @@ def run(
         str | None, typer.Option("--model", help="Pipeline that finds the entities of posts without `ents` or `tags`.")
     ] = None,
     measured: Annotated[
-        list[Path], typer.Option("--measured", metavar="POSTS", help="Posts that are measured: never shown as an example.")
+        list[Path], typer.Option("--measured", metavar="POSTS", help="Posts to measure on: never used as an example.")
     ] = [],
     form: Form = "auto",
     column: Columns = [],

@@ -37,7 +37,7 @@ def run(
         list[Path], typer.Option("--posts", metavar="POSTS", help="For a .txt file of annotations: the posts, JSON lines with ids.")
     ] = [],
     exclude: Annotated[
-        list[Path], typer.Option("--exclude", metavar="POSTS", help="Posts that are measured: left out of the file.")
+        list[Path], typer.Option("--exclude", metavar="POSTS", help="Posts to measure on: left out of the file.")
     ] = [],
 ) -> int:
     """RETURNS (int): 0, or 1 if lines or pictures were refused."""

@@ -11,10 +11,10 @@ DONE, REFUSED, WRONG_CALL, NOT_WRITTEN, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 1
 MEANINGS = {
     DONE: "done",
     REFUSED: "done, but something was refused, failed or differs; it is named",
-    WRONG_CALL: "called wrongly: an argument, a file or a pipeline that cannot be used",
+    WRONG_CALL: "wrong usage: an argument, a file or a pipeline that cannot be used",
     NOT_WRITTEN: "the results cannot be written",
     INTERRUPTED: "interrupted",
-    BROKEN_PIPE: "whoever read the output has gone away",
+    BROKEN_PIPE: "the program that read the output has ended",
 }
 
 
@@ -31,7 +31,7 @@ def ended_well(command: str, call: Callable[[], int | None]) -> int:
         return status or DONE
     except BrokenPipeError:
         _leave_stdout()
-        return _stop(command, "whoever read the output has gone away", BROKEN_PIPE)
+        return _stop(command, "the program that read the output has ended", BROKEN_PIPE)
     except KeyboardInterrupt:
         return _stop(command, "interrupted", INTERRUPTED)
     except OutputError as error:

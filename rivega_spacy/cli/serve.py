@@ -25,7 +25,7 @@ def run(
     port: Annotated[int, typer.Option("--port", help="Port to listen on; 0 for any free one.")] = 8765,
     allow_host: Annotated[
         list[str],
-        typer.Option("--allow-host", metavar="NAME", help="Host name under which the server may be called, besides its address."),
+        typer.Option("--allow-host", metavar="NAME", help="Host name under which the server may be reached, besides its address."),
     ] = [],
     queue: Annotated[
         Path | None, typer.Option("--queue", help="Posts to go through and correct in the page, annotated or not.")
@@ -37,7 +37,7 @@ def run(
     images: Images = None,
     label: Annotated[
         list[str],
-        typer.Option("--label", metavar="TYPE", help="Type of entities to choose in the page, beside the pipeline's own."),
+        typer.Option("--label", metavar="TYPE", help="Entity type that can be chosen on the page, besides the pipeline's own."),
     ] = [],
     gpu_id: GpuId = -1,
     max_bytes: Annotated[int, typer.Option("--max-bytes", help="Maximum size of a request's body.", rich_help_panel=LIMITS)] = 32
@@ -49,7 +49,7 @@ def run(
     max_text: Annotated[
         int, typer.Option("--max-text", help="Maximum number of characters in a text.", rich_help_panel=LIMITS)
     ] = 20_000,
-    max_posts: Annotated[int, typer.Option("--max-posts", help="Maximum number in one request.", rich_help_panel=LIMITS)] = 64,
+    max_posts: Annotated[int, typer.Option("--max-posts", help="Maximum number of posts in one request.", rich_help_panel=LIMITS)] = 64,
     max_waiting: Annotated[
         int, typer.Option("--max-waiting", help="Maximum number of posts waiting for the pipeline.", rich_help_panel=LIMITS)
     ] = 256,
@@ -71,7 +71,7 @@ def run(
         float, typer.Option("--max-wait", help="Milliseconds a post waits for others to share its batch.", rich_help_panel=LIMITS)
     ] = 5.0,
     cache_bytes: Annotated[
-        int, typer.Option("--cache-bytes", help="Of decoded pictures that are kept.", rich_help_panel=LIMITS)
+        int, typer.Option("--cache-bytes", help="Maximum size of the cache of decoded pictures.", rich_help_panel=LIMITS)
     ] = 128 * 1024 * 1024,
 ) -> int:
     """Serve until Ctrl+C or SIGTERM.

@@ -19,10 +19,10 @@ def run(
         list[str], typer.Argument(metavar="PARTS...", help="tagger, entailment, grounder, segmenter; vision (the middle two), all.")
     ],
     train: Annotated[
-        Path, typer.Option("--train", help="Annotated or corrected posts: any form that `rivega convert` reads, or .spacy.")
+        Path, typer.Option("--train", help="Annotated or corrected posts: any format that `rivega convert` reads, or .spacy.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", help="Folder for configs, trainings and the new pipeline, OUTPUT/pipeline; empty so far.")
+        Path, typer.Option("--output", help="Folder for configs, trainings and the new pipeline, OUTPUT/pipeline; must be empty.")
     ],
     start: Annotated[str, typer.Option("--from", help="The pipeline to start from.")] = "rivega_twitter",
     dev: Annotated[
