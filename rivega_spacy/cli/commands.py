@@ -58,7 +58,8 @@ COMMANDS = {
     "evaluate": Listed(TRAIN, "Run a pipeline over annotated posts (pictures and knowledge kept) and score it."),
     "score": Listed(TRAIN, "Score predictions against gold data: MNER, GMNER, EEG, EES, SMNER, and each step."),
     "stats": Listed(
-        DATA, "Count what a data set contains: entities, groundable ones, boxes, masks, pairs, sources (the paper's Tables II, III)."
+        DATA,
+        "Count what a data set contains: entities, groundable ones, boxes, masks, pairs, sources (the paper's Tables II, III).",
     ),
     "candidates": Listed(
         TRAIN, "Write an object detector's most likely boxes for every picture, with TopN-Prec (the paper's Table I)."

@@ -45,15 +45,14 @@ def spread(words: list[str], option: str) -> list[str]:
 def run(
     predictions: Annotated[
         list[Path],
-        typer.Option(
-            "--predictions", help="Predictions; several files are runs with different seeds, and their mean is reported."
-        ),
+        typer.Option("--predictions", help="Predictions; several files are runs with different seeds, and their mean is reported."),
     ],
     gold: Annotated[Path, typer.Option("--gold", help="Gold data.")],
     against: Annotated[
         list[Path],
         typer.Option(
-            "--against", help="Another system's predictions, as many files as --predictions: difference, interval, p-value over posts (and seeds)."
+            "--against",
+            help="Another system's predictions, as many files as --predictions: difference, interval, p-value over posts (and seeds).",
         ),
     ] = [],
     candidates: Annotated[

@@ -49,7 +49,9 @@ def run(
     max_text: Annotated[
         int, typer.Option("--max-text", help="Maximum number of characters in a text.", rich_help_panel=LIMITS)
     ] = 20_000,
-    max_posts: Annotated[int, typer.Option("--max-posts", help="Maximum number of posts in one request.", rich_help_panel=LIMITS)] = 64,
+    max_posts: Annotated[
+        int, typer.Option("--max-posts", help="Maximum number of posts in one request.", rich_help_panel=LIMITS)
+    ] = 64,
     max_waiting: Annotated[
         int, typer.Option("--max-waiting", help="Maximum number of posts waiting for the pipeline.", rich_help_panel=LIMITS)
     ] = 256,

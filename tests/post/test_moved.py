@@ -30,7 +30,9 @@ def test_a_former_name_is_the_same_module(monkeypatch):
 
 
 def test_former_names_last_as_long_as_their_warning_says():
-    assert Version(rivega_spacy.__version__) < Version(REMOVED_IN), "the version that removes rivega_spacy/post/moved.py and this file"
+    assert Version(rivega_spacy.__version__) < Version(REMOVED_IN), (
+        "the version that removes rivega_spacy/post/moved.py and this file"
+    )
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -41,7 +41,9 @@ class BackendsMessages(Messages):
         "RIVEGA_HUB=1 in the environment so that it may be downloaded."
     )
     E327 = "{name} is a model of kind {kind!r}, not one of {known}. Choose one of those."
-    E328 = "OpenCV is not installed. Run `pip install 'rivega_spacy[cv]'`, or use `rivega.SmallSegmenter.v2`, which does not need it."
+    E328 = (
+        "OpenCV is not installed. Run `pip install 'rivega_spacy[cv]'`, or use `rivega.SmallSegmenter.v2`, which does not need it."
+    )
     E330 = (
         "The image encoder in {source} does not fit that of the segmenter: {count} tensors are missing or of another shape "
         "({names}). Give both the same `widths`, and a depth no greater than the vision network's."
