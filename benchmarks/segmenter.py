@@ -7,6 +7,8 @@ divisible by 5, which no training reads, and of VOC the masks whose own box agre
 Where PIPELINE has a `rivega_grounder` too, it is asked, in a phrase of the bank, about every kind of thing of which the photograph has
 such a mask; the mask drawn into its box is compared with the one it fits best of that kind ("several objects: any counts"). A box
 elsewhere counts with the little that it shares. Entailment is not asked.
+A segmenter that reads phrases is asked as a pipeline asks it: each box with a phrase of the bank for its kind, and with the boxes of the
+photograph's other things, as if the post named them all ("the box alone": with neither).
 Intervals are 95 % percentile bootstrap, resampling photographs. Time is processor time of one thread.
 """
 
@@ -28,17 +30,19 @@ from tqdm import tqdm
 from rivega_spacy.backends.crops import jitter_box
 from rivega_spacy.backends.grabcut.segmenter import make_grabcut
 from rivega_spacy.backends.small.phrases.bank import load_bank
-from rivega_spacy.pipes.queries import ImageQueries
+from rivega_spacy.pipes.queries import BoxPrompt, ImageQueries
 from rivega_spacy.post.boxes import box_iou
 from rivega_spacy.post.images import read_image
 from rivega_spacy.post.rle import decode_mask
-from rivega_spacy.training.mask_corpus import make_mask_corpus
+from rivega_spacy.post.expressions import Expression
+from rivega_spacy.segmentation.component import others_of, reads_phrases
+from rivega_spacy.training.mask_corpus import Namer, make_mask_corpus
 
 SETS = {"VOC": ["voc2007_test_a", "voc2007_test_b"], "CCP persons": ["ccp_pixel"]}
 
 
-# A picture and a box (XYXY pixels) to a mask.
-Segment = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# A picture with one box to a mask.
+Segment = Callable[[BoxPrompt], np.ndarray]
 
 
 class Item(NamedTuple):
@@ -47,20 +51,32 @@ class Item(NamedTuple):
     image: np.ndarray
     box: np.ndarray
     mask: np.ndarray
+    others: np.ndarray
+    expression: Expression
+
+    @property
+    def prompt(self) -> BoxPrompt:
+        """The question that a pipeline would ask."""
+        return BoxPrompt(self.image, self.box[None], [self.expression], [self.others])
 
 
-def held_out(photos: Path, sources: Sequence[str]) -> list[Item]:
-    """Every object with a good mask in the photographs kept for measuring."""
+def held_out(photos: Path, sources: Sequence[str], *, remainders: Sequence[int] = (0,), seed: int = 4) -> list[Item]:
+    """Every object with a good mask in the photographs kept for measuring, each with a phrase of the bank."""
     corpus = make_mask_corpus(
-        str(photos), dict.fromkeys(sources, 1.0), remainders=[0], classes={"ccp_pixel": ["person"]}, min_side=0.0
+        str(photos), dict.fromkeys(sources, 1.0), remainders=list(remainders), classes={"ccp_pixel": ["person"]}, min_side=0.0
     )
+    namer = Namer(seed)
     items = []
     for source, rows in corpus.photos().items():
         for photo in rows:
             image = read_image(photo.path)
             for thing in photo.objects:
                 box = np.array(thing.box, dtype="float64")
-                items.append(Item(f"{source}/{photo.id}", thing.label, image, box, decode_mask(thing.rle)))
+                others = others_of(thing.box, photo.others)
+                named = namer(thing.label).expression
+                # Things of no stated kind are called as training calls them.
+                expression = named if named.name else Expression("object", "OTHER")
+                items.append(Item(f"{source}/{photo.id}", thing.label, image, box, decode_mask(thing.rle), others, expression))
     return items
 
 
@@ -69,24 +85,26 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.logical_and(first, second).sum() / union) if union else 0.0
 
 
-def box_mask(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5
+def box_mask(prompt: BoxPrompt) -> np.ndarray:
+    box, (height, width) = prompt.boxes[0], prompt.image.shape[:2]
+    rows, columns = np.mgrid[:height, :width] + 0.5
     return (columns >= box[0]) & (columns < box[2]) & (rows >= box[1]) & (rows < box[3])
 
 
-def ellipse_mask(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5
+def ellipse_mask(prompt: BoxPrompt) -> np.ndarray:
+    box, (height, width) = prompt.boxes[0], prompt.image.shape[:2]
+    rows, columns = np.mgrid[:height, :width] + 0.5
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     return ((columns - x) / max(box[2] - x, 0.5)) ** 2 + ((rows - y) / max(box[3] - y, 0.5)) ** 2 <= 1
 
 
 def measure(items: Sequence[Item], segment: Segment, name: str) -> tuple[np.ndarray, float]:
     """IoU of every item, and milliseconds of processor time a box."""
-    segment(items[0].image, items[0].box)
+    segment(items[0].prompt)
     ious, spent = [], 0.0
     for item in tqdm(items, desc=name, mininterval=5.0):
         start = time.process_time()
-        mask = segment(item.image, item.box)
+        mask = segment(item.prompt)
         spent += time.process_time() - start
         ious.append(iou(mask, item.mask))
     return np.array(ious), 1000 * spent / len(items)
@@ -108,8 +126,19 @@ def interval(values: np.ndarray, items: Sequence[Item], *, rounds: int = 2000, s
 
 
 def single(model: Callable[[list[Any]], list[Any]]) -> Segment:
-    def segment(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-        return model([(image, box[None])])[0][0][0]
+    """Of a segmenter that knows boxes alone."""
+
+    def segment(prompt: BoxPrompt) -> np.ndarray:
+        return model([(prompt.image, prompt.boxes)])[0][0][0]
+
+    return segment
+
+
+def told(model: Callable[[list[BoxPrompt]], list[Any]]) -> Segment:
+    """Of a segmenter that reads phrases."""
+
+    def segment(prompt: BoxPrompt) -> np.ndarray:
+        return model([prompt])[0][0][0]
 
     return segment
 
@@ -117,8 +146,8 @@ def single(model: Callable[[list[Any]], list[Any]]) -> Segment:
 def moved(segment: Segment) -> Segment:
     rng = np.random.default_rng(0)
 
-    def segment_moved(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-        return segment(image, np.array(jitter_box(box, rng, amount=0.1)))
+    def segment_moved(prompt: BoxPrompt) -> np.ndarray:
+        return segment(prompt._replace(boxes=np.array([jitter_box(prompt.boxes[0], rng, amount=0.1)])))
 
     return segment_moved
 
@@ -131,11 +160,13 @@ def from_predicted_boxes(items: Sequence[Item], grounder: Any, segment: Segment,
         asked.setdefault((item.photo, item.label), []).append(item)
     first, overlaps, masks, boxes = [], [], [], []
     for (photo, kind), gold in tqdm(asked.items(), desc="predicted boxes", mininterval=5.0):
-        query = ImageQueries(gold[0].image, [bank.sample(kind, rng).expression], "", photo)
+        expression = bank.sample(kind, rng).expression
+        query = ImageQueries(gold[0].image, [expression], "", photo)
         box = np.array(grounder.model.predict([query])[0][0][:4], dtype="float64")
         first.append(gold[0])
         overlaps.append(float(box_iou(box[None], np.array([item.box for item in gold])).max()))
-        drawn, filled = segment(gold[0].image, box), box_mask(gold[0].image, box)
+        prompt = BoxPrompt(gold[0].image, box[None], [expression])
+        drawn, filled = segment(prompt), box_mask(prompt)
         masks.append(max(iou(drawn, item.mask) for item in gold))
         boxes.append(max(iou(filled, item.mask) for item in gold))
     right = np.array(overlaps) >= 0.5
@@ -166,7 +197,8 @@ def main() -> None:
     torch.set_num_threads(1)
     nlp = spacy.load(arguments.pipeline)
     model = nlp.get_pipe("rivega_segmenter").model
-    trained = single(model.predict)
+    alone = single(model.predict)
+    trained = told(model.predict) if reads_phrases(model) else alone
     lines: list[str] = []
     for title, sources in SETS.items():
         items = held_out(arguments.photos, sources)
@@ -177,6 +209,9 @@ def main() -> None:
         lines.append(row(model.name, items, values, spent))
         other, _ = measure(items, moved(trained), f"{title}: moved boxes")
         lines.append(row("the same, sides of the boxes moved by 10 % (standard deviation)", items, other, None))
+        if reads_phrases(model):
+            other, _ = measure(items, alone, f"{title}: boxes alone")
+            lines.append(row("the same, told by the box alone", items, other, None))
         for name, function in (("the box as mask", box_mask), ("an ellipse in the box", ellipse_mask)):
             base, _ = measure(items, function, name)
             lines.append(row(name, items, base, None))
