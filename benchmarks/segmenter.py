@@ -32,9 +32,9 @@ from rivega_spacy.backends.grabcut.segmenter import make_grabcut
 from rivega_spacy.backends.small.phrases.bank import load_bank
 from rivega_spacy.pipes.queries import BoxPrompt, ImageQueries
 from rivega_spacy.post.boxes import box_iou
+from rivega_spacy.post.expressions import Expression
 from rivega_spacy.post.images import read_image
 from rivega_spacy.post.rle import decode_mask
-from rivega_spacy.post.expressions import Expression
 from rivega_spacy.segmentation.component import others_of, reads_phrases
 from rivega_spacy.training.mask_corpus import Namer, make_mask_corpus
 

@@ -1,14 +1,18 @@
 """A small untrained segmenter and posts for it."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import spacy
+from PIL import Image
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
 import rivega_spacy  # noqa: F401
+from rivega_spacy.post.rle import encode_mask
 
 TINY = {
     "@architectures": "rivega.SmallSegmenter.v2",
@@ -49,3 +53,16 @@ def disc_picture(height: int, width: int, seed: int) -> tuple[np.ndarray, list[f
     image = rng.integers(0, 60, (height, width, 3)).astype("uint8")
     image[mask] += 150
     return image, [float(x - radius), float(y - radius), float(x + radius), float(y + radius)], mask
+
+
+def write_masked_photos(folder: Path, sources: Sequence[str]) -> None:
+    """Photographs of discs with masks under the names of sources, each with ids of every remainder by five."""
+    for source in sources:
+        (folder / source).mkdir(parents=True)
+        rows = []
+        for number in range(6):
+            image, box, mask = disc_picture(48, 64, number)
+            Image.fromarray(image).save(folder / source / f"{number}.png")
+            item = {"class": "person", "bbox": box, "segmentation": encode_mask(mask), "mask_box_iou": 1.0, "score": 0.9}
+            rows.append({"id": str(number), "file": f"{number}.png", "w": 64, "h": 48, "objects": [item]})
+        (folder / source / "annotations.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf8")

@@ -1,4 +1,7 @@
-"""`spacy project run all` on a small corpus in the published formats, on one core and without network."""
+"""`spacy project run all_scratch` on a small corpus in the published formats, on one core and without network.
+
+`run all` has the same steps but for the pre-trained backbone, a download, and the segmenter that stands on it, which is trained here by itself.
+"""
 
 import json
 import os
@@ -11,12 +14,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import spacy
 import srsly
+import torch
 from in_process import call, call_into
+from segmenter_tiny import disc_picture, write_masked_photos
+from vision_tiny import SEEN_SIZES, tiny_seen_network
 
+from rivega_spacy.backends.small.weights import save_network
+from rivega_spacy.backends.weights import read_checkpoint
 from rivega_spacy.cli import main, root
+from rivega_spacy.pipes.queries import BoxPrompt
+from rivega_spacy.post.expressions import Expression
 
 from .write_corpus import ROOT, SPLITS, read_spec, write_corpus
 
@@ -25,10 +36,8 @@ COPIED = ("project.yml", "configs", "benchmarks", "assets/demo")
 # So short that the networks learn nothing: what is tested is that every step takes what the one before it gives.
 SHORT = [
     "--vars.ner_args", " --training.max_epochs 0 --training.max_steps 2 --training.eval_frequency 2",
-    # The shipped vision network's backbone is a download; that of the other recipe is trained here.
-    "--vars.vision", "vision_scratch", "--vars.vision_kept", "",
+    "--vars.vision", "vision_scratch", "--vars.vision_kept", "", "--vars.segmenter", "training/segmenter_student/model-last",
     "--vars.vision_args", " --system.steps 2 --system.batch 4 --training.eval_frequency 2 --corpora.train.sizes [[0.0,64]]",
-    "--vars.encoder_args", " --system.steps 2 --system.batch 4 --training.eval_frequency 2 --corpora.train.sizes [[0.0,64]]",
     "--vars.segmenter_args", " --training.max_steps 2 --training.eval_frequency 2 --training.batcher.size 2 --corpora.train.boxes_per_epoch 8",
 ]  # fmt: skip
 
@@ -119,7 +128,7 @@ def test_run_all(
     project: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     modules = write_encoder(tmp_path / "modules")
-    given = ["run", "all", ".", "--vars.data", str(data), "--vars.format", "published", *SHORT]
+    given = ["run", "all_scratch", ".", "--vars.data", str(data), "--vars.format", "published", *SHORT]
     with monkeypatch.context() as patch:
         patch.syspath_prepend(modules)
         # The stand-in, not what may be installed and imported already.
@@ -159,7 +168,7 @@ def test_run_all(
     again = run(project, *given, modules=modules).stdout
     commands = [line for line in again.splitlines() if line.startswith("Running command: ")]
     assert all("data check" in command for command in commands), commands
-    steps = srsly.read_yaml(project / "project.yml")["workflows"]["all"]
+    steps = srsly.read_yaml(project / "project.yml")["workflows"]["all_scratch"]
     assert again.count("nothing changed") == len(steps) - 1
 
 
@@ -186,6 +195,33 @@ def check_scores(project: Path) -> None:
     rows = [json.loads(line) for line in (project / "metrics" / "test.jsonl").read_text(encoding="utf8").splitlines()]
     assert [row["id"] for row in rows] == [post["id"] for post in read_spec()["test"]]
     assert all(Path(row["image"]).is_file() for row in rows)
+
+
+@pytest.mark.slow
+def test_the_segmenter_that_reads_phrases_stands_on_the_vision_network(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = spacy.util.load_config(project / "configs" / "segmenter_phrases.cfg")["corpora"]["train"]["sources"]
+    write_masked_photos(project / "corpus" / "photos", list(sources))
+    network = project / "training" / "vision" / "network.safetensors"
+    network.parent.mkdir(parents=True)
+    save_network(tiny_seen_network(), network)
+    nlp = spacy.blank("rivega")
+    settings = {"@architectures": "rivega.SmallGrounder.v2", "size": 64, **SEEN_SIZES}
+    nlp.add_pipe("rivega_grounder", config={"model": settings}).model.attrs["load"](nlp.get_pipe("rivega_grounder").model, network)
+    nlp.to_disk(network.parent / "pipeline")
+    model = "--components.rivega_segmenter.model"
+    short = (
+        f" --system.steps 2 --training.optimizer.learn_rate.warmup_steps 1 --training.eval_frequency 2 --training.batcher.size 4"
+        f" --corpora.train.boxes_per_epoch 8"
+        f" {model}.growth [[0,32]] {model}.size 64 {model}.word_width {SEEN_SIZES['word_width']} {model}.phrase_width {SEEN_SIZES['width']}"
+    )
+    run_here(project, "run", "train-segmenter", ".", "--vars.segmenter_args", short, patch=monkeypatch)
+    trained = spacy.load(project / "training" / "segmenter" / "model-last").get_pipe("rivega_segmenter").model
+    # The text side is frozen, so it is the vision network's still.
+    table = read_checkpoint(network, what="a network")["text.enter.weight"]
+    assert torch.allclose(trained.shims[0].module.state_dict()["text.enter.weight"].float(), table.float())
+    image, box, mask = disc_picture(48, 64, 1)
+    [[(drawn, _)]] = trained.predict([BoxPrompt(image, np.array([box]), [Expression("Ada", "PER", "a person")])])
+    assert drawn.shape == mask.shape
 
 
 @pytest.mark.slow

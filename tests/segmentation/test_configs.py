@@ -1,16 +1,12 @@
-"""The two configs that the shipped segmenter comes from, at a tiny size."""
+"""The two configs of the segmenter that starts from scratch, at a tiny size."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import spacy
-from PIL import Image
-from segmenter_tiny import disc_picture
+from segmenter_tiny import disc_picture, write_masked_photos
 from spacy.cli.train import train
-
-from rivega_spacy.post.rle import encode_mask
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MODEL = {"size": 64, "widths": [8, 8, 8, 8], "depths": [1, 1, 1, 1], "fine": [8, 8], "flip": False}
@@ -19,16 +15,7 @@ MODEL = {"size": 64, "widths": [8, 8, 8, 8], "depths": [1, 1, 1, 1], "fine": [8,
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Photos of discs under the names of the sources, each with ids of every remainder by five."""
-    for source in ("ccp_pixel", "voc2007_test_a", "voc2007_test_b", "coco_train_258"):
-        folder = tmp_path / "photos" / source
-        folder.mkdir(parents=True)
-        rows = []
-        for number in range(6):
-            image, box, mask = disc_picture(48, 64, number)
-            Image.fromarray(image).save(folder / f"{number}.png")
-            item = {"class": "person", "bbox": box, "segmentation": encode_mask(mask), "mask_box_iou": 1.0, "score": 0.9}
-            rows.append({"id": str(number), "file": f"{number}.png", "w": 64, "h": 48, "objects": [item]})
-        (folder / "annotations.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf8")
+    write_masked_photos(tmp_path / "photos", ("ccp_pixel", "voc2007_test_a", "voc2007_test_b", "coco_train_258"))
     return tmp_path / "photos"
 
 
