@@ -91,10 +91,12 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         strangers = [value for value in flat if isinstance(value, torch.Tensor) and not isinstance(value, Far) and value.dim()]
         if strangers:
             raise RuntimeError(f"{func}: expected all tensors to be on the same device, found {DEVICE} and cpu")
-    ends_far = torch.device(asked).type == DEVICE.type if asked is not None else bool(far)
+    asked_here = asked is not None and torch.device(asked).type == DEVICE.type
+    ends_far = bool(far) if asked is None else asked_here
     if func.overloadpacket is torch.ops.aten.copy_:
         ends_far = isinstance(args[0], Far)
-    if asked is not None:
+    # Another device stays what it is: transformers 5 makes networks on `meta` before it reads their weights.
+    if asked_here:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     near_args, near_kwargs = tree_map(lambda value: value.near if isinstance(value, Far) else value, (args, kwargs))
     result = func(*near_args, **near_kwargs)

@@ -19,6 +19,9 @@ DESCRIPTION = (
     "Runs on a CPU, without network, language model or hub."
 )
 CARD = Path(__file__).with_name("model_card.md")
+# Who passes weights on passes on the licence; a wheel takes files of these names along, spaCy's and setuptools' own for it (jobs/packaging.py).
+LICENCE = Path(__file__).with_name("apache_licence.txt")
+SOURCES = Path(__file__).with_name("licences_sources.txt")
 WORDNET = Path(rivega_spacy.__file__).parent / "backends" / "small" / "phrases" / "wordnet_license.txt"
 # What git hosts and package mirrors take without special treatment.
 MAX_BYTES = 80_000_000
@@ -38,10 +41,16 @@ def finish(pipeline: Path, *, name: str, version: str, metrics: Sequence[Path] =
     forget_paths(pipeline)
     write_meta(pipeline, name, version, metrics)
     shutil.copyfile(card, pipeline / "README.md")
-    # The vision network's table of nouns comes from WordNet, whose licence wants to be with every copy.
-    shutil.copyfile(WORDNET, pipeline / WORDNET.name)
+    write_licences(pipeline)
     write_digests(pipeline)
     return check_files(pipeline)
+
+
+def write_licences(pipeline: Path) -> None:
+    """LICENSE, and LICENSES_SOURCES for the weights and words that went into it."""
+    shutil.copyfile(LICENCE, pipeline / "LICENSE")
+    sources = SOURCES.read_text(encoding="utf8") + WORDNET.read_text(encoding="utf8")
+    (pipeline / "LICENSES_SOURCES").write_text(sources, encoding="utf8")
 
 
 def forget_training_vocabulary(pipeline: Path) -> None:

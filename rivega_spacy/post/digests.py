@@ -10,7 +10,7 @@ from .files import write_text
 
 DIGESTS = "digests.json"
 # What people may well change by hand, and what nothing is computed from.
-_LEFT_OUT = ("config.cfg", "meta.json", DIGESTS)
+_LEFT_OUT = ("config.cfg", "meta.json", "LICENSE", "LICENSES_SOURCES", DIGESTS)
 # Answer stores in the folder grow with use.
 _LEFT_OUT_ENDS = (".md", ".txt", ".rst", ".pyc", ".sqlite", ".sqlite-wal", ".sqlite-shm", ".sqlite-journal")
 
@@ -66,8 +66,10 @@ def _is_readable(path: Path) -> bool:
         if path.name == "vectors":
             np.load(path, allow_pickle=False)
             return True
-        if path.suffix in (".json", ".cfg") or path.name == "cfg":
-            json.loads(path.read_text(encoding="utf8"))
+        if path.suffix in (".json", ".jsonl", ".cfg") or path.name == "cfg":
+            text = path.read_text(encoding="utf8")
+            for part in text.splitlines() if path.suffix == ".jsonl" else [text]:
+                json.loads(part)
             return True
         return isinstance(srsly.msgpack_loads(path.read_bytes()), dict)
     except Exception:  # whatever a parser raises

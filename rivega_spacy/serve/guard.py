@@ -34,6 +34,8 @@ _READS = ("GET", "HEAD", "OPTIONS")
 _METHODS = (*_READS, "POST", "PUT", "DELETE", "PATCH")
 # A name or an address, and a port: nothing that could be read as a user, a path or a query.
 _HOST = re.compile(r"[\w.\-]+(:\d{1,5})?|\[[\da-fA-F:.]+\](:\d{1,5})?", re.ASCII)
+# Files are sent whole: over sixty kilobytes of ranges in one header, Starlette takes a second of processor time.
+_RANGES = (b"range", b"if-range", b"accept-ranges")
 # What counts as the status of a request whose sender has gone.
 _GONE = 499
 
@@ -71,6 +73,7 @@ class Guard:
         self.open[client] += counts
         body = bytearray()
         try:
+            scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in _RANGES]
             headers = Headers(scope=scope)
             self._check_caller(scope["method"], headers, client)
             await asyncio.wait_for(self._read(headers, receive, body), self.limits.body_seconds)
@@ -195,8 +198,9 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            given = {name.lower() for name, _ in message.get("headers", [])}
-            headers = [*message.get("headers", []), *((name, value) for name, value in HEADERS if name not in given)]
+            headers = [pair for pair in message.get("headers", []) if pair[0].lower() not in _RANGES]
+            given = {name.lower() for name, _ in headers}
+            headers += [pair for pair in HEADERS if pair[0] not in given]
             message = {**message, "headers": headers}
         await self.send(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):

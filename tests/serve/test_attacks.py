@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from rivega_spacy.post.jsonl import dump_line
+from rivega_spacy.serve.correcting import CorrectionQueue
 
 from .conftest import encoded, wait_for
 from .test_api import data_uri, problem
@@ -305,6 +306,19 @@ def test_a_form_made_to_take_long_is_soon_refused(client, kind):
     assert answer.status_code in (400, 422) and time.process_time() - began < 10
 
 
+@pytest.mark.parametrize("path", ["/", "/static/main.js", "/queue/file"])
+def test_files_are_sent_whole_whatever_ranges_are_asked_for(client_with, tmp_path, path):
+    (tmp_path / "posts.jsonl").write_text(dump_line({"text": "Ann " * 10_000, "ents": []}), encoding="utf8")
+    client = client_with(queue=CorrectionQueue(tmp_path / "posts.jsonl", tmp_path / "c.jsonl"))
+    assert client.put("/queue/1", json={"ents": [], "revision": 0}).status_code == 200
+    whole = client.get(path)
+    began = time.process_time()
+    for ranges in ("0-1", "-5", ",".join(f"{2 * n}-{2 * n}" for n in range(6000)), ",".join(["0-"] * 15_000), "0-" + "9" * 60_000):
+        answer = client.get(path, headers={"Range": f"bytes={ranges}", "If-Range": whole.headers["etag"]})
+        assert (answer.status_code, answer.content) == (200, whole.content) and "accept-ranges" not in answer.headers
+    assert time.process_time() - began < 1
+
+
 def test_a_megabyte_of_text_goes_nowhere_without_leave(client, client_with, png):
     row = {"text": "Ann " * 250_000, "ents": [[0, 3, "PER"]]}
     began = time.process_time()
@@ -328,8 +342,6 @@ def test_with_leave_a_megabyte_of_text_is_annotated_and_exported(client_with, pn
 
 
 def test_a_long_text_of_the_queue_is_exported(client_with, tmp_path):
-    from rivega_spacy.serve.correcting import CorrectionQueue
-
     posts = tmp_path / "posts.jsonl"
     posts.write_text(dump_line({"text": "Ann " * 10_000, "ents": [[0, 3, "PER"]]}), encoding="utf8")
     client = client_with(queue=CorrectionQueue(posts, tmp_path / "c.jsonl"))

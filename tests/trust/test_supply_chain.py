@@ -184,15 +184,25 @@ def build(source: Path, folder: Path, stamp: int) -> Path:
     return wheel
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("source", [ROOT, ROOT / "assets" / "rivega_twitter"], ids=["rivega_spacy", "rivega_twitter"])
-def test_a_wheel_can_be_built_again_to_the_byte(source, tmp_path):
+@pytest.fixture(scope="module", params=[ROOT, ROOT / "assets" / "rivega_twitter"], ids=["rivega_spacy", "rivega_twitter"])
+def wheels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The wheel of a package, built twice."""
     pytest.importorskip("setuptools")
-    wheels = []
-    for name, stamp in (("one", 1_600_000_000), ("two", 1_650_000_000)):
-        (tmp_path / name).mkdir()
-        wheels.append(build(source, tmp_path / name, stamp))
+    return [build(request.param, tmp_path_factory.mktemp("built"), stamp) for stamp in (1_600_000_000, 1_650_000_000)]
+
+
+@pytest.mark.slow
+def test_a_wheel_can_be_built_again_to_the_byte(wheels):
     first, second = (hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels)
     assert first == second, [
         [(info.filename, info.CRC, info.date_time) for info in zipfile.ZipFile(wheel).infolist()] for wheel in wheels
     ]
+
+
+@pytest.mark.slow
+def test_a_wheel_carries_its_licences(wheels):
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        texts = {name.rpartition("/")[2]: wheel.read(name) for name in wheel.namelist() if ".dist-info/" in name}
+    assert texts["LICENSE"] == (ROOT / "LICENSE").read_bytes()
+    if wheels[0].name.startswith("rivega_twitter"):
+        assert texts["LICENSES_SOURCES"] == (ROOT / "assets" / "rivega_twitter" / "LICENSES_SOURCES").read_bytes()
