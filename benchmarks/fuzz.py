@@ -4,6 +4,9 @@
     python benchmarks/fuzz.py rle --count 20000 --seed 0
     python benchmarks/fuzz.py polygons --count 20000 --seed 0
     python benchmarks/fuzz.py lines --count 100000 --seed 0
+    python benchmarks/fuzz.py convert --count 100000 --seed 0
+    python benchmarks/fuzz.py queue --count 100000 --seed 0
+    python benchmarks/fuzz.py service --count 100000 --seed 0
 
 Pictures: so many files of every allowed format, made of the seeds of fuzz_seeds.py: bits turned, bytes replaced by interesting ones, parts cut,
 doubled or moved, lengths in headers changed, checksums mended again, two files spliced. Whatever comes: a picture, or an ImageError; within two
@@ -11,36 +14,31 @@ seconds of processor time; memory within what RIVEGA_MAX_PIXELS allows. No decod
 those formats are refused.
 
 Lines: a file of so many posts, most of them damaged or of strangers' making, annotated by a pipeline of rules: a result for every line, in
-order, those that are posts answered and the others with what is wrong with them.
+order, those that are posts answered and the others with what is wrong with them. Service and queue: the same lines sent to `rivega serve`, and
+corrected in it. Convert: annotated posts whose fields hold anything. See fuzz_lines.py.
 """
 
 import argparse
 import io
-import json
 import random
 import resource
 import struct
 import sys
-import tempfile
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import spacy
+from fuzz_lines import fuzz_convert, fuzz_lines, fuzz_queue, fuzz_service
 from fuzz_seeds import seeds
 from PIL import Image
 
 from rivega_spacy.corpus.formats.polygons import polygons_to_rle
 from rivega_spacy.corpus.formats.segmentations import read_segmentation
-from rivega_spacy.jobs.annotate import annotate_here
-from rivega_spacy.jobs.bulk.annotating import AnnotateWork
 from rivega_spacy.post.errors import ImageError, RivegaError
 from rivega_spacy.post.images import FORMATS, read_image
-from rivega_spacy.post.post_files import read_posts
 from rivega_spacy.post.rle import decode_mask, encode_mask
 
 SLOW = 2.0  # seconds of processor time: the machine may be doing other things
@@ -294,65 +292,17 @@ def _malformed(rng: random.Random, value: Any, depth: int) -> Any:
     return value
 
 
-def hostile_line(number: int, rng: random.Random) -> tuple[bytes, bool]:
-    """A line of a file of posts.
-
-    RETURNS (Tuple[bytes, bool]): The line, without its end; whether it is a post.
-    """
-    kind = rng.randrange(12)
-    if kind >= 8:
-        odd = rng.choice(("", "\u202e", "\x1b[2J", "<script>", "=1+1", "\0", "e\u0301" * 40, "\ud83d", "x" * rng.choice((1, 4000))))
-        post = {"id": str(number), "text": f"Ada sang {odd}", "own": [None, 10**30, {odd: odd}]}
-        return json.dumps(post, ensure_ascii=rng.random() < 0.7 or odd == "\ud83d").encode(), True
-    good = json.dumps({"id": str(number), "text": "Ada sang"}).encode()
-    place = rng.randrange(1, len(good))
-    damaged = (
-        good[:place],
-        b"[" * rng.choice((1, 2000)),
-        b'{"text":' * rng.choice((1, 2000)),
-        b"?" + rng.randbytes(rng.randrange(80)).replace(b"\n", b"").replace(b"\r", b""),
-        b"\xff\xfe" + good,
-        json.dumps({"id": number, "text": rng.choice((None, 5, ["Ada"], {"text": "Ada"}))}).encode(),
-        rng.choice((b"null", b"[]", b"3", b'"Ada"', b"NaN", b"1e999", b"-")),
-        good + good,
-    )
-    return damaged[kind], False
-
-
-def fuzz_lines(count: int, seed: int) -> int:
-    """RETURNS (int): Lines without a result, results out of order, posts that were not answered, and damaged ones that were."""
-    rng = random.Random(seed)
-    lines = [hostile_line(number, rng) for number in range(count)]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        nlp = spacy.blank("rivega")
-        nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
-        nlp.to_disk(folder / "rules")
-        (folder / "posts.jsonl").write_bytes(b"\n".join(line for line, _ in lines) + b"\n")
-        started = time.process_time()
-        posts = read_posts(folder / "posts.jsonl")
-        tallies = list(annotate_here(posts, folder / "annotated.jsonl", AnnotateWork(str(folder / "rules"))))
-        spent = time.process_time() - started
-        with open(folder / "annotated.jsonl", "rb") as found:
-            rows = [json.loads(row) for row in found]
-    breaches = abs(len(rows) - count) + abs(len(tallies) - count)
-    for number, ((_, is_post), row) in enumerate(zip(lines, rows)):
-        answered = row["id"] == str(number) and [ent["label"] for ent in row["ents"]] == ["PER"]
-        # Half of a character in a post becomes U+FFFD, with a note.
-        noted = bool(row["errors"]) and "\ufffd" not in row["text"]
-        if is_post != answered or is_post == noted:
-            breaches += 1
-            print(f"line {number + 1}: {str(row)[:200]}")
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(
-        f"{count} lines, {sum(is_post for _, is_post in lines)} of them posts: {spent:.0f} s of processor time, at most {most} MiB; {breaches} breaches"
-    )
-    return breaches
-
-
 def main() -> None:
     """Run a fuzzer; status 1 where a promise was broken."""
-    fuzzers = {"images": fuzz_images, "rle": fuzz_rle, "polygons": fuzz_polygons, "lines": fuzz_lines}
+    fuzzers = {
+        "images": fuzz_images,
+        "rle": fuzz_rle,
+        "polygons": fuzz_polygons,
+        "lines": fuzz_lines,
+        "convert": fuzz_convert,
+        "queue": fuzz_queue,
+        "service": fuzz_service,
+    }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=fuzzers)
     parser.add_argument("--count", type=int, default=20_000, help="files of every format; masks; outlines; lines")

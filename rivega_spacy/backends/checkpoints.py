@@ -49,9 +49,11 @@ def read_safetensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
         raise RivegaError(Errors.E020.format(path=path))
     try:
         with safe_open(str(path), framework="pt") as file:
-            note = (file.metadata() or {}).get(METADATA_KEY, "{}")
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(note)
-    except (SafetensorError, ValueError, OSError) as error:
+            note = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+            if not isinstance(note, dict):
+                raise ValueError("its note is no object")
+            return {name: file.get_tensor(name) for name in file.keys()}, note
+    except (SafetensorError, ValueError, OSError, RecursionError) as error:
         raise RivegaError(Errors.E701.format(path=path, reason=error)) from error
 
 

@@ -27,7 +27,7 @@ from ..post.versions import picklable
 from .eight_bits import in_eight_bits
 from .folding import folded
 from .state import ROW_SCALE, load_optimizer_state, pack_rows, unpack_rows
-from .weights import load_state
+from .weights import check_fits, load_state
 
 Kind = TypeVar("Kind", bound="TorchShim")
 
@@ -137,7 +137,7 @@ class TorchShim(PyTorchShim):
         self._torch_optimizer = None
         mine = _with_prefix(self._resumed, "helper.")
         if mine:
-            module.load_state_dict(mine)
+            load_state(module, mine, name=f"{self.name} helper")
         return module
 
     @property
@@ -216,12 +216,19 @@ class TorchShim(PyTorchShim):
         """Go on from `training_state`: at the next step the optimiser's schedules are where they were.
 
         state (Dict[str, Tensor]): What `training_state` returned.
-        RAISES (RivegaError): E022 where it belongs to a network of another shape.
+        RAISES (RivegaError): E022 where it belongs to a network of another shape, E021 where it is damaged.
         """
         load_state(self.module, _with_prefix(state, "net."), name=self.name)
         self._forget()
-        self._averages = {name: value.to(self.device) for name, value in _with_prefix(state, "average.").items()}
-        self._steps = int(state["steps"])
+        averages = _with_prefix(state, "average.")
+        if averages:
+            own = {name: value for name, value in self.module.state_dict().items() if value.is_floating_point()}
+            check_fits(own, averages, name=f"{self.name} average")
+        self._averages = {name: value.to(self.device) for name, value in averages.items()}
+        steps = state.get("steps")
+        if steps is None or steps.ndim or steps.is_floating_point() or int(steps) < 0:
+            raise RivegaError(Errors.E021.format(name=self.name, reason="it does not say after how many steps it was saved"))
+        self._steps = int(steps)
         self._resumed = state
         if self.helper is not None:
             self.add_helper(self.helper)
@@ -229,7 +236,10 @@ class TorchShim(PyTorchShim):
     def _catch_up(self, optimizer: Optimizer) -> None:
         # The optimiser's state belongs to parameters in the order in which they were made, helper included: known only now.
         if self._torch_optimizer is not None:
-            load_optimizer_state(self._torch_optimizer, _with_prefix(self._resumed, "optimizer."))
+            try:
+                load_optimizer_state(self._torch_optimizer, _with_prefix(self._resumed, "optimizer."))
+            except ValueError as error:
+                raise RivegaError(Errors.E021.format(name=f"{self.name} optimiser's", reason=error)) from error
         self._resumed = {}
         # Several networks may share the optimiser: its schedules are wound on once, which its counts of updates remember.
         if not optimizer.nr_update[_RESUMED]:
@@ -354,7 +364,7 @@ def _opened(data: bytes) -> tuple[Any, dict[str, torch.Tensor]]:
         message = srsly.msgpack_loads(data)
         config, tensors = message["config"], message["state"]
         return config, unpack_rows(load_tensors(tensors)) if tensors else {}
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RuntimeError, SafetensorError) as error:
         raise ValueError(error) from error
 
 
@@ -368,7 +378,7 @@ def saved_weights(data: bytes) -> dict[str, torch.Tensor]:
     try:
         # Thinc keeps a list of shims for every layer, of which there is one.
         own = srsly.msgpack_loads(data)["shims"][0][0]
-    except (KeyError, IndexError, TypeError) as error:
+    except (KeyError, IndexError, TypeError, RecursionError) as error:
         raise ValueError(error) from error
     return _opened(own)[1]
 

@@ -6,6 +6,8 @@ Large word tables can be written in eight bits: integers from -127 to 127 and on
 import torch
 
 ROW_SCALE = ".row_scale"
+# What AdamW keeps of a parameter; the last with `amsgrad` alone.
+_FIELDS = {"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"}
 
 
 def pack_rows(table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -43,11 +45,20 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, torc
 
     optimizer (Optimizer): of the same parameters in the same order, changed in place; its rates stay as they are.
     state (Dict[str, Tensor]): by "index of the parameter.name of the field".
+    RAISES (ValueError): Where it is of other parameters: the fused step would read and write beyond their memory.
     """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     fields: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in state.items():
-        index, name = key.split(".")
+        index, _, name = key.partition(".")
+        if not index.isdecimal() or int(index) >= len(parameters):
+            raise ValueError(f"there is no parameter {key[:40]!r}")
+        if name not in _FIELDS or value.shape != (() if name == "step" else parameters[int(index)].shape):
+            raise ValueError(f"{key[:40]!r} of shape {tuple(value.shape)} does not fit")
         fields.setdefault(int(index), {})[name] = value
+    needed = _FIELDS if any(group.get("amsgrad") for group in optimizer.param_groups) else _FIELDS - {"max_exp_avg_sq"}
+    if any(not needed <= set(found) for found in fields.values()):
+        raise ValueError("the moments of a parameter are not complete")
     optimizer.load_state_dict({"state": fields, "param_groups": optimizer.state_dict()["param_groups"]})
     for parameter, own in optimizer.state.items():
         for name, value in own.items():

@@ -1,8 +1,10 @@
 """The one reader of weights and the one step that fits them into a network: nothing in a file is run, what does not fit is named."""
 
+import argparse
 import pickle
+import struct
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from torch import nn
 
 from ..post.errors import Errors, RivegaError
+from .pickles import check_no_bomb
 
 
 def read_checkpoint(path: Any, *, what: str) -> dict[str, Any]:
@@ -19,7 +22,8 @@ def read_checkpoint(path: Any, *, what: str) -> dict[str, Any]:
     path (Union[str, Path]): A .safetensors file or one written by torch.save.
     what (str): How errors call the thing expected, for example "an ALBEF checkpoint".
     RETURNS (Dict[str, Any]): The file's top level.
-    RAISES (RivegaError): E020 missing, E730 another kind of file, E737 Python objects besides weights in it.
+    RAISES (RivegaError): E020 missing, E730 another kind of file or one that says it holds more than it does, E737 Python objects besides
+        weights in it.
     """
     path = Path(path)
     if not path.is_file():
@@ -30,9 +34,10 @@ def read_checkpoint(path: Any, *, what: str) -> dict[str, Any]:
 
         try:
             return load_file(str(path))
-        except (SafetensorError, ValueError) as error:
+        except (SafetensorError, ValueError, OSError) as error:
             raise RivegaError(Errors.E730.format(path=path, what=what, reason=error)) from error
     try:
+        check_no_bomb(path)
         # Losses and scores in training checkpoints are often NumPy scalars, which are harmless.
         with torch.serialization.safe_globals(_numpy_scalars()):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -42,12 +47,33 @@ def read_checkpoint(path: Any, *, what: str) -> dict[str, Any]:
             named = [line.strip() for line in reason.split("\n") if "GLOBAL" in line]
             raise RivegaError(Errors.E737.format(path=path, reason=(named or [reason])[0][:200])) from error
         raise RivegaError(Errors.E730.format(path=path, what=what, reason="it cannot be read as weights")) from error
-    except (RuntimeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile, IndexError, TypeError) as error:
+    except (
+        RuntimeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile, IndexError, TypeError, AttributeError, OverflowError,
+        MemoryError, AssertionError, NotImplementedError, struct.error,
+    ) as error:  # fmt: skip
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise RivegaError(Errors.E730.format(path=path, what=what, reason=reason)) from error
     if not isinstance(content, dict):
         raise RivegaError(Errors.E730.format(path=path, what=what, reason=f"it holds a {type(content).__name__}"))
+    largest = max(_sizes(content), default=0)
+    if largest > path.stat().st_size:
+        # One value of a file may stand for any number of them; whoever copies such a tensor fills the memory.
+        reason = f"it says that it holds a tensor of {largest} bytes, which is more than it has itself"
+        raise RivegaError(Errors.E730.format(path=path, what=what, reason=reason))
     return content
+
+
+def _sizes(value: Any) -> Iterator[int]:
+    """Bytes of every tensor, as large as it says that it is."""
+    waiting, seen = [value], set()
+    while waiting:
+        held = waiting.pop()
+        if isinstance(held, torch.Tensor):
+            yield held.numel() * held.element_size()
+        elif isinstance(held, (dict, list, tuple, argparse.Namespace)) and id(held) not in seen:
+            seen.add(id(held))
+            items = vars(held) if isinstance(held, argparse.Namespace) else held
+            waiting += items.values() if isinstance(items, dict) else items
 
 
 def tensors_only(mapping: Any, *, path: Any, what: str) -> dict[str, torch.Tensor]:
@@ -90,7 +116,7 @@ def load_state(
     RAISES (RivegaError): E022 (of a file: E733) with missing and surplus names and wrong shapes, E734 for values that are not finite;
         nothing is loaded then.
     """
-    missing, surplus, shapes = mismatches(module, state)
+    missing, surplus, shapes = mismatches(module.state_dict(), state)
     allowed = [
         key
         for key in missing
@@ -106,13 +132,20 @@ def load_state(
     return allowed
 
 
-def mismatches(module: torch.nn.Module, state: dict[str, torch.Tensor]) -> tuple[list[str], list[str], list[str]]:
-    """What differs between a network and weights for it.
+def check_fits(own: dict[str, torch.Tensor], state: dict[str, torch.Tensor], *, name: str) -> None:
+    """RAISES (RivegaError): E022 where tensors have not the names and shapes of a network's own."""
+    missing, surplus, shapes = mismatches(own, state)
+    if missing or surplus or shapes:
+        parts = {"missing": listing(missing), "surplus": listing(surplus), "shapes": listing(shapes)}
+        raise RivegaError(Errors.E022.format(name=name, **parts))
+
+
+def mismatches(own: dict[str, torch.Tensor], state: dict[str, torch.Tensor]) -> tuple[list[str], list[str], list[str]]:
+    """What differs between a network's tensors and weights for it.
 
     RETURNS (Tuple[List[str], List[str], List[str]]): Names that the weights lack, names that the network does not know, and both shapes
         where they differ.
     """
-    own = module.state_dict()
     shapes = [
         f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
         for key in sorted(set(own) & set(state))

@@ -101,11 +101,14 @@ def load_bank(path: str | Path) -> ExampleBank:
         rows = json.loads(metadata["examples"])
         encoders = {kind: str(json.loads(metadata["encoders"])[kind]) for kind in ("text", "image")}
         examples = [Example(row["text"], row["caption"], row["annotation"], row["id"], row["image"]) for row in rows]
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        if not all(isinstance(value, str) for example in examples for value in (example.caption, example.answer, example.id)):
+            raise ValueError("a field of an example is no text")
+        arrays = {name: array.astype(bool if name == "has_image" else "float32") for name, array in arrays.items()}
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise RivegaError(Errors.E423.format(path=path, reason=f"{type(error).__name__}: {error}")) from error
-    if any(array.shape[:1] != (len(examples),) for array in arrays.values()):
+    if any(array.shape[:1] != (len(examples),) or array.ndim != 2 - (name == "has_image") for name, array in arrays.items()):
         raise RivegaError(Errors.E423.format(path=path, reason="as many features as examples are needed"))
-    return ExampleBank(examples, arrays["text"], arrays["image"], arrays["has_image"].astype(bool), encoders)
+    return ExampleBank(examples, arrays["text"], arrays["image"], arrays["has_image"], encoders)
 
 
 def encode_examples(

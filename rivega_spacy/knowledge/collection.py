@@ -4,16 +4,17 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..post.errors import Errors, ImageError, RivegaError
+from ..post.errors import Errors, ImageError, OutputError, RivegaError
 from ..post.image_sources import locate_image
 from ..post.images import read_image
 from ..post.jsonl import parse_object, read_text_lines
+from ..post.sqlite_files import HEAD, check_journal, check_schema
 from ..post.text import replace_surrogates
 from .bank import ImageEncoder, unit_rows
 from .examples import fingerprint
@@ -85,13 +86,13 @@ STOP_WORDS = frozenset(
         "via",
     ]
 )
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE sources (name TEXT PRIMARY KEY, lines INTEGER NOT NULL, digest TEXT NOT NULL);
-CREATE TABLE passages (id INTEGER PRIMARY KEY, name TEXT NOT NULL, text TEXT NOT NULL, print TEXT NOT NULL, digest BLOB NOT NULL UNIQUE);
-CREATE VIRTUAL TABLE words USING fts5(text, content='passages', content_rowid='id', tokenize='unicode61 remove_diacritics 2');
-CREATE TABLE vectors (id INTEGER PRIMARY KEY, vector BLOB NOT NULL);
-"""
+_SCHEMA = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE sources (name TEXT PRIMARY KEY, lines INTEGER NOT NULL, digest TEXT NOT NULL)",
+    "CREATE TABLE passages (id INTEGER PRIMARY KEY, name TEXT NOT NULL, text TEXT NOT NULL, print TEXT NOT NULL, digest BLOB NOT NULL UNIQUE)",
+    "CREATE VIRTUAL TABLE words USING fts5(text, content='passages', content_rowid='id', tokenize='unicode61 remove_diacritics 2')",
+    "CREATE TABLE vectors (id INTEGER PRIMARY KEY, vector BLOB NOT NULL)",
+)
 
 
 class Passage(NamedTuple):
@@ -132,58 +133,87 @@ def build(
     restart (bool): Begin again.
     RETURNS (Indexed): Counts, and problems.
     RAISES (RivegaError): E887 where the file is no collection, E888 where it was built otherwise or a source has changed.
+    RAISES (OutputError): E052 where the file system will not have more; what was indexed before stays, and it can be gone on with.
     """
     settings = {
         "version": VERSION,
         "encoder": image_encoder.name if image_encoder is not None else "",
         "passage_words": str(passage_words),
     }
-    before = _count(path) if Path(path).exists() and not restart else 0
     wrong: list[str] = []
     seen = 0
-    with closing(_open_for_writing(path, settings, restart)) as db:
+    with _told(path, writing=True), closing(_open_for_writing(Path(path), settings, restart)) as db:
+        before = _count(db)
         for source in sources:
             seen += _index(db, Path(source), image_encoder, passage_words, wrong)
-        added = db.execute("SELECT count(*) FROM passages").fetchone()[0] - before
+        added = _count(db) - before
         db.execute("INSERT INTO words(words) VALUES ('optimize')")
         db.commit()
     return Indexed(added, seen - added, wrong)
 
 
-def _open_for_writing(path: str | Path, settings: dict[str, str], restart: bool) -> sqlite3.Connection:
-    path = Path(path)
+@contextmanager
+def _told(path: str | Path, *, writing: bool = False) -> Iterator[None]:
+    """What SQLite says of a damaged file, or of a full disk, as one of our errors."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if writing and ("disk is full" in str(error) or "disk I/O" in str(error)):
+            raise OutputError(Errors.E052.format(path=path, reason=error)) from error
+        raise RivegaError(Errors.E887.format(path=path, reason=error)) from error
+
+
+def _open_for_writing(path: Path, settings: dict[str, str], restart: bool) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if restart:
-        path.unlink(missing_ok=True)
-    new = not path.exists()
+    if restart and path.exists():
+        _remove(path)
+    try:
+        check_journal(path)
+    except ValueError as error:
+        raise RivegaError(Errors.E887.format(path=path, reason=error)) from error
+    # Of one that was killed as it began, an empty file is left.
+    new = not path.exists() or not path.stat().st_size
     db = sqlite3.connect(path)
     try:
         if new:
             with db:
-                db.executescript(_SCHEMA)
+                # In one transaction, so that nobody finds half of it.
+                db.execute("BEGIN")
+                for statement in _SCHEMA:
+                    db.execute(statement)
                 db.executemany("INSERT INTO meta VALUES (?, ?)", settings.items())
         found = _meta(db, path)
         if found != settings:
             raise RivegaError(Errors.E888.format(path=path, reason=f"it was built with {found}, not with {settings}"))
     except BaseException:
         db.close()
+        if new:
+            path.unlink(missing_ok=True)
         raise
     return db
 
 
+def _remove(path: Path) -> None:
+    """Remove a collection that is to be built anew. RAISES (RivegaError): E887 where the file is something else."""
+    with open(path, "rb") as file:
+        head = file.read(len(HEAD))
+    if head not in (HEAD, b""):
+        raise RivegaError(Errors.E887.format(path=path, reason="it is no SQLite file, and stays as it is"))
+    for end in ("", "-journal"):
+        Path(f"{path}{end}").unlink(missing_ok=True)
+
+
 def _meta(db: sqlite3.Connection, path: str | Path) -> dict[str, str]:
+    """RAISES (RivegaError): E887 where the file is no collection, or holds more than one."""
     try:
+        check_schema(db, _SCHEMA)
         return dict(db.execute("SELECT key, value FROM meta WHERE key IN ('version', 'encoder', 'passage_words')"))
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.Error, ValueError) as error:
         raise RivegaError(Errors.E887.format(path=path, reason=error)) from error
 
 
-def _count(path: str | Path) -> int:
-    with closing(sqlite3.connect(path)) as db:
-        try:
-            return int(db.execute("SELECT count(*) FROM passages").fetchone()[0])
-        except sqlite3.DatabaseError:
-            return 0
+def _count(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT count(*) FROM passages").fetchone()[0])
 
 
 def _index(db: sqlite3.Connection, source: Path, encoder: ImageEncoder | None, words: int, wrong: list[str]) -> int:
@@ -191,6 +221,8 @@ def _index(db: sqlite3.Connection, source: Path, encoder: ImageEncoder | None, w
     name = str(source.resolve())
     row = db.execute("SELECT lines, digest FROM sources WHERE name = ?", (name,)).fetchone()
     done, digest = row if row is not None else (0, "")
+    if not isinstance(done, int):
+        raise sqlite3.DatabaseError(f"how far {source.name} was read is damaged")
     hasher = hashlib.blake2b(digest_size=16)
     waiting: list[tuple[str, str, str | None]] = []
     number = count = 0
@@ -305,12 +337,18 @@ class Collection:
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)
 
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with _told(self.path), closing(self._connect()) as db:
+            yield db
+
     def by_text(self, texts: Sequence[str], n: int) -> list[list[Passage]]:
         """The n passages with the best BM25 score for each text; fewer where fewer share a word with it.
 
         texts (Sequence[str]): Of posts.
+        RAISES (RivegaError): E887 where the file is damaged.
         """
-        with closing(self._connect()) as db:
+        with self._reading() as db:
             return [self._match(db, text, n) for text in texts]
 
     def _match(self, db: sqlite3.Connection, text: str, n: int) -> list[Passage]:
@@ -325,18 +363,21 @@ class Collection:
             "ORDER BY bm25(words), p.id LIMIT ?",
             (query, n),
         )
-        return [Passage(*row) for row in rows]
+        return [_passage(row) for row in rows]
 
     def by_picture(self, vectors: np.ndarray, n: int) -> list[list[Passage]]:
         """The n passages whose pictures are most alike.
 
         vectors (ndarray): m x d float32, rows of length 1, of the encoder that the collection was built with.
+        RAISES (RivegaError): E887 where the file is damaged.
         """
-        numbers, matrix = self._pictures()
-        if n < 1 or not len(numbers):
-            return [[] for _ in vectors]
-        with closing(self._connect()) as db:
-            return [[self._passage(db, int(numbers[row])) for row in order] for order in self._nearest(vectors, matrix, n)]
+        with self._reading() as db:
+            numbers, matrix = self._pictures(db)
+            if n < 1 or not len(numbers):
+                return [[] for _ in vectors]
+            if matrix.shape[1] != vectors.shape[1]:
+                raise sqlite3.DatabaseError(f"its pictures have {matrix.shape[1]} numbers, not {vectors.shape[1]}")
+            return [[self._numbered(db, int(numbers[row])) for row in order] for order in self._nearest(vectors, matrix, n)]
 
     @staticmethod
     def _nearest(vectors: np.ndarray, matrix: np.ndarray, n: int) -> Iterator[np.ndarray]:
@@ -344,19 +385,30 @@ class Collection:
             yield np.argsort(-(matrix @ vector), kind="stable")[:n]
 
     @staticmethod
-    def _passage(db: sqlite3.Connection, number: int) -> Passage:
-        return Passage(*db.execute("SELECT id, name, text, print FROM passages WHERE id = ?", (number,)).fetchone())
+    def _numbered(db: sqlite3.Connection, number: int) -> Passage:
+        return _passage(db.execute("SELECT id, name, text, print FROM passages WHERE id = ?", (number,)).fetchone())
 
-    def _pictures(self) -> tuple[np.ndarray, np.ndarray]:
+    def _pictures(self, db: sqlite3.Connection) -> tuple[np.ndarray, np.ndarray]:
         if self._vectors is None:
-            with closing(self._connect()) as db:
-                rows = db.execute("SELECT id, vector FROM vectors ORDER BY id").fetchall()
+            rows = db.execute("SELECT id, vector FROM vectors ORDER BY id").fetchall()
             numbers = np.array([number for number, _ in rows], dtype="int64")
-            matrix = (
-                np.stack([np.frombuffer(blob, dtype="<f2") for _, blob in rows]).astype("float32") if rows else np.zeros((0, 1))
-            )
-            self._vectors = (numbers, matrix)
+            lengths = {len(blob) if isinstance(blob, bytes) else -1 for _, blob in rows}
+            if len(lengths) > 1 or any(length < 2 or length % 2 for length in lengths):
+                raise sqlite3.DatabaseError("its pictures are not all encoded alike")
+            matrix = np.zeros((0, 1), "<f2")
+            if rows:
+                matrix = np.frombuffer(b"".join(blob for _, blob in rows), dtype="<f2").reshape(len(rows), -1)
+            if not np.isfinite(matrix).all():
+                raise sqlite3.DatabaseError("not all numbers of its pictures are finite")
+            self._vectors = (numbers, matrix.astype("float32"))
         return self._vectors
+
+
+def _passage(row: tuple[Any, ...] | None) -> Passage:
+    """RAISES (sqlite3.DatabaseError): Where what stands in the file is none."""
+    if row is None or not all(isinstance(value, str) for value in row[1:]):
+        raise sqlite3.DatabaseError("a passage in it is damaged")
+    return Passage(*row)
 
 
 __all__ = ["Collection", "Indexed", "Passage", "build"]

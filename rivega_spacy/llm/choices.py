@@ -49,7 +49,7 @@ def load_choices(text: str) -> Choices:
     try:
         rows = json.loads(text) if text else []
         return tuple(TokenChoice(str(token), {str(k): float(v) for k, v in options.items()}) for token, options in rows)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return ()
 
 

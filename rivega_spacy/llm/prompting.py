@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -88,7 +89,15 @@ def load_prompt(name: str, fields: Sequence[str], override: str | None = None) -
     path = FOLDER / f"{name}.txt" if override is None else Path(override)
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
-    return Prompt(name, read_text(path), fields, path=str(path))
+    return Prompt(name, read_prompt(path), fields, path=str(path))
+
+
+def read_prompt(path: Path) -> str:
+    """The text of a prompt file. RAISES (RivegaError): E415 where it is none."""
+    try:
+        return read_text(path)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise RivegaError(Errors.E415.format(path=path, reason=f"cannot be read as text ({error})")) from error
 
 
 def load_reminder() -> str:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from ..post.errors import Errors, RivegaError
 from ..post.jsonl import write_lines
+from ..post.sqlite_files import check_journal, check_schema
 from .base import Answer, kept_answer
 from .choices import load_choices
 
@@ -36,6 +37,7 @@ _NEW = (
     "CREATE INDEX IF NOT EXISTS by_question ON answers (question, model)",
     "CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL, since REAL NOT NULL) WITHOUT ROWID",
 )
+_OF_1 = (_NEW[0].replace(",\n    choices TEXT NOT NULL DEFAULT ''", ""), *_NEW[1:])
 _FROM_1 = ("ALTER TABLE answers ADD COLUMN choices TEXT NOT NULL DEFAULT ''",)
 
 
@@ -132,7 +134,7 @@ class AnswerStore:
                 chunk = list(keys[start : start + _CHUNK])
                 marks = ", ".join("?" * len(chunk))
                 for row in connection.execute(f"SELECT {_FIELDS} FROM answers WHERE key IN ({marks})", chunk):
-                    record = Record(*row)
+                    record = self._record(row)
                     found[record.key] = record.answer()
         return found
 
@@ -147,8 +149,11 @@ class AnswerStore:
             for key in keys:
                 if connection.execute("SELECT 1 FROM answers WHERE key = ?", (key,)).fetchone():
                     continue
-                row = connection.execute("SELECT owner, since FROM claims WHERE key = ?", (key,)).fetchone()
-                if row is not None and _holds(row[0], row[1], now):
+                # Without types: a file of others may hold anything.
+                row = connection.execute(
+                    "SELECT CAST(owner AS TEXT), CAST(since AS REAL) FROM claims WHERE key = ?", (key,)
+                ).fetchone()
+                if row is not None and _holds(str(row[0]), float(row[1] or 0), now):
                     continue
                 connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (key, me, now))
                 mine.append(key)
@@ -180,7 +185,7 @@ class AnswerStore:
                     (question, model, model),
                 )
                 for row in rows:
-                    found[question] = Record(*row).answer()
+                    found[question] = self._record(row).answer()
         return found
 
     def stats(self) -> list[dict[str, Any]]:
@@ -199,7 +204,7 @@ class AnswerStore:
         model (Optional[str]): Only this source.
         RETURNS (int): How many.
         """
-        rows = ({**record._asdict(), "identity": json.loads(record.identity)} for record in self.records(model=model))
+        rows = ({**record._asdict(), "identity": self._identity(record)} for record in self.records(model=model))
         return write_lines(path, rows)
 
     def records(self, *, model: str | None = None) -> Iterator[Record]:
@@ -215,7 +220,7 @@ class AnswerStore:
                 return
             last = rows[-1][0]
             for row in rows:
-                yield Record(*row[1:])
+                yield self._record(row[1:])
 
     def import_file(self, path: str | Path) -> tuple[int, int, list[str]]:
         """Take over answers that `export` wrote.
@@ -249,6 +254,20 @@ class AnswerStore:
                 flush()
         flush()
         return new, known, wrong
+
+    def _record(self, row: Sequence[Any]) -> Record:
+        """A row, whose columns may hold anything in a file of others. RAISES (RivegaError): E410."""
+        record = Record(*row)
+        for name, value in record._asdict().items():
+            if not isinstance(value, (int, float) if name == "created" else Record.__annotations__[name]):
+                raise RivegaError(Errors.E410.format(path=self.path, reason=f"`{name}` of an answer in it is damaged"))
+        return record
+
+    def _identity(self, record: Record) -> Any:
+        try:
+            return json.loads(record.identity)
+        except (ValueError, RecursionError) as error:
+            raise RivegaError(Errors.E410.format(path=self.path, reason="`identity` of an answer in it is damaged")) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -287,8 +306,9 @@ class AnswerStore:
 def _connect(path: str, patience: float) -> sqlite3.Connection:
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+        check_journal(path)
         connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, ValueError) as error:
         raise RivegaError(Errors.E410.format(path=path, reason=error)) from error
     try:
         # Tables first: another process that is making the file commits them together with its mark.
@@ -299,12 +319,14 @@ def _connect(path: str, patience: float) -> sqlite3.Connection:
             raise RivegaError(Errors.E411.format(path=path))
         if layout > LAYOUT:
             raise RivegaError(Errors.E412.format(path=path, found=layout, known=LAYOUT))
+        if tables:
+            check_schema(connection, _NEW, _OF_1)
         if kind != APPLICATION_ID or layout < LAYOUT:
             _use_write_ahead_log(connection, patience)
             _make_layout(connection)
         # NORMAL: what is committed survives the death of the process; losing power may cost the last seconds, never the file.
         connection.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError) as error:
         connection.close()
         raise RivegaError(Errors.E410.format(path=path, reason=error)) from error
     except RivegaError:
@@ -358,12 +380,16 @@ def _born(pid: int) -> str:
 
 def _holds(owner: str, since: float, now: float) -> bool:
     """Whether a claim still counts."""
-    host, pid, born = owner.rsplit(":", 2)
+    host, pid, born = [*owner.rsplit(":", 2), "", ""][:3]
     if host != socket.gethostname():
-        return now - since < LEASE
+        # Clocks of two machines may differ, but not by days: nobody waits for a claim from the far future.
+        return abs(now - since) < LEASE
     try:
+        # 0 and below are groups of processes.
+        if int(pid) <= 0:
+            return False
         os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError):
+    except (ProcessLookupError, ValueError, OverflowError):
         return False
     except PermissionError:
         pass

@@ -8,10 +8,9 @@ from spacy.tokens import Doc
 from spacy.util import ensure_path
 
 from ..llm.asking import Asker, Result
-from ..llm.prompting import Prompt
-from ..post.errors import Errors
+from ..llm.prompting import Prompt, read_prompt
+from ..post.errors import Errors, RivegaError
 from ..post.extensions import ID_KEY, post_name, record_error
-from ..post.textfiles import read_text
 from .in_flight import InFlightPipe
 from .settings import Configured
 
@@ -35,7 +34,10 @@ class AskingPipe(Configured, InFlightPipe):
         return srsly.msgpack_dumps({**{name: prompt.source for name, prompt in self.prompts.items()}, _FILES: self.prompt_files})
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "AskingPipe":
-        sources = srsly.msgpack_loads(data)
+        try:
+            sources = dict(srsly.msgpack_loads(data))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise RivegaError(Errors.E021.format(name=self.name, reason=error)) from error
         files = sources.pop(_FILES, None)
         self._set_prompts(sources, files)
         return self
@@ -53,12 +55,16 @@ class AskingPipe(Configured, InFlightPipe):
         folder = ensure_path(path)
         files = folder / f"{_FILES}.json"
         found = {name: folder / f"{name}.txt" for name in self.prompts}
-        sources = {name: read_text(file) for name, file in found.items() if file.is_file()}
+        sources = {name: read_prompt(file) for name, file in found.items() if file.is_file()}
         self._set_prompts(sources, srsly.read_json(files) if files.is_file() else None)
         return self
 
     def _set_prompts(self, sources: dict[str, str], files: dict[str, str | None] | None) -> None:
         """Take the saved prompts, but where the config names another file than it did when they were saved."""
+        if not (files is None or isinstance(files, dict)) or not all(
+            name in self.prompts and isinstance(source, str) for name, source in sources.items()
+        ):
+            raise RivegaError(Errors.E021.format(name=self.name, reason="its prompts are none"))
         for name, source in sources.items():
             former = self.prompts[name]
             if files is None or files.get(name) == self.prompt_files[name]:

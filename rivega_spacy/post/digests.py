@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .errors import Errors, SetupError
 from .files import write_text
@@ -32,7 +32,11 @@ def check_digests(pipeline: Path, *, exclude: Collection[str] = ()) -> None:
     try:
         wanted = json.loads(path.read_text(encoding="utf8"))
         pairs = [(str(name), str(digest)) for name, digest in wanted.items()]
-    except (OSError, ValueError, AttributeError) as error:
+        for name, _ in pairs:
+            parts = PurePosixPath(name).parts
+            if not parts or "\0" in name or ".." in parts or Path(name).is_absolute():
+                raise ValueError(f"{name[:80]!r} is no file of the folder")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise SetupError(Errors.E951.format(path=path, reason=error)) from error
     for name, digest in pairs:
         if name.split("/")[0] in exclude:

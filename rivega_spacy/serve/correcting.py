@@ -16,7 +16,7 @@ from ..post.files import check_output, open_output
 from ..post.image_sources import locate_image
 from ..post.jsonl import dump_line, read_lines
 from ..post.post_files import Post, check_posts, picture_root, read_posts
-from ..post.posts import check_images, doc_to_post, json_fields, tidy_post
+from ..post.posts import check_images, describe_post, doc_to_post, json_fields, tidy_post
 from .problems import Problem
 
 # The place of a post in the queue, in what is saved of it.
@@ -48,6 +48,9 @@ class CorrectionQueue:
             if isinstance(post, PostError):
                 self._faults[number] = str(post)
                 post = {}
+            elif not isinstance(post.get("text"), str):
+                # Saved without a text, it could not be told from another post when one goes on.
+                self._faults[number] = Errors.E010.format(post=describe_post(post))
             self._lines.append(dump_line(json_fields(tidy_post(post)[0])))
         self._saved: dict[int, str] = {}
         self._revisions: dict[int, int] = {}
@@ -179,7 +182,7 @@ class CorrectionQueue:
         stamp = _stamp(self.path)
         for line, row in read_lines(self.path):
             number = row.get(NUMBER_KEY) if isinstance(row, dict) else None
-            if not isinstance(row, dict) or not isinstance(number, int) or not 1 <= number <= self.total:
+            if not isinstance(row, dict) or type(number) is not int or not 1 <= number <= self.total:
                 reason = row if isinstance(row, str) else f"line {line} has no `{NUMBER_KEY}` of the queue"
                 raise RivegaError(Errors.E815.format(path=self.path, queue=self.posts, reason=reason))
             if row.get("text") != self.post(number).get("text"):

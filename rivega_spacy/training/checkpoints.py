@@ -61,7 +61,7 @@ def steps_done(folder: str | None) -> int:
     try:
         with safe_open(path, framework="pt") as stored:
             return int(stored.metadata()["steps"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise RivegaError(Errors.E730.format(path=path, what="the state of a training", reason=error)) from error
 
 
@@ -88,7 +88,7 @@ class Checkpoints:
     def restore(self, nlp: Language) -> None:
         """Take up the state in the folder, where there is one.
 
-        RAISES (RivegaError): E260 where it belongs to a pipeline of other components; E022 of other networks.
+        RAISES (RivegaError): E260 where it belongs to a pipeline of other components; E022 of other networks; E021, E730 where it is damaged.
         """
         from ..backends.weights import read_checkpoint
 
@@ -100,8 +100,14 @@ class Checkpoints:
         if found != set(shims):
             raise RivegaError(Errors.E260.format(folder=self.folder, found=sorted(found), own=sorted(shims)))
         for key, shim in shims.items():
-            mine = {name.split("/", 1)[1]: value for name, value in stored.items() if name.split("/", 1)[0] == key}
-            shim.set_training_state(mine)
+            shim.set_training_state(
+                {name.split("/", 1)[-1]: value for name, value in stored.items() if name.split("/", 1)[0] == key}
+            )
+        done, steps = steps_done(str(self.folder)), max((shim.steps for shim in shims.values()), default=0)
+        if done != steps:
+            # The schedules are wound on by the one, and the other says how many steps are left.
+            reason = f"it was saved after {done} steps, and after {steps}"
+            raise RivegaError(Errors.E730.format(path=self.state, what="the state of a training", reason=reason))
 
     def save(self, nlp: Language) -> None:
         """Write the state; a kill while it is written leaves the one before."""

@@ -11,10 +11,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from ..backends.folding import channels_last
@@ -63,10 +64,18 @@ def pack(targets: Sequence[Targets]) -> dict[str, np.ndarray]:
 
 
 def unpack(stored: dict[str, np.ndarray]) -> list[Targets]:
-    """What `pack` was given."""
+    """What `pack` was given. RAISES (ValueError): Where the arrays do not belong together."""
+    count, owner, status = stored["count"], stored["owner"], stored["status"]
+    if count.ndim != 1 or not np.issubdtype(count.dtype, np.integer) or (count < 0).any():
+        raise ValueError("count does not fit")
+    total, kinds = int(count.sum()), status.shape[-1]
+    shapes = {"boxes": (total, 4), "owner": (total,), "hard": (total,), "status": (len(count), kinds)}
+    wrong = [name for name, shape in shapes.items() if stored[name].shape != shape]
+    if wrong or not np.issubdtype(owner.dtype, np.integer) or (owner < 0).any() or (owner >= kinds).any():
+        raise ValueError(f"{wrong[0] if wrong else 'owner'} does not fit")
     ends = np.cumsum(stored["count"])[:-1]
-    boxes, owner, hard = (np.split(stored[name], ends) for name in ("boxes", "owner", "hard"))
-    return [Targets(*each) for each in zip(boxes, owner, hard, stored["status"])]
+    boxes, owners, hard = (np.split(stored[name], ends) for name in ("boxes", "owner", "hard"))
+    return [Targets(*each) for each in zip(boxes, owners, hard, stored["status"])]
 
 
 class KeptViews(PhotoViews):
@@ -103,7 +112,7 @@ class KeptViews(PhotoViews):
         self.kept.mkdir(parents=True, exist_ok=True)
         mark = self.kept / "settings.json"
         own = {"settings": self._mark(), "photos": len(self.photos)}
-        if mark.exists() and json.loads(mark.read_text(encoding="utf8")) != own:
+        if mark.exists() and _settings(mark) != own:
             raise RivegaError(Errors.E352.format(folder=self.kept))
         write_json(mark, own)
         front, back = Front(), Back()
@@ -187,10 +196,25 @@ class KeptViews(PhotoViews):
         """Whether a photograph may be mirrored."""
         return place >= len(self.photos) or self.photos[place].source not in WRITTEN
 
+    def _open(self, number: int) -> None:
+        """Open a round. RAISES (RivegaError): E730 where its files are none that `fill` wrote."""
+        path = self.kept / f"round-{number}.npy"
+        count = len(self.photos) + self.blanks
+        try:
+            rows = np.load(path, mmap_mode="r", allow_pickle=False)
+            if rows.shape != (count, self.values) or rows.dtype != np.float16:
+                raise ValueError(f"it has {rows.dtype} {rows.shape}, not float16 {(count, self.values)}")
+            path = self._done(number)
+            targets = unpack(load_file(path))
+            if len(targets) != count:
+                raise ValueError(f"it is of {len(targets)} views, not of {count}")
+        except (ValueError, KeyError, EOFError, OSError, SafetensorError) as error:
+            raise RivegaError(Errors.E730.format(path=path, what="a round of kept views", reason=error)) from error
+        self._rows[number], self._targets[number] = rows, targets
+
     def _load(self, number: int, place: int) -> Prepared:
         if number not in self._rows:
-            self._rows[number] = np.load(self.kept / f"round-{number}.npy", mmap_mode="r")
-            self._targets[number] = unpack(load_file(self._done(number)))
+            self._open(number)
         row, maps, start = self._rows[number][place], [], 0
         for shape in self.shapes:
             size = int(np.prod(shape))
@@ -200,6 +224,14 @@ class KeptViews(PhotoViews):
         # The pixels are not needed any more, only how many they are.
         pixels = np.broadcast_to(np.zeros((), np.uint8), (side, side, 3))
         return Prepared(pixels, *self._targets[number][place], tuple(maps))
+
+
+def _settings(path: Path) -> Any:
+    """What views were kept with. RAISES (RivegaError): E730."""
+    try:
+        return json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RivegaError(Errors.E730.format(path=path, what="the settings of kept views", reason=error)) from error
 
 
 def mirrored(view: Prepared) -> Prepared:

@@ -128,7 +128,14 @@ def test_one_goes_on_where_one_stopped(posts_file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["no json", '{"text": "Nobody is here"}', '{"text": "other", "queue_number": 1}', '{"text": "x", "queue_number": 9}']
+    "line",
+    [
+        "no json",
+        '{"text": "Ann met Rio at the Zoo 🚀 today", "queue_number": true}',
+        '{"text": "Nobody is here"}',
+        '{"text": "other", "queue_number": 1}',
+        '{"text": "x", "queue_number": 9}',
+    ],
 )
 def test_a_file_of_something_else_is_never_written_over(posts_file, tmp_path, line):
     path = tmp_path / "mine.jsonl"
@@ -169,6 +176,19 @@ def test_lines_that_are_no_posts_are_shown_with_the_reason(client_with, posts_fi
     problem(client.get("/queue/7/picture"), 422, "E001")
     # A person has looked at it: what the pipeline could not do is no fault of the saved post.
     assert client.put("/queue/6", json={"ents": [[5, 8, "PER"]], "revision": 0}).json()["post"]["errors"] == []
+
+
+@pytest.mark.parametrize("text", [5, None, ["Ann"], {"a": "Ann"}, True])
+def test_a_post_without_a_text_does_not_keep_anybody_from_going_on(client_with, posts_file, tmp_path, text):
+    with posts_file.open("a", encoding="utf8") as file:
+        file.write(json.dumps({"id": "x", "text": text}) + "\n" + json.dumps({"id": "y"}) + "\n")
+    queue = CorrectionQueue(posts_file, tmp_path / "c.jsonl")
+    client = client_with(queue=queue)
+    for number in (5, 6):
+        assert "[E010]" in client.get(f"/queue/{number}").json()["fault"]
+        problem(client.put(f"/queue/{number}", json={"ents": [], "revision": 0}), 422, "E010")
+    client.put("/queue/1", json={"ents": [], "revision": 0})
+    assert CorrectionQueue(posts_file, tmp_path / "c.jsonl").summary()["saved"] == 1
 
 
 def test_without_a_queue_its_options_are_told_to_be_useless(tmp_path, capsys):

@@ -80,6 +80,22 @@ COMPACT = {
 }
 
 
+TALLY = {"posts": 2, "entities": 3, "grounded": 1, "failed": 1, "failures": {"rivega_ner": {"posts": 1, "examples": ["why"]}}}
+MANIFEST = {
+    "rivega_job": 1,
+    "identity": {"version": "1", "work": {"model": "m"}},
+    "form": "jsonl",
+    "shard_size": 2,
+    "chunk_size": 2,
+    "inputs": ["posts.jsonl"],
+    "complete": False,
+    "shards": [
+        {"file": "part-00000.jsonl", "start": 0, "posts": 2, "digest": "0" * 32, "bytes": 10, "tally": TALLY},
+        {"file": "part-00001.jsonl", "start": 2, "posts": 1, "digest": "1" * 32, "bytes": 10, "tally": {**TALLY, "posts": 1}},
+    ],
+}
+
+
 class Form(NamedTuple):
     """base (Any): A valid value. write (Callable): From folder and value to the path. read (Callable): From the path to whatever is read."""
 
@@ -226,7 +242,7 @@ def json_forms() -> dict[str, Form]:
         "knowledge.collection.build": Form([{"id": "1", "text": "a b", "title": "t", "image": "a.jpg"}], as_lines(), lambda path: built(path)),
         "knowledge.lookup.add_knowledge": Form([POST], as_lines(), lambda path: looked_up(path)),
         "jobs.report.read_propagation": Form({"propagation": {"gold": {"f": 0.5}}}, as_json("p.json"), plain("jobs.report.read_propagation")),
-        "jobs.bulk.manifest.read_manifest": Form({"version": 1}, in_folder(as_json("job.json")), lambda path: plain("jobs.bulk.manifest.read_manifest")(path)),
+        "jobs.bulk.manifest.read_manifest": Form(MANIFEST, in_folder(as_json("manifest.json")), lambda path: gone_on_with(path)),
     }  # fmt: skip
 
 
@@ -263,16 +279,13 @@ def pictured(folder: Path) -> Any:
 
 
 def replayed(path: Path) -> Any:
-    from rivega_spacy.llm.base import ChatRequest
+    from rivega_spacy.llm.base import ChatRequest, Message
     from rivega_spacy.llm.replay import make_replay
 
-    request = (
-        ChatRequest(system="", text="q", prompt="knowledge", version="1", post="1")
-        if "system" in inspect.signature(ChatRequest).parameters
-        else None
-    )
-    replay = make_replay(str(path))
-    return [future.result() for future in replay.submit([request])] if request is not None else replay.submit([])
+    request = ChatRequest((Message("user", "q"),), 9, "knowledge", "1", post="1")
+    (answer,) = (future.result() for future in make_replay(str(path)).submit([request]))
+    assert answer.text is None or isinstance(answer.text, str)
+    return answer.text
 
 
 def built(path: Path) -> Any:
@@ -285,6 +298,21 @@ def looked_up(path: Path) -> Any:
     from rivega_spacy.knowledge.lookup import add_knowledge
 
     return add_knowledge(path, path.parent / "out.jsonl", lambda docs: ["k"] * len(docs))
+
+
+def gone_on_with(folder: Path) -> Any:
+    """As a job does it that goes on."""
+    from rivega_spacy.jobs.bulk.manifest import Manifest, read_manifest
+
+    found = read_manifest(folder)
+    assert found is not None
+    found.check_same(Manifest(found.identity, found.form, found.shard_size, 1), folder)
+    # Nothing beyond the folder is taken for a part of the results.
+    assert all((folder / shard.file).parent == folder and not shard.is_whole(folder) for shard in found.shards)
+    total = found.total()
+    assert total.posts + sum(shard.posts for shard in found.shards) >= 0
+    found.write(folder)
+    return found
 
 
 def consumed(result: Any) -> list[Any]:
@@ -304,7 +332,9 @@ def consumed(result: Any) -> list[Any]:
 def test_valid_files_are_read(name, tmp_path):
     form = json_forms()[name]
     found = consumed(form.read(form.write(tmp_path, form.base)))
-    assert found and not any(isinstance(item, PostError) for item in found)
+    # A reader that finds nothing in a valid file could not be tried by damaging it.
+    assert found and any(item is not None and item != [] and item != {} for item in found)
+    assert not any(isinstance(item, PostError) for item in found)
 
 
 @pytest.mark.parametrize("name", sorted(json_forms()))
@@ -487,6 +517,7 @@ ELSEWHERE = {
     "jobs.bulk.ahead.read_ahead": "tests/jobs/test_job.py",
     "knowledge.bank.load_bank": "tests/trust/test_loading.py",
     "llm.local.load_class": "tests/llm/test_local.py",
+    "llm.prompting.read_prompt": "tests/trust/test_training_files.py",
     "scoring.segment.load_segmenter": "tests/scoring/test_segment.py",
     "tables.configs.read_base": "tests/tables/test_plan.py",
     "tables.page.read_metrics": "tests/tables/test_running.py",

@@ -1,11 +1,15 @@
 """A damaged part of a pipeline's folder is refused with its file's name."""
 
+import io
 import json
+import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import spacy
+import torch
 from spacy.training import Example
 
 from rivega_spacy.pipes.loading import load_pipeline
@@ -39,6 +43,9 @@ def pipeline(saved, tmp_path):
     return shutil.copytree(saved, tmp_path / "pipeline")
 
 
+# What people edit, and what spaCy reads before anything of ours has a say; see the tests below.
+READ_FIRST = {"config.cfg", "meta.json", DIGESTS}
+FORGIVING: set[str] = set()
 FILES = ["rivega_ner/model", "vocab/vectors", "rivega_ner/cfg", "tokenizer", "vocab/strings.json"]
 
 
@@ -62,6 +69,67 @@ def test_without_digests_what_cannot_be_read_is_named(pipeline, name):
         spacy.load(pipeline)
 
 
+class Runs:
+    """What a pickle does when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def harmful(reached: Path):
+    """What a file of a pipeline may be in place of itself, with the libraries that may read it in mind."""
+    yield pickle.dumps(Runs(reached))
+    for save in (
+        lambda out: np.save(out, np.array([Runs(reached)], dtype=object), allow_pickle=True),
+        lambda out: torch.save(Runs(reached), out),
+    ):
+        out = io.BytesIO()
+        save(out)
+        yield out.getvalue()
+    # msgpack and JSON that are large, deep, or say that they are.
+    yield from (
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\x91" * 100_000,
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+    )
+
+
+def test_no_file_of_a_pipeline_is_obeyed(pipeline, tmp_path):
+    """Without its digests, which whoever makes such a pipeline would write for it."""
+    (pipeline / DIGESTS).unlink()
+    reached = tmp_path / "reached"
+    files = [path for path in pipeline.rglob("*") if path.is_file() and path.name not in READ_FIRST]
+    assert len(files) > 6
+    for file in files:
+        whole = file.read_bytes()
+        for number, data in enumerate(harmful(reached)):
+            file.write_bytes(data)
+            try:
+                load_pipeline(str(pipeline))
+            except RivegaError:
+                pass
+            else:
+                # An empty part is none, which some readers take for all that they need.
+                assert file.name in FORGIVING, (file, number)
+        file.write_bytes(whole)
+    assert not reached.exists()
+    load_pipeline(str(pipeline))
+
+
+@pytest.mark.parametrize("name", ["../outside", "/dev/zero", "/proc/kcore", "..", "", "a/../../outside", "rivega_ner\0"])
+def test_digests_are_of_files_within_the_folder(pipeline, tmp_path, name):
+    (tmp_path / "outside").write_text("mine")
+    (pipeline / DIGESTS).write_text(json.dumps({name: "0" * 64}), encoding="utf8")
+    with pytest.raises(SetupError, match=r"E951.*digests\.json"):
+        spacy.load(pipeline)
+
+
 def damages(data: bytes):
     """A bit turned at the start, in the middle and at the end; cut short; emptied; with something behind it."""
     for place in {0, len(data) // 2, len(data) - 1} if data else ():
@@ -70,10 +138,6 @@ def damages(data: bytes):
         yield bytes(changed)
     yield from ([data[: len(data) // 2], b""] if data else [])
     yield data + b"\0"
-
-
-# What people edit, and what spaCy reads before anything of ours has a say; see the tests below.
-READ_FIRST = {"config.cfg", "meta.json", DIGESTS}
 
 
 def test_damage_of_any_file_is_found(pipeline):
@@ -123,7 +187,7 @@ def test_a_missing_file_and_damaged_digests(pipeline):
     with pytest.raises(SetupError, match=r"E950.*rivega_ner/model is missing"):
         spacy.load(pipeline)
     spacy.load(pipeline, exclude=["rivega_ner"])
-    for text in ("{", "[]", '{"vocab'):
+    for text in ("{", "[]", '{"vocab', "[" * 100_000):
         (pipeline / DIGESTS).write_text(text, encoding="utf8")
         with pytest.raises(SetupError, match=r"E951.*digests\.json"):
             spacy.load(pipeline)

@@ -1,13 +1,16 @@
-"""A file of posts in which most lines are damaged, as `benchmarks/fuzz.py lines` makes a hundred thousand of."""
+"""Files of posts in which most lines are damaged, through all that reads such files, as `benchmarks/fuzz.py` makes a hundred thousand of."""
 
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from fuzz import fuzz_lines
+from fuzz_lines import fuzz_convert, fuzz_lines, fuzz_queue, fuzz_service
 
 
-def test_every_line_has_its_result_in_order(capsys):
-    assert fuzz_lines(1_200, seed=1) == 0
-    assert capsys.readouterr().out.startswith("1200 lines")
+@pytest.mark.parametrize("fuzz", [fuzz_lines, fuzz_convert, fuzz_queue, fuzz_service])
+def test_every_line_has_its_result_in_order(fuzz, capsys):
+    assert fuzz(1_200, seed=1) == 0
+    assert "\n1200 lines" in "\n" + capsys.readouterr().out

@@ -31,13 +31,14 @@ DANGEROUS = {
     r"^torch\.load$": {"backends/weights.py": "weights_only", "backends/small/lite.py": "weights_only"},
     r"^(np|numpy)\.load$": {
         "post/digests.py": "allow_pickle=False",
-        "training/kept.py": "numpy refuses pickles by default",
+        "training/kept.py": "allow_pickle=False",
         "backends/small/phrases/bank.py": "of the package itself",
         "backends/small/phrases/wordnet.py": "of the package itself",
         "backends/small/nouns.py": "of the package itself",
     },
     r"^(zipfile|tarfile)\.(ZipFile|open)$|unpack_archive$|extractall$": {
         "post/archives.py": "within the folder, bounded",
+        "backends/pickles.py": "what is packed is refused",
         "serve/downloads.py": "written, not read",
     },
     r"ElementTree\.(parse|fromstring|XML|iterparse)$": {
@@ -49,13 +50,18 @@ DANGEROUS = {
         "backends/weights.py": "headers that lie are refused",
         "backends/checkpoints.py": "what cannot be read is refused",
         "knowledge/bank.py": "headers that lie are refused",
-        "training/kept.py": "of one's own training",
-        "training/checkpoints.py": "of one's own training",
+        "training/kept.py": "what does not fit is refused",
+        "training/checkpoints.py": "headers that lie are refused",
     },
     r"msgpack_loads$": {
         "backends/shim.py": "bombs are refused",
-        "pipes/model_asking.py": "bytes of a pipeline of one's own",
+        "pipes/model_asking.py": "what are no prompts is refused",
         "post/digests.py": "to see which part is damaged",
+    },
+    r"^sqlite3\.connect$": {
+        "llm/store.py": "tables of our own alone, no journal of others",
+        "knowledge/collection.py": "tables of our own alone, no journal of others",
+        "post/sqlite_files.py": "in memory, to see how our tables look",
     },
     r"^(eval|exec|compile|__import__)$": {"jobs/machine.py": "names of packages that are ours"},
     r"^(os\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*)|pty\.spawn)$": {},

@@ -8,6 +8,7 @@ from typing import Any
 import spacy
 
 from ...ner.schemes import TaggedSpan, bio_tags, fits_tag
+from ...post.extensions import TEXT_FIELDS
 from ...post.given_ents import Place, entity_fields, entity_place, unused_fields
 from ...post.rle import rle_to_box
 from ..posts_jsonl import read_json_lines
@@ -57,6 +58,10 @@ def annotated_posts(rows: Iterable[tuple[str, str, Post]], dirt: Dirt, *, lang: 
             dirt.note("unused_entities", f"{name} `{field}`")
         if row.get("errors"):
             dirt.note("with_errors", name)
+        wrong = [field for field in TEXT_FIELDS if not isinstance(row.get(field), str | None)]
+        for field in wrong:
+            dirt.note("bad_field", f"{name} `{field}`: a string or null")
+        row = {key: value for key, value in row.items() if key not in wrong}
         entities = _entities(row, text, name, dirt)
         words, spaces, starts = _words(tokenizer(text), [side for entity in entities for side in entity.place[:2]])
         first = {start: place for place, start in enumerate(starts)}

@@ -8,6 +8,9 @@ from typing import Any
 
 from ...post.errors import Errors, RivegaError
 from ...post.files import open_output
+from ...post.jsonl import MAX_DEPTH, nested_deeper
+from ...post.text import brief
+from .shards import FORMS, shard_name
 from .tally import Tally
 
 NAME = "manifest.json"
@@ -106,15 +109,43 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     try:
         value = json.loads(path.read_text(encoding="utf8"))
+        if nested_deeper(value, MAX_DEPTH):
+            raise ValueError("it is nested too deep")
         if value["rivega_job"] != FORMAT:
             raise ValueError(f"format {value['rivega_job']}")
-        shards = [Shard(**shard) for shard in value["shards"]]
-        for shard in shards:
-            Tally.from_json(shard.tally)
         names = ("identity", "form", "shard_size", "chunk_size", "inputs", "complete")
-        return Manifest(**{name: value[name] for name in names}, shards=shards)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = Manifest(**{name: value[name] for name in names}, shards=[Shard(**shard) for shard in value["shards"]])
+        _check(found)
+        return found
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RivegaError(Errors.E844.format(path=path, reason=f"{type(error).__name__}: {error}")) from error
+
+
+def _check(found: Manifest) -> None:
+    """RAISES (ValueError): Where a value is none that a job writes: then shards would be taken for done that are not."""
+    if not isinstance(found.identity, dict) or found.form not in FORMS:
+        raise ValueError("`identity` or `form` is damaged")
+    _whole("shard_size", found.shard_size, least=1)
+    _whole("chunk_size", found.chunk_size, least=1)
+    start = 0
+    for number, shard in enumerate(found.shards):
+        if shard.file != shard_name(number, found.form) or shard.start != start or not isinstance(shard.digest, str):
+            raise ValueError(f"shard {number} is damaged")
+        _whole("posts", shard.posts, least=1, most=found.shard_size)
+        _whole("bytes", shard.bytes)
+        tally = Tally.from_json(shard.tally)
+        for name in ("posts", "entities", "grounded", "failed"):
+            _whole(name, getattr(tally, name))
+        for failures in tally.failures.values():
+            _whole("posts", failures.posts)
+            if not all(isinstance(example, str) for example in failures.examples):
+                raise ValueError(f"the failures of shard {number} are damaged")
+        start += shard.posts
+
+
+def _whole(name: str, value: Any, *, least: int = 0, most: int = 2**53) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"`{name}` is {brief(value)}")
 
 
 def _differences(one: Any, two: Any, name: str = "") -> Iterator[str]:

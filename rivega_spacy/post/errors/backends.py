@@ -6,10 +6,6 @@ from .messages import Messages
 class BackendsMessages(Messages):
     """Backends: their weights, packages and settings."""
 
-    E021 = (
-        "The {name} weights cannot be read: {reason}. The file is damaged or was written by another program: download or train "
-        "it again."
-    )
     E022 = (
         "The {name} weights do not fit the network: missing {missing}, surplus {surplus}, of another shape {shapes}. Check "
         "that the sizes in the config are those of the weights."

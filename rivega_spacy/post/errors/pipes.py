@@ -6,6 +6,10 @@ from .messages import Messages
 class PipesMessages(Messages):
     """Components in general: settings, loading, what is asked of a network."""
 
+    E021 = (
+        "The {name} weights cannot be read: {reason}. The file is damaged or was written by another program: download or train "
+        "it again."
+    )
     E057 = "The GPU {gpu_id} cannot be used ({reason}). Install CuPy and PyTorch for your version of CUDA, or leave `--gpu-id` out."
     E058 = (
         "The pipeline {model!r} cannot be loaded ({reason}). Its files are damaged or incomplete, or a package that it needs "
