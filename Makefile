@@ -1,6 +1,6 @@
 # make demo   real photographs with their entities boxed and masked, in demo/
 # make test   what the tests need, ruff, import contract, mypy, and all tests
-# make test-fast   the tests without those marked slow, with fewer examples of Hypothesis
+# make test-fast   the tests without those marked slow, with a tenth of the examples that Hypothesis tries
 # make docs   the documentation as a site, in site/
 # make lint   ruff, import contract, and mypy (about a minute the first time, seconds after it)
 # make lane-default   the tests that touch other libraries in an environment of its own; also lane-lowest, lane-4.57, lane-newest
@@ -33,7 +33,7 @@ tests: $(VENV)/.test
 	$(PYTEST) || $(PYTEST) -n 0 --last-failed --last-failed-no-failures none
 
 test-fast: $(VENV)/.test
-	$(PYTEST) -m "not slow" --hypothesis-profile=fast
+	RIVEGA_EXAMPLES=0.1 $(PYTEST) -m "not slow"
 
 lint: style types
 

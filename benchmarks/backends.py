@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from reporting import processor
 from thinc.api import Model
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -71,15 +72,6 @@ def main() -> int:
     if args.output is not None:
         args.output.write_text(text, encoding="utf8")
     return 0
-
-
-def processor() -> str:
-    """Its name."""
-    try:
-        named = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    except OSError:
-        named = []
-    return named[0].split(":", 1)[1].strip() if named else "unknown processor"
 
 
 def rows(name: str, args: argparse.Namespace) -> list[str]:

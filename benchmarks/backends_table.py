@@ -30,6 +30,7 @@ from typing import Any
 import backends
 import numpy as np
 import torch
+from reporting import processor
 
 from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.expressions import Expression
@@ -231,7 +232,7 @@ def measured(row: Row, repeats: int) -> dict[str, Any]:
         times = {name: min([seconds(ask) for _ in range(repeats + 1)][1:]) for name, ask in asks.items()}
     return {
         "when": str(date.today()),
-        "processor": backends.processor(),
+        "processor": processor(),
         "transformers": ".".join(map(str, installed("transformers"))),
         "parameters": sum(value.numel() for module in modules for value in module.parameters()) / 1e6,
         "ms": {name: 1000 * value for name, value in times.items()},

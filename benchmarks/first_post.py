@@ -1,4 +1,4 @@
-"""From nothing to the first corrected and exported post, by the commands of the README and a browser, each step timed.
+"""From an empty folder to the first corrected and exported post, by the commands of the README and a browser, each step timed.
 
     python benchmarks/first_post.py [REPOSITORY] [--torch torch==2.13.0] [--screenshots FOLDER] [--keep FOLDER]
 

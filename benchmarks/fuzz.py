@@ -9,7 +9,7 @@
     python benchmarks/fuzz.py service --count 100000 --seed 0
 
 Pictures: so many files of every allowed format, made of the seeds of fuzz_seeds.py: bits turned, bytes replaced by interesting ones, parts cut,
-doubled or moved, lengths in headers changed, checksums mended again, two files spliced. Whatever comes: a picture, or an ImageError; within two
+doubled or moved, lengths in headers changed, checksums corrected again, two files spliced. Whatever comes: a picture, or an ImageError; within two
 seconds of processor time; memory within what RIVEGA_MAX_PIXELS allows. No decoder of another format that Pillow knows is ever begun, and files of
 those formats are refused.
 
@@ -72,7 +72,7 @@ def mutate(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
     return bytes(changed)
 
 
-def mend_checksums(data: bytes) -> bytes:
+def correct_checksums(data: bytes) -> bytes:
     """A PNG with the checksums that its chunks should have, so that what was changed in them gets past the first check."""
     if data[:8] != b"\x89PNG\r\n\x1a\n":
         return data
@@ -117,7 +117,7 @@ def fuzz_format(kind: str, files: list[bytes], others: list[bytes], count: int, 
     for number in range(count):
         mutant = mutate(files[number % len(files)], rng, others)
         if kind == "PNG" and number % 2:
-            mutant = mend_checksums(mutant)
+            mutant = correct_checksums(mutant)
         start = time.process_time()
         found = outcome_of(mutant)
         taken = time.process_time() - start

@@ -17,7 +17,6 @@ lost or doubled.
 
 import argparse
 import cProfile
-import json
 import multiprocessing
 import os
 import pstats
@@ -36,6 +35,7 @@ from typing import Any
 import numpy as np
 import spacy
 
+from rivega_spacy.corpus.posts_jsonl import read_json_lines
 from rivega_spacy.jobs.annotate import EngineOptions, annotate_job
 from rivega_spacy.jobs.bulk.annotating import AnnotateWork, Annotator, forget_pictures
 from rivega_spacy.jobs.bulk.job import JobOptions
@@ -383,7 +383,7 @@ def kill_nodes(args: argparse.Namespace, rng: random.Random, model: str, posts: 
 
 def rows_of(folder: Path) -> Iterator[dict[str, Any]]:
     for file in sorted(folder.glob("part-*")):
-        yield from (json.loads(line) for line in file.read_text(encoding="utf8").splitlines())
+        yield from (row for _, row in read_json_lines(file))
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:

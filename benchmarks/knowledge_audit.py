@@ -15,13 +15,13 @@ Prints Markdown.
 """
 
 import argparse
-import gzip
-import json
 import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from rivega_spacy.corpus.posts_jsonl import read_json_lines
 
 Span = tuple[int, int]
 # The list of entities ends where the reasoning begins; an item is "1. Name (kind)".
@@ -30,9 +30,7 @@ _ITEM = re.compile(r"(?:^|[\s:)\].;,])\d{1,2}\.\s*(.+?)\s*(?=\(|[\s)]\d{1,2}\.\s
 
 def read(path: Path) -> list[dict[str, Any]]:
     """Rows of a JSON-lines file."""
-    opened = gzip.open(path, "rt", encoding="utf8") if path.suffix == ".gz" else path.open(encoding="utf8")
-    with opened as file:
-        return [json.loads(line) for line in file if line.strip()]
+    return [row for _, row in read_json_lines(path)]
 
 
 def gold_spans(tags: list[str]) -> set[Span]:

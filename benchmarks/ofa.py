@@ -12,7 +12,6 @@ projected for each of the copies (grounding). Attention is PyTorch's fused one i
 """
 
 import argparse
-import platform
 import shutil
 import statistics
 import sys
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from reporting import processor
 from tqdm import tqdm
 
 from rivega_spacy.backends.ofa.decoding import BeamOptions, Trie, beam_search, score_labels
@@ -113,16 +113,10 @@ def build(args: argparse.Namespace) -> tuple[dict[str, Any], OFA, OFATokenizer]:
 
 def environment(args: argparse.Namespace) -> str:
     """Where and how."""
-    name = platform.processor() or platform.machine()
-    try:
-        cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        name = cpu[0].split(":", 1)[1].strip() if cpu else name
-    except OSError:
-        pass
     command = "python benchmarks/ofa.py " + " ".join(sys.argv[1:])
     kind = "bfloat16" if args.bf16 else "float32"
     return (
-        f"`{command.strip()}`, seed {args.seed}, {date.today()}, {name}, {args.threads} thread(s) of {torch.get_num_threads()}, "
+        f"`{command.strip()}`, seed {args.seed}, {date.today()}, {processor()}, {args.threads} thread(s) of {torch.get_num_threads()}, "
         f"torch {torch.__version__}, {kind}. Processor time, median of {args.repeats}. {__doc__.split(chr(10) * 2)[2].strip()}"
     ).replace("\n", " ")
 

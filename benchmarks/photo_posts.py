@@ -29,6 +29,7 @@ from spacy.tokens import Doc, Span
 
 from rivega_spacy.backends.small.phrases.bank import PhraseBank, load_bank
 from rivega_spacy.corpus.docbin import write_docbin
+from rivega_spacy.corpus.posts_jsonl import read_json_lines
 from rivega_spacy.post.boxes import box_area
 from rivega_spacy.post.extensions import MASKS_KEY, move_image
 from rivega_spacy.post.rle import rle_area
@@ -88,8 +89,7 @@ def photos(folder: Path, source: str) -> Iterator[dict[str, Any]]:
     # Of VOC the photographs of 2007 alone, whatever else lies in the folder.
     files = [file for file in folder.glob(f"{source}*/annotations.jsonl") if not file.parent.name.startswith("voc2012")]
     for file in sorted(files):
-        for line in file.read_text(encoding="utf8").splitlines():
-            row = json.loads(line)
+        for _, row in read_json_lines(file):
             if int(row["id"]) % 5 == 0:
                 rows.append({**row, "image": f"{file.parent.name}/{row['file']}"})
     yield from sorted(rows, key=lambda row: row["id"])

@@ -13,7 +13,6 @@ others than those of training. A text-only tagger can do no better than to guess
 """
 
 import argparse
-import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -24,6 +23,7 @@ from spacy.tokens import Doc, DocBin, Span
 
 from rivega_spacy.backends.small.phrases.bank import load_bank
 from rivega_spacy.corpus.docbin import write_docbin
+from rivega_spacy.corpus.posts_jsonl import read_json_lines
 from rivega_spacy.post.boxes import box_area
 
 # Each the name of persons, places, companies and ships, or fit to be.
@@ -151,8 +151,7 @@ def make(photos: Path, output: Path, seed: int = 0) -> None:
     rng = random.Random(seed)
     found: dict[tuple[str, str], list[str]] = {}
     for file in sorted(photos.glob("*/annotations.jsonl")):
-        for line in file.read_text(encoding="utf8").splitlines():
-            row = json.loads(line)
+        for _, row in read_json_lines(file):
             label = subject(row, file.parent.name, labels)
             if label:
                 found.setdefault((part_of(int(row["id"])), label), []).append(str((file.parent / row["file"]).resolve()))

@@ -9,7 +9,6 @@ batches of 32 are measured once more, all networks in bfloat16.
 
 import argparse
 import json
-import platform
 import resource
 import statistics
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import spacy
 import torch
+from reporting import processor
 from spacy.tokens import DocBin
 from tqdm import tqdm
 
@@ -84,7 +84,7 @@ def main() -> None:
     rows = {name: len(posts) / statistics.median(values) for name, values in seconds.items()}
     base = rows["one by one"]
     print(
-        f"\n{args.model}, {len(posts)} posts, {args.threads} thread(s), torch {torch.__version__}, {cpu_name()}; loading {loading:.1f} s, peak memory {peak:.0f} MiB\n"
+        f"\n{args.model}, {len(posts)} posts, {args.threads} thread(s), torch {torch.__version__}, {processor()}; loading {loading:.1f} s, peak memory {peak:.0f} MiB\n"
     )
     print("| way | posts/s | ratio |\n|---|---|---|")
     for name, rate in rows.items():
@@ -99,15 +99,6 @@ def forget_pictures(nlp: spacy.Language) -> None:
     for _, pipe in nlp.pipeline:
         if hasattr(pipe, "clear_cache"):
             pipe.clear_cache()
-
-
-def cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ answered about it. A post never gets the passage about itself.
 """
 
 import argparse
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import spacy
 from spacy.tokens import Doc, DocBin
 
-from rivega_spacy.post.files import open_output
-from rivega_spacy.post.jsonl import read_text_lines
+from rivega_spacy.corpus.posts_jsonl import read_json_lines
+from rivega_spacy.post.jsonl import write_lines
 
 KINDS = {"PER": "person", "LOC": "location", "ORG": "organization", "OTHER": "other"}
 
@@ -39,20 +39,21 @@ def spans(tokens: list[str], tags: list[str]) -> list[tuple[str, str]]:
 
 def passages(posts: Path, output: Path, kind: str) -> None:
     """Write the passages of training posts, one JSON line each."""
-    written = 0
-    with open_output(output) as out:
-        for _, line in read_text_lines(posts):
-            row = json.loads(str(line))
-            named = spans(row["tokens"], row["tags"])
-            if kind == "annotated":
-                listed = "; ".join(f"{name} ({KINDS[label]})" for name, label in named)
-                text = f"{listed} in: {' '.join(row['tokens'])}" if named else ""
-            else:
-                text = row.get("knowledge") or ""
-            if text:
-                out.write(json.dumps({"id": row["id"], "text": text}, ensure_ascii=False) + "\n")
-                written += 1
+    written = write_lines(output, rows_of(posts, kind))
     print(f"{written} passages -> {output}")
+
+
+def rows_of(posts: Path, kind: str) -> Iterator[dict[str, str]]:
+    """The passages, by the id of their post."""
+    for _, row in read_json_lines(posts):
+        named = spans(row["tokens"], row["tags"])
+        if kind == "annotated":
+            listed = "; ".join(f"{name} ({KINDS[label]})" for name, label in named)
+            text = f"{listed} in: {' '.join(row['tokens'])}" if named else ""
+        else:
+            text = row.get("knowledge") or ""
+        if text:
+            yield {"id": row["id"], "text": text}
 
 
 def score(test: Path, models: list[str], knowledge: bool, everything: bool) -> None:

@@ -14,7 +14,6 @@ Intervals are 95 % percentile bootstrap, resampling photographs. Time is process
 
 import argparse
 import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import spacy
 import torch
+from reporting import interval, processor
 from tqdm import tqdm
 
 from rivega_spacy.backends.crops import jitter_box
@@ -110,21 +110,6 @@ def measure(items: Sequence[Item], segment: Segment, name: str) -> tuple[np.ndar
     return np.array(ious), 1000 * spent / len(items)
 
 
-def interval(values: np.ndarray, items: Sequence[Item], *, rounds: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """95 % of the means that other draws of as many photographs would give."""
-    if not len(items):
-        return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    names = sorted({item.photo for item in items})
-    place = {name: number for number, name in enumerate(names)}
-    owner = np.array([place[item.photo] for item in items])
-    sums, counts = np.bincount(owner, values, len(names)), np.bincount(owner, minlength=len(names))
-    picks = rng.integers(0, len(names), (rounds, len(names)))
-    means = sums[picks].sum(1) / counts[picks].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
 def single(model: Callable[[list[Any]], list[Any]]) -> Segment:
     """Of a segmenter that knows boxes alone."""
 
@@ -182,9 +167,9 @@ def row(name: str, items: Sequence[Item], values: np.ndarray, milliseconds: floa
     spent = "" if milliseconds is None else f"{milliseconds:.1f}"
     if not len(values):
         return f"| {name} | 0 | – | – | – | {spent} |"
-    low, high = interval(values, items)
+    mean, low, high = interval(values, [item.photo for item in items], rounds=2000)
     half = 100 * float((values >= 0.5).mean())
-    return f"| {name} | {len(items)} | {100 * values.mean():.1f} | {100 * low:.1f} to {100 * high:.1f} | {half:.1f} | {spent} |"
+    return f"| {name} | {len(items)} | {mean:.1f} | {low:.1f} to {high:.1f} | {half:.1f} | {spent} |"
 
 
 def main() -> None:
@@ -226,7 +211,7 @@ def main() -> None:
         lines.append("")
         if len({item.label for item in items}) > 1:
             lines += by_class(items, values)
-    lines.append(f"{platform.processor() or platform.machine()}, one thread, PyTorch {torch.__version__}.")
+    lines.append(f"{processor()}, one thread, PyTorch {torch.__version__}.")
     text = "\n".join(lines) + "\n"
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)

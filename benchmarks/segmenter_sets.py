@@ -16,8 +16,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import spacy
 import torch
+from reporting import interval
 from segmenter import Item, held_out
-from vision import interval
 
 from rivega_spacy.pipes.queries import BoxPrompt
 from rivega_spacy.segmentation.component import reads_phrases

@@ -5,7 +5,6 @@ python benchmarks/serve.py rivega_twitter --seconds 12 --requests 3000
 
 import argparse
 import asyncio
-import json
 import os
 import resource
 import signal
@@ -16,6 +15,8 @@ import time
 from pathlib import Path
 
 import httpx
+
+from rivega_spacy.corpus.posts_jsonl import read_json_lines
 
 DEMO = Path("assets/demo/posts.jsonl")
 
@@ -32,7 +33,7 @@ def start(pipeline: str, *words: str) -> tuple[subprocess.Popen, str]:
 
 def forms(path: Path) -> list[tuple[dict[str, str], dict[str, tuple[str, bytes]]]]:
     """Requests of posts with their pictures."""
-    posts = [json.loads(line) for line in path.read_text(encoding="utf8").splitlines()]
+    posts = [row for _, row in read_json_lines(path)]
     return [
         ({"text": post["text"]}, {"image": ("x.jpg", (path.parent / post["image"]).read_bytes())})
         for post in posts

@@ -31,6 +31,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from rivega_spacy.corpus.posts_jsonl import read_json_lines
 from rivega_spacy.jobs.bulk.annotating import AnnotateWork, Annotator
 from rivega_spacy.pipes.loading import load_pipeline
 from rivega_spacy.post.images import kept_bytes, read_image
@@ -44,7 +45,7 @@ class Posts:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        posts = [json.loads(line) for line in DEMO.read_text(encoding="utf8").splitlines()]
+        posts = [row for _, row in read_json_lines(DEMO)]
         self.seeds = [(post["text"], read_image(DEMO.parent / post["image"])) for post in posts if post.get("image")]
 
     def good(self) -> dict[str, Any]:

@@ -189,26 +189,30 @@ def compare(model: str, path: str, other: str, limit: int) -> Iterator[str]:
         cells = [f"{cpu:.0f} ({wall:.0f}) posts/s" for cpu, wall in medians.values()]
         yield f"| {'with' if with_z else 'without'} | {cells[0]} | {cells[1]} | {medians['ours'][0] / medians['other'][0]:.2f} |"
     yield ""
-    tagger, encoder = nlp.get_pipe("rivega_ner"), nlp.get_pipe("transformer")
     for with_z in (False, True):
         spent = {"encoder": 0.0, "head": 0.0, "CRF": 0.0, "writing": 0.0}
         posts = fresh(nlp, with_z)
         for start in range(0, len(posts), 128):
-            batch = posts[start : start + 128]
-            marks = [time.process_time()]
-            encoder.set_annotations(batch, encoder.predict(batch))
-            marks.append(time.process_time())
-            scores = tagger.model.predict(batch)
-            marks.append(time.process_time())
-            found = tagger.decode(scores)
-            marks.append(time.process_time())
-            tagger.set_annotations(batch, found)
-            marks.append(time.process_time())
-            for name, begin, end in zip(spent, marks, marks[1:]):
-                spent[name] += end - begin
+            for name, seconds in zip(spent, stage_seconds(nlp, posts[start : start + 128])):
+                spent[name] += seconds
         total = sum(spent.values())
         shares = ", ".join(f"{name} {100 * value / total:.1f} %" for name, value in spent.items())
         yield f"Shares of the processor time {'with' if with_z else 'without'} knowledge (CRF: Viterbi, constraints, span scores): {shares}."
+
+
+def stage_seconds(nlp: Any, batch: list[Any]) -> list[float]:
+    """Annotate a batch: processor seconds of the encoder, the linear layer, the CRF, and of writing the entities."""
+    encoder, tagger = nlp.get_pipe("transformer"), nlp.get_pipe("rivega_ner")
+    marks = [time.process_time()]
+    encoder.set_annotations(batch, encoder.predict(batch))
+    marks.append(time.process_time())
+    scores = tagger.model.predict(batch)
+    marks.append(time.process_time())
+    found = tagger.decode(scores)
+    marks.append(time.process_time())
+    tagger.set_annotations(batch, found)
+    marks.append(time.process_time())
+    return [after - before for before, after in zip(marks, marks[1:])]
 
 
 def training(path: str, limit: int) -> Iterator[str]:

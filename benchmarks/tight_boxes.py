@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import spacy
 import torch
-from vision import interval
+from reporting import interval
 
 from rivega_spacy.backends.small.model import Running
 from rivega_spacy.backends.small.phrases.bank import load_bank

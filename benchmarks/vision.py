@@ -24,6 +24,7 @@ import spacy
 import torch
 from opencv_people import detectors
 from PIL import Image, ImageDraw, ImageFont
+from reporting import interval, write_report
 from tqdm import tqdm
 
 from rivega_spacy.backends.small.answers import clear_store
@@ -117,16 +118,6 @@ def ask_all(nlp: Any, photos: Sequence[Photo], shapes: dict[str, tuple[float, fl
 def _best(box: np.ndarray | None, gold: np.ndarray) -> float:
     """IoU with the instance that fits best; a detector that finds nothing is wrong."""
     return float(box_iou(box[None], gold).max()) if box is not None else 0.0
-
-
-def interval(values: Sequence[float], photos: Sequence[int], seed: int = 0) -> tuple[float, float, float]:
-    """Mean and 95 % interval in percent, resampling photographs."""
-    values, photos = np.asarray(values, float), np.asarray(photos)
-    _, place = np.unique(photos, return_inverse=True)
-    total, count = np.bincount(place, values), np.bincount(place)
-    drawn = np.random.default_rng(seed).integers(len(count), size=(1000, len(count)))
-    means = total[drawn].sum(axis=1) / count[drawn].sum(axis=1)
-    return 100 * values.mean(), 100 * float(np.percentile(means, 2.5)), 100 * float(np.percentile(means, 97.5))
 
 
 def memes(count: int, seed: int) -> dict[str, list[np.ndarray]]:
@@ -251,11 +242,7 @@ def main() -> None:
     rows = ask_all(nlp, photos, shapes, seed=5)
     threshold = nlp.get_pipe("rivega_entailment").cfg["threshold"]
     table, numbers = report(rows, grounded_on_nothing(nlp, 60, 3), latency(nlp, photos[:40]), threshold)
-    print(table)
-    if args.output is not None:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(numbers, indent=1) if args.output.suffix == ".json" else f"# Vision on held-out photographs\n\n{table}\n"
-        args.output.write_text(text, encoding="utf8")
+    write_report(args.output, "Vision on held-out photographs", table, numbers)
 
 
 if __name__ == "__main__":

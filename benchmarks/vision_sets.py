@@ -8,7 +8,6 @@ is at the pipeline's probabilities of 0.5. Intervals are 95 % percentile bootstr
 """
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import spacy
 import torch
-from vision import interval
+from reporting import interval, write_report
 
 from rivega_spacy.backends.small.phrases.bank import load_bank
 from rivega_spacy.post.boxes import box_iou
@@ -140,11 +139,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = rows_of(args.pipeline, args.photos, args.split, args.limit)
     table, numbers = report(rows, crowded(read_photos(args.photos, args.split, bank=load_bank())))
-    print(table)
-    if args.output is not None:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(numbers, indent=1) if args.output.suffix == ".json" else f"# Further held-out photographs\n\n{table}\n"
-        args.output.write_text(text, encoding="utf8")
+    write_report(args.output, "Further held-out photographs", table, numbers)
 
 
 if __name__ == "__main__":

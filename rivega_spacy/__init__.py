@@ -1,6 +1,6 @@
 """Named entities in posts with a picture, and the pixels that show them, as a spaCy pipeline.
 
-Importing the package registers the Doc and Span extensions (extensions.py). spaCy itself imports PyTorch where it is installed,
+Importing the package registers the Doc and Span extensions (extensions.py). spaCy itself imports PyTorch if it is installed,
 so the registration waits until spaCy's tokens are imported, and happens at once where they already are: `import rivega_spacy`
 alone stays light, and `doc._.image` is there in whichever order the two are imported. Networks are loaded by the components that
 need them, through entry points (setup.cfg).

@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import driver  # noqa: F401
+from examples import scaled
 from hypothesis import HealthCheck, settings
 
 # A busy machine is no failure: no limit of time for an example, nor for how long Hypothesis takes to find some.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# `make test-fast`: what Hypothesis finds with fewer examples is found sooner; CI looks longer.
-settings.register_profile("fast", parent=settings.get_profile("patient"), max_examples=25)
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=scaled(100))
 settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -110,7 +110,7 @@ class BackendShim(TorchShim):
         return held.module, held.config
 
     def must_save(self) -> None:
-        """RAISES (SetupError): E906 where what the network learns, or begins with, would not be saved."""
+        """RAISES (SetupError): E906 if what the network learns, or begins with, would not be saved."""
         if not self.common.save_weights:
             raise SetupError(Errors.E906.format(name=self.name))
 
@@ -177,7 +177,7 @@ def backend_model(
 
     name (str): Name of the layer.
     predict (Callable): (shim, batch) -> one array for each picture: n probabilities, n x 5 boxes with scores, or masks.
-    train_step (Optional[Callable]): See `rivega_spacy.pipes.contract`; None where the network cannot be trained.
+    train_step (Optional[Callable]): See `rivega_spacy.pipes.contract`; None if the network cannot be trained.
     arrays (bool): The answers are arrays, to be put on the model's device; else they are passed on as they are.
     RETURNS (Model): Its backward pass does nothing: it is trained through `train_step`.
     """
@@ -245,7 +245,7 @@ def answers(
     read (Callable): (network, seen, picture of each expression, indices, mask) -> one row for each expression.
     batch_size (int): Expressions in one pass. bf16 (bool): Compute in bfloat16.
     RETURNS (List[ndarray]): One array for each picture, a row an expression, float32.
-    RAISES (RivegaError): E735 where the network computes what is no number.
+    RAISES (RivegaError): E735 if the network computes what is no number.
     """
     found = [nothing for _ in batch]
     for group in questions(batch, batch_size):

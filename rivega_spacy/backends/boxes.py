@@ -18,7 +18,7 @@ def box_iou(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     """Intersection over union of boxes in pairs.
 
     a, b (Tensor): ... x 4 XYXY, broadcast.
-    RETURNS (Tuple[Tensor, Tensor]): The IoU (0 where both boxes are empty) and the area of the union, ... each.
+    RETURNS (Tuple[Tensor, Tensor]): The IoU (0 if both boxes are empty) and the area of the union, ... each.
     """
     low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
     inner = (high - low).clamp(min=0).prod(-1)

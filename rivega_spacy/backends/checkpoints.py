@@ -42,7 +42,7 @@ def read_namespaced(path: Path, *, what: str) -> dict[str, Any]:
 def read_safetensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
     """Tensors and our own note from a safetensors file.
 
-    RETURNS (Tuple[Tensors, Dict[str, Any]]): The note is empty where `rivega convert-checkpoint` did not write the file.
+    RETURNS (Tuple[Tensors, Dict[str, Any]]): The note is empty if `rivega convert-checkpoint` did not write the file.
     RAISES (RivegaError): E020, E701.
     """
     if not Path(path).is_file():
@@ -63,7 +63,7 @@ def find_tensors(content: Any, *, path: Path, under: tuple[str, ...] = ("model",
     content (Any): A file's top level.
     path (Path): For errors.
     under (Tuple[str, ...]): Where to look for it, if not at the top.
-    RAISES (RivegaError): E702 where there is none.
+    RAISES (RivegaError): E702 if there is none.
     """
     candidates = [content] + [content.get(key) for key in under] if isinstance(content, dict) else []
     for candidate in candidates:
@@ -82,7 +82,7 @@ def recognise(path: Path) -> str:
 
     path (Path): File, or folder with the weights in it.
     RETURNS (str): A key of CONVERTERS.
-    RAISES (RivegaError): E703 where none knows its tensors.
+    RAISES (RivegaError): E703 if none knows its tensors.
     """
     file = weights_file(path)
     names: list[str] = list(find_tensors(read_namespaced(file, what="a checkpoint"), path=file))
@@ -95,7 +95,7 @@ def recognise(path: Path) -> str:
 def weights_file(path: Path) -> Path:
     """The file with the weights: the path itself, or the one in the folder that has a usual name.
 
-    RAISES (RivegaError): E020 where there is nothing, E704 where the folder has no such file.
+    RAISES (RivegaError): E020 if there is nothing, E704 if the folder has no such file.
     """
     path = Path(path)
     if not path.exists():

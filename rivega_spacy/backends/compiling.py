@@ -25,7 +25,7 @@ def compile_parts(parts: Iterable[nn.Module], compiled: Compiled) -> None:
 
     parts (Iterable[Module]): Layers, for example.
     compiled (Compiled): False changes nothing.
-    RAISES (RivegaError): E750 for a backend that is not there, E751 where Inductor finds no C++ compiler.
+    RAISES (RivegaError): E750 for a backend that is not there, E751 if Inductor finds no C++ compiler.
     """
     if not compiled:
         return

@@ -45,7 +45,7 @@ def cut(picture: Image.Image, window: Window, size: int, *, fill: Any = FILL) ->
     picture (Image): RGB or L.
     window (Window): what to show; sides may differ, the crop is a square all the same.
     size (int): side of the crop in pixels.
-    fill (Any): colour where there is no picture.
+    fill (Any): colour if there is no picture.
     RETURNS (Tuple[ndarray, ndarray]): the crop, SxSx3 (or SxS) uint8, and where it shows the picture, SxS bool.
     """
     inside = np.zeros((size, size), dtype=bool)

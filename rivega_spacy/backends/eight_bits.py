@@ -48,7 +48,7 @@ def in_eight_bits(network: Network) -> Network:
 
     network (Module): On the CPU.
     RETURNS (Module): Shares with the network all weights but those of its linear layers.
-    RAISES (RivegaError): E960 where the network is on a GPU, E961 where this torch has no eight-bit layers for the processor.
+    RAISES (RivegaError): E960 if the network is on a GPU, E961 if this torch has no eight-bit layers for the processor.
     """
     device = next(network.parameters()).device
     if device.type != "cpu":

@@ -62,7 +62,7 @@ def load_hub(path: str, kinds: Kinds, *, what: str, max_tokens: int, since: str 
     max_tokens (int): Tokens of an expression that are read, special ones included.
     since (str): The version of transformers that brought the network; "" for all supported ones.
     RETURNS (Loaded): The network in single precision and what is saved beside it.
-    RAISES (RivegaError): E900 where transformers is too old, E732 not at hand, E730 another kind of network, E733 weights that do not fit, E734 not finite.
+    RAISES (RivegaError): E900 if transformers is too old, E732 not at hand, E730 another kind of network, E733 weights that do not fit, E734 not finite.
     """
     from transformers import AutoConfig, AutoTokenizer
 
@@ -142,7 +142,7 @@ class Tokens:
         return frozenset(index for index, token in self._tokenizer.get_added_tokens_decoder().items() if token.special)
 
     def index(self, token: str) -> int | None:
-        """The index of a token, or None where there is none."""
+        """The index of a token, or None if there is none."""
         return self._tokenizer.token_to_id(token)
 
     def __call__(self, texts: Sequence[str], *, length: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -82,7 +82,7 @@ def compare_folder(folder: Path) -> list[Comparison]:
 
     folder (Path): See the top of this file.
     RETURNS (List[Comparison]): One for each reference tensor.
-    RAISES (RivegaError): E020 where a file is missing, E701 where one is damaged, E700 where `arch` names no port of ours, E761 where config.json or the inputs
+    RAISES (RivegaError): E020 if a file is missing, E701 if one is damaged, E700 if `arch` names no port of ours, E761 if config.json or the inputs
         lack something, E762 where sizes do not belong together; and what loading weights raises.
     """
     path = Path(folder) / "config.json"

@@ -20,7 +20,7 @@ def check_no_bomb(path: Path) -> None:
     """To be called before `torch.load`.
 
     path (Path): The file.
-    RAISES (ValueError): Where reading it could take far more memory than the file has bytes. What else is raised, by the libraries that unpack
+    RAISES (ValueError): If reading it could take far more memory than the file has bytes. What else is raised, by the libraries that unpack
         it, says that it is damaged.
     """
     with open(path, "rb") as file:

@@ -56,7 +56,7 @@ def one_at_a_time(device: torch.device, *, bf16: bool = False) -> bool:
 class TorchShim(PyTorchShim):
     """A PyTorch module as Thinc sees it.
 
-    module (Optional[torch.nn.Module]): The network; may be None where `build` is given, until `from_bytes` or `set_module`.
+    module (Optional[torch.nn.Module]): The network; may be None if `build` is given, until `from_bytes` or `set_module`.
     name (str): How errors name it.
     config (Optional[dict]): What is saved beside the weights (JSON-like: numbers, strings, lists, dicts).
     build (Optional[Callable[[dict], Module]]): Makes the network from the saved config, so that loading needs nothing but the file.
@@ -105,7 +105,7 @@ class TorchShim(PyTorchShim):
 
     @property
     def module(self) -> torch.nn.Module:
-        """The network. RAISES (SetupError): E023 where there is none yet."""
+        """The network. RAISES (SetupError): E023 if there is none yet."""
         if self._model is None:
             raise SetupError(Errors.E023.format(name=self.name))
         return self._model
@@ -216,7 +216,7 @@ class TorchShim(PyTorchShim):
         """Go on from `training_state`: at the next step the optimiser's schedules are where they were.
 
         state (Dict[str, Tensor]): What `training_state` returned.
-        RAISES (RivegaError): E022 where it belongs to a network of another shape, E021 where it is damaged.
+        RAISES (RivegaError): E022 if it belongs to a network of another shape, E021 if it is damaged.
         """
         load_state(self.module, _with_prefix(state, "net."), name=self.name)
         self._forget()
@@ -297,7 +297,7 @@ class TorchShim(PyTorchShim):
         return self
 
     def _agreed(self, saved: dict[str, Any]) -> dict[str, Any]:
-        """The saved config with what the given one may say otherwise. RAISES (RivegaError): E080 where it says what it may not."""
+        """The saved config with what the given one may say otherwise. RAISES (RivegaError): E080 if it says what it may not."""
         apart = [key for key, value in self._given.items() if key not in self._running and key in saved and saved[key] != value]
         if apart:
             given, found = (", ".join(f"{key} = {values[key]}" for key in apart) for values in (self._given, saved))
@@ -359,7 +359,7 @@ class TorchShim(PyTorchShim):
 
 
 def _opened(data: bytes) -> tuple[Any, dict[str, torch.Tensor]]:
-    """Config and weights of what `TorchShim.to_bytes` made. RAISES (ValueError): Where the bytes are nothing of the kind."""
+    """Config and weights of what `TorchShim.to_bytes` made. RAISES (ValueError): If the bytes are nothing of the kind."""
     try:
         message = srsly.msgpack_loads(data)
         config, tensors = message["config"], message["state"]
@@ -373,7 +373,7 @@ def saved_weights(data: bytes) -> dict[str, torch.Tensor]:
 
     data (bytes): The file.
     RETURNS (Dict[str, Tensor]): Weights by name.
-    RAISES (ValueError): Where it is no such file.
+    RAISES (ValueError): If it is no such file.
     """
     try:
         # Thinc keeps a list of shims for every layer, of which there is one.

@@ -14,7 +14,7 @@ def pack_rows(table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
     """A table's rows in eight bits; what `unpack_rows` gives back packs into the same again.
 
     table (Tensor): N x W, floating point.
-    RETURNS (Optional[Tuple[Tensor, Tensor]]): N x W int8 and N x 1 float16 scales; None where a row's values are beyond what such scales
+    RETURNS (Optional[Tuple[Tensor, Tensor]]): N x W int8 and N x 1 float16 scales; None if a row's values are beyond what such scales
         can say.
     """
     largest = table.float().abs().amax(dim=1, keepdim=True)
@@ -45,7 +45,7 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, torc
 
     optimizer (Optimizer): of the same parameters in the same order, changed in place; its rates stay as they are.
     state (Dict[str, Tensor]): by "index of the parameter.name of the field".
-    RAISES (ValueError): Where it is of other parameters: the fused step would read and write beyond their memory.
+    RAISES (ValueError): If it is of other parameters: the fused step would read and write beyond their memory.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     fields: dict[int, dict[str, torch.Tensor]] = {}

@@ -79,7 +79,7 @@ def _sizes(value: Any) -> Iterator[int]:
 def tensors_only(mapping: Any, *, path: Any, what: str) -> dict[str, torch.Tensor]:
     """The weights of a checkpoint's part.
 
-    RAISES (RivegaError): E730 where it is not a dict of tensors by name.
+    RAISES (RivegaError): E730 if it is not a dict of tensors by name.
     """
     if not isinstance(mapping, dict) or not mapping:
         raise RivegaError(Errors.E730.format(path=path, what=what, reason="it holds no weights by name"))
@@ -133,7 +133,7 @@ def load_state(
 
 
 def check_fits(own: dict[str, torch.Tensor], state: dict[str, torch.Tensor], *, name: str) -> None:
-    """RAISES (RivegaError): E022 where tensors have not the names and shapes of a network's own."""
+    """RAISES (RivegaError): E022 if tensors have not the names and shapes of a network's own."""
     missing, surplus, shapes = mismatches(own, state)
     if missing or surplus or shapes:
         parts = {"missing": listing(missing), "surplus": listing(surplus), "shapes": listing(shapes)}
@@ -162,7 +162,7 @@ def listing(names: list[str], limit: int = 5) -> str:
 
 
 def finite_or_raise(values: np.ndarray, *, name: str) -> np.ndarray:
-    """RAISES (RivegaError): E735 where a network's results are not finite numbers."""
+    """RAISES (RivegaError): E735 if a network's results are not finite numbers."""
     if not np.isfinite(values).all():
         raise RivegaError(Errors.E735.format(name=name))
     return values

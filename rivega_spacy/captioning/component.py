@@ -118,7 +118,7 @@ class Captioner(AskingPipe):
         return wait
 
     def set_annotations(self, docs: Sequence[Doc], answers: dict[str, list[Any]]) -> None:
-        """Write captions and descriptions; where there is none, the reason."""
+        """Write captions and descriptions; if there is none, the reason."""
         for doc, failure in zip(docs, answers["failures"]):
             if failure is not None:
                 record_error(doc, self.name, failure)
@@ -137,7 +137,7 @@ class Captioner(AskingPipe):
         return self.cfg["overwrite"] or not doc._.get(field)
 
     def _image(self, doc: Doc) -> Any:
-        """The picture to ask about, why it cannot be read, or None where there is none or nothing to ask."""
+        """The picture to ask about, why it cannot be read, or None if there is none or nothing to ask."""
         source = doc._.image
         if source is None or not any(self._wanted(doc, field) for field in self.prompts):
             return None

@@ -169,7 +169,7 @@ def _tell(message: str) -> None:
 
 
 def _root_of(posts: list[Path]) -> Path:
-    """The folder that relative image paths start from. RAISES (RivegaError): E852 where the inputs lie in several."""
+    """The folder that relative image paths start from. RAISES (RivegaError): E852 if the inputs lie in several."""
     from ..post.errors import Errors, RivegaError
     from ..post.post_files import picture_root
 

@@ -39,7 +39,7 @@ def run(
     from ..scoring.candidates import read_candidates, top_n_precision
     from ..scoring.mentions import doc_annotations
 
-    files = docbin_files(corpus)  # says at once where there is nothing to read
+    files = docbin_files(corpus)  # says at once if there is nothing to read
     check_output(out, inputs=files)
     if scores is not None:
         check_output(scores, inputs=[*files, out])

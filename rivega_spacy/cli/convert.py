@@ -139,7 +139,7 @@ def run(
 def named_file(text: str) -> tuple[str | None, Path]:
     """`MODEL=FILE`, or a file alone.
 
-    RETURNS (Tuple[Optional[str], Path]): The model, None where none is named, and the file.
+    RETURNS (Tuple[Optional[str], Path]): The model, None if none is named, and the file.
     """
     name, sign, path = text.partition("=")
     return (name, Path(path)) if sign and not Path(text).exists() else (None, Path(text))

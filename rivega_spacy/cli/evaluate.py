@@ -79,7 +79,7 @@ def run(
     from ..scoring.matching import MatchOptions
     from ..scoring.printing import print_result
 
-    files = docbin_files(corpus)  # says at once where there is nothing to read
+    files = docbin_files(corpus)  # says at once if there is nothing to read
     if output is not None:
         check_output(output, inputs=files)
     if predictions is not None:

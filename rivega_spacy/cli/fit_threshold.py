@@ -35,7 +35,7 @@ def run(
     from ..post.files import check_output_folder, open_output_folder
     from ..scoring.thresholds import dev_scores, expanded, fit_threshold
 
-    docbin_files(corpus)  # says at once where there is nothing to read
+    docbin_files(corpus)  # says at once if there is nothing to read
     if output is not None:
         check_output_folder(output)
     nlp = load_pipeline(model, gpu_id=gpu_id)

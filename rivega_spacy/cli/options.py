@@ -64,7 +64,7 @@ GoldCorpus = Annotated[Path, typer.Argument(help=".spacy file or folder of them,
 
 
 def read_columns(pairs: list[str]) -> dict[str, str]:
-    """What `--column` says, by field. RAISES (RivegaError): E738 where one is not FIELD=NAME, or a field is named twice."""
+    """What `--column` says, by field. RAISES (RivegaError): E738 if one is not FIELD=NAME, or a field is named twice."""
     from ..post.errors import Errors, RivegaError
 
     columns: dict[str, str] = {}

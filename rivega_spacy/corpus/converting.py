@@ -60,7 +60,7 @@ def convert_sources(
     strict (bool): Fail at the first thing that does not fit.
     shard (int): Posts a file; 0 writes one file.
     RETURNS (Tuple[List[str], int]): Lines that say what was read, and how many boxes and masks named no entity.
-    RAISES (RivegaError): E018 where the folder of pictures does not exist, E020 where a file does not, E110, E111 where a line is
+    RAISES (RivegaError): E018 if the folder of pictures does not exist, E020 if a file does not, E110, E111 if a line is
         no post, E130 in strict mode.
     """
     recorded = [path for _, path in sources.expansions]

@@ -33,7 +33,7 @@ def docbin_files(path: str | Path) -> list[Path]:
 
     path (Union[str, Path]): A file, or a folder that is searched with its subfolders.
     RETURNS (List[Path]): Sorted, hidden ones left out.
-    RAISES (RivegaError): E112 where there are none.
+    RAISES (RivegaError): E112 if there are none.
     """
     path = Path(path)
     if path.is_dir():
@@ -55,7 +55,7 @@ def read_docbin(path: str | Path, vocab: Vocab, *, images: Path | None = None, l
     images (Optional[Path]): Folder that relative image paths start from.
     limit (int): Posts at most; 0 for all.
     YIELDS (Doc): The posts.
-    RAISES (RivegaError): E112 where there are none, E059 where a file is damaged or no .spacy file.
+    RAISES (RivegaError): E112 if there are none, E059 if a file is damaged or no .spacy file.
     """
     number = 0
     for file in docbin_files(path):

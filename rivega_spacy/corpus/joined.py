@@ -20,7 +20,7 @@ def make_joined_corpus(corpora: dict[str, Any], shares: dict[str, float] | None 
         others each time; 2 reads it twice. `spacy train` reads once for all passes unless `[training] max_epochs = -1`.
     shuffle (bool): Mix the examples of all corpora, others every time; all of them are held in memory. Else one corpus comes after the other.
     RETURNS (Callable): From the pipeline to examples.
-    RAISES (RivegaError): E393 where a share is negative or belongs to no corpus, or there are no corpora.
+    RAISES (RivegaError): E393 if a share is negative or belongs to no corpus, or there are no corpora.
     """
     shares = dict(shares or {})
     wrong = {name: share for name, share in shares.items() if name not in corpora or share < 0}

@@ -19,14 +19,14 @@ class PictureFolder:
         self.folder = Path(folder)
         self._by_path: dict[str, str] | None = None
         self._by_name: dict[str, str] = {}
-        # None where several pictures have the name.
+        # None if several pictures have the name.
         self._by_origin: dict[str, str | None] = {}
 
     def find(self, row: dict[str, Any]) -> str | None:
         """The picture of a post.
 
         row (Dict[str, Any]): The post; `image` is looked for before `{id}.jpg` and its kin.
-        RETURNS (Optional[str]): Its path from the folder on; None where there is none.
+        RETURNS (Optional[str]): Its path from the folder on; None if there is none.
         """
         image = row.get("image")
         given = [image.replace("\\", "/")] if isinstance(image, str) and image else []

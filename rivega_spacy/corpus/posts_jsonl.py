@@ -85,7 +85,7 @@ def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     path (Union[str, Path]): The file, gzipped or not.
     YIELDS (Tuple[int, dict]): Line number, from 1, and row. Empty lines are skipped.
-    RAISES (PostError): E110 where a line is no JSON object.
+    RAISES (PostError): E110 if a line is no JSON object.
     """
     for number, row in read_lines(path):
         if isinstance(row, str):
@@ -99,7 +99,7 @@ def read_knowledge(path: str | Path, *, twice: Callable[[str], None] | None = No
     path (Union[str, Path]): JSON lines with `id` and `knowledge`.
     twice (Optional[Callable[[str], None]]): Told of an id that comes again.
     RETURNS (Dict[str, str]): z by post id; of two the first.
-    RAISES (PostError): E110 where a line is no JSON object, E114 where one lacks a field.
+    RAISES (PostError): E110 if a line is no JSON object, E114 if one lacks a field.
     """
     found = {}
     for number, row in read_json_lines(path):
@@ -129,7 +129,7 @@ def read_compact(
     images (Optional[Union[str, Path]]): Folder of pictures called `{id}.jpg`, or with the ending of another format that is read; a post whose picture is there refers to it.
     knowledge (Optional[Dict[str, str]]): z by post id, for files that do not hold it themselves.
     report (Optional[ReadReport]): Counts are added to it.
-    YIELDS (Doc): In the order of the file. `span._.groundable` is None where the file has no boxes at all for its posts
+    YIELDS (Doc): In the order of the file. `span._.groundable` is None if the file has no boxes at all for its posts
         (no `boxes` field). Boxes are kept as published: 1-based, upper bound inclusive.
     RAISES (PostError): E110 or E111 with file and line.
     """
@@ -189,7 +189,7 @@ def check_row(row: dict[str, Any], path: str | Path, number: int) -> tuple[list[
     row (Dict[str, Any]): The post; one without `tags` has no entities.
     path (Union[str, Path]), number (int): File and line, for the message.
     RETURNS (Tuple[List[str], List[str]]): Of equal length.
-    RAISES (PostError): E111 where they are not what they should be.
+    RAISES (PostError): E111 if they are not what they should be.
     """
     tokens, tags = row.get("tokens"), row.get("tags")
     name = repr(str(row.get("id", "")))
@@ -264,7 +264,7 @@ def _unsaid(doc: Doc, tags: list[str]) -> list[Span]:
 def _attach_regions(doc: Doc, row: dict[str, Any], name: str, report: ReadReport) -> None:
     """Give every entity the boxes and masks that carry its text; the same text twice in a post has the same ones twice.
 
-    Names are compared to the letter: the published counts come out only so (`rivega convert --repair` mends names before).
+    Names are compared to the letter: the published counts come out only so (`rivega convert --repair` fixes names before).
     """
     boxes: dict[str, list[list[float]]] = {}
     masks: dict[str, list[dict[str, Any]]] = {}

@@ -52,7 +52,7 @@ class PostCorpus:
     images (Optional[Union[str, Path]]): Folder that relative picture references start from.
     buffer (int): With `shuffle`: posts held at a time; 0 holds all of them (see above).
     expander (Optional[Expander]): Writes the expansions of entities that have none, as `rivega_expander` will do at run time: give it the
-        `model` of that. None leaves them without; where no entity has one, reader and component say so once.
+        `model` of that. None leaves them without; if no entity has one, reader and component say so once.
     zero_boxes (bool): Entities that gold says are not shown are given the box (0, 0, 0, 0), for a grounder that is to do without
         entailment (the paper's footnote 4).
     missing_labels (Optional[List[str]]): Entity types that these posts do not annotate, so that what is outside their entities may be one
@@ -102,7 +102,7 @@ class PostCorpus:
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """YIELDS (Example): One a post that has words and passes the filter; one for each of several `sources`."""
-        docbin_files(self.path)  # says at once where there is nothing to read
+        docbin_files(self.path)  # says at once if there is nothing to read
         wanted, given = FILTERS[self.filter]
         count = number = known = expanded = entities = 0
         for post in self._in_order(nlp):

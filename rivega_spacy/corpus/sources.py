@@ -57,7 +57,7 @@ def take_source(doc: Doc, name: str) -> Doc:
 
     doc (Doc): With answers side by side.
     name (str): The model.
-    RETURNS (Doc): Its `knowledge` is that model's (None where it wrote none); entities without an expansion of its have none.
+    RETURNS (Doc): Its `knowledge` is that model's (None if it wrote none); entities without an expansion of its have none.
     """
     kept = doc.user_data.get(SOURCES_KEY, {})
     copy = doc.copy()

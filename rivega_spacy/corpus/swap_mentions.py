@@ -29,7 +29,7 @@ def in_knowledge(words: Sequence[str]) -> "re.Pattern[str]":
 
 
 def swap(row: Row, pool: dict[str, list[list[str]]], share: float, rng: random.Random) -> Row | None:
-    """The post with some of its entities renamed; None where none was."""
+    """The post with some of its entities renamed; None if none was."""
     tokens: list[str] = []
     tags: list[str] = []
     knowledge, position, changed = row.get("knowledge") or "", 0, False

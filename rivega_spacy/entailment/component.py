@@ -97,7 +97,7 @@ class VisualEntailment(AskingVisionPipe):
         """Judge every entity of every post with a readable picture; the posts stay as they are.
 
         docs (Iterable[Doc]): The posts.
-        RETURNS (List[List[Optional[Judgement]]]): One list a post, in the order of `doc.ents`; None where nothing
+        RETURNS (List[List[Optional[Judgement]]]): One list a post, in the order of `doc.ents`; None if nothing
             can be said.
         """
         docs = list(docs)

@@ -24,10 +24,10 @@ class ExpansionRequest(NamedTuple):
     """One entity to be expanded.
 
     text (str): The whole post.
-    description (str): What is known of the picture in words; "" where nothing is.
+    description (str): What is known of the picture in words; "" if nothing is.
     start (int), end (int): The entity in `text`, in characters, `end` exclusive.
     label (str): The entity's type: PER, LOC, ORG or OTHER.
-    post (str): The post's id; "" where it has none.
+    post (str): The post's id; "" if it has none.
     """
 
     text: str
@@ -52,7 +52,7 @@ class ExpansionFailure(NamedTuple):
 
 
 Expansion = str | ExpansionFailure | None
-# One expansion (None where there is none to give) for each request. An expander may also have `start(requests)`, which begins to
+# One expansion (None if there is none to give) for each request. An expander may also have `start(requests)`, which begins to
 # work and returns a callable that waits for the expansions: the next batch is then begun before this one is done.
 Expander = Callable[[Sequence[ExpansionRequest]], list[Expansion]]
 

@@ -57,7 +57,7 @@ class LLMExpander:
         self.max_tokens = max_tokens
 
     def __call__(self, requests: Sequence[ExpansionRequest]) -> list[Expansion]:
-        """One expansion for each request; where there is none, why."""
+        """One expansion for each request; if there is none, why."""
         return self.start(requests)()
 
     def start(self, requests: Sequence[ExpansionRequest]) -> Callable[[], list[Expansion]]:

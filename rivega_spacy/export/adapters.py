@@ -34,9 +34,9 @@ def to_supervision(doc: Doc) -> dict[str, Any]:
     """A post as the arguments of supervision's detections: `sv.Detections(**to_supervision(doc))`.
 
     doc (Doc): A post with a picture.
-    RETURNS (Dict[str, Any]): `xyxy` (n x 4 float32, pixels), `mask` (n x H x W bool, or None where no region has one; a region without has its
+    RETURNS (Dict[str, Any]): `xyxy` (n x 4 float32, pixels), `mask` (n x H x W bool, or None if no region has one; a region without has its
         box filled), `confidence` (n float32), `class_id` (n int), and `data` with `class_name` (the type), `entity` and `expansion`.
-    RAISES (ImageError): E620 where the picture's size is not known and there are regions.
+    RAISES (ImageError): E620 if the picture's size is not known and there are regions.
     """
     sheet = to_sheet(doc)
     rows = [(item, region) for item in sheet.items for region in item.regions]

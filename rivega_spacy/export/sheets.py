@@ -63,7 +63,7 @@ class Sheet:
 
     id (str): Its own, else its place in the stream, from 1.
     image (Optional[str]): Path as the post has it; None without a picture or where it was given as bytes.
-    width (Optional[int]), height (Optional[int]): Of the upright picture; None where it cannot be read and no mask states its size.
+    width (Optional[int]), height (Optional[int]): Of the upright picture; None if it cannot be read and no mask states its size.
     """
 
     id: str
@@ -114,7 +114,7 @@ class PicturedSheet(Sheet):
 def pictured_sheets(docs: Iterable[Doc], *, start: int = 1) -> Iterator[PicturedSheet]:
     """What there is to export in forms that name pictures by their paths and measure regions by their sizes.
 
-    docs (Iterable[Doc]): Posts with entities; those without such a picture are left out, and where there is one that was given as bytes,
+    docs (Iterable[Doc]): Posts with entities; those without such a picture are left out, and if there is one that was given as bytes,
         or that cannot be read, it is noted on the doc.
     start (int): The number of the first one, for posts without id.
     YIELDS (PicturedSheet): One a post, in order.
@@ -128,7 +128,7 @@ def pictured_sheets(docs: Iterable[Doc], *, start: int = 1) -> Iterator[Pictured
 
 
 def sized(sheet: Sheet) -> tuple[int, int]:
-    """Width and height of a sheet's picture. RAISES (ImageError): E620 where they are not known."""
+    """Width and height of a sheet's picture. RAISES (ImageError): E620 if they are not known."""
     if sheet.width is None or sheet.height is None:
         raise ImageError(Errors.E620.format(post=repr(sheet.id), source=repr(sheet.image)))
     return sheet.width, sheet.height

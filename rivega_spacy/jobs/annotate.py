@@ -35,7 +35,7 @@ class EngineOptions:
     gpus: float = 0.0
 
     def make(self, work: Work) -> Engine:
-        """The engine. RAISES (RivegaError): E209 for no worker, E851 where Ray is not installed."""
+        """The engine. RAISES (RivegaError): E209 for no worker, E851 if Ray is not installed."""
         if self.workers < 1 and self.workers != -1:
             raise RivegaError(Errors.E209.format(option="workers", least=1, value=self.workers))
         if self.engine == "ray":
@@ -94,7 +94,7 @@ def annotate_file(
     work (AnnotateWork), engine (EngineOptions): With what, where.
     told (Optional[Callable[[str], None]]): Is told of workers that died.
     YIELDS (Tally): Counts of further posts.
-    RAISES (OutputError): E052 where the file cannot be written.
+    RAISES (OutputError): E052 if the file cannot be written.
     """
     scheduler = Scheduler(engine.make(work), work, told)
     with open_output(path, binary=True) as out:

@@ -64,7 +64,7 @@ def run_benchmark(
     batch_sizes (Sequence[int]): Posts a batch.
     gpu_id (int): GPU to use; -1 for the CPU.
     YIELDS (Speed): One a batch size.
-    RAISES (RivegaError): E209 for a batch without posts, E832 where there are no posts, and what loading raises.
+    RAISES (RivegaError): E209 for a batch without posts, E832 if there are no posts, and what loading raises.
     """
     for size in batch_sizes:
         check_batches(size)
@@ -102,7 +102,7 @@ def measure_speed(pipeline: str, posts: Sequence[Post | PostError], images: Path
 
 
 def peak_memory() -> int:
-    """The most memory that this process has had, in bytes; 0 where the system does not say."""
+    """The most memory that this process has had, in bytes; 0 if the system does not say."""
     try:
         # Unlike `ru_maxrss` not that of the process which started this one.
         status = Path("/proc/self/status").read_text(encoding="utf8")

@@ -21,7 +21,7 @@ class Detector:
     path (str): Folder, or name on the model hub: D-FINE, RT-DETR, DETR, YOLOS and what else transformers knows as an object detector.
     device (str): For example "cpu" or "cuda:0".
     top (int): Boxes kept of a picture, the likeliest first.
-    RAISES (SetupError): E864 where there is no such detector.
+    RAISES (SetupError): E864 if there is no such detector.
     """
 
     def __init__(self, path: str, *, device: str = "cpu", top: int = 100) -> None:

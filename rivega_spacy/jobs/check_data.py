@@ -104,7 +104,7 @@ def check_data(data: Path, *, form: str = "jsonl", gpu: bool = False, unpack: bo
 
 
 def check_archive(folder: Path, archive: Path, *, unpack: bool) -> str | None:
-    """What is wrong with an archive that is to lie unpacked in a folder; None where all is well."""
+    """What is wrong with an archive that is to lie unpacked in a folder; None if all is well."""
     if folder.is_dir() and any(folder.iterdir()):
         return None
     if not archive.is_file():

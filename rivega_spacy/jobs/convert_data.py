@@ -73,7 +73,7 @@ def unpack_knowledge(archive: Path, out: Path) -> dict[str, Path]:
 
     archive (Path): A zip with a .txt for each split, whose name holds "train", "dev" (or "valid") and "test".
     out (Path): Folder to write them to.
-    RETURNS (Dict[str, Path]): Empty where there is no archive.
+    RETURNS (Dict[str, Path]): Empty if there is no archive.
     """
     found: dict[str, Path] = {}
     if not archive.is_file():

@@ -23,7 +23,7 @@ def count_data(data: Path, *, test: Path | None = None, candidates: Sequence[Pat
     candidates (Sequence[Path]): Files of a detector's boxes; without them nothing is said of misses.
     iou (float): What covers a box.
     RETURNS (Dict[str, Any]): See `statistics`.
-    RAISES (RivegaError): E112 where there are no posts, E863 where the candidates belong to other posts.
+    RAISES (RivegaError): E112 if there are no posts, E863 if the candidates belong to other posts.
     """
     boxes: Candidates | None = None
     for path in candidates:

@@ -37,7 +37,7 @@ class Finding:
     """state (str): "ok"; "missing", what an optional feature lacks; "advice", what would be faster or safer; "problem", what stops work.
     about (str): What it is about.
     detail (str): What was found.
-    remedy (str): What to do; empty where there is nothing to do.
+    remedy (str): What to do; empty if there is nothing to do.
     """
 
     state: State

@@ -59,7 +59,7 @@ def evaluate(
     fed (Sequence[str]): Of these only some; empty for all.
     trained_on (Optional[Path]): Training posts: entities that they have and those that they have not are scored apart too.
     RETURNS (Dict[str, Any]): `Scores.to_dict()`, with `speed`, `errors` and what was asked for beside.
-    RAISES (RivegaError): E510 for an unknown row of `fed`, E539 where a post has no answers of `source`.
+    RAISES (RivegaError): E510 for an unknown row of `fed`, E539 if a post has no answers of `source`.
     """
     unknown = [row for row in fed if row not in VARIANTS]
     if unknown:

@@ -30,7 +30,7 @@ RECORD = "open_models.json"
 # Where in its folder they lie.
 NETWORKS = "networks"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-# A detector's score from which an entity counts as shown, where no dev file says better. Not fitted: fit it where there is one.
+# A detector's score from which an entity counts as shown, if no dev file says better. Not fitted: fit it if there is one.
 THRESHOLD = 0.3
 
 
@@ -151,7 +151,7 @@ def fetch(plan: Plan, *, agree: Callable[[list[str]], bool]) -> dict[str, str]:
 
     agree (Callable): (lines about what is missing) -> whether to download it. Not asked with RIVEGA_HUB=1, nor where all is there.
     RETURNS (Dict[str, str]): Name -> folder.
-    RAISES (RivegaError): E911 where something is missing and must not be, or cannot be, downloaded.
+    RAISES (RivegaError): E911 if something is missing and must not be, or cannot be, downloaded.
     """
     folders = {each.name: str(Path(each.name).resolve()) for each in plan.checkpoints if Path(each.name).is_dir()}
     wanted = [each for each in plan.checkpoints if each.name not in folders]
@@ -182,7 +182,7 @@ def _snapshot(name: str, revision: str | None, *, local: bool) -> str:
 
 
 def _whole(folder: str) -> str:
-    """RAISES (ValueError): Where the hub's client has a part of a network only, or one without weights in safetensors."""
+    """RAISES (ValueError): If the hub's client has a part of a network only, or one without weights in safetensors."""
     if not (Path(folder) / "config.json").is_file() or not any(Path(folder).glob("*.safetensors")):
         raise ValueError(f"{folder} has no config.json with weights in safetensors")
     return folder

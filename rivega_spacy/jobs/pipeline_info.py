@@ -12,9 +12,9 @@ from thinc.api import Model
 @dataclass
 class PartInfo:
     """name (str), factory (str): Of the component.
-    architecture (Optional[str]): The registered function that makes its model; None where it has none.
+    architecture (Optional[str]): The registered function that makes its model; None if it has none.
     writes (List[str]): The attributes that it sets.
-    parameters (Optional[int]): How many numbers it has learnt; None where its weights are loaded when they are first needed.
+    parameters (Optional[int]): How many numbers it has learnt; None if its weights are loaded when they are first needed.
     memory_bytes (int), disk_bytes (int): Of its weights; what another part before it holds too is counted there.
     trainable (bool): Whether `spacy train` can train it.
     """

@@ -45,7 +45,7 @@ def write_report(
     examples (int): Worst and best posts, each.
     title (str): Heading.
     RETURNS (Tuple[Scores, bool]): The scores, and whether lines of a file were left out.
-    RAISES (RivegaError): As the readers of the files; E059 where `propagation` is something else.
+    RAISES (RivegaError): As the readers of the files; E059 if `propagation` is something else.
     """
     check_output(output, inputs=[predictions, gold, propagation])
     found, right = read_annotations(predictions, skip=True), read_annotations(gold, skip=True)

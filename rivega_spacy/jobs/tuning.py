@@ -34,7 +34,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...], str]] = {
 GROUPS = {"vision": ("entailment", "grounder"), "all": tuple(PARTS)}
 # Each post is seen about so many times, within these bounds of optimiser steps.
 PASSES, FEWEST_STEPS, MOST_STEPS = 10, 40, 2000
-DEV_SHARE = 5  # one post of so many is kept from training where no dev posts are named
+DEV_SHARE = 5  # one post of so many is kept from training if no dev posts are named
 COLUMNS = ("MNER", "GMNER", "SMNER", "EEG", "EES")
 
 
@@ -67,7 +67,7 @@ def prepare(
     images (Optional[Path]): Folder of pictures.
     force (bool): Write into a folder that has something in it.
     RETURNS (Tuple[Path, Path, List[str]]): The two files, and what was said about the posts.
-    RAISES (RivegaError): E931 where the folder is not empty, E932 where too few posts are left to learn from and to measure on.
+    RAISES (RivegaError): E931 if the folder is not empty, E932 if too few posts are left to learn from and to measure on.
     """
     check_output_folder(output)
     if output.is_dir() and any(output.iterdir()):
@@ -155,7 +155,7 @@ def write_configs(
 
 
 def check_labels(nlp: Language, train: Path) -> None:
-    """RAISES (RivegaError): E933 where the posts have types that the tagger does not have; a tagger's types are fixed by its weights."""
+    """RAISES (RivegaError): E933 if the posts have types that the tagger does not have; a tagger's types are fixed by its weights."""
     tagger: Any = nlp.get_pipe("rivega_ner") if "rivega_ner" in nlp.pipe_names else None
     known = set(tagger.labels) if tagger is not None else set()
     found = Counter(ent.label_ for doc in read_docbin(train, nlp.vocab) for ent in doc.ents)
@@ -180,7 +180,7 @@ def tune(
     parts (Sequence[str]): Of PARTS. start (str): The pipeline. train (Path), dev (Path): From `prepare`. configs (Dict[str, Path]): From `write_configs`.
     output (Path): Gets training/PART, pipeline/ and report.json.
     RETURNS (Dict[str, Any]): The report: per part its dev scores, and the scores of the pipeline before and after.
-    RAISES (RivegaError): E934 where the pipeline lacks a part, E933 for types that its tagger does not have.
+    RAISES (RivegaError): E934 if the pipeline lacks a part, E933 for types that its tagger does not have.
     """
     nlp = load_pipeline(start, gpu_id=gpu_id)
     for part in parts:

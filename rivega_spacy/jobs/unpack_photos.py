@@ -13,7 +13,7 @@ def unpack_photos(archives: Path, out: Path) -> int:
     archives (Path): The folder.
     out (Path): Where to.
     RETURNS (int): How many there were.
-    RAISES (RivegaError): E957 where one is damaged, or holds what would get outside.
+    RAISES (RivegaError): E957 if one is damaged, or holds what would get outside.
     """
     out.mkdir(parents=True, exist_ok=True)
     paths = sorted(archives.glob("*.tar.gz"))

@@ -46,7 +46,7 @@ class ExampleBank:
 
     examples (List[Example]): m of them.
     text (ndarray): m x d float32, rows of length 1.
-    image (ndarray): m x e float32, rows of length 1; zero where there is no picture.
+    image (ndarray): m x e float32, rows of length 1; zero if there is no picture.
     has_image (ndarray): m bool.
     encoders (Dict[str, str]): Names of the two encoders.
     """

@@ -132,8 +132,8 @@ def build(
     passage_words (int): Words of a passage; longer texts are cut.
     restart (bool): Begin again.
     RETURNS (Indexed): Counts, and problems.
-    RAISES (RivegaError): E887 where the file is no collection, E888 where it was built otherwise or a source has changed.
-    RAISES (OutputError): E052 where the file system will not have more; what was indexed before stays, and it can be gone on with.
+    RAISES (RivegaError): E887 if the file is no collection, E888 if it was built otherwise or a source has changed.
+    RAISES (OutputError): E052 if the file system will not have more; what was indexed before stays, and it can be gone on with.
     """
     settings = {
         "version": VERSION,
@@ -194,7 +194,7 @@ def _open_for_writing(path: Path, settings: dict[str, str], restart: bool) -> sq
 
 
 def _remove(path: Path) -> None:
-    """Remove a collection that is to be built anew. RAISES (RivegaError): E887 where the file is something else."""
+    """Remove a collection that is to be built anew. RAISES (RivegaError): E887 if the file is something else."""
     with open(path, "rb") as file:
         head = file.read(len(HEAD))
     if head not in (HEAD, b""):
@@ -204,7 +204,7 @@ def _remove(path: Path) -> None:
 
 
 def _meta(db: sqlite3.Connection, path: str | Path) -> dict[str, str]:
-    """RAISES (RivegaError): E887 where the file is no collection, or holds more than one."""
+    """RAISES (RivegaError): E887 if the file is no collection, or holds more than one."""
     try:
         check_schema(db, _SCHEMA)
         return dict(db.execute("SELECT key, value FROM meta WHERE key IN ('version', 'encoder', 'passage_words')"))
@@ -346,7 +346,7 @@ class Collection:
         """The n passages with the best BM25 score for each text; fewer where fewer share a word with it.
 
         texts (Sequence[str]): Of posts.
-        RAISES (RivegaError): E887 where the file is damaged.
+        RAISES (RivegaError): E887 if the file is damaged.
         """
         with self._reading() as db:
             return [self._match(db, text, n) for text in texts]
@@ -369,7 +369,7 @@ class Collection:
         """The n passages whose pictures are most alike.
 
         vectors (ndarray): m x d float32, rows of length 1, of the encoder that the collection was built with.
-        RAISES (RivegaError): E887 where the file is damaged.
+        RAISES (RivegaError): E887 if the file is damaged.
         """
         with self._reading() as db:
             numbers, matrix = self._pictures(db)
@@ -405,7 +405,7 @@ class Collection:
 
 
 def _passage(row: tuple[Any, ...] | None) -> Passage:
-    """RAISES (sqlite3.DatabaseError): Where what stands in the file is none."""
+    """RAISES (sqlite3.DatabaseError): If what stands in the file is none."""
     if row is None or not all(isinstance(value, str) for value in row[1:]):
         raise sqlite3.DatabaseError("a passage in it is damaged")
     return Passage(*row)

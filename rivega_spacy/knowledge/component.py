@@ -115,7 +115,7 @@ class KnowledgeRefiner(AskingPipe):
         return wait
 
     def set_annotations(self, docs: Sequence[Doc], answers: tuple[list[Result | None], list[str]]) -> None:
-        """Write the knowledge; where there is none, the reason."""
+        """Write the knowledge; if there is none, the reason."""
         for doc, result, problem in zip(docs, *answers):
             if problem:
                 record_error(doc, self.name, Errors.E425.format(post=post_name(doc), reason=problem))
@@ -130,7 +130,7 @@ class KnowledgeRefiner(AskingPipe):
         return bool(doc.text.strip()) and (self.cfg["overwrite"] or not doc._.knowledge)
 
     def _choose(self, docs: Sequence[Doc]) -> tuple[list[list[Example]], str]:
-        """In-context examples for each post; none, with the reason, where they cannot be selected."""
+        """In-context examples for each post; none, with the reason, if they cannot be selected."""
         try:
             return self.examples(docs), ""
         except SetupError:

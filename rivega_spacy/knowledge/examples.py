@@ -24,7 +24,7 @@ class Example:
 
     text (str), caption (str): The post, and its picture in words.
     answer (str): Named entities, their types and the reasons, as the model is to write them.
-    id (str): The post's id, "" where it has none.
+    id (str): The post's id, "" if it has none.
     image (Optional[str]): Path of its picture.
     """
 
@@ -63,7 +63,7 @@ def read_examples(
     images (Optional[Path]): Folder that relative image paths start from; None takes that of the file.
     posts (Iterable[Union[str, Path]]): The posts that such a .txt file annotates, JSON lines.
     RETURNS (Tuple[List[Example], List[str]]): The examples in order, each post once, and what was wrong with lines left out.
-    RAISES (RivegaError): E020 where there is no such file, E420 where none of its lines is one.
+    RAISES (RivegaError): E020 if there is no such file, E420 if none of its lines is one.
     """
     root = Path(path).resolve().parent if images is None else Path(images)
     examples: dict[tuple[str, str], Example] = {}
@@ -128,7 +128,7 @@ class Exclusion:
 def same_post(example: Example, post: str, text_print: str) -> bool:
     """Whether an example is this very post.
 
-    post (str): The post's id, "" where it has none.
+    post (str): The post's id, "" if it has none.
     text_print (str): `fingerprint` of its text.
     """
     return bool(post and example.id == post) or bool(text_print and example.print == text_print)

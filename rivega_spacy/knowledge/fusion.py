@@ -30,7 +30,7 @@ class FusionFeatures:
 
     @property
     def name(self) -> str:
-        """Tells features of other weights apart. RAISES (RivegaError): E883 where the pipeline has no such tagger."""
+        """Tells features of other weights apart. RAISES (RivegaError): E883 if the pipeline has no such tagger."""
         return f"fusion-{self._tagger[1].shims[0].digest[:16]}"
 
     @property

@@ -28,7 +28,7 @@ def read_published(path: str | Path, posts: Iterable[str | Path], wrong: list[st
     posts (Iterable[Union[str, Path]]): JSON lines with id, and text or tokens; optional caption and image.
     wrong (List[str]): Takes what was wrong with entries that are left out.
     YIELDS (Tuple[int, Dict[str, Any]]): The line of the id, and the post with its `annotation`.
-    RAISES (RivegaError): E885 where no posts were named.
+    RAISES (RivegaError): E885 if no posts were named.
     """
     files = list(posts)
     if not files:

@@ -18,7 +18,7 @@ from .examples import fingerprint
 
 # So many more are looked up than are shown: the collection may hold the post itself, or what was written about it, in several passages.
 _SPARE = 4
-# From posts to what becomes their knowledge; "" where there is none.
+# From posts to what becomes their knowledge; "" if there is none.
 Source = Callable[[Sequence[Doc]], list[str]]
 
 

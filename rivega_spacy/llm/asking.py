@@ -76,7 +76,7 @@ class Asker:
     def start(self, requests: Sequence[ChatRequest | None], validate: Validator) -> "Pending":
         """Begin to answer; what the store knows is not asked.
 
-        requests (Sequence[Optional[ChatRequest]]): Questions; None where there is nothing to ask.
+        requests (Sequence[Optional[ChatRequest]]): Questions; None if there is nothing to ask.
         validate (Validator): From an answer to what is kept of it.
         RETURNS (Pending): Its `results` waits.
         """
@@ -95,7 +95,7 @@ class Pending:
     def results(self) -> list[Result | None]:
         """Wait for all answers.
 
-        RETURNS (List[Optional[Result]]): In the order of the requests; None where there was none.
+        RETURNS (List[Optional[Result]]): In the order of the requests; None if there was none.
         """
         first = self.round.answers()
         results: dict[str, Result] = {}

@@ -82,7 +82,7 @@ class Answer:
     """What came back.
 
     text (Optional[str]): The answer as the model wrote it, or None.
-    error (str): Why there is none; "" where there is one.
+    error (str): Why there is none; "" if there is one.
     finish (str): "stop", or "length" where the limit cut it; where a final answer has no text, one of `NO_ANSWER`.
     input_tokens (int), output_tokens (int): As the server counted them over all tries, or estimated where it did not.
     cached (bool): Whether it came from the store.
@@ -126,7 +126,7 @@ class LanguageModel(Protocol):
     """What `rivega.OpenAIChat.v1` and the others return.
 
     name (str): The source's name, for people and for the store.
-    recorded (bool): True where the answers were recorded earlier; they are not stored again.
+    recorded (bool): True if the answers were recorded earlier; they are not stored again.
     """
 
     name: str
@@ -147,7 +147,7 @@ def image_ref(value: Any) -> ImageRef:
 
     value (Union[str, Path, bytes]): What `doc._.image` returns.
     RETURNS (ImageRef): With the digest of its content.
-    RAISES (ImageError): As `read_source`: where it is missing, empty, too large or no file.
+    RAISES (ImageError): As `read_source`: if it is missing, empty, too large or no file.
     """
     source = image_for_storage(value)
     return ImageRef(source, hashlib.sha256(read_source(source)).hexdigest())

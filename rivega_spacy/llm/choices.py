@@ -24,7 +24,7 @@ Choices = tuple[TokenChoice, ...]
 
 
 def read_choices(logprobs: Any) -> Choices:
-    """From the field `logprobs` of a reply of OpenAI's protocol; empty where the server sent none, or something else.
+    """From the field `logprobs` of a reply of OpenAI's protocol; empty if the server sent none, or something else.
 
     logprobs (Any): {"content": [{"token": str, "logprob": float, "top_logprobs": [{"token": str, "logprob": float}, ...]}, ...]}.
     """
@@ -40,12 +40,12 @@ def read_choices(logprobs: Any) -> Choices:
 
 
 def dump_choices(choices: Choices) -> str:
-    """As text for the answer store; "" where there are none."""
+    """As text for the answer store; "" if there are none."""
     return json.dumps([[token, options] for token, options in choices], ensure_ascii=True) if choices else ""
 
 
 def load_choices(text: str) -> Choices:
-    """What `dump_choices` wrote; empty where the text is something else."""
+    """What `dump_choices` wrote; empty if the text is something else."""
     try:
         rows = json.loads(text) if text else []
         return tuple(TokenChoice(str(token), {str(k): float(v) for k, v in options.items()}) for token, options in rows)
@@ -61,7 +61,7 @@ def odds_at(choices: Choices, text: str, start: int, first: Sequence[str], secon
     start (int): Where in it the word begins.
     first (Sequence[str]), second (Sequence[str]): Lower-case words. A token counts for a word that begins with the token's letters,
         so that "Yes", '"yes' and "ye" are all yes.
-    RETURNS (Optional[float]): p(first) / (p(first) + p(second)); None where the tokens are not those of the text, or none counts.
+    RETURNS (Optional[float]): p(first) / (p(first) + p(second)); None if the tokens are not those of the text, or none counts.
     """
     whole = "".join(choice.token for choice in choices)
     # Servers strip the text they return, but not its tokens; and thoughts, which come first, may say the same word.

@@ -124,7 +124,7 @@ class Budget:
         self.lock = threading.Condition()
 
     def reserve(self, input_tokens: int, output_tokens: int) -> bool:
-        """Set aside what a request may need; False where that is more than is left."""
+        """Set aside what a request may need; False if that is more than is left."""
         need = self._use(input_tokens, output_tokens)
         with self.lock:
             while True:
@@ -139,7 +139,7 @@ class Budget:
         return True
 
     def settle(self, input_tokens: int, output_tokens: int, *, reserved_input: int, reserved_output: int, answered: bool) -> None:
-        """Replace a reservation by what was used: nothing but the tokens, where there was no answer."""
+        """Replace a reservation by what was used: nothing but the tokens, if there was no answer."""
         reserved = self._use(reserved_input, reserved_output)
         used = self._use(input_tokens, output_tokens)
         used["requests"] = 1 if answered else 0

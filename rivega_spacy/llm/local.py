@@ -23,7 +23,7 @@ def fingerprint_folder(path: str) -> str:
 
     path (str): The folder.
     RETURNS (str): 16 hexadecimal digits, equal for equal copies wherever they lie.
-    RAISES (RivegaError): E417 where there is no config.json.
+    RAISES (RivegaError): E417 if there is no config.json.
     """
     folder = Path(path)
     if not (folder / "config.json").is_file():
@@ -143,7 +143,7 @@ class LocalModel:
         return {**self.__dict__, "_worker": None, "_loaded": None}
 
     def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
-        """Begin to answer, in batches of alike lengths. RAISES (SetupError): Where the weights cannot be loaded."""
+        """Begin to answer, in batches of alike lengths. RAISES (SetupError): If the weights cannot be loaded."""
         if self._loaded is None:
             # Here, not in the thread: what is wrong with the weights is no question's fault.
             with setting_up(self.name):

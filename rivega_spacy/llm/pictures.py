@@ -31,7 +31,7 @@ class PictureAsker:
     def ask(self, requests: Sequence[ChatRequest]) -> list[Any]:
         """requests (Sequence[ChatRequest]): The questions. RETURNS (List[Any]): What `read` made of each answer.
 
-        RAISES (RivegaError): E741 where a question has no usable answer, after all were asked.
+        RAISES (RivegaError): E741 if a question has no usable answer, after all were asked.
         """
         keys = [prompt_key(request) for request in requests]
         missing = [request for request, key in zip(requests, keys) if key not in self._kept]
@@ -66,7 +66,7 @@ def strict_json(answer: Answer) -> Any:
 def answer_text(answer: Answer) -> str:
     """What was answered, without thoughts and what is wrapped around it.
 
-    RAISES (InvalidAnswer): Where there is thought alone, and where the limit cut it.
+    RAISES (InvalidAnswer): If there is thought alone, and if the limit cut it.
     """
     cut = answer.finish == "length"
     text = answer_of(answer.text or "", cut=cut, boxed=True)
@@ -76,7 +76,7 @@ def answer_text(answer: Answer) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """RAISES (InvalidAnswer): Where the text is no JSON."""
+    """RAISES (InvalidAnswer): If the text is no JSON."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

@@ -84,7 +84,7 @@ def load_prompt(name: str, fields: Sequence[str], override: str | None = None) -
     name (str): Of the package's file, without ".txt".
     fields (Sequence[str]): What can be filled in.
     override (Optional[str]): The user's file.
-    RAISES (RivegaError): E020 where the file is missing, E415 where it is wrong.
+    RAISES (RivegaError): E020 if the file is missing, E415 if it is wrong.
     """
     path = FOLDER / f"{name}.txt" if override is None else Path(override)
     if not path.is_file():
@@ -93,7 +93,7 @@ def load_prompt(name: str, fields: Sequence[str], override: str | None = None) -
 
 
 def read_prompt(path: Path) -> str:
-    """The text of a prompt file. RAISES (RivegaError): E415 where it is none."""
+    """The text of a prompt file. RAISES (RivegaError): E415 if it is none."""
     try:
         return read_text(path)
     except (OSError, EOFError, ValueError, zlib.error) as error:

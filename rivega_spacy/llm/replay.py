@@ -55,7 +55,7 @@ class Replay:
         return {"client": "replay", "name": self.name}
 
     def submit(self, requests: Sequence[ChatRequest]) -> list["Future[Answer]"]:
-        """The recorded answers; where there is none, an Answer that says so."""
+        """The recorded answers; if there is none, an Answer that says so."""
         questions = [prompt_key(request) for request in requests]
         missing = Answer(None, error=Errors.E414)
         if self.store is not None:

@@ -37,7 +37,7 @@ def read_reply(reply: Any, request: ChatRequest, key: str | None, *, pause: floa
     key (Optional[str]): The key in use, blanked should the server echo it.
     pause (Optional[float]): Seconds that the reply's headers ask to wait.
     RETURNS (Answer): Text, or a final answer without: the limit cut its thought, the model refused, a filter stopped it.
-    RAISES (CallFailed): Where the reply is no answer: an error with status 200, a page, nothing at all.
+    RAISES (CallFailed): If the reply is no answer: an error with status 200, a page, nothing at all.
     """
     reply = _parsed(reply)
     choices = reply.get("choices") if isinstance(reply, dict) else None
@@ -101,7 +101,7 @@ def read_error(
 
 
 def stated_usage(*places: Any) -> Usage | None:
-    """Tokens of prompt and answer as a server counted them; None where it counted none.
+    """Tokens of prompt and answer as a server counted them; None if it counted none.
 
     places (Any): Where `usage` may stand: the reply, its error, its first choice.
     """
@@ -200,7 +200,7 @@ def _refusal(message: dict[str, Any]) -> str:
 
 
 def _without_text(text: str | None, finish: str, message: dict[str, Any], refusal: str) -> str | None:
-    """Which final answer without text it is (`NO_ANSWER`); None where there is text, or may be at the next try."""
+    """Which final answer without text it is (`NO_ANSWER`); None if there is text, or may be at the next try."""
     if refusal:
         return "refusal"
     if finish in _FILTERED:

@@ -53,7 +53,7 @@ def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> floa
 
     headers (Mapping[str, str]): Of the response: `retry-after-ms`, or `Retry-After` in seconds or as an HTTP date.
     now (Optional[float]): Seconds since the epoch; None takes the clock.
-    RETURNS (Optional[float]): Seconds, from 0 up; None where none is asked for or it cannot be read.
+    RETURNS (Optional[float]): Seconds, from 0 up; None if none is asked for or it cannot be read.
     """
     for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         value = headers.get(name)

@@ -38,7 +38,7 @@ def clean_untrusted(text: str, limit: int) -> str:
     line = _BRACKET_TOKEN.sub(r"(\1)", line)
     if len(line) > limit:
         head = line[: limit - 2]
-        # At a word's end where there is one near.
+        # At a word's end if there is one near.
         space = head.rfind(" ", max(0, limit - 80))
         line = (head[:space] if space > 0 else head) + " …"
     return line
@@ -117,7 +117,7 @@ def clean_answer(text: str, *, most_words: int, one_sentence: bool = False, cut:
     one_sentence (bool): Keep the first sentence only.
     cut (bool): The model was stopped by its length limit: an unfinished last sentence is dropped.
     RETURNS (str): One line of plain text: no chatter around it, no Markdown, no control characters.
-    RAISES (InvalidAnswer): Where nothing is left, it is too long, a refusal, holds markup, or only repeats itself.
+    RAISES (InvalidAnswer): If nothing is left, it is too long, a refusal, holds markup, or only repeats itself.
     """
     text = answer_of(text, cut=cut)[:50_000]
     if not (text.isascii() and text.isprintable()):

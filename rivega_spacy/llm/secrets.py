@@ -58,7 +58,7 @@ def check_key_name(name: Any) -> str:
 
     name (Any): From the config.
     RETURNS (str): The name.
-    RAISES (RivegaError): E404, without repeating the value, where it is no name: it may be the key itself.
+    RAISES (RivegaError): E404, without repeating the value, if it is no name: it may be the key itself.
     """
     if not isinstance(name, str) or _NAME.fullmatch(name) is None or _LOOKS_LIKE_KEY.search(name):
         raise RivegaError(Errors.E404)
@@ -122,7 +122,7 @@ def is_owner(name: str, base_url: str) -> bool:
 
 
 def read_key(name: str) -> str | None:
-    """The key, from the environment; None where the variable is not set or empty."""
+    """The key, from the environment; None if the variable is not set or empty."""
     return os.environ.get(name, "").strip() or None
 
 

@@ -79,7 +79,7 @@ _MARKS = ", ".join("?" * len(Record._fields))
 def make_store(path: str) -> "AnswerStore":
     """`rivega.AnswerStore.v1`.
 
-    path (str): The file; made where there is none.
+    path (str): The file; made if there is none.
     """
     return AnswerStore(path)
 
@@ -89,9 +89,9 @@ def open_store(path: Path, *, make: bool = False) -> "Iterator[AnswerStore]":
     """A store for as long as it is used.
 
     path (Path): Its file.
-    make (bool): Make it where there is none.
+    make (bool): Make it if there is none.
     YIELDS (AnswerStore): Closed afterwards.
-    RAISES (RivegaError): E020 where there is none and none is made.
+    RAISES (RivegaError): E020 if there is none and none is made.
     """
     if not make and not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
@@ -228,7 +228,7 @@ class AnswerStore:
         path (Union[str, Path]): JSON lines.
         RETURNS (Tuple[int, int, List[str]]): How many were new, how many were there already (those stay as they are), and what was
             wrong with the lines that were left out.
-        RAISES (RivegaError): E020 where there is no such file.
+        RAISES (RivegaError): E020 if there is no such file.
         """
         from .records import read_records
 

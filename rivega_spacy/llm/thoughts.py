@@ -90,7 +90,7 @@ def answer_of(text: str, *, cut: bool = False, boxed: bool = False) -> str:
     cut (bool): The length limit ended it.
     boxed (bool): Where the model marks its result (GLM's <|begin_of_box|>), that alone is the answer; else the marks alone go.
     RETURNS (str): Without thoughts, control tokens, a wrapper around it and a code fence around all of it.
-    RAISES (InvalidAnswer): Where there is thought and no answer, and where thought and answer cannot be told apart.
+    RAISES (InvalidAnswer): If there is thought and no answer, and if thought and answer cannot be told apart.
     """
     text = _after_begin(_EMPTY.sub("", text))
     text = _harmony(text, cut) if _HARMONY.search(text) else _bare_harmony(text, cut)

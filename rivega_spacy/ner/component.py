@@ -131,7 +131,7 @@ class FoundEntities:
     posts (List[int]): Post of each entity.
     starts (List[int]), ends (List[int]): First token in its post, and the one after the last.
     labels (List[str]): Types.
-    scores (Optional[List[float]]): Probability of each, 0..1; None where not asked for.
+    scores (Optional[List[float]]): Probability of each, 0..1; None if not asked for.
     """
 
     posts: list[int]
@@ -419,8 +419,8 @@ class KnowledgeNER(BatchedPipe):
 
         get_examples (Callable[[], Iterable[Example]]): Posts to collect entity types and sizes from.
         nlp (Optional[Language]): The pipeline.
-        labels (Optional[List[str]]): Entity types, where they are not to be collected.
-        RAISES (RivegaError): E102 where there are none.
+        labels (Optional[List[str]]): Entity types, if they are not to be collected.
+        RAISES (RivegaError): E102 if there are none.
         """
         validate_get_examples(get_examples, "KnowledgeNER.initialize")
         sample: list[Doc] = []
@@ -445,12 +445,12 @@ class KnowledgeNER(BatchedPipe):
         self.model.initialize(X=sample)
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "KnowledgeNER":
-        """As spaCy's own. RAISES (RivegaError): E084 where the tags were saved in another scheme than the config's."""
+        """As spaCy's own. RAISES (RivegaError): E084 if the tags were saved in another scheme than the config's."""
         scheme = self.cfg["scheme"]
         return super().from_bytes(bytes_data, exclude=exclude)._of_scheme(scheme)
 
     def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> "KnowledgeNER":
-        """As spaCy's own. RAISES (RivegaError): E084 where the tags were saved in another scheme than the config's."""
+        """As spaCy's own. RAISES (RivegaError): E084 if the tags were saved in another scheme than the config's."""
         scheme = self.cfg["scheme"]
         return super().from_disk(path, exclude=exclude)._of_scheme(scheme)
 
@@ -466,7 +466,7 @@ class KnowledgeNER(BatchedPipe):
 
 
 def _partners(examples: Sequence[Example]) -> np.ndarray:
-    """For each example the next one with the same gold post, the last one's being the first; itself where there is no other."""
+    """For each example the next one with the same gold post, the last one's being the first; itself if there is no other."""
     views: dict[int, list[int]] = {}
     for row, example in enumerate(examples):
         views.setdefault(id(example.reference), []).append(row)

@@ -76,7 +76,7 @@ def pad_chains(flat: Tensor, lengths: Tensor) -> Tensor:
 
 
 def length_mask(lengths: Tensor) -> Tensor:
-    """B x L bool: True where a post has a token."""
+    """B x L bool: True if a post has a token."""
     width = int(lengths.max()) if len(lengths) else 0
     return torch.arange(width, device=lengths.device)[None, :] < lengths[:, None]
 
@@ -85,7 +85,7 @@ def constrain(scores: ChainScores, start: Tensor, end: Tensor, transitions: Tens
     """Make what a tag scheme forbids impossible.
 
     start (Tensor), end (Tensor): K bool, allowed first and last tags.
-    transitions (Tensor): K x K bool, [i, j] is True where j may follow i.
+    transitions (Tensor): K x K bool, [i, j] is True if j may follow i.
     RETURNS (ChainScores): The same chains with minus infinity on everything forbidden.
     """
     return scores._replace(

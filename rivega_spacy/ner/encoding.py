@@ -67,7 +67,7 @@ class PairEncoder:
     max_length (int): Pieces of a window at most, special tokens included.
     max_knowledge (Optional[int]): Pieces of z at most; None leaves it to `max_length`.
     shapes (bool): Also work out the shape class of each piece.
-    RAISES (RivegaError): E107 where a window has no room for a post.
+    RAISES (RivegaError): E107 if a window has no room for a post.
     """
 
     def __init__(

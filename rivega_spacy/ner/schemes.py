@@ -60,7 +60,7 @@ class TagScheme:
         """What the scheme allows.
 
         RETURNS (Tuple[ndarray, ndarray, ndarray]): n_tags bool: may begin a post; n_tags bool: may end one;
-            n_tags x n_tags bool: [i, j] is True where j may follow i.
+            n_tags x n_tags bool: [i, j] is True if j may follow i.
         """
         prefix, label = self.codes
         continues = (prefix == INSIDE) | (prefix == END)
@@ -76,9 +76,9 @@ class TagScheme:
     def agreeing(self, biluo: Sequence[str | None], missing_labels: Sequence[str] = ()) -> np.ndarray | None:
         """The tags of one post that agree with its annotation, where that may be partial.
 
-        biluo (Sequence[Optional[str]]): spaCy's BILUO tags; None or "-" where nothing is said of a token.
+        biluo (Sequence[Optional[str]]): spaCy's BILUO tags; None or "-" if nothing is said of a token.
         missing_labels (Sequence[str]): Types that the annotation does not have: a token outside may belong to one of them.
-        RETURNS (Optional[ndarray]): Tokens x n_tags bool; one True a token where the annotation is complete. None where nothing can be
+        RETURNS (Optional[ndarray]): Tokens x n_tags bool; one True a token where the annotation is complete. None if nothing can be
             learnt: of a type that is not among `labels`, without a word about any token, or at odds with the scheme.
         """
         known = {label: index for index, label in enumerate(self.labels)}
@@ -181,7 +181,7 @@ def fits_tag(label: str) -> bool:
 def read_tags(tags: Sequence[str]) -> list[TaggedSpan]:
     """Entities of written tags of any scheme that `parse_tag` knows; a tag of none is O.
 
-    tags (Sequence[str]): For example ["B-PER", "I-PER", "O"]. One that continues or ends an entity where there is none of its type
+    tags (Sequence[str]): For example ["B-PER", "I-PER", "O"]. One that continues or ends an entity if there is none of its type
         begins one.
     RETURNS (List[TaggedSpan]): In order of their first token.
     """

@@ -113,7 +113,7 @@ def build_crf_tagger(
     implementation (str): Whose CRF computes loss and best tags: "ours", or "pytorch-crf" (the package of that name, slower). Weights are the
         same, so a pipeline trained with either can be loaded with the other.
     RETURNS (Model): From posts to TaggerScores; its way back takes a ChainGradient.
-    RAISES (RivegaError): E394 for another implementation, E395 where pytorch-crf is not installed.
+    RAISES (RivegaError): E394 for another implementation, E395 if pytorch-crf is not installed.
     """
     check_implementation(implementation)
     shim = TorchShim(
@@ -184,7 +184,7 @@ def forward(
 ) -> tuple[TaggerScores, Callable[[ChainGradient | TaggerGradient], list[Doc]]]:
     """Tag scores of posts, at least one of which has a token.
 
-    `model.attrs["context"]`, where there is one, gives what the head reads beside the token vectors (`multimodal.picture_context`).
+    `model.attrs["context"]`, if there is one, gives what the head reads beside the token vectors (`multimodal.picture_context`).
     """
     shim = shim_of(model, TorchShim)
     vectors, backprop_vectors = model.get_ref("tok2vec")(docs, is_train)

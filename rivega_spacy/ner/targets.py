@@ -27,7 +27,7 @@ def check_missing_labels(labels: Any) -> list[str]:
 
     labels (Any): What was given; None is none.
     RETURNS (List[str]): Entity types.
-    RAISES (RivegaError): E390 where it is not a list of names.
+    RAISES (RivegaError): E390 if it is not a list of names.
     """
     if labels is None:
         return []
@@ -41,7 +41,7 @@ def set_missing_labels(doc: Doc, labels: Sequence[str]) -> None:
 
     doc (Doc): The gold post; types that it says already stay.
     labels (Sequence[str]): Entity types.
-    RAISES (PostError): E391 where the post has an entity of one of them.
+    RAISES (PostError): E391 if the post has an entity of one of them.
     """
     labels = list(dict.fromkeys([*missing_labels(doc), *labels]))
     for entity in doc.ents:
@@ -74,8 +74,8 @@ def targets(examples: Sequence[Example], scheme: TagScheme) -> tuple[list[int], 
     examples (Sequence[Example]): Posts with at least one token each.
     scheme (TagScheme): The tagger's.
     RETURNS (Tuple[List[int], ndarray]): Which of the examples can be learnt from (R of them), and R x L x n_tags bool, True behind a
-        post's length. One True a token where nothing is left open.
-    RAISES (RivegaError): E392 where a post's missing labels are types that the tagger does not have.
+        post's length. One True a token if nothing is left open.
+    RAISES (RivegaError): E392 if a post's missing labels are types that the tagger does not have.
     """
     found = []
     for example in examples:

@@ -57,7 +57,7 @@ class HFTokenClassifier:
 
     @property
     def ready(self) -> tuple[Any, Any]:
-        """Network and tokenizer. RAISES (SetupError): E905 where they cannot be read."""
+        """Network and tokenizer. RAISES (SetupError): E905 if they cannot be read."""
         if self._ready is None:
             with setting_up(f"The tagger {self.name}"):
                 self._ready = _load(self.name, self.device)

@@ -161,7 +161,7 @@ def build_knowledge_transformer(
     byte_embeddings (bool): Save the word embeddings, half of a small encoder, in eight bits a value.
     ema_decay (float): Moving average of the weights, see TorchShim; 0 for none.
     RETURNS (Model): Its output is what spaCy's `transformer` and its listeners expect.
-    RAISES (RivegaError): E962 where it is asked to compute in two number formats. Answering with `eight_bits` raises E960 on a GPU, E961 where
+    RAISES (RivegaError): E962 if it is asked to compute in two number formats. Answering with `eight_bits` raises E960 on a GPU, E961 if
         torch has no eight-bit layers for the processor.
     """
     if bf16 and eight_bits:
@@ -270,7 +270,7 @@ def read_pretrained(name: Any, *, case_features: bool) -> tuple[torch.nn.Module,
 
     name (Union[str, Path, Callable[[], str]]): Folder, name on the model hub, or a function that returns one.
     RETURNS (Tuple[Module, Dict]): The network and the config that rebuilds it: encoder config, tokenizer as JSON text.
-    RAISES (RivegaError): E104 where there is no such encoder, E106 where it has no fast tokenizer.
+    RAISES (RivegaError): E104 if there is no such encoder, E106 if it has no fast tokenizer.
     """
     name = name() if callable(name) else name
     source = str(name.absolute()) if isinstance(name, Path) else str(name)
@@ -297,7 +297,7 @@ def read_pretrained(name: Any, *, case_features: bool) -> tuple[torch.nn.Module,
 
 def _pair_encoder(model: Model) -> PairEncoder:
     shim, settings, cache = shim_of(model, TorchShim), model.attrs["settings"], model.attrs["cache"]
-    shim.module  # noqa: B018  raises where there is no network yet
+    shim.module  # noqa: B018  raises if there is no network yet
     if cache.encoder is None or cache.source is not shim.cfg["tokenizer"]:
         limit = shim.cfg["encoder"].get("max_position_embeddings", settings.max_length)
         # RoBERTa's positions begin behind the padding id.

@@ -99,7 +99,7 @@ def ask_in_parts(
 
 
 def side_of(model: Model) -> int:
-    """What a model promises of the pictures that it needs (`contract.PictureSide`); 0 where it wants them as they are."""
+    """What a model promises of the pictures that it needs (`contract.PictureSide`); 0 if it wants them as they are."""
     needed = promise(model, "picture_side")
     return 0 if needed is None else needed(model)
 
@@ -113,8 +113,8 @@ def answers_by_post(
     docs (Sequence[Doc]): The posts.
     asked (Asked): What `ask` returned for them.
     fail (Callable): Takes a post and what the model raised on it (`failures.Failing.fail`).
-    RETURNS (List[Optional[np.ndarray]]): One for each query; None where the model failed.
-    RAISES (SetupError): Where the model cannot work at all.
+    RETURNS (List[Optional[np.ndarray]]): One for each query; None if the model failed.
+    RAISES (SetupError): If the model cannot work at all.
     """
     if not asked.queries:
         return []
@@ -156,10 +156,10 @@ def learn(
     component (str): Under which name the loss is kept.
     drop (float): Dropout.
     losses (Dict[str, float]): Changed in place.
-    sgd (Optional[Optimizer]): Takes the step where given.
+    sgd (Optional[Optimizer]): Takes the step if given.
     expression (str), labels (Optional[Mapping[str, str]]): As in `ask`.
     RETURNS (Dict[str, float]): The losses.
-    RAISES (RivegaError): E206 where the architecture cannot be trained, E262 where it cannot learn from views.
+    RAISES (RivegaError): E206 if the architecture cannot be trained, E262 if it cannot learn from views.
     """
     step = promise(model, "train_step")
     if step is None:
@@ -236,7 +236,7 @@ def start_model(model: Model, component: str, *, weights: str | None, word_vecto
     weights (Optional[str]): A file of weights, for architectures that promise `contract.LoadWeights`.
     word_vectors (Optional[str]): A sentence encoder to begin from, for architectures that promise `contract.Start`.
     wordnet (Optional[str]): Folder of WordNet's database files, for the same.
-    RAISES (RivegaError): E207 where weights are given to an architecture that takes none.
+    RAISES (RivegaError): E207 if weights are given to an architecture that takes none.
     """
     load, start = promise(model, "load"), promise(model, "start")
     if weights is not None:

@@ -33,7 +33,7 @@ class BatchedPipe(Failing, ConfiguredWeights, TrainablePipe):
         stream (Iterable[Doc]): The posts.
         batch_size (int): Posts a batch.
         YIELDS (Doc): The same posts in the same order; what failed is noted on the post, or left to the handler of `nlp.set_error_handler`.
-        RAISES (SetupError): Where the component cannot work at all.
+        RAISES (SetupError): If the component cannot work at all.
         """
         for docs in minibatch(stream, size=batch_size):
             self._annotate(docs)
@@ -96,7 +96,7 @@ class AskingVisionPipe(BatchedPipe):
 
         examples (Iterable[Example]): References carry picture, entities, `groundable` and `boxes`.
         drop (float): Dropout.
-        sgd (Optional[Optimizer]): Takes the step where given.
+        sgd (Optional[Optimizer]): Takes the step if given.
         losses (Optional[Dict[str, float]]): Changed in place.
         RETURNS (Dict[str, float]): The losses.
         """

@@ -48,7 +48,7 @@ class LoadWeights(Protocol):
 
 
 class Start(Protocol):
-    """`attrs["start"]`: where no weights are given the architecture begins from word vectors and, if it has one, a known backbone."""
+    """`attrs["start"]`: if no weights are given the architecture begins from word vectors and, if it has one, a known backbone."""
 
     def __call__(self, model: Model, word_vectors: str | Path | None, wordnet: str | Path | None) -> None:
         """word_vectors (Optional[Union[str, Path]]): Folder of a sentence encoder. wordnet (Optional[Union[str, Path]]): Folder of WordNet's files."""
@@ -60,7 +60,7 @@ class PictureSide(Protocol):
     `ImageQueries.size`; a large JPEG is then decoded reduced."""
 
     def __call__(self, model: Model) -> int:
-        """RETURNS (int): Pixels; 0 where it wants the picture as it is."""
+        """RETURNS (int): Pixels; 0 if it wants the picture as it is."""
         ...
 
 
@@ -82,6 +82,6 @@ def promise(model: Model, name: str) -> Any:
     model (Model): The model.
     name (str): "train_step", "train_views", "load", "start", "picture_side" or, of segmenters, "reads_phrases": they are asked with
         `queries.BoxPrompt`s, and others with pairs of picture and boxes.
-    RETURNS (Optional[Callable]): It, see the protocols above; None where the architecture does not promise it.
+    RETURNS (Optional[Callable]): It, see the protocols above; None if the architecture does not promise it.
     """
     return model.attrs.get(name)

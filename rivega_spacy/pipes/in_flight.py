@@ -61,7 +61,7 @@ class InFlightPipe(Failing, Pipe):
             yield from self.left(docs)
 
     def begin(self, docs: Sequence[Doc]) -> Callable[[], Any] | None:
-        """`start`; what goes wrong is the error handler's. RAISES (SetupError): Where the component cannot work at all."""
+        """`start`; what goes wrong is the error handler's. RAISES (SetupError): If the component cannot work at all."""
         try:
             return self.start(docs)
         except SetupError:

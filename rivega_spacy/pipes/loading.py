@@ -16,7 +16,7 @@ def load_pipeline(model: str, *, gpu_id: int = -1, config: dict[str, Any] | None
     gpu_id (int): GPU to use; -1 for the CPU.
     config (Optional[Dict[str, Any]]): Values of its config to change, for example {"components.rivega_ner.min_score": 0.5}.
     RETURNS (Language): The pipeline.
-    RAISES (RivegaError): E057 where there is no such GPU, E500 where there is no such pipeline, E058 where it is broken.
+    RAISES (RivegaError): E057 if there is no such GPU, E500 if there is no such pipeline, E058 if it is broken.
     """
     import spacy
 
@@ -52,7 +52,7 @@ def use_gpu(gpu_id: int) -> None:
     """Take a GPU for everything that follows.
 
     gpu_id (int): Its number; -1 changes nothing.
-    RAISES (RivegaError): E057 where it cannot be used, for example because CuPy is not installed.
+    RAISES (RivegaError): E057 if it cannot be used, for example because CuPy is not installed.
     """
     if gpu_id < 0:
         return

@@ -86,6 +86,6 @@ def note_failure(doc: Doc, component: str, asker: Asker, what: str, result: Resu
 
 
 def doc_id(doc: Doc) -> str:
-    """The post's id, "" where it has none."""
+    """The post's id, "" if it has none."""
     value = doc.user_data.get(ID_KEY)
     return "" if value is None else str(value)

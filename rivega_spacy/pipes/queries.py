@@ -16,7 +16,7 @@ class ImageQueries:
 
     image (ndarray): HxWx3 uint8, RGB, EXIF orientation applied; reduced where the architecture promises to need less (contract.py).
     expressions (List[Expression]): One for each entity asked about; a network words it as it was trained to read it.
-    caption (str): One line that describes the picture; "" where none is known.
+    caption (str): One line that describes the picture; "" if none is known.
     image_key (str): Digest of the picture, equal for equal pictures; "" turns caching off.
     frame (Optional[Tuple[int, int]]): Height and width of the picture itself, whose pixels boxes are in; None takes those of `image`.
     RAISES (RivegaError): E264 for text in place of an expression: it could not be taken apart again.
@@ -43,9 +43,9 @@ class ImageQueries:
 class QueryTarget:
     """What is right for one expression, in training.
 
-    groundable (Optional[bool]): Whether the picture shows it; None where nobody said.
-    boxes (ndarray): n x 4 XYXY pixels of the picture, every gold box; n = 0 where it is not shown.
-    masks (Tuple[Dict, ...]): Gold masks as RLE of the picture's size; empty where there are none.
+    groundable (Optional[bool]): Whether the picture shows it; None if nobody said.
+    boxes (ndarray): n x 4 XYXY pixels of the picture, every gold box; n = 0 if it is not shown.
+    masks (Tuple[Dict, ...]): Gold masks as RLE of the picture's size; empty if there are none.
     """
 
     groundable: bool | None
@@ -58,8 +58,8 @@ class BoxPrompt(NamedTuple):
 
     image (ndarray): HxWx3 uint8, RGB.
     boxes (ndarray): n x 4 XYXY pixels.
-    expressions (Sequence[Optional[Expression]]): What each box is around; None, or none at all, where nothing is known.
-    others (Sequence[ndarray]): For each box those of other things, m x 4; none at all where none are known.
+    expressions (Sequence[Optional[Expression]]): What each box is around; None, or none at all, if nothing is known.
+    others (Sequence[ndarray]): For each box those of other things, m x 4; none at all if none are known.
     masks (Sequence[ndarray]): In training, the mask of each box, HxW bool.
     """
 

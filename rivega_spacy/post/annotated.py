@@ -27,7 +27,7 @@ def read_annotated(path: str | Path, *, images: Path | None = None, vocab: Vocab
     images (Optional[Path]): Folder that relative image paths start from; without it the working folder, then that of `path`.
     vocab (Optional[Vocab]): Of the docs.
     YIELDS (Doc): One a line, in order; what cannot be taken over is noted on `doc._.rivega_errors`.
-    RAISES (RivegaError): E020 where there is no such file.
+    RAISES (RivegaError): E020 if there is no such file.
     """
     vocab = vocab if vocab is not None else Vocab()
     beside = picture_root(path)

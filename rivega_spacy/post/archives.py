@@ -20,7 +20,7 @@ def unpack_tar(archive: Path, folder: Path) -> None:
 
     archive (Path): The file. folder (Path): Where to; nothing gets outside, be it by "..", an absolute path or a link, and devices are refused
         (Python's filter "data", PEP 706).
-    RAISES (RivegaError): E957 where it is damaged, holds such a thing, or would become too large.
+    RAISES (RivegaError): E957 if it is damaged, holds such a thing, or would become too large.
     """
     left = _allowed(archive)
 
@@ -43,7 +43,7 @@ def zip_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[
 
     archive (Path): The file. wanted (Callable[[str], bool]): Of which names.
     YIELDS (Tuple[str, bytes]): The name as it stands in the archive, to be taken as a name and not as a path, and what the file holds.
-    RAISES (RivegaError): E957 where it is damaged, encrypted, or would become too large.
+    RAISES (RivegaError): E957 if it is damaged, encrypted, or would become too large.
     """
     left = _allowed(archive)
     try:

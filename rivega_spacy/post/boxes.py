@@ -36,7 +36,7 @@ def mask_box(mask: np.ndarray) -> list[float] | None:
     """The box around a mask.
 
     mask (ndarray): HxW bool.
-    RETURNS (Optional[List[float]]): XYXY pixels; None where the mask is empty.
+    RETURNS (Optional[List[float]]): XYXY pixels; None if the mask is empty.
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
@@ -49,7 +49,7 @@ def core_box(mask: np.ndarray, *, least: float = 0.1) -> list[float] | None:
 
     mask (ndarray): HxW bool.
     least (float): Rows and columns with fewer pixels than this share of the fullest one are left out, at the ends alone.
-    RETURNS (Optional[List[float]]): XYXY pixels; None where the mask is empty.
+    RETURNS (Optional[List[float]]): XYXY pixels; None if the mask is empty.
     """
     ends = []
     for counts in (mask.sum(axis=0), mask.sum(axis=1)):
@@ -65,7 +65,7 @@ def box_iou(a: ArrayLike, b: ArrayLike) -> np.ndarray:
 
     a (ArrayLike): n x 4 XYXY pixels.
     b (ArrayLike): m x 4 XYXY pixels.
-    RETURNS (ndarray): n x m float64 in 0..1; 0 where both boxes are empty.
+    RETURNS (ndarray): n x m float64 in 0..1; 0 if both boxes are empty.
     """
     a = np.asarray(a, dtype="float64").reshape(-1, 4)
     b = np.asarray(b, dtype="float64").reshape(-1, 4)

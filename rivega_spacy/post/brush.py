@@ -46,7 +46,7 @@ def read_brush_rle(data: list[int], *, width: int, height: int) -> RLE:
     data (List[int]): Bytes, as Label Studio exports them.
     width (int), height (int): `original_width` and `original_height` of the result.
     RETURNS (RLE): COCO RLE: the pixels that are not fully transparent.
-    RAISES (RivegaError): E621 where the bytes are no such run lengths, or not those of a picture of this size.
+    RAISES (RivegaError): E621 if the bytes are no such run lengths, or not those of a picture of this size.
     """
     wanted = width * height * _CHANNELS
     try:

@@ -10,7 +10,7 @@ def parse_config(text: str, *, interpolate: bool = True, overrides: dict[str, An
     """The config in a text, as `Config().from_str` reads it.
 
     text (str): In thinc's form. interpolate (bool), overrides (Optional[Dict]): As there.
-    RAISES (ValueError): Where it is none; thinc itself lets through what `configparser` raises for a section or an option that stands twice, and
+    RAISES (ValueError): If it is none; thinc itself lets through what `configparser` raises for a section or an option that stands twice, and
         for a value that refers to itself.
     """
     try:

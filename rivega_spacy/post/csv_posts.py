@@ -31,7 +31,7 @@ def read_csv(path: str | Path, source: Unpacked, columns: Mapping[str, str]) -> 
     columns (Mapping[str, str]): Field -> column.
     YIELDS (Union[Dict[str, Any], PostError]): The cells by column, those that are empty left out (but for the text); or E823 for a row
         that is broken, E824 for one that is not UTF-8.
-    RAISES (RivegaError): E822 where there is no column for a field, E824 where the head is not UTF-8.
+    RAISES (RivegaError): E822 if there is no column for a field, E824 if the head is not UTF-8.
     """
     # Of the module as a whole, and lower than what a picture in a cell takes.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))

@@ -64,7 +64,7 @@ class DecoderProcess:
         limit (int): Pixels it may have.
         given (List[Any]): What that way is told beside.
         RETURNS (Tuple[Optional[ndarray], List[int]]): As the way returns them.
-        RAISES (ImageError): What decoding it here would raise; E953 where it took too long, E954 where the process came to an end.
+        RAISES (ImageError): What decoding it here would raise; E953 if it took too long, E954 if the process came to an end.
         """
         name = describe_source(stored)
         head = {"way": way, "name": name, "bytes": len(data), "limit": limit, "given": given}
@@ -169,7 +169,7 @@ def _send(file: IO[bytes] | None, head: dict[str, Any], data: Any = b"") -> None
 
 
 def _receive(file: IO[bytes] | None) -> tuple[dict[str, Any], bytearray]:
-    """RAISES (EOFError): Where the other side has ended."""
+    """RAISES (EOFError): If the other side has ended."""
     assert file is not None
     head = json.loads(_exactly(file, int.from_bytes(_exactly(file, _LENGTH), "big")))
     return head, _exactly(file, head["bytes"])

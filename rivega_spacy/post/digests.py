@@ -21,10 +21,10 @@ def write_digests(pipeline: Path) -> None:
 
 
 def check_digests(pipeline: Path, *, exclude: Collection[str] = ()) -> None:
-    """Compare the files with digests.json, where there is one.
+    """Compare the files with digests.json, if there is one.
 
     pipeline (Path): The folder. exclude (Collection[str]): Components that are not read.
-    RAISES (SetupError): E950 names the first file that is missing or not what was saved, E951 where digests.json itself is damaged.
+    RAISES (SetupError): E950 names the first file that is missing or not what was saved, E951 if digests.json itself is damaged.
     """
     path = pipeline / DIGESTS
     if not path.is_file():

@@ -23,8 +23,8 @@ class Expression:
     """What a network is asked about: the paper's named entity, entity type and expansion expression (section IV-B 2).
 
     name (str): The entity as the post has it; "" for plain words, which have no type either: `Expression(expansion="the red dog")`.
-    type (str): One of `labels.ENTITY_TYPES`, or "" where none is known. Other labels become one of them here (`labels.entity_type`).
-    expansion (str): The description; "" where there is none.
+    type (str): One of `labels.ENTITY_TYPES`, or "" if none is known. Other labels become one of them here (`labels.entity_type`).
+    expansion (str): The description; "" if there is none.
     """
 
     name: str = ""
@@ -65,7 +65,7 @@ def expression_of(span: "Span", labels: Mapping[str, str] | None = None) -> Expr
     """The referring expression of an entity.
 
     span (Span): An entity.
-    labels (Optional[Mapping[str, str]]): Types of labels, where they are not known by themselves (`labels.entity_type`).
+    labels (Optional[Mapping[str, str]]): Types of labels, if they are not known by themselves (`labels.entity_type`).
     RETURNS (Expression): All that the post says of it; a blank expansion counts as none.
     """
     expansion = "" if span._.expansion is None else str(span._.expansion)

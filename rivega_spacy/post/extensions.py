@@ -102,7 +102,7 @@ def all_masks(span: Span) -> list[dict[str, Any]]:
     """All masks of an entity: gold data may have several, `span._.mask_rle` is one of them.
 
     span (Span): The entity.
-    RETURNS (List[RLE]): COCO RLE, empty where it has none.
+    RETURNS (List[RLE]): COCO RLE, empty if it has none.
     """
     stored = span.doc.user_data.get(span_key(span, MASKS_KEY))
     if stored:

@@ -23,7 +23,7 @@ def note_failure(name: str, proc: Any, docs: list[Doc], error: Exception) -> Non
     proc (Any): The component.
     docs (List[Doc]): The posts it failed on.
     error (Exception): What it raised.
-    RAISES (SetupError): Where it is one: that the pipeline cannot work at all is no post's fault.
+    RAISES (SetupError): If it is one: that the pipeline cannot work at all is no post's fault.
     """
     if isinstance(error, SetupError):
         raise error
@@ -45,7 +45,7 @@ class Failing:
         return getattr(self, "error_handler", note_failure)
 
     def fail(self, docs: Sequence[Doc], error: Exception) -> None:
-        """Hand an exception to the error handler. RAISES (SetupError): Where it is one; and what the handler raises."""
+        """Hand an exception to the error handler. RAISES (SetupError): If it is one; and what the handler raises."""
         if isinstance(error, SetupError):
             raise error
         handler = self.get_error_handler()

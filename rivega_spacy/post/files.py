@@ -27,8 +27,8 @@ def check_output(path: PathLike, *, inputs: Iterable[PathLike | None] = ()) -> N
 
     path (Union[str, Path]): The file.
     inputs (Iterable[Optional[Union[str, Path]]]): What is read meanwhile; the file may be none of them, by whatever name.
-    RAISES (RivegaError): E050 where it is one of the inputs, E051 where it is a folder.
-    RAISES (OutputError): E052 where the file system will not have it.
+    RAISES (RivegaError): E050 if it is one of the inputs, E051 if it is a folder.
+    RAISES (OutputError): E052 if the file system will not have it.
     """
     path = Path(path)
     if is_pipe(path):
@@ -55,7 +55,7 @@ def check_output_folder(path: PathLike) -> None:
 
 
 def check_input(path: PathLike) -> None:
-    """Tell before anything is loaded that there is no file to read: RivegaError E020 where there is none, E051 for a folder."""
+    """Tell before anything is loaded that there is no file to read: RivegaError E020 if there is none, E051 for a folder."""
     path = Path(path)
     if is_pipe(path):
         return
@@ -76,7 +76,7 @@ def open_input(path: PathLike) -> Iterator[IO[bytes]]:
 
     path (Union[str, Path]): The file, or "-".
     YIELDS (IO[bytes]): It can be peeked into.
-    RAISES (RivegaError): E020 where there is no such file, E051 where it is a folder.
+    RAISES (RivegaError): E020 if there is no such file, E051 if it is a folder.
     """
     check_input(path)
     if is_pipe(path):
@@ -95,8 +95,8 @@ def open_output(path: PathLike, *, binary: bool = False, durable: bool = False) 
     binary (bool): Bytes instead of UTF-8 text.
     durable (bool): Wait until the disk has it, so that it outlives a power failure the moment after.
     YIELDS (IO): To write to.
-    RAISES (OutputError): E052 where the file system will not have it: no room, no permission.
-    RAISES (RivegaError): E051 where the path is a folder.
+    RAISES (OutputError): E052 if the file system will not have it: no room, no permission.
+    RAISES (RivegaError): E051 if the path is a folder.
     """
     path = Path(path)
     if is_pipe(path):
@@ -138,9 +138,9 @@ def open_output(path: PathLike, *, binary: bool = False, durable: bool = False) 
 def open_output_folder(path: PathLike) -> Iterator[Path]:
     """A folder to fill, whose files go to their place when the block ends well; files there that have no new one stay.
 
-    path (Union[str, Path]): The folder; made where there is none.
+    path (Union[str, Path]): The folder; made if there is none.
     YIELDS (Path): An empty folder beside it, to write to in its stead.
-    RAISES (OutputError): E052 where the file system will not have it. RAISES (RivegaError): E053 where the path is a file.
+    RAISES (OutputError): E052 if the file system will not have it. RAISES (RivegaError): E053 if the path is a file.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():

@@ -36,7 +36,7 @@ def entity_place(value: Any, text: str) -> Place | None:
     value (Any): [start_char, end_char, label], or an object with `start`, `end`, `label` and perhaps its `text`. Where that is not what
         stands there (the post's text was corrected), the entity is where its text stands, if that is one place.
     text (str): Of the post.
-    RETURNS (Optional[Place]): None where it is neither form, outside the text, or of blanks only.
+    RETURNS (Optional[Place]): None if it is neither form, outside the text, or of blanks only.
     """
     own = None
     if isinstance(value, dict):

@@ -40,7 +40,7 @@ def max_bytes() -> int:
 
 
 def number_from_environment(name: str, default: int) -> int:
-    """A whole number that an environment variable holds; where it is not set, or empty, the default. RAISES (ImageError): E038."""
+    """A whole number that an environment variable holds; if it is not set, or empty, the default. RAISES (ImageError): E038."""
     value = os.environ.get(name, "").strip()
     if not value:
         return default
@@ -92,7 +92,7 @@ def read_data_uri(uri: str) -> bytes:
     """The encoded picture in a data: URI (RFC 2397), in base64 or percent-encoded.
 
     RETURNS (bytes): Not decoded further, so of whatever it is.
-    RAISES (ImageError): E032 too large, E034 where it is damaged; the message does not repeat it.
+    RAISES (ImageError): E032 too large, E034 if it is damaged; the message does not repeat it.
     """
     # Base64 has four characters for three bytes, percent-encoding three for one.
     limit = max_bytes()
@@ -167,7 +167,7 @@ def _read_file(path: str) -> bytes:
 
 
 def _check_within(path: str, root: Path, name: str) -> str:
-    """RETURNS (str): The path without links and "..". RAISES (ImageError): E955 where that is not below the root."""
+    """RETURNS (str): The path without links and "..". RAISES (ImageError): E955 if that is not below the root."""
     real = os.path.realpath(path)
     if not Path(real).is_relative_to(root):
         raise ImageError(Errors.E955.format(source=name, root=root))

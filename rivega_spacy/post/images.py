@@ -354,7 +354,7 @@ def image_digest(stored: str | bytes) -> str:
         try:
             stat = os.stat(stored)
             where, mark = os.path.abspath(stored), f"{stat.st_size}:{stat.st_mtime_ns}"
-        except (OSError, ValueError):  # a ValueError where no file can have such a name
+        except (OSError, ValueError):  # a ValueError if no file can have such a name
             where, mark = stored, "missing"
         hasher.update(f"path:{where}:{mark}".encode("utf8", "surrogatepass"))
     return hasher.hexdigest()
@@ -365,7 +365,7 @@ def doc_image(doc: "Doc", component: str) -> np.ndarray | None:
 
     doc (Doc): The post.
     component (str): Who asks, for the note on `doc._.rivega_errors` where the picture cannot be read.
-    RETURNS (Optional[ndarray]): HxWx3 uint8 RGB (read-only), or None where there is none or it cannot be read.
+    RETURNS (Optional[ndarray]): HxWx3 uint8 RGB (read-only), or None if there is none or it cannot be read.
     """
     from .extensions import record_error
 

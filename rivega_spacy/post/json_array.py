@@ -23,7 +23,7 @@ def read_array(path: str | Path, source: Unpacked) -> Iterator[dict[str, Any] | 
         if text is None:
             yield PostError(Errors.E821.format(path=path, number=number, reason=source.damage or "the closing bracket is missing"))
             return
-        post = Errors.E055.format(limit=MAX_LINE) if len(text) > MAX_LINE else parse_object(text, mend=False)
+        post = Errors.E055.format(limit=MAX_LINE) if len(text) > MAX_LINE else parse_object(text, repair=False)
         yield post if isinstance(post, dict) else PostError(Errors.E820.format(number=number, path=path, reason=post))
 
 

@@ -22,27 +22,27 @@ MAX_DEPTH = 100
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
-def read_lines(path: str | Path, *, mend: bool = True) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def read_lines(path: str | Path, *, repair: bool = True) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Objects of a JSON lines file.
 
     path (Union[str, Path]): UTF-8, with or without a byte order mark (UTF-16 with one), gzipped or not, whatever its name ends in;
         empty lines are skipped.
-    mend (bool): Replace halves of surrogate pairs, and bytes that are no UTF-8, by U+FFFD; else both are lone surrogates.
+    repair (bool): Replace halves of surrogate pairs, and bytes that are no UTF-8, by U+FFFD; else both are lone surrogates.
     YIELDS (Tuple[int, Union[Dict[str, Any], str]]): The line's number with its object, or with what is wrong with it. Where a
         compressed file breaks off, that is the last thing said.
-    RAISES (RivegaError): E020 where there is no such file, E051 where it is a folder.
+    RAISES (RivegaError): E020 if there is no such file, E051 if it is a folder.
     """
     with open_input(path) as file:
-        yield from object_lines(Unpacked(file), mend=mend)
+        yield from object_lines(Unpacked(file), repair=repair)
 
 
-def object_lines(source: "Unpacked", *, mend: bool = True) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def object_lines(source: "Unpacked", *, repair: bool = True) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """The same of a file that is open."""
     for number, line in text_lines(source):
         if isinstance(line, RivegaError):
             yield number, str(line)
         elif line.strip().strip(BYTE_ORDER_MARK):
-            yield number, parse_object(line, mend=mend)
+            yield number, parse_object(line, repair=repair)
 
 
 def read_text_lines(path: str | Path, *, newline: str | None = None) -> Iterator[tuple[int, str | RivegaError]]:
@@ -81,8 +81,8 @@ def text_lines(source: "Unpacked", *, newline: str | None = None) -> Iterator[tu
         yield number + 1, RivegaError(Errors.E054.format(reason=source.damage))
 
 
-def parse_object(line: str, *, mend: bool = True) -> dict[str, Any] | str:
-    """The JSON object of a line, or what is wrong with it; `mend` as in `read_lines`."""
+def parse_object(line: str, *, repair: bool = True) -> dict[str, Any] | str:
+    """The JSON object of a line, or what is wrong with it; `repair` as in `read_lines`."""
     try:
         # Files that were put together of several hold their byte order marks too.
         value = json.loads(line.lstrip(BYTE_ORDER_MARK))
@@ -96,7 +96,7 @@ def parse_object(line: str, *, mend: bool = True) -> dict[str, Any] | str:
         return f"it is a {type(value).__name__}"
     if line.count("[") + line.count("{") > MAX_DEPTH and nested_deeper(value, MAX_DEPTH):
         return Errors.E056.format(limit=MAX_DEPTH)
-    if mend and _ESCAPED_SURROGATE.search(line):
+    if repair and _ESCAPED_SURROGATE.search(line):
         value, _ = replace_surrogates_in(value)
     return value
 
@@ -132,7 +132,7 @@ def write_lines(path: str | Path, rows: Iterable[Any]) -> int:
     path (Union[str, Path]): The file; gzipped where its name ends in .gz.
     rows (Iterable[Any]): One a line, see `dump_line`.
     RETURNS (int): How many.
-    RAISES (OutputError): E052 where the file system will not have it.
+    RAISES (OutputError): E052 if the file system will not have it.
     """
     count = 0
     with open_output(path) as out:

@@ -23,7 +23,7 @@ from .long_words import tokenize
 from .saved_paths import in_folder, keep_paths, needs_folder
 from .text import replace_surrogates
 
-# Zero-width and direction marks, soft hyphens: at the rim of a word, where nobody sees them, they are no part of it.
+# Zero-width and direction marks, soft hyphens: at the rim of a word, if nobody sees them, they are no part of it.
 _INVISIBLE = "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
 # One emoji as a reader counts them: a base with its variation selector, skin tone and zero-width joiners, or two regional
 # indicators (a flag).
@@ -106,12 +106,12 @@ class Rivega(English):
             raise SetupError(Errors.E870.format(names=", ".join(self._waiting)))
 
     def initialize(self, *arguments: Any, **options: Any) -> Any:
-        """As spaCy's own. RAISES (SetupError): E870 where components wait for the pipeline's folder."""
+        """As spaCy's own. RAISES (SetupError): E870 if components wait for the pipeline's folder."""
         self._check_whole()
         return super().initialize(*arguments, **options)
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """As spaCy's own. RAISES (SetupError): E870 where components wait for the pipeline's folder."""
+        """As spaCy's own. RAISES (SetupError): E870 if components wait for the pipeline's folder."""
         self._check_whole()
         return super().to_bytes(exclude=exclude)
 
@@ -120,8 +120,8 @@ class Rivega(English):
 
         text (str): Halves of characters (lone surrogates) become U+FFFD, with a note on the post.
         RETURNS (Doc): Not yet processed.
-        RAISES (ValueError): E088 of spaCy where the text is longer than `max_length`.
-        RAISES (SetupError): E870 where components wait for the pipeline's folder.
+        RAISES (ValueError): E088 of spaCy if the text is longer than `max_length`.
+        RAISES (SetupError): E870 if components wait for the pipeline's folder.
         """
         self._check_whole()
         if len(text) > self.max_length:
@@ -145,7 +145,7 @@ class Rivega(English):
     ) -> "Rivega":
         """As spaCy's own.
 
-        RAISES (SetupError): E950 names a file that is missing or damaged, where the pipeline was saved with digests; E952 the part that cannot be
+        RAISES (SetupError): E950 names a file that is missing or damaged, if the pipeline was saved with digests; E952 the part that cannot be
             read, where it was not.
         """
         folder, left_out = ensure_path(path), list(exclude)

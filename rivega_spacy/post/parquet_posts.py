@@ -26,7 +26,7 @@ def read_parquet(path: str | Path, file: IO[bytes] | Unpacked, columns: Mapping[
     columns (Mapping[str, str]): Field -> column.
     YIELDS (Union[Dict[str, Any], PostError]): The columns of a row that are not null, times as ISO 8601; E825 last where the file breaks off.
     RAISES (SetupError): E622 without pyarrow.
-    RAISES (RivegaError): E822 where there is no column for a field, E825 where it is no Parquet file.
+    RAISES (RivegaError): E822 if there is no column for a field, E825 if it is no Parquet file.
     """
     try:
         import pyarrow
@@ -75,7 +75,7 @@ def _plain(value: Any) -> Any:
 
 
 def _is_null(value: Any) -> bool:
-    # pandas writes NaN where there is nothing.
+    # pandas writes NaN if there is nothing.
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 

@@ -18,7 +18,7 @@ def read_pictures(folder: str | Path) -> Iterator[dict[str, Any] | PostError]:
     folder (Union[str, Path]): The folder. Names that begin with a dot are left alone.
     YIELDS (Union[Dict[str, Any], PostError]): `id` (the path without ending), `image` (the path from the folder on) and `text`, and
         whatever else a JSON sidecar says; a text without a picture is a post of its own. E828 for a picture without text.
-    RAISES (RivegaError): E018 where it is no folder, E827 where it has neither pictures nor texts.
+    RAISES (RivegaError): E018 if it is no folder, E827 if it has neither pictures nor texts.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -64,7 +64,7 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
     text = read_text(folder / name, errors="surrogateescape")
     if _ending(name) == ".txt":
         return {"text": text.removesuffix("\n")}
-    post = parse_object(text, mend=False)
+    post = parse_object(text, repair=False)
     if isinstance(post, str):
         raise PostError(Errors.E829.format(name=name, reason=post))
     return post

@@ -29,7 +29,7 @@ def read_posts(path: str | Path, *, form: str = "auto", columns: Mapping[str, st
     columns (Optional[Mapping[str, str]]): Field of a post -> what the file calls it: {"text": "tweet", "image": "photo_path"}.
     YIELDS (Union[Post, PostError]): A post, or in its place what is wrong with it: E011 a line that is no object, E820 the same in an
         array, E823 and E824 a broken row, E828 a picture without text.
-    RAISES (RivegaError): E020 where there is no such file, E822 where a table has no such column, E825 where it is no Parquet file,
+    RAISES (RivegaError): E020 if there is no such file, E822 if a table has no such column, E825 if it is no Parquet file,
         E827 where a folder has no pictures.
     RAISES (SetupError): E622 for Parquet without pyarrow.
     """
@@ -44,7 +44,7 @@ def read_posts(path: str | Path, *, form: str = "auto", columns: Mapping[str, st
 
 
 def check_posts(path: str | Path) -> None:
-    """Tell before anything is loaded that there is nothing to read. RAISES (RivegaError): E020 where there is no such file or folder."""
+    """Tell before anything is loaded that there is nothing to read. RAISES (RivegaError): E020 if there is no such file or folder."""
     if not Path(path).is_dir():
         check_input(path)
 
@@ -69,7 +69,7 @@ def _read_file(path: str | Path, form: str, columns: Mapping[str, str]) -> Itera
         elif form == "json":
             yield from read_array(path, source)
         else:
-            for number, post in object_lines(source, mend=False):
+            for number, post in object_lines(source, repair=False):
                 if isinstance(post, dict):
                     yield post
                 else:

@@ -98,17 +98,17 @@ def tidy_post(post: Post) -> tuple[Post, list[str]]:
     """A post that can be processed and written: halves of characters replaced, what is nested without end left out.
 
     post (Dict[str, Any]): As it came, from a file or from a program; it is not changed.
-    RETURNS (Tuple[Dict[str, Any], List[str]]): The post, itself where nothing is wrong with it, and notes on what was.
+    RETURNS (Tuple[Dict[str, Any], List[str]]): The post, itself if nothing is wrong with it, and notes on what was.
     """
     notes = []
     deep = [name for name, value in post.items() if isinstance(value, (dict, list, tuple)) and nested_deeper(value, MAX_DEPTH)]
     if deep:
         post = {name: value for name, value in post.items() if name not in deep}
-    post, mended = replace_surrogates_in(post)
+    post, repaired = replace_surrogates_in(post)
     if deep:
         notes.append(Errors.E060.format(post=describe_post(post), fields=_field_names(deep), limit=MAX_DEPTH))
-    if mended:
-        notes.append(Errors.E061.format(post=describe_post(post), fields=_field_names(mended)))
+    if repaired:
+        notes.append(Errors.E061.format(post=describe_post(post), fields=_field_names(repaired)))
     return post, notes
 
 
@@ -134,7 +134,7 @@ def annotate(
     batch_size (Optional[int]), n_process (int): As in `nlp.pipe`.
     YIELDS (Doc): One doc a post, in order; a post that could not be read is an empty doc with the reason in
         `doc._.rivega_errors`.
-    RAISES (RivegaError): E018 where the folder does not exist, E209 where a batch would hold no post.
+    RAISES (RivegaError): E018 if the folder does not exist, E209 if a batch would hold no post.
     """
     check_batches(batch_size, n_process)
     check_images(images)
@@ -152,7 +152,7 @@ def check_batches(batch_size: int | None, n_process: int = 1) -> None:
 
 
 def check_images(images: str | Path | None) -> None:
-    """RAISES (RivegaError): E018 where the folder of pictures does not exist."""
+    """RAISES (RivegaError): E018 if the folder of pictures does not exist."""
     if images is not None and not Path(images).is_dir():
         raise RivegaError(Errors.E018.format(root=images))
 
@@ -184,7 +184,7 @@ def write_posts(docs: Iterable[Doc], path: str | Path) -> Iterator[Doc]:
     path (Union[str, Path]): The file; gzipped where the name ends in .gz. It appears when the stream has come to its end. "-" for
         standard output, a line at a time.
     YIELDS (Doc): The same docs, each after its line is written.
-    RAISES (OutputError): E052 where the file system will not have it.
+    RAISES (OutputError): E052 if the file system will not have it.
     """
     with open_output(path) as out:
         for doc in docs:

@@ -29,7 +29,7 @@ def encode_mask(mask: np.ndarray) -> RLE:
 
     mask (ndarray): the mask, HxW bool (or anything where non-zero means foreground).
     RETURNS (Dict[str, Any]): {"size": [H, W], "counts": str}.
-    RAISES (RivegaError): E300 where the array is not two-dimensional.
+    RAISES (RivegaError): E300 if the array is not two-dimensional.
     """
     mask = np.asarray(mask)
     if mask.ndim != 2:
@@ -44,7 +44,7 @@ def decode_mask(rle: RLE) -> np.ndarray:
 
     rle (Dict[str, Any]): compressed ("counts" is str or bytes) or uncompressed ("counts" is a list).
     RETURNS (ndarray): HxW bool, column-major in memory as COCO stores it.
-    RAISES (RivegaError): E301-E303 where it is not RLE or the runs do not fill the stated size; E460 where that is larger than any
+    RAISES (RivegaError): E301-E303 if it is not RLE or the runs do not fill the stated size; E460 if that is larger than any
         picture that is opened.
     """
     height, width, counts = parse_rle(rle)
@@ -63,7 +63,7 @@ def rle_area(rle: RLE) -> int:
 def rle_intersection(first: RLE, second: RLE) -> int:
     """Count the pixels that two masks of one size share, without decoding them.
 
-    RAISES (RivegaError): E304 where the two masks differ in size.
+    RAISES (RivegaError): E304 if the two masks differ in size.
     """
     return _shared(*(_edges(rle) for rle in _same_size([first, second])))
 
@@ -71,8 +71,8 @@ def rle_intersection(first: RLE, second: RLE) -> int:
 def rle_iou(first: RLE, second: RLE) -> float:
     """Intersection over union of two masks of one size, without decoding them.
 
-    RETURNS (float): 0..1; 0.0 where both masks are empty.
-    RAISES (RivegaError): E304 where the two masks differ in size.
+    RETURNS (float): 0..1; 0.0 if both masks are empty.
+    RAISES (RivegaError): E304 if the two masks differ in size.
     """
     a, b = (_edges(rle) for rle in _same_size([first, second]))
     shared = _shared(a, b)
@@ -85,7 +85,7 @@ def rle_union(rles: Sequence[RLE]) -> RLE:
 
     rles (Sequence[Dict[str, Any]]): at least one mask.
     RETURNS (Dict[str, Any]): the pixels that any of them has, compressed.
-    RAISES (RivegaError): E304 where they differ in size or there are none.
+    RAISES (RivegaError): E304 if they differ in size or there are none.
     """
     rles = _same_size(rles)
     height, width, _ = parse_rle(rles[0])
@@ -155,7 +155,7 @@ def decompress_counts(text: str | bytes | bytearray | memoryview) -> np.ndarray:
 
     text (Union[str, bytes, bytearray, memoryview]): what `compress_counts` or pycocotools wrote.
     RETURNS (ndarray): run lengths, int64.
-    RAISES (RivegaError): E301 where the text holds other characters or ends inside a number.
+    RAISES (RivegaError): E301 if the text holds other characters or ends inside a number.
     """
     raw = text.encode("utf8", "surrogatepass") if isinstance(text, str) else bytes(text)
     codes = np.frombuffer(raw, dtype=np.uint8).astype(np.int64) - _OFFSET
@@ -183,7 +183,7 @@ def parse_rle(rle: RLE) -> tuple[int, int, np.ndarray]:
 
     rle (Dict[str, Any]): compressed or uncompressed COCO RLE.
     RETURNS (Tuple[int, int, ndarray]): height, width, run lengths.
-    RAISES (RivegaError): E301-E303 where a key is missing or the runs do not fill the stated size.
+    RAISES (RivegaError): E301-E303 if a key is missing or the runs do not fill the stated size.
     """
     try:
         height, width = (int(side) for side in rle["size"])

@@ -16,11 +16,11 @@ KEYS = {
     "path", "checkpoint", "vocab", "words", "vectors", "darknet", "weights", "bank", "prompt", "caption_prompt", "description_prompt", "examples",
     "index",
 }  # fmt: skip
-# Functions whose `name` is a folder, where there is one of that name.
+# Functions whose `name` is a folder, if there is one of that name.
 FOLDERS = {"rivega.HFSam.v1", "rivega.HFSam2.v1"}
 # Stands for the pipeline's folder; unlike "${...}" it means nothing to configs themselves.
 PIPELINE = "{pipeline}"
-# Makes its file where there is none yet.
+# Makes its file if there is none yet.
 STORE = "rivega.AnswerStore.v1"
 _REFERENCE = re.compile(r"\$\{paths\.(\w+)\}")
 
@@ -92,7 +92,7 @@ def _walk(section: dict[str, Any], used: dict[str, bool], folder: Path) -> bool:
 
 
 def _kept(value: Any, folder: Path, *, always: bool) -> str | None:
-    """RETURNS (Optional[str]): What is saved in its place; None where it stays, or is no path of anything."""
+    """RETURNS (Optional[str]): What is saved in its place; None if it stays, or is no path of anything."""
     if not isinstance(value, str) or not value or "${" in value or needs_folder(value):
         return None
     path = Path(value)

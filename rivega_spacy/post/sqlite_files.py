@@ -20,7 +20,7 @@ def check_journal(path: str | Path) -> None:
     """To be called before a file is opened for writing.
 
     path (Union[str, Path]): The SQLite file.
-    RAISES (ValueError): Where its journal names another file.
+    RAISES (ValueError): If its journal names another file.
     """
     journal = Path(f"{path}-journal")
     with suppress(FileNotFoundError), open(journal, "rb") as file:
@@ -36,7 +36,7 @@ def check_schema(connection: sqlite3.Connection, *wanted: Iterable[str]) -> None
     connection (Connection): To the file.
     wanted (Iterable[str]): The statements that make them; several such lists where several are right.
     RAISES (ValueError): Names what is there besides, or is made otherwise.
-    RAISES (sqlite3.Error): Where the file is damaged.
+    RAISES (sqlite3.Error): If the file is damaged.
     """
     found, made = _schema(connection), [_made(statements) for statements in wanted]
     if found in made:

@@ -31,24 +31,24 @@ def replace_surrogates_in(value: Any) -> tuple[Any, list[str]]:
     """The same for everything within a JSON value, keys included.
 
     value (Any): Nested no deeper than `jsonl.MAX_DEPTH`.
-    RETURNS (Tuple[Any, List[str]]): The value, itself where nothing is wrong with it, and for an object the names of the fields in
+    RETURNS (Tuple[Any, List[str]]): The value, itself if nothing is wrong with it, and for an object the names of the fields in
         which something was replaced.
     """
     if not isinstance(value, dict):
-        return _mended(value), []
-    changed = [name for name, item in value.items() if _mended(name) is not name or _mended(item) is not item]
-    return _mended(value), [replace_surrogates(str(name)) for name in changed]
+        return _repaired(value), []
+    changed = [name for name, item in value.items() if _repaired(name) is not name or _repaired(item) is not item]
+    return _repaired(value), [replace_surrogates(str(name)) for name in changed]
 
 
-def _mended(value: Any) -> Any:
+def _repaired(value: Any) -> Any:
     if isinstance(value, str):
         found = replace_surrogates(value)
         return value if found == value else found
     if isinstance(value, (list, tuple)):
-        items = [_mended(item) for item in value]
+        items = [_repaired(item) for item in value]
         return items if any(new is not old for new, old in zip(items, value)) else value
     if isinstance(value, dict):
-        pairs = [(_mended(name), _mended(item)) for name, item in value.items()]
+        pairs = [(_repaired(name), _repaired(item)) for name, item in value.items()]
         same = all(name is old and item is value[old] for (name, item), old in zip(pairs, value))
         return value if same else dict(pairs)
     return value
@@ -87,7 +87,7 @@ def trim_invisible(words: list[str]) -> tuple[int, int] | None:
     """What remains of the words of an entity without those at its rims that nobody sees.
 
     words (List[str]): The texts of its tokens.
-    RETURNS (Optional[Tuple[int, int]]): First word and the one after the last; None where the entity shows nothing at all.
+    RETURNS (Optional[Tuple[int, int]]): First word and the one after the last; None if the entity shows nothing at all.
     """
     if not any(has_visible(word) for word in words):
         return None

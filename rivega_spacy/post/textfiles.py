@@ -23,7 +23,7 @@ def open_text(path: str | Path, *, errors: str = "strict", newline: str | None =
 
     path (Union[str, Path]): The file, gzipped or not, whatever its name ends in.
     errors (str), newline (Optional[str]): As for `open`.
-    RAISES (OSError, EOFError): As `open`, and where a gzipped file is damaged.
+    RAISES (OSError, EOFError): As `open`, and if a gzipped file is damaged.
     """
     path = Path(path)
     with open(path, "rb") as file:

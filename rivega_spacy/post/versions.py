@@ -13,7 +13,7 @@ from .errors import Errors, SetupError
 
 @cache
 def installed(package: str) -> tuple[int, ...]:
-    """The version of an installed package as numbers, (4, 53, 2); () where it is not installed.
+    """The version of an installed package as numbers, (4, 53, 2); () if it is not installed.
 
     package (str): Its name in the package index.
     """
@@ -45,7 +45,7 @@ def spacy_transformers_fits() -> bool:
 def set_aside_spacy_transformers() -> None:
     """Let spaCy look past the entry points of a spacy-transformers that cannot be imported; else they would take every pipeline down.
 
-    Does nothing where it fits, or is not installed. `rivega_transformer` then stands in for it (ner/shared_encoder).
+    Does nothing if it fits, or is not installed. `rivega_transformer` then stands in for it (ner/shared_encoder).
     """
     if spacy_transformers_fits():
         return
@@ -68,7 +68,7 @@ def hub_class(name: str, since: str) -> Any:
     """A class of transformers that not every version has.
 
     name (str): For example "Sam2Model". since (str): The version that brought it.
-    RAISES (SetupError): E900 where the installed transformers lacks it.
+    RAISES (SetupError): E900 if the installed transformers lacks it.
     """
     import transformers
 

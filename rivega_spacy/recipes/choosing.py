@@ -9,7 +9,7 @@ from ..post.errors import Errors, RivegaError
 from .fragment import Recipe, compose, extend
 from .parts import PARTS
 
-# What `--optimize` chooses where no backend is named.
+# What `--optimize` chooses if no backend is named.
 EFFICIENT = {"tagger": "minilm", "entailment": "itm", "grounder": "owlv2", "pipeline": "twitter"}
 ACCURATE = {"tagger": "xlmr", "entailment": "ofa", "grounder": "ofa", "pipeline": "paper"}
 # Recipe -> what changes on the other kind of machine. Recipes of published networks are for a GPU, those of small ones for a CPU.

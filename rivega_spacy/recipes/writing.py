@@ -45,7 +45,7 @@ def write_all(folder: Path, *, force: bool = False) -> list[Path]:
     folder (Path): Where to; made if it is not there.
     force (bool): Overwrite files.
     RETURNS (List[Path]): The files, one a recipe.
-    RAISES (RivegaError): E543 where a file is there already; nothing is written then.
+    RAISES (RivegaError): E543 if a file is there already; nothing is written then.
     """
     paths = {folder / f"{name}.cfg": name for name in names()}
     there = [path for path in paths if path.exists() and not force]

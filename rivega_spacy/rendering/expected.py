@@ -13,7 +13,7 @@ from ..post.jsonl import read_lines
 
 @dataclass(frozen=True)
 class ExpectedEntity:
-    """start, end (int): characters. labels: types that are accepted. shown: in the picture, or None where there is none.
+    """start, end (int): characters. labels: types that are accepted. shown: in the picture, or None if there is none.
     boxes: XYXY pixels; any one of them is right."""
 
     start: int
@@ -58,7 +58,7 @@ def read_expected(path: str | Path) -> dict[str, list[ExpectedEntity]]:
     """Read what is expected, by post id.
 
     path (Union[str, Path]): JSON lines with `id` and `ents`, each with start, end, text, labels, shown, boxes.
-    RAISES (RivegaError): E020 where there is no such file, E502 for a line of another form.
+    RAISES (RivegaError): E020 if there is no such file, E502 for a line of another form.
     """
     expected: dict[str, list[ExpectedEntity]] = {}
     for number, post in read_lines(path):

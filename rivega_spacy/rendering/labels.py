@@ -14,7 +14,7 @@ def place_labels(
     sizes (Sequence[Tuple[float, float]]): Width and height of each label, in the same unit.
     width (float), height (float): Size of the picture, in the same unit.
     RETURNS (List[Tuple[float, float]]): Left and top of each label. A label larger than the picture starts at its left or top
-        edge; where no place is free the one that covers least of the other labels is taken.
+        edge; if no place is free the one that covers least of the other labels is taken.
     """
     taken: list[Rect] = []
     places: list[tuple[float, float]] = []

@@ -34,7 +34,7 @@ def render(
         drawn on them; "json": what `rivega annotate` writes.
     jupyter (Optional[bool]): Display it in the notebook instead of returning it; None does so where one is running.
     options (Any): Of `rivega_spacy.rendering.render_posts` for "post", of `render_overlay` for "overlay".
-    RETURNS (Any): None where it was displayed. Else for "post" the HTML; for "overlay" a PIL image, and for "json" a dict, where one post was
+    RETURNS (Any): None if it was displayed. Else for "post" the HTML; for "overlay" a PIL image, and for "json" a dict, where one post was
         given, and lists of them otherwise.
     RAISES (RivegaError): E738 for another style, E600 for an overlay of a post without a picture.
     """

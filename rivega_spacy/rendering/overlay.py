@@ -49,7 +49,7 @@ def render_overlay(
     opacity (float): Of the masks' colour, 0..1; their outline is always opaque.
     boxes (bool), masks (bool), labels (bool): What to draw.
     RETURNS (Image): RGB. Colours are those of `render_posts`.
-    RAISES (ImageError): E600 where the post has no picture that can be read.
+    RAISES (ImageError): E600 if the post has no picture that can be read.
     """
     image = doc_image(doc, "rendering")
     if image is None:

@@ -60,7 +60,7 @@ def calibrate(groups: Sequence[Group], *, bins: int = 10, thresholds: Sequence[f
     groups (Sequence[Group]): `Scores.groups`.
     bins (int): Equally wide bins of the reliability table.
     thresholds (Sequence[float]): From which score on an entity is taken as shown.
-    RETURNS (Optional[Calibration]): None where no entity has a score.
+    RETURNS (Optional[Calibration]): None if no entity has a score.
     """
     scores, shown = judged_scores(groups)
     if not len(scores):

@@ -36,7 +36,7 @@ def read_h_index(path: str | Path, posts: Sequence[str], *, candidates: Candidat
     candidates (Optional[Candidates]): The boxes it chose from, in its order; without them only groundability is known.
     boxes (int): How many of them it was given (`--box_num`).
     RETURNS (Annotations): With texts, not offsets: they are scored with rule `text`.
-    RAISES (RivegaError): E513 for a block that is none, E552 where the file has another number of posts.
+    RAISES (RivegaError): E513 for a block that is none, E552 if the file has another number of posts.
     """
     result = Annotations(name=str(path), groundability=True, boxes=candidates is not None)
     lines = read_text(path, errors="replace").split("\n")

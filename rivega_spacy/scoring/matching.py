@@ -62,7 +62,7 @@ class Pair(NamedTuple):
 
     predicted (int), gold (int): Their places within the group.
     same_type (bool): Under the options' type mapping.
-    box_iou (Optional[float]): Best IoU of the predicted box with any gold one; None where either side has none.
+    box_iou (Optional[float]): Best IoU of the predicted box with any gold one; None if either side has none.
     mask_iou (Optional[float]): The same for masks.
     """
 
@@ -142,7 +142,7 @@ def make_groups(predicted: Annotations, gold: Annotations, options: MatchOptions
     predicted (Annotations), gold (Annotations): Two annotations of the same posts.
     options (MatchOptions): The rule, and what types are the same.
     RETURNS (List[Group]): In the order of gold's posts, posts that gold does not know last.
-    RAISES (RivegaError): E512 where rule `offset` finds no unit (tokens, characters) that both sides have.
+    RAISES (RivegaError): E512 if rule `offset` finds no unit (tokens, characters) that both sides have.
     """
     key = _make_key(predicted, gold, options.rule)
     places = aligned_places(predicted, gold) if key is _by_chars else {}
@@ -228,7 +228,7 @@ def _make_pairs(predicted: Sequence[Mention], gold: Sequence[Mention], options: 
 
 
 def best_box_iou(predicted: Mention, gold: Mention) -> float | None:
-    """Best IoU of the prediction's box with any gold one; None where either side has no box."""
+    """Best IoU of the prediction's box with any gold one; None if either side has no box."""
     box = predicted.box
     if box is None or not gold.boxes:
         return None
@@ -238,7 +238,7 @@ def best_box_iou(predicted: Mention, gold: Mention) -> float | None:
 
 
 def best_mask_iou(predicted: Mention, gold: Mention) -> float | None:
-    """Best IoU of the prediction's mask with any gold one, on the run lengths; None where either side has no mask.
+    """Best IoU of the prediction's mask with any gold one, on the run lengths; None if either side has no mask.
 
     A mask of another size than the gold one belongs to another picture (or another scale of it) and overlaps nothing.
     """

@@ -24,7 +24,7 @@ class Mention:
     type (str): PER, LOC, ORG, OTHER or whatever the data calls it.
     tokens (Optional[Tuple[int, int]]): First token and the one after the last, where known.
     chars (Optional[Tuple[int, int]]): The same in characters.
-    groundable (Optional[bool]): Whether the picture shows it; None where nobody said.
+    groundable (Optional[bool]): Whether the picture shows it; None if nobody said.
     groundable_score (Optional[float]): How sure a system is that it does, 0..1.
     boxes (Tuple[Box, ...]): XYXY pixels; gold may have several.
     masks (Tuple[RLE, ...]): COCO RLE; gold may have several.

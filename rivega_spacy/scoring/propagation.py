@@ -44,7 +44,7 @@ def run_pipeline(
     own_tokens (bool): Let the pipeline tokenize the text; else it gets gold's tokens, as the published scores do.
     batch_size (Optional[int]): Posts a batch.
     YIELDS (Doc): Processed posts in order.
-    RAISES (RivegaError): E517 where the pipeline lacks the stage before which gold is to be put in.
+    RAISES (RivegaError): E517 if the pipeline lacks the stage before which gold is to be put in.
     """
     places = _injections(nlp, gold)
     originals: dict[int, Doc] = {}

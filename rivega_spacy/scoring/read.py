@@ -27,7 +27,7 @@ def read_annotations(path: str | Path, *, skip: bool = False) -> Annotations:
     path (Union[str, Path]): The file (.jsonl, .txt, either with .gz; .spacy) or a folder of .spacy shards.
     skip (bool): Leave out lines that are none of the forms, and say so in `refused`; a file without any other line is refused.
     RETURNS (Annotations): See there.
-    RAISES (RivegaError): E020 where there is no such file, E059 where a .spacy file is damaged, E513 for a line that is none of the
+    RAISES (RivegaError): E020 if there is no such file, E059 if a .spacy file is damaged, E513 for a line that is none of the
         forms, E514 where it is empty.
     """
     path = Path(path)
@@ -57,7 +57,7 @@ def read_annotations(path: str | Path, *, skip: bool = False) -> Annotations:
 
 
 def _read_line(line: str | RivegaError, number: int, known: Container[str]) -> Annotations:
-    """What one line says: nothing where it is empty or a post that is known already. RAISES (ValueError and others): Where it is none of the forms."""
+    """What one line says: nothing if it is empty or a post that is known already. RAISES (ValueError and others): If it is none of the forms."""
     result = Annotations()
     if isinstance(line, RivegaError):
         raise line
@@ -77,7 +77,7 @@ def _read_line(line: str | RivegaError, number: int, known: Container[str]) -> A
 
 
 def _check_mention(mention: Mention) -> None:
-    """RAISES (ValueError): Where a value is of a type that nothing can be compared with."""
+    """RAISES (ValueError): If a value is of a type that nothing can be compared with."""
     for name in ("text", "type"):
         if not isinstance(getattr(mention, name), str):
             raise ValueError(f"`{name}` is not a string")
@@ -98,7 +98,7 @@ def parse_riveg_line(line: str) -> tuple[Mention, bool]:
 
     line (str): `Imageid:71044.jpg#8465###Garfield Park(LOC)###Garfield Park(LOC)-A garden.###0`, or with boxes at its end.
     RETURNS (Tuple[Mention, bool]): The entity, and whether the line says anything about boxes.
-    RAISES (ValueError): Where it is not that form.
+    RAISES (ValueError): If it is not that form.
     """
     fields = line.split("###")
     if len(fields) < 4:

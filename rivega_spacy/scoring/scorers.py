@@ -21,7 +21,7 @@ def make_post_scorer(rule: str = "offset", types: str = "folded", iou: float = 0
 
     rule (str), types (str), iou (float), comparison (str): As in `MatchOptions`.
     RETURNS (Callable): From examples to `mner_f` (`_p`, `_r`, `_per_type`), the same for gmner, eeg, ees and smner, and
-        `ve_accuracy`, `vg_prec`, and `mask_miou` as `rivega.mask_scorer.v1` has it; None where gold has no data for it.
+        `ve_accuracy`, `vg_prec`, and `mask_miou` as `rivega.mask_scorer.v1` has it; None if gold has no data for it.
     """
     options = MatchOptions(rule=rule, types=types, iou=iou, comparison=comparison)
     return _TaskScorer(options, ("mner", "gmner", "eeg", "ees", "smner"))

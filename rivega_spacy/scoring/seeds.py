@@ -50,7 +50,7 @@ def compare_runs(first: list[Scores], second: list[Scores], task: str, *, sample
     task (str): A task that all have.
     samples (int), seed (int): Of the test over posts.
     RETURNS (SeedTest): See there.
-    RAISES (RivegaError): E861 where they have not as many runs, E516 where the posts differ.
+    RAISES (RivegaError): E861 if they have not as many runs, E516 if the posts differ.
     """
     if len(first) != len(second) or not first:
         raise RivegaError(Errors.E861.format(first=len(first), second=len(second)))

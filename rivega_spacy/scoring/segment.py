@@ -24,7 +24,7 @@ def add_masks(predicted: Annotations, segmenter: Segmenter, pictures: Callable[[
 
     predicted (Annotations): With boxes.
     segmenter (Segmenter): From pictures with boxes to masks (`load_segmenter`).
-    pictures (Callable[[str], Optional[str]]): Path of a post's picture; None where there is none.
+    pictures (Callable[[str], Optional[str]]): Path of a post's picture; None if there is none.
     RETURNS (Annotations): Entities whose picture cannot be read or whose box is empty have no mask; `notes` counts them.
     """
     result = Annotations(groundability=predicted.groundability, boxes=predicted.boxes, masks=True, name=predicted.name)
@@ -57,7 +57,7 @@ def load_segmenter(source: str | Path) -> Segmenter:
     source (Union[str, Path]): A SAM checkpoint (.pth, its name holding vit_h, vit_l or vit_b), a folder of a transformers SAM, or
         a pipeline that has a component which assigns masks.
     RETURNS (Segmenter): See `add_masks`.
-    RAISES (RivegaError): E517 where the pipeline has no such component.
+    RAISES (RivegaError): E517 if the pipeline has no such component.
     """
     path = Path(source)
     if path.suffix == ".pth":

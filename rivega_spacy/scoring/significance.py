@@ -35,7 +35,7 @@ def f_of_counts(counts: np.ndarray) -> np.ndarray:
     """F1 of counts.
 
     counts (ndarray): ... x 3: right, predicted, gold.
-    RETURNS (ndarray): F1 in 0..1, 0 where there is neither prediction nor gold.
+    RETURNS (ndarray): F1 in 0..1, 0 if there is neither prediction nor gold.
     """
     counts = np.asarray(counts, dtype="float64")
     total = counts[..., 1] + counts[..., 2]
@@ -69,7 +69,7 @@ def compare(first: Scores, second: Scores, task: str, *, samples: int = 5000, le
     level (float), seed (int): As in `bootstrap`.
     RETURNS (PairedTest): By approximate randomization (Noreen 1989): in each trial the two runs' results are swapped for every
         post with probability one half.
-    RAISES (RivegaError): E516 where the posts differ.
+    RAISES (RivegaError): E516 if the posts differ.
     """
     ours, theirs = _aligned(first, second, task)
     observed = float(f_of_counts(ours.sum(axis=0)) - f_of_counts(theirs.sum(axis=0)))

@@ -20,7 +20,7 @@ class Counted:
     """Counts of a set of posts.
 
     posts (int), entities (int): All of them.
-    groundable (int): Entities with a box (or a mask, where there are no boxes): the positive VE pairs, and the VG pairs.
+    groundable (int): Entities with a box (or a mask, if there are no boxes): the positive VE pairs, and the VG pairs.
     boxes (int), masks (int): Different ones of each post, named by an entity. Two entities of one name share theirs.
     pairs (int): Entities of which something is said: VE pairs.
     mixed (int), mixed_pairs (int), mixed_shown (int): Examples, VE and VG pairs, with every language model's answers read apart (Mix).
@@ -101,7 +101,7 @@ def statistics(splits: dict[str, Counted], others: dict[str, dict[str, Counted]]
     splits (Dict[str, Counted]): Of Twitter-GMNER: "train", "dev", "test", as far as they are there.
     others (Dict[str, Dict[str, Counted]]): The same of Twitter-2015 ("T15") and Twitter-2017 ("T17").
     detector (bool): Whether candidate boxes were given.
-    RETURNS (Dict[str, Any]): `splits` (with "total"; `masks` is None where no post of any split has one: they were not given), `sizes`
+    RETURNS (Dict[str, Any]): `splits` (with "total"; `masks` is None if no post of any split has one: they were not given), `sizes`
         (split -> column of Table III -> number; "+" is Mix, which only training has), `pictures` (shares of posts with no region, one, several; 0..1), `by_type`, and `missed` with a detector.
     """
     total = Counted()

@@ -122,7 +122,7 @@ def score(predicted: Annotations, gold: Annotations, options: MatchOptions | Non
     gold (Annotations): What is right.
     options (Optional[MatchOptions]): The rules; the default is offset, MISC as OTHER, IoU >= 0.5.
     RETURNS (Scores): See there.
-    RAISES (RivegaError): E512 where offsets cannot be compared, E515 where no post is common to both.
+    RAISES (RivegaError): E512 if offsets cannot be compared, E515 if no post is common to both.
     """
     options = options or MatchOptions()
     if predicted.posts and gold.posts and not predicted.posts.keys() & gold.posts.keys():

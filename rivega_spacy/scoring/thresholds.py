@@ -69,7 +69,7 @@ def fit_threshold(scores: list[float], shown: list[bool], *, measure: str = "acc
     measure (str): "accuracy", or "f1" of "shown".
     before (float): A threshold to compare with.
     RETURNS (Fitted): Of several equally good thresholds the one nearest to `before`.
-    RAISES (RivegaError): E743 where there are no scores, or gold has only one answer.
+    RAISES (RivegaError): E743 if there are no scores, or gold has only one answer.
     """
     values, truth = np.asarray(scores, dtype="float64"), np.asarray(shown, dtype=bool)
     finite = np.isfinite(values)

@@ -51,7 +51,7 @@ SAME = 0.7
 class MaskResult(NamedTuple):
     """What the segmenter found for one entity.
 
-    rle (Optional[Dict[str, Any]]): The union of the masks of its boxes, or None where no box can be used.
+    rle (Optional[Dict[str, Any]]): The union of the masks of its boxes, or None if no box can be used.
     score (Optional[float]): How sure the model is, 0..1: of several boxes the mean, weighted by mask area.
     unusable (List[List[float]]): Boxes that are empty or lie beside the picture.
     tight (List[List[float]]): The boxes drawn closer to their masks, where that was asked for; else none.
@@ -111,7 +111,7 @@ class BoxSegmenter(BatchedPipe):
 
     @property
     def is_trainable(self) -> bool:
-        """True where the model learns: SAM and GrabCut do not."""
+        """True if the model learns: SAM and GrabCut do not."""
         return self.trainable
 
     def predict(self, docs: Iterable[Doc]) -> list[list[MaskResult | None]]:
@@ -167,7 +167,7 @@ class BoxSegmenter(BatchedPipe):
         sgd (Optional[Optimizer]): The optimiser; without it the gradients are kept.
         losses (Optional[Dict[str, float]]): Running losses by component.
         RETURNS (Dict[str, float]): The losses.
-        RAISES (RivegaError): E306 where the model cannot be trained.
+        RAISES (RivegaError): E306 if the model cannot be trained.
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
@@ -199,7 +199,7 @@ class BoxSegmenter(BatchedPipe):
         labels (Optional[Any]): Not used; masks have no labels.
         encoder (Optional[Path]): Weights of a trained small vision network, whose image encoder the model starts from.
         weights (Optional[Path]): The file `model` of a trained segmenter, to go on from it; how to run and train is this config's to say.
-        RAISES (RivegaError): E307 where none of the first hundred posts has a mask; E330-E332 where the encoder does not fit.
+        RAISES (RivegaError): E307 if none of the first hundred posts has a mask; E330-E332 if the encoder does not fit.
         """
         if not self.is_trainable:
             return

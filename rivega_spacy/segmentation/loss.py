@@ -8,7 +8,7 @@ def mask_loss(logits: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> t
 
     logits (ndarray): NxSxS float32, before the sigmoid.
     targets (ndarray): NxSxS float32, share of each pixel that is foreground, 0..1.
-    weights (ndarray): NxSxS float32, 0 where nothing is known (beyond the picture).
+    weights (ndarray): NxSxS float32, 0 if nothing is known (beyond the picture).
     RETURNS (Tuple[float, ndarray]): the loss, averaged over the N masks, and d loss / d logits.
     """
     count = len(logits)

@@ -33,7 +33,7 @@ TextSegmenterModel = Callable[[list[ImageQueries]], list[list[tuple[np.ndarray, 
 class TextMask(NamedTuple):
     """What was found for one entity.
 
-    rle (Optional[Dict[str, Any]]): Its mask; None where the model marks no pixel.
+    rle (Optional[Dict[str, Any]]): Its mask; None if the model marks no pixel.
     score (float): How sure the model is.
     box (Optional[List[float]]): The smallest box around the mask, XYXY pixels.
     """
@@ -123,7 +123,7 @@ class TextSegmenter(AskingVisionPipe):
         docs (Iterable[Doc]): The posts.
         RETURNS (List[List[Optional[TextMask]]]): One list a post, in the order of `doc.ents`; None for entities that were not
             asked about.
-        RAISES (RivegaError): E340, E341 where the model answers in another form.
+        RAISES (RivegaError): E340, E341 if the model answers in another form.
         """
         docs = list(docs)
         results: list[list[TextMask | None]] = [[None] * len(doc.ents) for doc in docs]
@@ -145,7 +145,7 @@ class TextSegmenter(AskingVisionPipe):
         return results
 
     def set_annotations(self, docs: Iterable[Doc], results: list[list[TextMask | None]]) -> None:
-        """Write `mask_rle` and `mask_score`, and `boxes` where there are none; entities that have no mask lose one they had before."""
+        """Write `mask_rle` and `mask_score`, and `boxes` if there are none; entities that have no mask lose one they had before."""
         for doc, found in zip(docs, results):
             for ent, result in zip(doc.ents, found):
                 ent._.mask_rle = result.rle if result else None
@@ -166,7 +166,7 @@ class TextSegmenter(AskingVisionPipe):
 
         examples (Iterable[Example]): References carry picture, entities and `mask_rle`.
         drop (float), sgd (Optional[Optimizer]), losses (Optional[Dict[str, float]]): As of other components.
-        RAISES (RivegaError): E306 where the model cannot be trained; freeze the component in a pipeline that is trained.
+        RAISES (RivegaError): E306 if the model cannot be trained; freeze the component in a pipeline that is trained.
         """
         if not self.is_trainable:
             raise RivegaError(Errors.E306.format(name=self.name))
@@ -183,7 +183,7 @@ class TextSegmenter(AskingVisionPipe):
     ) -> None:
         """Give a network its first weights; functions need none.
 
-        get_examples (Callable): Not needed. weights (Optional[str]): A folder to begin from. RAISES (RivegaError): E207 where a function is given one.
+        get_examples (Callable): Not needed. weights (Optional[str]): A folder to begin from. RAISES (RivegaError): E207 if a function is given one.
         """
         if self.is_trainable or weights is not None:
             super().initialize(get_examples, nlp=nlp, weights=weights)

@@ -60,7 +60,7 @@ class Served:
         self.draining = False
 
     async def wait_for(self, futures: "Iterable[Future[Any]]") -> list[Any]:
-        """What jobs of the batcher come to. RAISES (Problem): 503 where that takes too long; then they are not begun any more."""
+        """What jobs of the batcher come to. RAISES (Problem): 503 if that takes too long; then they are not begun any more."""
         waiting = [asyncio.wrap_future(future) for future in futures]
         if not waiting:
             return []

@@ -85,7 +85,7 @@ class Batcher:
         posts (Sequence[Post]): As `post_to_doc` takes them.
         RETURNS (List[Future[Post]]): Their lines to be (`doc_to_post`), in order; what could not be done for a post is noted on its line. One
             that is cancelled is left out, unless it is being worked on.
-        RAISES (Problem): 503 where too many posts wait or the server is about to stop.
+        RAISES (Problem): 503 if too many posts wait or the server is about to stop.
         """
         return self._add([_Job(post) for post in posts])
 

@@ -32,7 +32,7 @@ class CorrectionQueue:
     save (Path): JSON lines of the posts that were saved, in the order of the queue: what `rivega convert` reads. Where it is there already,
         the queue goes on from it.
     images (Optional[Path]): Folder that relative image paths start from; that of `posts` without it.
-    RAISES (RivegaError): E815 where `save` is something else; what `read_posts` raises.
+    RAISES (RivegaError): E815 if `save` is something else; what `read_posts` raises.
     """
 
     def __init__(self, posts: Path, save: Path, *, images: Path | None = None) -> None:
@@ -76,7 +76,7 @@ class CorrectionQueue:
             }
 
     def next_open(self, after: int) -> int | None:
-        """The first post behind `after` that is not saved, beginning again at the start; None where all are."""
+        """The first post behind `after` that is not saved, beginning again at the start; None if all are."""
         for number in (*range(after + 1, self.total + 1), *range(1, min(after, self.total) + 1)):
             if number not in self._saved and number not in self._faults:
                 return number
@@ -87,7 +87,7 @@ class CorrectionQueue:
         return self._faults.get(number)
 
     def post(self, number: int) -> Post:
-        """A post as the file has it. RAISES (Problem): 404 where there is no such post."""
+        """A post as the file has it. RAISES (Problem): 404 if there is no such post."""
         if not 1 <= number <= self.total:
             raise Problem(404, Errors.E817.format(number=number, total=self.total))
         return json.loads(self._lines[number - 1])
@@ -131,8 +131,8 @@ class CorrectionQueue:
         ents (Any): Its entities, as in annotated posts.
         revision (Any): Of the item that was changed.
         RETURNS (Dict[str, Any]): The new item.
-        RAISES (Problem): 404, 409 where another page or program was quicker, 422 where an entity cannot be used (nothing is saved).
-        RAISES (OutputError): E052 where the file system will not have it; the queue is as it was.
+        RAISES (Problem): 404, 409 if another page or program was quicker, 422 if an entity cannot be used (nothing is saved).
+        RAISES (OutputError): E052 if the file system will not have it; the queue is as it was.
         """
         with self._lock:
             base = self._row(number)

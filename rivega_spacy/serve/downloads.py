@@ -18,7 +18,7 @@ from ..post.images import image_digest
 from ..post.text import printable
 from ..rendering.overlay import render_overlay
 
-# Form -> ending of its file, and media type. What is written as a folder goes out as one file where there is one in it, else as a zip.
+# Form -> ending of its file, and media type. What is written as a folder goes out as one file if there is one in it, else as a zip.
 ENDINGS = {
     "coco": (".json", "application/json"),
     "labelme": ("", ""),

@@ -21,7 +21,7 @@ class Limits:
     batch (int): Posts that go through the pipeline together; 1 turns batching off.
     wait (float): Seconds that a post waits for others to go with it.
     cache_bytes (int): Of decoded pictures that are kept for the next stage and the next request.
-    RAISES (RivegaError): E209 where a limit would let nothing through.
+    RAISES (RivegaError): E209 if a limit would let nothing through.
     """
 
     body_bytes: int = 32 * 1024 * 1024

@@ -13,7 +13,7 @@ FACTORY = "rivega_segmenter"
 
 
 def segmenter_of(nlp: Language) -> str | None:
-    """Name of the component that turns boxes into masks; None where there is none."""
+    """Name of the component that turns boxes into masks; None if there is none."""
     return next((name for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == FACTORY), None)
 
 
@@ -23,9 +23,9 @@ def masks_for(nlp: Language, image: str | bytes, boxes: Sequence[Sequence[float]
     nlp (Language): Its segmenter is used as the pipeline would use it.
     image (Union[str, bytes]): Path or encoded picture.
     boxes (Sequence[Sequence[float]]): XYXY pixels.
-    RETURNS (Dict[str, Any]): `mask_rle` (COCO RLE, the union of the boxes' masks) and `mask_score`, both None where no box lies in the picture,
+    RETURNS (Dict[str, Any]): `mask_rle` (COCO RLE, the union of the boxes' masks) and `mask_score`, both None if no box lies in the picture,
         and `errors`.
-    RAISES (Problem): 501 where the pipeline has no segmenter.
+    RAISES (Problem): 501 if the pipeline has no segmenter.
     """
     name = segmenter_of(nlp)
     if name is None:

@@ -49,7 +49,7 @@ async def read_body(request: Request, limits: Limits) -> Any:
 
     request (Request): Its body has arrived.
     RETURNS (Any): Of JSON its value; of a form a dict, pictures as bytes and JSON in the fields that hold it read.
-    RAISES (Problem): 400 where it cannot be read, 415 where it is of another type.
+    RAISES (Problem): 400 if it cannot be read, 415 if it is of another type.
     """
     stated = request.headers.get("content-type", "")
     kind = stated.partition(";")[0].strip().lower()
@@ -68,7 +68,7 @@ async def read_entries(value: Any, limits: Limits) -> list[Entry]:
 
     value (Any): What `read_body` returns: a post, or a list of them.
     RETURNS (List[Entry]): One for each.
-    RAISES (Problem): 413 where they are too many, 422 where there are none.
+    RAISES (Problem): 413 if they are too many, 422 if there are none.
     """
     posts = value if isinstance(value, list) else [value]
     if len(posts) > limits.posts:
@@ -157,7 +157,7 @@ def picture_of(image: Any, name: str, limits: Limits) -> bytes:
     image (Any): Bytes, a data: URI, or base64.
     name (str): How messages call the post.
     RETURNS (bytes): Of a format that can be read, with no more pixels than `limits` allow.
-    RAISES (Problem): 422 for anything else, 413 where it is too large.
+    RAISES (Problem): 422 for anything else, 413 if it is too large.
     """
     bare = isinstance(image, str) and not is_data_uri(image)
     if isinstance(image, str):

@@ -24,7 +24,7 @@ def listen(host: str, port: int) -> socket.socket:
 
     host (str): Name or address. port (int): 0 takes any that is free.
     RETURNS (socket): Connections wait on it until they are accepted.
-    RAISES (RivegaError): E819 where something else listens there, or there is no such address.
+    RAISES (RivegaError): E819 if something else listens there, or there is no such address.
     """
     try:
         if not 0 <= port <= 65535:

@@ -17,7 +17,7 @@ from .plan import COMPONENTS, Plan, Variant
 
 
 def part_name(plan: Plan, variant: Variant, axis: str) -> str | None:
-    """The name of the part that is trained for an axis, equal for variants that can share it; None where nothing is trained."""
+    """The name of the part that is trained for an axis, equal for variants that can share it; None if nothing is trained."""
     choice = plan.choice(variant, axis)
     if choice is None or "train" not in choice:
         return None
@@ -40,7 +40,7 @@ def expression(plan: Plan, variant: Variant) -> str:
 
 
 def expander_section(plan: Plan, variant: Variant, place: Place, corpus: Path) -> dict[str, Any] | None:
-    """The section of the expander that a variant chooses, its paths filled in; None where it comes from a trained pipeline, or there is none.
+    """The section of the expander that a variant chooses, its paths filled in; None if it comes from a trained pipeline, or there is none.
 
     A choice with `recorded` is that where its key is not set and recorded expansions are at hand.
     """
@@ -63,7 +63,7 @@ def training_config(plan: Plan, variant: Variant, axis: str, place: Place, *, co
     place (Place): Folders.
     corpus (Path): Folder with train.spacy and dev.spacy.
     RETURNS (Config): Merged, not interpolated. Entailment and grounder read their posts with the expander that will ask them.
-    RAISES (RivegaError): E020 where the base does not exist, E534 where it has no such section, E535 where it is no config.
+    RAISES (RivegaError): E020 if the base does not exist, E534 if it has no such section, E535 if it is no config.
     """
     choice = plan.choice(variant, axis) or {}
     base = plan.base(choice["train"])
@@ -101,7 +101,7 @@ def training_config(plan: Plan, variant: Variant, axis: str, place: Place, *, co
 
 
 def given_knowledge(plan: Plan, variant: Variant) -> str | None:
-    """What readers and `rivega evaluate` are told to put in the place of the posts' knowledge; None where they leave it."""
+    """What readers and `rivega evaluate` are told to put in the place of the posts' knowledge; None if they leave it."""
     choice = plan.choice(variant, "knowledge") or {}
     return "absent" if choice.get("absent") else "caption" if choice.get("caption") else None
 
@@ -122,7 +122,7 @@ def measured_source(plan: Plan, variant: Variant, axis: str, path: Path) -> str 
 def pipeline_config(plan: Plan, variant: Variant, place: Place, *, corpus: Path) -> Config | None:
     """What `spacy assemble` gets.
 
-    RETURNS (Optional[Config]): None where the variant is a pipeline that is there already, or a tagger alone.
+    RETURNS (Optional[Config]): None if the variant is a pipeline that is there already, or a tagger alone.
     RAISES (RivegaError): As `training_config`.
     """
     axes = [axis for axis in COMPONENTS if axis in variant.choices]
@@ -256,7 +256,7 @@ def _fault(text: str) -> str | None:
 
 
 def _known_functions(section: dict[str, Any], registry: Any) -> None:
-    """RAISES (ValueError): Where a section names a function that is not registered."""
+    """RAISES (ValueError): If a section names a function that is not registered."""
     for key, value in section.items():
         if key.startswith("@") and not registry.has(key[1:], value):
             raise ValueError(f"there is no function {value!r} in the registry {key[1:]!r}")
@@ -278,7 +278,7 @@ def make_configs(plan: Plan, variant: Variant, place: Place, *, corpus: Path, so
     corpus (Path): Folder of its posts.
     sources (List[str]): Language models that must still be asked.
     RETURNS (Dict[str, Tuple[Path, str]]): Name -> file and text; nothing is written.
-    RAISES (RivegaError): Where one of them cannot be made or is not valid.
+    RAISES (RivegaError): If one of them cannot be made or is not valid.
     """
     found: dict[str, Config] = {}
     for number, source in enumerate(sources):

@@ -83,7 +83,7 @@ def missing_for(
     trained (Dict[str, bool]): Axis -> whether its part is trained already: it then needs neither weights nor training posts.
     corpus (Path): Folder of its posts.
     sources (List[str]): Language models whose answers the posts in the data folder lack.
-    RETURNS (List[Missing]): Each thing once; empty where the variant can run.
+    RETURNS (List[Missing]): Each thing once; empty if the variant can run.
     """
     found: list[Missing] = []
     recorded = has_recorded(place, corpus)
@@ -135,7 +135,7 @@ def _asked(plan: Plan, source: str) -> str:
 
 
 def _missing_in_posts(plan: Plan, variant: Variant, place: Place, corpus: Path) -> list[Missing]:
-    """What the test posts do not carry, of the kinds that a variant reads or is judged by. Nothing where there are no posts at all."""
+    """What the test posts do not carry, of the kinds that a variant reads or is judged by. Nothing if there are no posts at all."""
     path = next((folder / place.test for folder in (corpus, place.data) if (folder / place.test).exists()), None)
     if path is None:
         return []
@@ -207,7 +207,7 @@ def find_corpus(plan: Plan, variant: Variant, place: Place) -> tuple[Path, list[
 
 
 def collection_of(plan: Plan, variant: Variant) -> str | None:
-    """The entry of `weights` with the passages that a variant's knowledge is retrieved from; None where it is not retrieved."""
+    """The entry of `weights` with the passages that a variant's knowledge is retrieved from; None if it is not retrieved."""
     return (plan.choice(variant, "knowledge") or {}).get("weights", {}).get("collection")
 
 
@@ -217,7 +217,7 @@ def unnamed(sources: Sequence[str]) -> list[str]:
 
 
 def sources_in(path: Path) -> tuple[str, ...]:
-    """The language models whose answers the first posts of a file carry; none where it is not there."""
+    """The language models whose answers the first posts of a file carry; none if it is not there."""
     return _look_at(path).sources if path.exists() else ()
 
 

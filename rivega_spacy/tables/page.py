@@ -59,9 +59,9 @@ def read_row(variant: Variant, columns: list[str], place: Place) -> dict[str, An
 
 
 def read_metrics(path: Path) -> dict[str, Any] | None:
-    """What `rivega evaluate` wrote; None where it wrote nothing.
+    """What `rivega evaluate` wrote; None if it wrote nothing.
 
-    RAISES (RivegaError): E537 where the file cannot be read.
+    RAISES (RivegaError): E537 if the file cannot be read.
     """
     if not path.is_file():
         return None
@@ -72,7 +72,7 @@ def read_metrics(path: Path) -> dict[str, Any] | None:
 
 
 def figure(metrics: dict[str, Any], variant: Variant, column: str) -> float | None:
-    """One figure, shares in percent; None where the gold data had nothing for it."""
+    """One figure, shares in percent; None if the gold data had nothing for it."""
     wanted = variant.figures[column]
     value: Any = metrics
     for key in wanted.path:
@@ -85,7 +85,7 @@ def figure(metrics: dict[str, Any], variant: Variant, column: str) -> float | No
 
 
 def markdown(table: dict[str, Any]) -> list[str]:
-    """A table as lines of Markdown; each cell is measured / published, or measured alone where no row has a published figure."""
+    """A table as lines of Markdown; each cell is measured / published, or measured alone if no row has a published figure."""
     lines = [f"## {table['title']}", ""]
     lines += [table["note"], ""] if table["note"] else []
     known = any(value is not None for row in table["rows"] for value in row["published"].values())

@@ -181,13 +181,13 @@ class Plan:
         return self.path.parent / name
 
     def choice(self, variant: Variant, axis: str) -> dict[str, Any] | None:
-        """What a variant's choice on an axis means; None where it makes none."""
+        """What a variant's choice on an axis means; None if it makes none."""
         return self.axes[axis][variant.choices[axis]] if axis in variant.choices else None
 
     def tables(self, name: str | None = None) -> list[Group]:
         """The tables of a group; None for all.
 
-        RAISES (RivegaError): E531 where there is no such group.
+        RAISES (RivegaError): E531 if there is no such group.
         """
         if name is None:
             return [group for group in self.groups.values() if not group.members]
@@ -209,7 +209,7 @@ def read_plan(path: str | Path) -> Plan:
     """Read the list. A row that cannot be understood becomes a variant with a `problem`; the list as a whole must be one.
 
     path (Union[str, Path]): See configs/variants.yml.
-    RAISES (RivegaError): E020 where it does not exist, E530 where it is no list of experiments.
+    RAISES (RivegaError): E020 if it does not exist, E530 if it is no list of experiments.
     """
     path = Path(path)
     if not path.is_file():

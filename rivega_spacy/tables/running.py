@@ -77,7 +77,7 @@ def _run_variant(
 def run_step(step: Step, place: Place) -> str | None:
     """Run one command, its output in logs/.
 
-    RETURNS (Optional[str]): None where it did what it should, else why not.
+    RETURNS (Optional[str]): None if it did what it should, else why not.
     """
     log = place.output / "logs" / f"{step.name}.log"
     for path in (log, step.output, step.stamp(place)):

@@ -20,7 +20,7 @@ class Step:
     name (str): Equal for variants that can share what it makes.
     words (List[str]): Begins with "rivega" or "spacy".
     output (Path): What it makes.
-    config (str): The text of its config, "" where it has none.
+    config (str): The text of its config, "" if it has none.
     inputs (List[Path]): Files it reads, that may change.
     """
 

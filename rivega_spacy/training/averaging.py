@@ -32,7 +32,7 @@ def average(pipelines: Sequence[Language]) -> Language:
 
     pipelines (Sequence[Language]): Of the same config; the first is changed in place.
     RETURNS (Language): The first.
-    RAISES (RivegaError): E265, E266 where networks or their weights do not correspond.
+    RAISES (RivegaError): E265, E266 if networks or their weights do not correspond.
     """
     parts = [shims(nlp) for nlp in pipelines]
     if not parts[0] or any(set(part) != set(parts[0]) for part in parts):

@@ -23,7 +23,7 @@ def to_bioes(path: Path) -> Language:
 
     path (Path): A pipeline of `transformer` and `rivega_ner` with BIO tags.
     RETURNS (Language): The same with BIOES tags.
-    RAISES (RivegaError): E267 where the tags are others already, E866 without such a tagger, E867 for one of another architecture.
+    RAISES (RivegaError): E267 if the tags are others already, E866 without such a tagger, E867 for one of another architecture.
     """
     nlp = load_pipeline(str(path))
     if "rivega_ner" not in nlp.pipe_names:

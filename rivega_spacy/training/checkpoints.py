@@ -43,7 +43,7 @@ def make_steps_left(total: int, folder: str | None = None) -> int:
     total (int): Steps of the whole training.
     folder (Optional[str]): Where the state of an earlier run may be.
     RETURNS (int): How many of them are still to do.
-    RAISES (RivegaError): E261 where the training in `folder` has come to its end.
+    RAISES (RivegaError): E261 if the training in `folder` has come to its end.
     """
     done = steps_done(folder)
     if done >= total:
@@ -52,7 +52,7 @@ def make_steps_left(total: int, folder: str | None = None) -> int:
 
 
 def steps_done(folder: str | None) -> int:
-    """Steps that the training in a folder had done when it was last saved; 0 where there is none."""
+    """Steps that the training in a folder had done when it was last saved; 0 if there is none."""
     from safetensors import SafetensorError, safe_open
 
     path = None if folder is None else Path(folder) / STATE
@@ -86,9 +86,9 @@ class Checkpoints:
         return cast(Path, self.folder) / STATE
 
     def restore(self, nlp: Language) -> None:
-        """Take up the state in the folder, where there is one.
+        """Take up the state in the folder, if there is one.
 
-        RAISES (RivegaError): E260 where it belongs to a pipeline of other components; E022 of other networks; E021, E730 where it is damaged.
+        RAISES (RivegaError): E260 if it belongs to a pipeline of other components; E022 of other networks; E021, E730 if it is damaged.
         """
         from ..backends.weights import read_checkpoint
 

@@ -64,7 +64,7 @@ def pack(targets: Sequence[Targets]) -> dict[str, np.ndarray]:
 
 
 def unpack(stored: dict[str, np.ndarray]) -> list[Targets]:
-    """What `pack` was given. RAISES (ValueError): Where the arrays do not belong together."""
+    """What `pack` was given. RAISES (ValueError): If the arrays do not belong together."""
     count, owner, status = stored["count"], stored["owner"], stored["status"]
     if count.ndim != 1 or not np.issubdtype(count.dtype, np.integer) or (count < 0).any():
         raise ValueError("count does not fit")
@@ -107,7 +107,7 @@ class KeptViews(PhotoViews):
         first (int): Start with this round: several processes may fill rounds of their own.
         bf16 (bool): Run the backbone in bfloat16.
         batch (int): Views at a time.
-        RAISES (RivegaError): E352 where the folder holds views of other photographs or settings.
+        RAISES (RivegaError): E352 if the folder holds views of other photographs or settings.
         """
         self.kept.mkdir(parents=True, exist_ok=True)
         mark = self.kept / "settings.json"
@@ -197,7 +197,7 @@ class KeptViews(PhotoViews):
         return place >= len(self.photos) or self.photos[place].source not in WRITTEN
 
     def _open(self, number: int) -> None:
-        """Open a round. RAISES (RivegaError): E730 where its files are none that `fill` wrote."""
+        """Open a round. RAISES (RivegaError): E730 if its files are none that `fill` wrote."""
         path = self.kept / f"round-{number}.npy"
         count = len(self.photos) + self.blanks
         try:

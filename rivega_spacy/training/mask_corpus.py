@@ -84,7 +84,7 @@ def make_mask_corpus(
     every (int), remainders (Optional[List[int]]): Read the ids whose remainder by `every` is listed; None reads all but 0,
         since the ids divisible by 5 are held out for measuring.
     whole (Optional[List[str]]): Sources that are read whatever the ids.
-    classes (Optional[Dict[str, List[str]]]): For a source the classes to read; all where it is not named.
+    classes (Optional[Dict[str, List[str]]]): For a source the classes to read; all if it is not named.
     min_side (float): Leave out objects whose box is narrower or lower than this many pixels.
     min_mask_box_iou (float): Leave out masks whose own box agrees less with the annotated one, where that is stated.
     drawn (Optional[str]), drawn_share (float): One more source and its share: masks that
@@ -165,7 +165,7 @@ class MaskCorpus:
 
         nlp (Language): The pipeline, for its vocabulary.
         YIELDS (Example): Reference and predicted post of up to `max_boxes` objects of one photograph.
-        RAISES (RivegaError): E310-E312 where annotations are missing, broken or empty.
+        RAISES (RivegaError): E310-E312 if annotations are missing, broken or empty.
         """
         photos = self.photos()
         stream = self._draw(photos) if self.boxes_per_epoch else self._all(photos)

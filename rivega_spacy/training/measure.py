@@ -33,7 +33,7 @@ class Asked(NamedTuple):
     present (bool): Whether it is shown.
     known (bool): Whether some training photo shows one.
     logit (float): That it is shown.
-    overlap (float): Intersection over union of box and best instance; nan where there is none, or no one knows where.
+    overlap (float): Intersection over union of box and best instance; nan if there is none, or no one knows where.
     area (float): Largest instance, as a share of the picture.
     score (float): Logit of the box.
     """

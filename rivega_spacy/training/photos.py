@@ -211,7 +211,7 @@ def read_photos(folder: Path, split: str, *, bank: PhraseBank) -> list[Photo]:
     split (str): "train", "dev" or "heldout".
     bank (PhraseBank): Whose kinds are kept.
     RETURNS (List[Photo]): The photos of the split, in the order of the files.
-    RAISES (RivegaError): Where there is no such folder, or no such split.
+    RAISES (RivegaError): If there is no such folder, or no such split.
     """
     if split not in SPLITS:
         raise RivegaError(Errors.E202.format(split=split, splits=", ".join(SPLITS)))

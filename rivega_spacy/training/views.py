@@ -120,7 +120,7 @@ class PhotoViews(Dataset):
         return to_picture(self.photos[number], self.kinds)
 
     def stream(self, places: Callable[[], Iterator[tuple[int, float]]], *, workers: int = 0) -> Iterator[list[Prepared]]:
-        """Batches one after the other, prepared ahead by worker processes where there are any.
+        """Batches one after the other, prepared ahead by worker processes if there are any.
 
         places (Callable): Gives the steps to come, each with the progress at it.
         workers (int): Processes; 0 prepares each batch when it is asked for.

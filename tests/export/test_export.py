@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import spacy
 import srsly
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from spacy.tokens import DocBin, Span
@@ -141,7 +142,7 @@ def test_label_studio_config_names_what_the_tasks_use(doc):
     assert used <= names and {element.get("value") for element in config.iter("Label")} == {"PER", 'A "quoted" <type>'}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1), st.floats(0.1, 0.9))
 def test_strokes_and_outlines_are_exact(height, width, seed, share):
     mask = np.random.default_rng(seed).random((height, width)) < share

@@ -10,7 +10,8 @@ import sqlite3
 import numpy as np
 import pytest
 import spacy
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -53,7 +54,7 @@ def test_the_best_passages_come_first(made):
     assert names(found) == [["kd", "oa"], [], [], ["bay", "oa"]] or names(found) == [["kd", "oa"], [], [], ["oa", "bay"]]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(text=st.text(max_size=60) | st.sampled_from(['" OR *', "NEAR(", "text:kevin", "a AND (b", "\ud800", "-", 'kevin" durant']))
 def test_no_text_is_taken_for_a_query(text, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "one.sqlite"

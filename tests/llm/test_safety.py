@@ -6,7 +6,8 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rivega_spacy.llm.prompting import LIMITS, Prompt, load_prompt, load_reminder
@@ -63,7 +64,7 @@ def test_expansion_prompts_keep_their_structure(attack: str, field: str) -> None
     check(prompt.render(values), prompt.render({**values, field: attack}))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_no_text_whatever_changes_the_structure(text: str, caption: str) -> None:
     prompt = load_prompt("knowledge", ("text", "caption"))
@@ -181,7 +182,7 @@ def test_an_answer_cut_by_its_limit_loses_its_unfinished_sentence() -> None:
     assert clean_answer("Bob is a man who lives in", most_words=60, cut=True) == "Bob is a man who lives in"
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.text(max_size=400))
 def test_whatever_passes_is_one_plain_line(raw: str) -> None:
     try:

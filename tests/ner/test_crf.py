@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torchcrf import CRF
 
@@ -68,7 +69,7 @@ sizes = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(sizes, st.sampled_from(["sum", "mean", "token_mean"]))
 def test_loss_and_gradient_are_those_of_pytorch_crf(size, reduction):
     scores, tags = make_scores(*size)
@@ -88,7 +89,7 @@ def _grad(parameter):
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(sizes)
 def test_paths_are_those_of_pytorch_crf(size):
     scores, _ = make_scores(*size)
@@ -98,7 +99,7 @@ def test_paths_are_those_of_pytorch_crf(size):
         assert [found[row, :length].tolist() for row, length in enumerate(scores.lengths.tolist())] == expected
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.integers(0, 10_000))
 def test_against_every_path(seed):
     scores, tags = make_scores(seed, 3, 4, 3)
@@ -114,7 +115,7 @@ def test_against_every_path(seed):
         assert float(path_scores(scores, tags)[row]) == pytest.approx(dict(paths)[gold])
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.integers(0, 10_000), st.booleans())
 def test_span_probability_is_the_share_of_paths_that_carry_these_tags(seed, constrained):
     scores, _ = make_scores(seed, 2, 4, 3, spread=1.0)
@@ -132,7 +133,7 @@ def test_span_probability_is_the_share_of_paths_that_carry_these_tags(seed, cons
                 assert float(found[0]) == pytest.approx(float(share), rel=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.integers(0, 10_000), st.sampled_from([0.5, 3.0, 250.0]))
 def test_token_probability_is_the_share_of_paths_with_this_tag(seed, spread):
     scores, _ = make_scores(seed, 2, 4, 3, spread=spread)
@@ -148,7 +149,7 @@ def test_token_probability_is_the_share_of_paths_with_this_tag(seed, spread):
         assert not likely[row, length:].any()
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(
     st.integers(0, 10_000), st.integers(1, 4), st.sampled_from([0.5, 3.0, 250.0]), st.sampled_from(["sum", "mean", "token_mean"])
 )
@@ -202,7 +203,7 @@ def test_a_temperature_brings_probabilities_together_and_leaves_the_best_path():
 
 
 @pytest.mark.parametrize("kind", ["bio", "bioes"])
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(seed=st.integers(0, 10_000))
 def test_nothing_forbidden_is_decoded_and_the_rest_is_the_best_of_what_is_left(kind, seed):
     scheme = TagScheme(["X"], kind)
@@ -233,7 +234,7 @@ partial = st.tuples(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("implementation", [partial_nll, pytorch_crf.partial_nll])
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(partial)
 def test_the_loss_of_a_partial_annotation_sums_over_the_paths_that_agree(implementation, case):
     seed, kind, biluo, missing, spread = case
@@ -264,7 +265,7 @@ def test_the_loss_of_a_partial_annotation_sums_over_the_paths_that_agree(impleme
         assert torch.allclose(found, torch.zeros_like(found) if grad is None else grad, atol=1e-8)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(sizes, st.sampled_from(["sum", "mean", "token_mean"]))
 def test_both_implementations_are_equal(size, reduction):
     scores, tags = make_scores(*size)

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rivega_spacy.ner.schemes import TagScheme, read_tags
@@ -33,7 +34,7 @@ def posts(draw):
 
 
 @pytest.mark.parametrize("kind", ["bio", "bioes"])
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(batch=st.lists(posts(), min_size=1, max_size=4))
 def test_entities_come_back_from_their_tags(kind, batch):
     scheme = TagScheme(LABELS, kind)

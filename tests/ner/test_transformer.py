@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import spacy
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rivega_spacy.ner.encoding import align_pieces, piece_shapes
@@ -285,7 +286,7 @@ def test_a_window_without_room_is_refused(encoder_dir, blank):
         model.predict(make_docs(blank, TEXTS[:1]))
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(st.integers(1, 200), max_size=40), st.integers(50, 400))
 def test_buckets_hold_every_row_once(lengths, most):
     buckets = make_buckets(lengths, most)
@@ -293,7 +294,7 @@ def test_buckets_hold_every_row_once(lengths, most):
     assert all(len(bucket) == 1 or len(bucket) * max(lengths[row] for row in bucket) <= most for bucket in buckets)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.text(alphabet="ab @#_\u00a0\u200bÉß🎉", max_size=20), st.data())
 def test_alignment_pairs_every_overlap(text, data):
     doc = _BLANK.make_doc(text)

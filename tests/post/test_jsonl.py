@@ -75,7 +75,7 @@ def test_a_line_that_is_too_long_is_named_and_the_rest_goes_on(tmp_path, monkeyp
 def test_what_utf8_cannot_write_is_replaced(tmp_path):
     rows = read(tmp_path / "a", b'{"a\\udc00": ["\\ud83d", "\\ud83d\\ude00"]}\n{"b": "\xff"}\n')
     assert rows == [(1, {"a\ufffd": ["\ufffd", "😀"]}), (2, {"b": "\ufffd"})]
-    assert [row for _, row in read_lines(tmp_path / "a", mend=False)] == [{"a\udc00": ["\ud83d", "😀"]}, {"b": "\udcff"}]
+    assert [row for _, row in read_lines(tmp_path / "a", repair=False)] == [{"a\udc00": ["\ud83d", "😀"]}, {"b": "\udcff"}]
 
 
 def test_no_file_and_a_folder(tmp_path):

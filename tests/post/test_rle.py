@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -61,7 +62,7 @@ def test_measures_equal_those_of_the_decoded_masks(pair):
     assert rle_to_box(a) == [x, y, x + w, y + h]
 
 
-@settings(deadline=None, max_examples=20)
+@examples(20)
 @given(st.integers(0, 2**32 - 1))
 def test_large_masks(seed):
     rng = np.random.default_rng(seed)

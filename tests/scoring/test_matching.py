@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rivega_spacy.post.boxes import box_iou
@@ -33,7 +34,7 @@ def brute_force(edges: dict[int, list[int]]) -> int:
 
 
 @given(st.dictionaries(st.integers(0, 3), st.lists(st.integers(0, 3), max_size=4, unique=True), max_size=4))
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_matching_is_as_large_as_can_be_and_uses_each_side_once(edges):
     found = largest_matching(edges)
     assert len(found) == brute_force(edges)
@@ -106,7 +107,7 @@ corners = st.tuples(*[st.integers(0, 20)] * 4).map(lambda c: [min(c[0], c[2]), m
 
 
 @given(corners, st.lists(corners, min_size=1, max_size=3))
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_box_iou_of_a_pair_is_that_of_the_array_version(box, others):
     ours, theirs = Mention("p", "x", "", boxes=(box,)), Mention("p", "x", "", boxes=tuple(others))
     assert best_box_iou(ours, theirs) == pytest.approx(box_iou([box], others).max())

@@ -326,7 +326,7 @@ def test_the_name_of_a_picture_stays_a_name(client, png, name):
     assert {item["type"] for item in exported("web-annotation").json()["items"]} == {"Annotation"}
 
 
-def test_a_name_of_half_a_character_is_mended(client):
+def test_a_name_of_half_a_character_is_repaired(client):
     body = json.dumps({"post": {"text": "Ann"}, "name": "\ud800.png", "image": data_uri(encoded())})
     answer = client.post("/export/coco", content=body, headers={"content-type": "application/json"})
     assert answer.json()["images"][0]["file_name"] == "\ufffd.png"

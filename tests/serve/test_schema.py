@@ -3,12 +3,12 @@
 Not among the packages that tests need: `pip install schemathesis`, or this is skipped. RIVEGA_EXAMPLES=20 tries twenty times as many requests.
 """
 
-import os
 import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from examples import scaled
 from hypothesis import HealthCheck, settings
 
 from rivega_spacy.serve.app import create_app
@@ -18,7 +18,6 @@ from rivega_spacy.serve.limits import Limits
 from .conftest import encoded, make_pipeline
 
 schemathesis = pytest.importorskip("schemathesis")
-COUNT = max(1, round(20 * float(os.environ.get("RIVEGA_EXAMPLES") or 1)))
 FOLDER = tempfile.TemporaryDirectory()
 POSTS = Path(FOLDER.name, "posts.jsonl")
 POSTS.write_text('{"id": "1", "text": "Ann met Rio", "image": "a.png"}\n{"id": "2", "text": "Zoo"}\n', encoding="utf8")
@@ -52,7 +51,7 @@ def working():
 
 
 @SCHEMA.parametrize()
-@settings(max_examples=COUNT, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=scaled(20), deadline=None, suppress_health_check=list(HealthCheck))
 def test_answers_are_what_the_document_promises(case):
     answer = case.call_and_validate(excluded_checks=LENIENT)
     assert answer.status_code != 500, answer.text

@@ -1,14 +1,9 @@
-"""Texts and posts of any kind, for Hypothesis: all of Unicode, halves of characters too, and what was made to do harm.
-
-RIVEGA_EXAMPLES=100 tries a hundred times as many of them as the tests do by themselves; see benchmarks/RESULTS.md.
-"""
+"""Texts and posts of any kind, for Hypothesis: all of Unicode, halves of characters too, and what was made to do harm."""
 
 import functools
-import os
 from typing import Any
 
 import spacy
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from rivega_spacy.ner.schemes import fits_tag
@@ -42,11 +37,6 @@ junk = st.one_of(st.sampled_from(JUNK), st.integers(), st.floats(), texts)
 
 # Readers make a language for every file, which takes far longer than to read one post.
 blank = functools.lru_cache(spacy.blank)
-
-
-def examples(count: int) -> settings:
-    """So many examples, or more where RIVEGA_EXAMPLES says so."""
-    return settings(max_examples=max(1, round(count * float(os.environ.get("RIVEGA_EXAMPLES") or 1))))
 
 
 @st.composite

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from blank import NLP
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +33,7 @@ from rivega_spacy.post.errors import PostError, RivegaError
 from rivega_spacy.post.jsonl import Unpacked
 from rivega_spacy.post.rle import encode_mask
 
-from .any_text import JUNK, LEFT_OUT, SNIPPETS, damaged, examples, places, posts, replaced, texts
+from .any_text import JUNK, LEFT_OUT, SNIPPETS, damaged, places, posts, replaced, texts
 from .test_any_text import export_posts, make_doc, one_language  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -353,7 +354,7 @@ def test_damaged_json_ends_in_a_reason_or_in_posts(name):
     check()
 
 
-@pytest.mark.skipif("RIVEGA_EXAMPLES" not in os.environ, reason="a long run: RIVEGA_EXAMPLES is not set")
+@pytest.mark.skipif(float(os.environ.get("RIVEGA_EXAMPLES") or 0) < 1, reason="a long run: for RIVEGA_EXAMPLES of 1 or more")
 @pytest.mark.parametrize("name", sorted(json_forms()))
 def test_every_part_replaced_by_everything(name, tmp_path):
     form = json_forms()[name]

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +27,7 @@ from rivega_spacy.scoring.read import read_annotations
 from rivega_spacy.scoring.tasks import score
 from rivega_spacy.serve.downloads import DOWNLOADS, download
 
-from .any_text import examples, filled, posts
+from .any_text import filled, posts
 from .test_any_text import OBEYED, make_doc, one_language  # noqa: F401
 
 GREY = np.full((6, 8, 3), 120, dtype="uint8")
@@ -69,7 +70,7 @@ def harmless(value):
 
 
 def shown(post, *, picture):
-    # Halves of characters are mended with a note, which other posts do not have.
+    # Halves of characters are repaired with a note, which other posts do not have.
     doc = make_doc(replace_surrogates_in(post)[0], None)
     if picture:
         doc._.image = GREY

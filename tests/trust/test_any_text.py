@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import spacy
 from blank import NLP
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from spacy.tokens import Doc
@@ -37,7 +38,7 @@ from rivega_spacy.post.posts import doc_to_post, post_to_doc, write_posts
 from rivega_spacy.post.rle import encode_mask
 from rivega_spacy.post.text import printable, replace_surrogates
 
-from .any_text import blank, examples, filled, labels, posts, texts, words
+from .any_text import blank, filled, labels, posts, texts, words
 
 VOCAB = NLP.vocab
 MASK = np.zeros((6, 8), dtype=bool)
@@ -296,5 +297,5 @@ def test_lines_for_terminals_hold_nothing_that_is_obeyed(text):
     record_error(doc, "post", text)
     for shown in (printable(text), str(RivegaError(text)), doc._.rivega_errors[0]["message"], dump_line({text: [text]})):
         assert not OBEYED & set(shown)
-    mended = replace_surrogates(text)
-    assert json.loads(dump_line([text])) == [mended]
+    repaired = replace_surrogates(text)
+    assert json.loads(dump_line([text])) == [repaired]

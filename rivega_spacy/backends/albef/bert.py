@@ -90,7 +90,7 @@ class FusionLayer(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Words, positions from 0, token type 0 where the network has types: LAVIS's has none."""
+    """Words, positions from 0, token type 0 if the network has types: LAVIS's has none."""
 
     def __init__(self, vocab_size: int, width: int, positions: int, types: int, dropout: float, eps: float) -> None:
         super().__init__()

@@ -58,7 +58,7 @@ def albef_entailment(
     path (Optional[str]): `ALBEF.pth`, a file fine-tuned for visual entailment, or safetensors of either.
     vocab (str): BERT's vocab.txt, its folder, or a name on the model hub. Only needed with `path` or `network`: a saved
         pipeline holds its own.
-    network (Optional[Dict[str, Any]]): Sizes (`AlbefConfig`) of a network to train from scratch, where there is no `path`.
+    network (Optional[Dict[str, Any]]): Sizes (`AlbefConfig`) of a network to train from scratch, if there is no `path`.
     image_size (int): Side of the pictures in pixels; the file's position embeddings are resized to it.
     vision_heads (Optional[int]), text_heads (Optional[int]): Attention heads; None takes heads of 64 channels.
     append_sep (bool): Close expressions with [SEP], as LAVIS's fine-tuned file expects and the original does not.

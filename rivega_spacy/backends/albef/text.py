@@ -77,7 +77,7 @@ def read_vocab(path: str) -> list[str]:
 
     path (str): The file, a folder that holds it, or the name of a tokenizer on the model hub ("bert-base-uncased").
     RETURNS (List[str]): Word pieces in order.
-    RAISES (RivegaError): E732 where there is no such vocabulary.
+    RAISES (RivegaError): E732 if there is no such vocabulary.
     """
     file = Path(path)
     if file.is_dir():

@@ -44,7 +44,7 @@ def to_ve_layout(state: dict[str, torch.Tensor], *, path: Any = "the weights") -
 
 
 def twin_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The momentum twin's weights by the network's own names; empty where the file has none."""
+    """The momentum twin's weights by the network's own names; empty if the file has none."""
     renamed = {}
     for key, value in state.items():
         part, _, rest = key.partition(".")
@@ -68,7 +68,7 @@ def infer_config(
     vision_heads (Optional[int]), text_heads (Optional[int]): Weights do not tell the number of heads; None takes heads of
         64 channels, as the released networks have.
     RETURNS (AlbefConfig): The shape.
-    RAISES (RivegaError): E730 where weights that tell the shape are missing.
+    RAISES (RivegaError): E730 if weights that tell the shape are missing.
     """
     try:
         patches = state["visual_encoder.patch_embed.proj.weight"]

@@ -58,7 +58,7 @@ def chat_entailment(
 def read_answer(answer: Answer) -> float:
     """The probability in an answer: of its tokens where they came with it, else the one that it states.
 
-    RAISES (InvalidAnswer): Where it is neither the JSON asked for nor a plain yes or no.
+    RAISES (InvalidAnswer): If it is neither the JSON asked for nor a plain yes or no.
     """
     text = answer_text(answer)
     plain = _PLAIN.match(text)
@@ -71,7 +71,7 @@ def read_answer(answer: Answer) -> float:
 def read_judgement(value: Any) -> float:
     """The probability in {"shown": "yes" or "no", "probability": 0..1}; a plain "yes" or "no" is taken as certain.
 
-    RAISES (InvalidAnswer): For anything else, and where both parts contradict each other.
+    RAISES (InvalidAnswer): For anything else, and if both parts contradict each other.
     """
     if isinstance(value, str):
         value = {"shown": value}

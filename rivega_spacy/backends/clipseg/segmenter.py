@@ -88,7 +88,7 @@ class CLIPSegSegmenter:
         batch (List[ImageQueries]): Pictures with expressions.
         RETURNS (List[ScoredMasks]): For each expression its mask, HxW bool, which may be empty, and a score: the mean probability
             of the mask's pixels, or of an empty mask the highest probability of any.
-        RAISES (RivegaError): E735 where the network computes what is no number.
+        RAISES (RivegaError): E735 if the network computes what is no number.
         """
         return [self._segment(queries) if queries.expressions else [] for queries in batch]
 

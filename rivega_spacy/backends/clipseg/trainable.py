@@ -82,7 +82,7 @@ def _train_step(model: Model, batch: list[ImageQueries], targets: list[list[Quer
 
 
 def _gold(queries: ImageQueries, target: QueryTarget) -> torch.Tensor | None:
-    """The union of an entity's masks, HxW; None where it has none of the picture's size."""
+    """The union of an entity's masks, HxW; None if it has none of the picture's size."""
     masks = [decode_mask(rle) for rle in target.masks if tuple(rle["size"]) == queries.image.shape[:2]]
     if not masks:
         return None

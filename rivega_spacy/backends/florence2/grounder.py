@@ -90,7 +90,7 @@ def first_box(answer: Sequence[int], first: int, special: frozenset[int], silent
 
     answer (Sequence[int]): Indices of tokens. first (int): That of <loc_0>. special (FrozenSet[int]): Those that are no words.
     silent (FrozenSet[int]): Those that are read past: beginning, end and padding.
-    RETURNS (List[int]): Positions of the box's tokens; none where there is no box.
+    RETURNS (List[int]): Positions of the box's tokens; none if there is no box.
     """
     places = [place for place, token in enumerate(answer) if token not in silent]
     located = [first <= answer[place] < first + BINS for place in places]
@@ -150,7 +150,7 @@ def _read(
     tokens: Tokens,
     settings: Settings,
 ) -> torch.Tensor:
-    """The box of each expression: n x 5, corners as shares of the picture and a score, all zero where there is none."""
+    """The box of each expression: n x 5, corners as shares of the picture and a score, all zero if there is none."""
     from transformers.modeling_outputs import BaseModelOutput
 
     words = network.get_input_embeddings()(ids)

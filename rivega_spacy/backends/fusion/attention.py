@@ -25,7 +25,7 @@ class CrossModalLayer(nn.Module):
         self.second_norm = nn.LayerNorm(width)
 
     def forward(self, asking: Tensor, asked: Tensor, known: Tensor, dropout: float = 0.0) -> Tensor:
-        """asking (Tensor): B x M x width. asked (Tensor): B x N x width. known (Tensor): B x N bool, False where `asked` is padding; one
+        """asking (Tensor): B x M x width. asked (Tensor): B x N x width. known (Tensor): B x N bool, False if `asked` is padding; one
         place a row at least is True. RETURNS (Tensor): B x M x width."""
         batch, places, width = asking.shape
         query = self.query(asking).view(batch, places, self.heads, -1).transpose(1, 2)
@@ -61,7 +61,7 @@ class Fusion(nn.Module):
         """Fuse a batch.
 
         words (Tensor): B x L x width, the words of each post, padded.
-        known (Tensor): B x L bool, False where that is padding.
+        known (Tensor): B x L bool, False if that is padding.
         regions (Tensor): B x R x picture_width, the regions of each picture.
         has_picture (Tensor): B bool; the regions of the others are not read.
         RETURNS (Tensor): B x L x 2 width.

@@ -79,7 +79,7 @@ class LiteGrid:
         self.side = side
 
     def load(self) -> "LiteNetwork":
-        """RAISES (ImportError): E350 where the package is missing."""
+        """RAISES (ImportError): E350 if the package is missing."""
         front, back = Front(), Back()
         take_published(front, back, published_weights())
         network = LiteNetwork({"kind": self.kind, "side": self.side})
@@ -119,7 +119,7 @@ class TransformersGrid:
         self.side = side
 
     def load(self) -> "TransformersNetwork":
-        """RAISES (SetupError): Where the folder holds no such encoder."""
+        """RAISES (SetupError): If the folder holds no such encoder."""
         from ...llm.local import load_class
         from ...post.failures import setting_up
 

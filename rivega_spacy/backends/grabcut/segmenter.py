@@ -39,7 +39,7 @@ class GrabCutSegmenter:
         """Masks of all boxes of all pictures.
 
         prompts (List[Prompt]): Pictures HxWx3 uint8 with boxes n x 4, XYXY pixels.
-        RETURNS (List[ScoredMasks]): For each box its mask, HxW bool, and a score: 1 where GrabCut found something, 0 where it
+        RETURNS (List[ScoredMasks]): For each box its mask, HxW bool, and a score: 1 where GrabCut found something, 0 if it
             found nothing to tell apart and the box itself is given.
         """
         cv2 = import_cv2()
@@ -92,7 +92,7 @@ def _within(window: Window, height: int, width: int) -> Window:
 
 
 def import_cv2() -> Any:
-    """OpenCV. RAISES (SetupError): E328 where it is not installed."""
+    """OpenCV. RAISES (SetupError): E328 if it is not installed."""
     try:
         import cv2
     except ImportError as error:

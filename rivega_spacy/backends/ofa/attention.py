@@ -76,7 +76,7 @@ def write_bias(
     out (Tensor): 1 x heads x S x S, written; what neither table has a value for is left as it is.
     shared (Tensor): 1 x heads x S x S bias of absolute positions.
     tokens (Tensor): heads x T x T bias of token distances, the last T of the S.
-    offsets (Optional[Tensor]): (relations) x heads table of patch offsets; None where there is no picture.
+    offsets (Optional[Tensor]): (relations) x heads table of patch offsets; None if there is no picture.
     height (int), width (int): Of the feature map, the first height * width of the S.
     """
     size, patches = tokens.shape[-1], height * width

@@ -49,8 +49,8 @@ def load_ofa(path: Path, *, vocab_size: int = 0, options: dict[str, Any] | None 
     options (Optional[Dict[str, Any]]): The published code's settings, where the file does not hold them.
     ema (bool): Take the moving average of the weights that fairseq keeps beside them.
     RETURNS (OFA): Single precision, on the CPU.
-    RAISES (RivegaError): E020, E701, E702, E704, E730, E737 unreadable; E022 and E705-E708 where it does not fit, naming what
-        differs; E734 where weights are not finite; E760 where there is no moving average.
+    RAISES (RivegaError): E020, E701, E702, E704, E730, E737 unreadable; E022 and E705-E708 if it does not fit, naming what
+        differs; E734 where weights are not finite; E760 if there is no moving average.
     """
     state, found = read_ofa(path, ema=ema)
     config, state = fit(state, {**found, **(options or {})}, path=path, vocab_size=vocab_size)
@@ -63,7 +63,7 @@ def load_ofa(path: Path, *, vocab_size: int = 0, options: dict[str, Any] | None 
 def read_ofa(path: Path, *, ema: bool = False) -> tuple[Tensors, dict[str, Any]]:
     """Tensors of a checkpoint under our names, in the precision of the file, and the settings found beside them.
 
-    RAISES (RivegaError): E020, E701, E702, E704, E730, E737; E705 where the three copies of the token table differ; E760.
+    RAISES (RivegaError): E020, E701, E702, E704, E730, E737; E705 if the three copies of the token table differ; E760.
     """
     path = Path(path)
     file = weights_file(path)
@@ -98,7 +98,7 @@ def _averaged(content: Any, path: Path) -> Tensors:
 def rename(tensors: Tensors, *, path: Path) -> Tensors:
     """Any of the published namings to ours; recomputable buffers are left out, the token table is kept once.
 
-    RAISES (RivegaError): E705 where copies of the token table differ.
+    RAISES (RivegaError): E705 if copies of the token table differ.
     """
     state: Tensors = {}
     for name, value in tensors.items():
@@ -118,7 +118,7 @@ def fit(state: Tensors, options: dict[str, Any], *, path: Path, vocab_size: int 
 
     state (Tensors): From `read_ofa`.
     options (Dict[str, Any]): The published code's settings.
-    RAISES (RivegaError): E706 where a tensor that tells a size is missing, E707 where shapes contradict each other, E708
+    RAISES (RivegaError): E706 if a tensor that tells a size is missing, E707 if shapes contradict each other, E708
         where the settings ask for something that is not ported.
     """
     for name, value in _SUPPORTED.items():

@@ -54,10 +54,10 @@ def ofa_entailment(
     path (Optional[str]): Published weights: fairseq's file (`ofa_large.pt`, `snli_ve_large_best.pt`), a Hugging-Face-style or
         ModelScope folder, or what `rivega convert-checkpoint` wrote. A saved pipeline holds its own.
     vocab (Optional[str]): Folder with dict.txt, encoder.json and vocab.bpe, or vocab.json and merges.txt; None looks beside `path`.
-    network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from scratch, where there is no `path`.
+    network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from scratch, if there is no `path`.
     ema (bool): Take the moving average of the weights that fairseq keeps beside them (`extra_state`), where it was told to.
     image_size (int): Side of the square pictures in pixels; with the grounder's (512) both share a picture's encoding.
-    use_caption (bool): Ask whether picture and expression imply the caption, where there is one (the paper's prompt).
+    use_caption (bool): Ask whether picture and expression imply the caption, if there is one (the paper's prompt).
     labels (Sequence[str]): The answers among which OFA chooses.
     shown (Sequence[str]): Which of them mean that the picture shows the entity. The paper takes only "no" as a denial.
     batch_size (int): Expressions in one pass, across posts.

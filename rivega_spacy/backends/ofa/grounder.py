@@ -52,7 +52,7 @@ def ofa_grounder(
     path (Optional[str]): Published weights: fairseq's file (`ofa_large.pt`, `refcoco_large_best.pt`), a Hugging-Face-style or
         ModelScope folder, or what `rivega convert-checkpoint` wrote. A saved pipeline holds its own.
     vocab (Optional[str]): Folder with dict.txt, encoder.json and vocab.bpe, or vocab.json and merges.txt; None looks beside `path`.
-    network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from scratch, where there is no `path`.
+    network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from scratch, if there is no `path`.
     ema (bool): Take the moving average of the weights that fairseq keeps beside them (`extra_state`), where it was told to.
     image_size (int): Side of the square pictures in pixels.
     beam (int): Hypotheses kept in decoding.

@@ -41,8 +41,8 @@ class Encoded:
 
     states (Tensor): B x S x D, patches first.
     positions (Tensor): 1 x S x D, normalised position embeddings, the same for all B.
-    lengths (Optional[List[int]]): How many of the S each sample really has; None where all have S.
-    hidden (Optional[Tensor]): B x S bool, True where hidden; only where whole pictures are hidden.
+    lengths (Optional[List[int]]): How many of the S each sample really has; None if all have S.
+    hidden (Optional[Tensor]): B x S bool, True if hidden; only where whole pictures are hidden.
     layers (List[Tensor]): Embeddings and the output of each layer, where asked for.
     """
 
@@ -53,7 +53,7 @@ class Encoded:
     layers: list[torch.Tensor] | None = None
 
     def hide(self, dtype: torch.dtype) -> torch.Tensor | None:
-        """RETURNS (Optional[Tensor]): B x 1 x 1 x S, -inf where there is padding or a hidden picture; None where all is seen."""
+        """RETURNS (Optional[Tensor]): B x 1 x 1 x S, -inf if there is padding or a hidden picture; None if all is seen."""
         hidden = self.hidden
         if hidden is None and self.lengths is not None and min(self.lengths) < self.states.shape[1]:
             place = torch.arange(self.states.shape[1], device=self.states.device)
@@ -113,7 +113,7 @@ class OFAEncoder(Positions):
         pixels (Tensor): B x 3 x H x W, normalised.
         stem (Optional[ResNetStem]): Takes the place of the network's own: its folded copy.
         RETURNS (Picture): B of them.
-        RAISES (RivegaError): E726 where they have more patches a side than the tables of positions.
+        RAISES (RivegaError): E726 if they have more patches a side than the tables of positions.
         """
         features = self.embed_images(pixels) if stem is None else stem(pixels)
         height, width = features.shape[-2:]
@@ -136,9 +136,9 @@ class OFAEncoder(Positions):
         """Encode.
 
         embedded (Tensor): B x T x D token embeddings.
-        lengths (Optional[Sequence[int]]): Tokens of each text without padding; None where all have T.
+        lengths (Optional[Sequence[int]]): Tokens of each text without padding; None if all have T.
         picture (Optional[Picture]): One for each of the B, or none at all.
-        shown (Optional[Tensor]): B bool, False where the sample's picture is to be hidden.
+        shown (Optional[Tensor]): B bool, False if the sample's picture is to be hidden.
         keep_layers (bool): Also return the states between layers.
         """
         patches = 0 if picture is None else picture.states.shape[1]
@@ -240,7 +240,7 @@ class DecoderCache:
 
     memory (List[KeyValue]): Keys and values of the encoder's output, one for each layer, B x heads x S x d; beams share them.
     cross_keys (Tensor): 1 x S x D projected positions of the encoder's output.
-    hide (Optional[Tensor]): B x 1 x 1 x S, -inf where the encoder's output is padding or hidden; None where all is seen.
+    hide (Optional[Tensor]): B x 1 x 1 x S, -inf if the encoder's output is padding or hidden; None if all is seen.
     past (List[Optional[KeyValue]]): Keys and values of what is decoded, (B * beams) x heads x t x d.
     size (int): t.
     """
@@ -291,8 +291,8 @@ class OFADecoder(Positions):
 
         embedded (Tensor): B x T x D token embeddings.
         encoded (Encoded): The encoder's output.
-        positions (Optional[Tensor]): B x T int64 positions; 0, 1, 2... where not given.
-        visible (Optional[Tensor]): B x T x T bool: whether the row's token sees the column's; those before it where not given.
+        positions (Optional[Tensor]): B x T int64 positions; 0, 1, 2... if not given.
+        visible (Optional[Tensor]): B x T x T bool: whether the row's token sees the column's; those before it if not given.
         keep_layers (bool): Also return the states between layers.
         RETURNS (Tuple[Tensor, List[Tensor]]): B x T x D, and the states between layers.
         """
@@ -435,6 +435,6 @@ def depth_rates(rate: float, layers: int) -> list[float]:
 
 
 def _minus_infinity(hidden: torch.Tensor, dtype: torch.dtype, *, dims: int = 2) -> torch.Tensor:
-    """-inf where hidden: B x S to B x 1 x 1 x S (dims=2), B x T x S to B x 1 x T x S (dims=1)."""
+    """-inf if hidden: B x S to B x 1 x 1 x S (dims=2), B x T x S to B x 1 x T x S (dims=1)."""
     bias = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill(hidden, float("-inf"))
     return bias[:, None, None] if dims == 2 else bias[:, None]

@@ -86,7 +86,7 @@ class _Folder:
         return self._logits[case]
 
     def source_mask(self, case: str) -> torch.Tensor:
-        """B x S bool, True where there is a patch or token."""
+        """B x S bool, True if there is a patch or token."""
         encoded = self.encoded(case)
         count, size = encoded.states.shape[:2]
         if encoded.hidden is not None:

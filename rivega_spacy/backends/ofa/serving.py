@@ -178,7 +178,7 @@ def ofa_shim(common: Common, *, name: str, vocab: str | None, network: dict[str,
 
     common (Common): Its path is that of published weights; see `load_ofa`.
     vocab (Optional[str]): Folder of the vocabulary's files; None looks beside the weights.
-    network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from scratch, where there is no `path`.
+    network (Optional[Dict[str, Any]]): Sizes (`OFAConfig`) of a network to train from scratch, if there is no `path`.
     ema (bool): Take the moving average that the file keeps.
     seed (int): Of random weights.
     RETURNS (OFAShim): Loads when first needed.

@@ -51,7 +51,7 @@ class OFATokenizer:
 
     vocab (Dict[str, int]): Byte-pair token to its number in the encoding.
     merges (Sequence[Tuple[str, str]]): Merges, most frequent first.
-    numbers (Optional[Dict[int, int]]): Number in the encoding to OFA's token id; None where they are the same.
+    numbers (Optional[Dict[int, int]]): Number in the encoding to OFA's token id; None if they are the same.
     size (int): Tokens of the whole vocabulary, codes and locations included.
     """
 
@@ -98,7 +98,7 @@ class OFATokenizer:
             Hugging-Face-style model folder).
         size (int): Tokens of the whole vocabulary.
         order (Optional[Sequence[str]]): Takes the place of dict.txt: numbers in the encoding in OFA's order.
-        RAISES (RivegaError): E720 where neither set is complete, E721 where a file cannot be read.
+        RAISES (RivegaError): E720 if neither set is complete, E721 if a file cannot be read.
         """
         folder = Path(folder)
         try:

@@ -30,7 +30,7 @@ class Row(NamedTuple):
     answer: list[int]
 
 
-# (tokenizer, network, picture and expressions, number of the expression, its target, longest source) -> row, or None where the
+# (tokenizer, network, picture and expressions, number of the expression, its target, longest source) -> row, or None if the
 # target says nothing.
 MakeRow = Callable[[OFATokenizer, OFA, ImageQueries, int, QueryTarget, int], Row | None]
 

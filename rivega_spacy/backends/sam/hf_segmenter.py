@@ -48,7 +48,7 @@ def load_hf_sam(name: str, *, local_files_only: bool = False) -> torch.nn.Module
     name (str): A folder or a name on the hub.
     local_files_only (bool): Never ask the hub, not even with RIVEGA_HUB=1 (`post/hub.py`).
     RETURNS (Module): SamModel or SamHQModel in evaluation mode.
-    RAISES (RivegaError): E326 where it cannot be read, E327 where it is another kind of model, E022 where weights are missing.
+    RAISES (RivegaError): E326 if it cannot be read, E327 if it is another kind of model, E022 if weights are missing.
     """
     from transformers import SamModel
 

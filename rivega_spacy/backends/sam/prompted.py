@@ -15,7 +15,7 @@ class PromptedSegmenter:
     """Boxes to masks: each picture is encoded once, its boxes are decoded together.
 
     load (Callable[[], Module]): Makes the network, at the first call.
-    device (Optional[str]): Where it runs; None takes the GPU where there is one.
+    device (Optional[str]): Where it runs; None takes the GPU if there is one.
     multimask (bool): Choose among three masks a box.
     box_batch (int): Boxes decoded at once.
     """

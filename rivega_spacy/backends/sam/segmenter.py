@@ -39,7 +39,7 @@ def make_sam(
     multimask (bool): Let SAM propose three masks a box and take the one it rates best.
     box_batch (int): Boxes decoded at once; their masks are held at the picture's full size.
     RETURNS (SamSegmenter): Called with pictures and boxes. The weights are read at the first call.
-    RAISES (RivegaError): E322 where the file is missing.
+    RAISES (RivegaError): E322 if the file is missing.
     """
     path = Path(checkpoint)
     if not path.is_file():
@@ -70,7 +70,7 @@ def load_sam(path: Path, model_type: str) -> torch.nn.Module:
 
 
 def checkpoint_type(state: dict[str, torch.Tensor]) -> str | None:
-    """Which of the published sizes the weights are of, None where that cannot be told."""
+    """Which of the published sizes the weights are of, None if that cannot be told."""
     blocks = {int(m.group(1)) for m in (re.match(r"image_encoder\.blocks\.(\d+)\.", key) for key in state) if m}
     return _DEPTHS.get(max(blocks) + 1) if blocks else None
 

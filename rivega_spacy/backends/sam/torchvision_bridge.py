@@ -32,7 +32,7 @@ def import_segment_anything() -> ModuleType:
     """segment-anything, with the real torchvision where that works.
 
     RETURNS (ModuleType): The package `segment_anything`.
-    RAISES (RivegaError): E320 where it is not installed.
+    RAISES (RivegaError): E320 if it is not installed.
     """
     with _LOCK:
         if PACKAGE in sys.modules:

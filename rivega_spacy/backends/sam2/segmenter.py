@@ -52,7 +52,7 @@ def load_hf_sam2(name: str, *, local_files_only: bool = False) -> torch.nn.Modul
 
     name (str), local_files_only (bool): See `make_hf_sam2`.
     RETURNS (Module): Sam2Model or EdgeTamModel in evaluation mode.
-    RAISES (RivegaError): E900 where transformers is too old for it, otherwise as `load_hf_sam`.
+    RAISES (RivegaError): E900 if transformers is too old for it, otherwise as `load_hf_sam`.
     """
     # Asked first: a transformers that does not know the kind cannot read its config either.
     hub_class(*KINDS["sam2"])

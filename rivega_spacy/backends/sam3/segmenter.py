@@ -49,14 +49,14 @@ def sam3_segmenter(
 
     path (Optional[str]): A folder in transformers' form or a name on the model hub, for example "facebook/sam3" (gated: its licence has to be
         accepted there first). A saved pipeline needs none.
-    threshold (float): From which score on an instance counts. Where none reaches it the picture does not show the entity.
+    threshold (float): From which score on an instance counts. If none reaches it the picture does not show the entity.
     mask_threshold (float): From which probability on a pixel belongs to a mask.
     together (bool): The mask is that of all instances that count, for expansions in the plural; else that of the likeliest one.
     batch_size (int): Expressions in one pass, across pictures. A picture is encoded once.
     bf16 (bool): Compute in bfloat16.
     half_on_disk (bool): Save in half precision.
     save_weights (bool): Save the weights with the component; without, they are read from `path` again, and components of one path share them.
-    RETURNS (Model[List[ImageQueries], List[ScoredMasks]]): For each expression its mask, HxW bool, empty where no instance counts, and the score of
+    RETURNS (Model[List[ImageQueries], List[ScoredMasks]]): For each expression its mask, HxW bool, empty if no instance counts, and the score of
         the likeliest instance. It cannot be trained here.
     RAISES (RivegaError): E208 for a threshold that is no probability. SetupError E900 when the network is first needed and transformers is too old.
     """
@@ -83,7 +83,7 @@ def load_sam3(path: str) -> Loaded:
 
 
 def concept(expression: Expression) -> str:
-    """What SAM 3 is told of an entity: its expansion as a noun phrase without an article; where there is none, its name."""
+    """What SAM 3 is told of an entity: its expansion as a noun phrase without an article; if there is none, its name."""
     text = " ".join((expression.expansion or expression.name).split())
     return _ARTICLE.sub("", text)
 

@@ -127,7 +127,7 @@ def word_vectors(words: Sequence[str], width: int, *, vectors: Any | None = None
     vectors (Optional[spacy.vectors.Vectors vocabulary]): A spaCy `Vocab` with vectors of this width, as upstream's
         en_vectors_web_lg; words it lacks get zeros, as there. None gives each word its own fixed random vector.
     RETURNS (ndarray): n x width float32.
-    RAISES (RivegaError): E731 where the vectors have another width.
+    RAISES (RivegaError): E731 if the vectors have another width.
     """
     if vectors is not None:
         if vectors.vectors_length != width:
@@ -143,7 +143,7 @@ def word_vectors(words: Sequence[str], width: int, *, vectors: Any | None = None
 
 
 def _unpickle(data: bytes) -> Any:
-    """Plain values. RAISES (ValueError): Where a memo is numbered so high that room for it would fill the memory: Python makes it all at once."""
+    """Plain values. RAISES (ValueError): If a memo is numbered so high that room for it would fill the memory: Python makes it all at once."""
     for operation, argument, _ in pickletools.genops(data):
         if operation.name.endswith("PUT") and int(argument or 0) > len(data):
             raise ValueError("its parts are numbered beyond its length")

@@ -120,7 +120,7 @@ class CoordinateTransformer(nn.Module):
         """The memory that the decoder reads.
 
         fused (Tensor): n x C x h x w.
-        mask (Tensor): n x h x w bool, True where there is padding.
+        mask (Tensor): n x h x w bool, True if there is padding.
         RETURNS (Tuple[Tensor, Tensor, Tensor]): memory n x hw x width, its positions, its padding n x hw bool.
         """
         x = self.input_proj(fused).flatten(2).transpose(1, 2)
@@ -152,7 +152,7 @@ class CoordinateTransformer(nn.Module):
 def sine_positions(mask: torch.Tensor, half: int) -> torch.Tensor:
     """DETR's two-dimensional sine positions, normalised to the unpadded part.
 
-    mask (Tensor): n x h x w bool, True where there is padding.
+    mask (Tensor): n x h x w bool, True if there is padding.
     half (int): Channels for each of y and x.
     RETURNS (Tensor): n x 2*half x h x w, y first.
     """

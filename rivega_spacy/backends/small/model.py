@@ -115,7 +115,7 @@ def load_weights(model: Model, path: Path) -> None:
 
     model (Model): What `small_model` returned.
     path (Path): The .safetensors file.
-    RAISES (RivegaError): Where the file is missing or does not fit.
+    RAISES (RivegaError): If the file is missing or does not fit.
     """
     shim = shim_of(model, TorchShim)
     network = load_network(path, dict(shim.cfg.items()))

@@ -68,7 +68,7 @@ class SmallVision(nn.Module):
     shown_calibration: Tensor
     box_calibration: Tensor
 
-    # In training, how far the last image pass moved what a backbone knew before; None where none may move.
+    # In training, how far the last image pass moved what a backbone knew before; None if none may move.
     drift: Tensor | None = None
 
     def __init__(
@@ -119,7 +119,7 @@ class SmallVision(nn.Module):
         return Encoded(*(values.float() for values in encoded))
 
     def pictures_a_pass(self, *, bf16: bool) -> int:
-        """How many pictures go through the image encoder together at run time, where it is not one at a time (`one_at_a_time`).
+        """How many pictures go through the image encoder together at run time, if it is not one at a time (`one_at_a_time`).
 
         bf16 (bool): Whether they are encoded in bfloat16.
         RETURNS (int): So many.

@@ -123,7 +123,7 @@ class NounTable(nn.Module):
 
         name (str): Its name, which is asked where the expansion says nothing.
         expansion (str): For example "a bell tower in Pisa".
-        RETURNS (Optional[int]): The row, None where no noun is known.
+        RETURNS (Optional[int]): The row, None if no noun is known.
         """
         head = [word for word in _WORD.findall(_END.split(" " + expansion)[0].lower()) if word not in _ARTICLES]
         words = head if any(word not in _EMPTY for word in head) else _WORD.findall(name.lower())

@@ -101,7 +101,7 @@ class PhraseMaskNetwork(nn.Module):
     def phrases(self, expressions: Sequence[Expression | None]) -> Tensor:
         """Phrase vectors.
 
-        expressions (Sequence[Optional[Expression]]): N referring expressions; None where nothing is said.
+        expressions (Sequence[Optional[Expression]]): N referring expressions; None if nothing is said.
         RETURNS (Tensor): N x phrase_width.
         """
         said = [number for number, expression in enumerate(expressions) if expression is not None]

@@ -80,7 +80,7 @@ def build_phrase_segmenter(
     pasted (float): in training, to this share of the things another one is pasted in front.
     unnamed (float): in training, for this share of the things no phrase is given, so that boxes alone do too.
     trained_stages (int): how many of the backbone's last stages, 0 to 4, learn along, at 0.15 of the learning rate.
-    growth (Sequence[Sequence[int]]): in training, from which step on the crops have which side. Where empty, `size` throughout.
+    growth (Sequence[Sequence[int]]): in training, from which step on the crops have which side. If empty, `size` throughout.
     bf16 (bool): compute in bfloat16, in training and at run time.
     ema_decay (float): moving average of the weights in training; 0 for none.
     seed (int): seed of the training augmentation.
@@ -140,7 +140,7 @@ def load_vision(model: Model, path: Path) -> None:
 
     model (Model): what `build_phrase_segmenter` returned.
     path (Path): a .safetensors file of the network, or the file `model` of a pipeline's `rivega_grounder` or `rivega_entailment`.
-    RAISES (RivegaError): E331 where there is no such file, E730 where it is none of weights, E330 where it does not fit.
+    RAISES (RivegaError): E331 if there is no such file, E730 if it is none of weights, E330 if it does not fit.
     """
     if not Path(path).is_file():
         raise RivegaError(Errors.E331.format(path=path))

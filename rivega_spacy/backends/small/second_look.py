@@ -33,7 +33,7 @@ def part_around(box: Sequence[float], width: int, height: int) -> tuple[int, int
 
     box (Sequence[float]): XYXY pixels.
     width (int), height (int): Of the picture.
-    RETURNS (Optional[Tuple[int, int, int, int]]): XYXY pixels; None where it would be nearly the whole picture, or next to nothing.
+    RETURNS (Optional[Tuple[int, int, int, int]]): XYXY pixels; None if it would be nearly the whole picture, or next to nothing.
     """
     wide, high = box[2] - box[0], box[3] - box[1]
     longer = LEAST_OF_BOX * max(wide, high)

@@ -65,7 +65,7 @@ class SeeingMaskNetwork(nn.Module):
         state (Dict[str, Tensor]): weights of the vision network by name.
         source (str): how an error names them.
         RETURNS (int): how many tensors were taken.
-        RAISES (RivegaError): E330 where the encoder has other sizes.
+        RAISES (RivegaError): E330 if the encoder has other sizes.
         """
         own = self.encoder.state_dict()
         given = {name[len("image.") :]: value for name, value in state.items() if name.startswith("image.")}

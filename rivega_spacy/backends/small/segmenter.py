@@ -70,7 +70,7 @@ def build_seeing_segmenter(
     rotation (float): in training, a third of the pictures is turned, by up to so many degrees either way.
     encoder_rate (float): learning rate of the encoder, as a share of that of the rest.
     growth (Sequence[Sequence[int]]): in training, from which step on the crops have which side: small ones first show the same
-        objects in half the time. Where empty, they have `size` throughout.
+        objects in half the time. If empty, they have `size` throughout.
     threads (int): in training, how many cut and colour crops at the same time: more than one feeds a GPU.
     bf16 (bool): compute in bfloat16, in training and at run time: twice as fast on processors with instructions for it.
     ema_decay (float): moving average of the weights in training; 0 for none.
@@ -134,7 +134,7 @@ def _load_encoder(model: Model, path: Path) -> None:
 
     model (Model): what `build_seeing_segmenter` returned.
     path (Path): the network's .safetensors file.
-    RAISES (RivegaError): E331 where there is no such file, E330 where its encoder does not fit.
+    RAISES (RivegaError): E331 if there is no such file, E330 if its encoder does not fit.
     """
     if not Path(path).is_file():
         raise RivegaError(Errors.E331.format(path=path))

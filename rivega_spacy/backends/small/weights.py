@@ -50,7 +50,7 @@ def load_network(path: Path, config: dict[str, Any]) -> SmallVision:
     config (Dict[str, Any]): Sizes that the file has to have; those of vocabulary and word table, and what is not given, are read
         from it.
     RETURNS (SmallVision): The network.
-    RAISES (RivegaError): E204 where there is no such file, E730 where it is none of weights; E022 where it does not fit the sizes.
+    RAISES (RivegaError): E204 if there is no such file, E730 if it is none of weights; E022 if it does not fit the sizes.
     """
     if not Path(path).is_file():
         raise RivegaError(Errors.E204.format(path=path))

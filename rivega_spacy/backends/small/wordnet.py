@@ -43,7 +43,7 @@ def read_wordnet(folder: Path = DEBIAN) -> WordNet:
 
     folder (Path): Holds data.noun and index.noun.
     RETURNS (WordNet): All of them.
-    RAISES (RivegaError): E351 where the files are missing.
+    RAISES (RivegaError): E351 if the files are missing.
     """
     from ...post.errors import Errors, RivegaError
 

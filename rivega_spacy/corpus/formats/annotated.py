@@ -44,7 +44,7 @@ def read_annotated(path: str | Path, dirt: Dirt, *, lang: str = "rivega") -> Ite
 def annotated_posts(rows: Iterable[tuple[str, str, Post]], dirt: Dirt, *, lang: str = "rivega") -> Iterator[Post]:
     """The same for posts of that form wherever they come from.
 
-    rows (Iterable[Tuple[str, str, Dict[str, Any]]]): Where a post stands, for messages; its id where it has none itself; the post.
+    rows (Iterable[Tuple[str, str, Dict[str, Any]]]): Where a post stands, for messages; its id if it has none itself; the post.
     dirt (Dirt), lang (str): As above.
     """
     tokenizer = spacy.blank(lang).tokenizer
@@ -175,7 +175,7 @@ def own_regions(post: Post, *, boxes: bool, masks: bool) -> list[dict[str, Any]]
 
     post (Dict[str, Any]): As `read_annotated` yields it, or any other.
     boxes (bool): Boxes, and with them judgements and masks, come from elsewhere. masks (bool): Masks do.
-    RETURNS (Optional[List[Dict[str, Any]]]): `ents`; None where the post has none in that form.
+    RETURNS (Optional[List[Dict[str, Any]]]): `ents`; None if the post has none in that form.
     """
     ents = post.get("ents")
     if "spaces" not in post or not isinstance(ents, list):

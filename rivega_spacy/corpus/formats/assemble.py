@@ -143,7 +143,7 @@ def _named(post: Post) -> list[tuple[str, str]]:
 
 
 def _reference(post: Post) -> str | None:
-    """The name that a post gives to its picture, where it is not the picture itself."""
+    """The name that a post gives to its picture, if it is not the picture itself."""
     image = post.get("image")
     return image if isinstance(image, str) and not is_data_uri(image) else None
 
@@ -194,7 +194,7 @@ def read_regions(path: PathLike, dirt: Dirt) -> Pictures:
     path (PathLike): A folder of .xml (VOC) or .json (labelme); a .json file (COCO); a .jsonl file (Prodigy).
     dirt (Dirt): Takes what does not fit.
     RETURNS (Dict[str, Picture]): By post id.
-    RAISES (RivegaError): E020 where there is nothing, E134 where it is none of them.
+    RAISES (RivegaError): E020 if there is nothing, E134 if it is none of them.
     """
     path = Path(path)
     if path.is_dir():
@@ -383,7 +383,7 @@ def repaired_name(name: str, texts: list[str]) -> str | None:
     name (str): As the annotator wrote it ("Pacquia", "bob geldof", "Node . Js\\n").
     texts (List[str]): The post's entities.
     RETURNS (Optional[str]): The entity that has the same letters and digits but for case, or that begins with the name or is the
-        beginning of it; None where there is none or several.
+        beginning of it; None if there is none or several.
     """
     bare = _letters(name)
     same = {text for text in texts if bare and _letters(text) == bare}

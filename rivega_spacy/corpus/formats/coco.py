@@ -22,7 +22,7 @@ def read_coco(path: str | Path, dirt: Dirt) -> Pictures:
     dirt (Dirt): Takes what does not fit.
     RETURNS (Dict[str, Picture]): By the stem of the picture's file name. Regions whose picture or category cannot be told, because
         several bear its id, are left out.
-    RAISES (RivegaError): E020 where there is no such file, E132 where it is not COCO JSON.
+    RAISES (RivegaError): E020 if there is no such file, E132 if it is not COCO JSON.
     """
     path = Path(path)
     if not path.is_file():
@@ -107,7 +107,7 @@ def _text(value: Any) -> str | None:
 
 
 def _name(annotation: dict[str, Any], categories: dict[str, list[str]]) -> list[str]:
-    """What an annotation is called; nothing where nothing says it, several where its category has several names."""
+    """What an annotation is called; nothing if nothing says it, several where its category has several names."""
     attributes = annotation.get("attributes")
     if isinstance(attributes, list):
         # [{"name": ..., "value": ...}], as some tools write them.

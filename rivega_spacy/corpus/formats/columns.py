@@ -75,7 +75,7 @@ def find_columns(lines: Iterable[str], path: str | Path, *, tag_column: int | No
     tag_column (Optional[int]): The column of the tags, from 1, or from the end as -1, where the user chose it.
     RETURNS (Columns): Two where the file has two, whatever is in them. Of more, the token is the first (or the one after a running
         number), and the tag the only column of entity tags.
-    RAISES (RivegaError): E440 where several columns hold entity tags, E441 where none does, E442 where there is no such column.
+    RAISES (RivegaError): E440 if several columns hold entity tags, E441 if none does, E442 if there is no such column.
     """
     found: dict[int, list[_Column]] = {}
     counts: Counter[int] = Counter()
@@ -105,7 +105,7 @@ def find_columns(lines: Iterable[str], path: str | Path, *, tag_column: int | No
 def _tag_column(columns: list[_Column], path: str | Path) -> int:
     places = [place for place, column in enumerate(columns) if place and column.tagged]
     for unlikely in (lambda column: not column.labels, lambda column: column.chunks):
-        # A column without any entity, or of chunks, is taken only where there is no better one.
+        # A column without any entity, or of chunks, is taken only if there is no better one.
         places = [place for place in places if not unlikely(columns[place])] or places
     if not places:
         raise RivegaError(Errors.E441.format(path=path, count=len(columns)))

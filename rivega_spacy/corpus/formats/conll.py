@@ -32,7 +32,7 @@ def read_conll(path: str | Path, dirt: Dirt, *, tag_column: int | None = None) -
     dirt (Dirt): Takes what does not fit.
     tag_column (Optional[int]): Which column holds the tags, from 1, or from the end as -1; None looks for it.
     YIELDS (Dict[str, Any]): `id`, `tokens`, `tags` (BIO).
-    RAISES (RivegaError): E020 where there is no such file, E440-E442 where the tags cannot be told.
+    RAISES (RivegaError): E020 if there is no such file, E440-E442 if the tags cannot be told.
     """
     columns = find_columns(_rows(path), path, tag_column=tag_column)
     named = any(_is_id(line) for _, line in _lines(path))

@@ -30,7 +30,7 @@ def read_points(values: Any) -> list[list[float]]:
 
     values (Any): A list of [x, y].
     RETURNS (List[List[float]]): The same as floats.
-    RAISES (ValueError): Where it is none.
+    RAISES (ValueError): If it is none.
     """
     if not isinstance(values, (list, tuple)) or not all(isinstance(point, (list, tuple)) and len(point) == 2 for point in values):
         raise ValueError("points are not a list of [x, y]")
@@ -42,7 +42,7 @@ def read_box(values: Any) -> list[float]:
 
     values (Any): A list of four.
     RETURNS (List[float]): The same as floats.
-    RAISES (ValueError): Where it is none.
+    RAISES (ValueError): If it is none.
     """
     if not isinstance(values, (list, tuple)) or len(values) != 4:
         raise ValueError("a box is not a list of four numbers")
@@ -53,7 +53,7 @@ def points_box(points: Sequence[Sequence[float]]) -> list[float]:
     """The box around points.
 
     points (Sequence[Sequence[float]]): At least one.
-    RAISES (ValueError): Where there are none.
+    RAISES (ValueError): If there are none.
     """
     xs, ys = [float(x) for x, _ in points], [float(y) for _, y in points]
     return [min(xs), min(ys), max(xs), max(ys)]
@@ -67,8 +67,8 @@ def has_area(box: Sequence[float]) -> bool:
 def picture_size(width: Any, height: Any) -> tuple[int | None, int | None, bool]:
     """The size that a file gives of a picture.
 
-    width (Any), height (Any): As they stand in the file; None where they do not.
-    RETURNS (Tuple[Optional[int], Optional[int], bool]): Width and height, None both where they are not the size of a picture that would
+    width (Any), height (Any): As they stand in the file; None if they do not.
+    RETURNS (Tuple[Optional[int], Optional[int], bool]): Width and height, None both if they are not the size of a picture that would
         be opened, and whether what stands there can be believed (nothing can).
     """
     if width is None and height is None:

@@ -23,7 +23,7 @@ def read_docbin_posts(path: str | Path, dirt: Dirt, *, lang: str = "rivega") -> 
     dirt (Dirt): Takes nothing here: a doc has no entities that do not fit.
     lang (str): Language class whose vocabulary is used.
     YIELDS (Dict[str, Any]): `id`, `tokens`, `spaces`, `tags`, `ents` as `read_annotated` has them, `image` and the texts of a post.
-    RAISES (RivegaError): E059 where the file is damaged.
+    RAISES (RivegaError): E059 if the file is damaged.
     """
     for number, doc in enumerate(read_docbin(path, reading_vocab(lang)), start=1):
         post: Post = {

@@ -78,7 +78,7 @@ def look_at(path: str | Path) -> TrueSize | None:
     """The size of a picture, from the head of its file.
 
     path (Union[str, Path]): The picture.
-    RETURNS (Optional[TrueSize]): None where it is not there, or could not be opened.
+    RETURNS (Optional[TrueSize]): None if it is not there, or could not be opened.
     """
     try:
         return TrueSize(*image_frame(path))
@@ -187,7 +187,7 @@ def _within(region: Region, frame: Frame, picture: Picture) -> bool:
 
 
 def _place(region: Region, frame: Frame, true: TrueSize, picture: Picture, name: str, dirt: Dirt) -> Region | None:
-    """A region on the upright picture; None where nothing of it is there."""
+    """A region on the upright picture; None if nothing of it is there."""
     mask = _placed_mask(region, frame, true, picture)
     box = None if region.xyxy is None or not region.own_box else _from_zero(region.xyxy, picture)
     if not _within(region, frame, picture):
@@ -231,7 +231,7 @@ def _placed_mask(region: Region, frame: Frame, true: TrueSize, picture: Picture)
 
 
 def _turned(rle: RLE, frame: Frame, true: TrueSize) -> RLE | None:
-    """A mask that was drawn on a frame, on the upright picture; None where scaling leaves no pixel of it."""
+    """A mask that was drawn on a frame, on the upright picture; None if scaling leaves no pixel of it."""
     if frame == Frame(true.width, true.height):
         return rle
     mask = _TURNS[frame.orientation](decode_mask(rle))

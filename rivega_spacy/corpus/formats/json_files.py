@@ -16,7 +16,7 @@ def read_json(path: str | Path) -> Any:
     """The value that a JSON file holds.
 
     path (Union[str, Path]): UTF-8, UTF-16 or UTF-32, with a byte order mark or without.
-    RAISES (ValueError): Where it cannot be read or is no JSON, or lists in it lie too deep within each other.
+    RAISES (ValueError): If it cannot be read or is no JSON, or lists in it lie too deep within each other.
     """
     path = Path(path)
     if not path.is_file():
@@ -37,7 +37,7 @@ def reference(value: Any) -> str | None:
     """A reference to a picture that a post can carry.
 
     value (Any): What a file has there.
-    RETURNS (Optional[str]): It; None where it is no text, empty, or text that UTF-8 cannot write.
+    RETURNS (Optional[str]): It; None if it is no text, empty, or text that UTF-8 cannot write.
     """
     if not isinstance(value, str) or not value.strip():
         return None

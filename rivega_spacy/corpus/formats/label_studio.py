@@ -44,7 +44,7 @@ def read_label_studio(path: str | Path, dirt: Dirt, *, lang: str = "rivega") -> 
     dirt (Dirt): Takes what does not fit; tasks that nobody has annotated, or that were skipped, are left out.
     lang (str): Language class whose tokenizer makes the tokens.
     YIELDS (Dict[str, Any]): As `read_annotated` does: entities with expansion, shown or not, boxes and masks (brush strokes, polygons, ellipses).
-    RAISES (RivegaError): E132 where it is no such export.
+    RAISES (RivegaError): E132 if it is no such export.
     """
     try:
         tasks = read_json(path)
@@ -167,7 +167,7 @@ def _place(value: dict[str, Any], text: str) -> dict[str, Any]:
 
 
 def _region(result: dict[str, Any], value: dict[str, Any]) -> tuple[str, list[float], RLE | None] | None:
-    """Type, box and mask of a rectangle, brush stroke, polygon or ellipse; None where it is none of them, or has no area."""
+    """Type, box and mask of a rectangle, brush stroke, polygon or ellipse; None if it is none of them, or has no area."""
     width, height, usable = picture_size(result.get("original_width"), result.get("original_height"))
     if not usable or not width or not height or result.get("image_rotation"):
         return None

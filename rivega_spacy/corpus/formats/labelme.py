@@ -24,7 +24,7 @@ def read_labelme(folder: str | Path, dirt: Dirt) -> Pictures:
     dirt (Dirt): Takes what does not fit.
     RETURNS (Dict[str, Picture]): By the file's own name. Shapes of one name with one `group_id` are parts of one region (a
         person behind a pole); else each shape is one.
-    RAISES (RivegaError): E131 where the folder holds no JSON.
+    RAISES (RivegaError): E131 if the folder holds no JSON.
     """
     files = sorted(Path(folder).rglob("*.json"))
     if not files:
@@ -116,9 +116,9 @@ def _paint(shapes: list[dict[str, Any]], height: int, width: int) -> np.ndarray 
 def shape_mask(shape: dict[str, Any], height: int, width: int) -> np.ndarray | None:
     """The pixels of one labelme shape.
 
-    shape (Dict[str, Any]): `shape_type` polygon (also where it is missing), rectangle, oriented_rectangle, circle or mask.
+    shape (Dict[str, Any]): `shape_type` polygon (also if it is missing), rectangle, oriented_rectangle, circle or mask.
     height (int), width (int): Size of the picture.
-    RETURNS (Optional[ndarray]): HxW bool; None where the shape is malformed or of a kind without area.
+    RETURNS (Optional[ndarray]): HxW bool; None if the shape is malformed or of a kind without area.
     """
     kind = shape.get("shape_type") or "polygon"
     try:

@@ -172,7 +172,7 @@ def _image(row: dict[str, Any]) -> str | None:
 
 
 def _given_tokens(tokens: Any) -> list[dict[str, Any]]:
-    """The task's own tokens; none where they are not all of the form."""
+    """The task's own tokens; none if they are not all of the form."""
     wanted = (("text", str), ("start", int), ("end", int))
     usable = isinstance(tokens, list) and all(
         isinstance(token, dict) and all(isinstance(token.get(key), kind) for key, kind in wanted) and token["text"]

@@ -19,7 +19,7 @@ RLE = dict[str, Any]
 class Drawing(NamedTuple):
     """What a mask is drawn from, so that it can be drawn once the size of the picture is known.
 
-    draw (Callable[[int, int], Optional[RLE]]): From height and width to the mask; None where no pixel of it is in the picture.
+    draw (Callable[[int, int], Optional[RLE]]): From height and width to the mask; None if no pixel of it is in the picture.
     reach (List[float]): Box around all that is drawn, cut off nowhere.
     """
 
@@ -32,9 +32,9 @@ class Region:
     """One region.
 
     name (str): What the annotator called it: the text of an entity, or its type.
-    xyxy (Optional[List[float]]): Box in pixels; None where only a mask was drawn and it is empty.
+    xyxy (Optional[List[float]]): Box in pixels; None if only a mask was drawn and it is empty.
     mask (Optional[RLE]): COCO RLE at the picture's size.
-    drawing (Optional[Drawing]): What the mask was drawn from; None where it was stored as pixels.
+    drawing (Optional[Drawing]): What the mask was drawn from; None if it was stored as pixels.
     own_box (bool): The box was given; else it is the one around the mask.
     """
 
@@ -49,7 +49,7 @@ class Region:
 class Picture:
     """All regions of one picture.
 
-    width (Optional[int]), height (Optional[int]): As the file says; None where it says nothing that a picture can have.
+    width (Optional[int]), height (Optional[int]): As the file says; None if it says nothing that a picture can have.
     regions (List[Region]): In the file's order.
     image (Optional[str]): The file's own reference to the picture.
     file (Optional[Path]): Where that reference leads to, from the file of regions on.
@@ -97,7 +97,7 @@ def choose_picture(picture: Picture, reference: str | None) -> Picture | None:
 
     picture (Picture): The first of them.
     reference (Optional[str]): The post's own reference to its picture, with as many folders as it has.
-    RETURNS (Optional[Picture]): The only one, or the one whose path shares most with the reference; None where that is not one alone.
+    RETURNS (Optional[Picture]): The only one, or the one whose path shares most with the reference; None if that is not one alone.
     """
     if not picture.namesakes:
         return picture
@@ -112,7 +112,7 @@ def choose_picture(picture: Picture, reference: str | None) -> Picture | None:
 
 
 def _shared_end(reference: str, path: str | Path | None) -> int:
-    """How many last parts two paths have in common where the one is the end of the other; 0 where neither is."""
+    """How many last parts two paths have in common where the one is the end of the other; 0 if neither is."""
     if path is None:
         return 0
     first, second = (PurePosixPath(str(value).replace("\\", "/")).parts for value in (reference, path))
@@ -127,7 +127,7 @@ def drawn_region(name: str, drawing: Drawing, picture: Picture, box: list[float]
     drawing (Drawing): What was drawn.
     picture (Picture): Its picture.
     box (Optional[List[float]]): Where the file gives one; else it is the one around the mask.
-    RETURNS (Optional[Region]): Without mask where that size is not known, or the picture may lie on its side in its file. None where
+    RETURNS (Optional[Region]): Without mask where that size is not known, or the picture may lie on its side in its file. None if
         there is neither a box nor any pixel of a mask.
     """
     mask = None
@@ -177,7 +177,7 @@ def paint_rle(paint: Callable[[int, int], np.ndarray | None], reach: Sequence[fl
     paint (Callable[[int, int], Optional[ndarray]]): From height and width to HxW bool: the upper left part of the picture.
     reach (Sequence[float]): Box around all that is painted.
     height (int), width (int): Size of the picture.
-    RETURNS (Optional[RLE]): At the size of the picture; None where no pixel of it is painted.
+    RETURNS (Optional[RLE]): At the size of the picture; None if no pixel of it is painted.
     """
     if reach[0] > width + 1 or reach[1] > height + 1 or reach[2] < -1 or reach[3] < -1:
         return None

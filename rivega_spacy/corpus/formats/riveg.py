@@ -29,8 +29,8 @@ class Row(NamedTuple):
     """One entity of a file.
 
     post (str): Id of its picture. name (str), type (str): As the tagger found it.
-    expansion (Optional[str]): None where there is none.
-    shown (Optional[bool]): Whether the picture shows it; None where the file does not say.
+    expansion (Optional[str]): None if there is none.
+    shown (Optional[bool]): Whether the picture shows it; None if the file does not say.
     box (Optional[List[float]]): XYXY pixels; (0, 0, 0, 0), which stands for "not known", is None.
     caption (str), image (Optional[str]): Of the picture, which is base64.
     """
@@ -57,7 +57,7 @@ def read_riveg(path: str | Path, dirt: Dirt) -> Iterator[Row]:
         lines with `id`, `text`, `type`, `expansion`.
     dirt (Dirt): Takes lines that are none of these.
     YIELDS (Row): In the order of the file.
-    RAISES (RivegaError): E020 where there is no such file.
+    RAISES (RivegaError): E020 if there is no such file.
     """
     path = Path(path)
     if not path.is_file():
@@ -158,7 +158,7 @@ def by_model(lists: list[list[str | None]], source: str | None = None) -> Post:
 
     lists (List[List[Optional[str]]]): Of each entity its answers.
     source (Optional[str]): A name for the only one.
-    RETURNS (Dict[str, Any]): `expansions_by_model`, or nothing where an entity has one answer and that no name.
+    RETURNS (Dict[str, Any]): `expansions_by_model`, or nothing if an entity has one answer and that no name.
     """
     most = max((len(answers) for answers in lists), default=0)
     if most == 0 or (most == 1 and source is None):
@@ -183,7 +183,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _read(fields: Any) -> Row | None:
-    """RETURNS (Optional[Row]): None where it is none of the forms."""
+    """RETURNS (Optional[Row]): None if it is none of the forms."""
     if isinstance(fields, dict):
         post, name, label, expansion = (fields.get(key) for key in ("id", "text", "type", "expansion"))
         if post is None or not isinstance(name, str) or not isinstance(label, str):

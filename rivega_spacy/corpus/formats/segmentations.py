@@ -17,8 +17,8 @@ def read_rle(value: Any) -> RLE | None:
     """A stored mask.
 
     value (Any): RLE as COCO has it: runs as a list, or as text.
-    RETURNS (Optional[RLE]): The same, compressed; None where it is empty.
-    RAISES (ValueError): Where it is none, or larger than a picture that would be opened. Nothing of that size is ever held.
+    RETURNS (Optional[RLE]): The same, compressed; None if it is empty.
+    RAISES (ValueError): If it is none, or larger than a picture that would be opened. Nothing of that size is ever held.
     """
     if not isinstance(value, dict):
         raise ValueError("not a run-length encoding")
@@ -33,8 +33,8 @@ def read_segmentation(value: Any) -> tuple[Drawing | None, RLE | None]:
     """What an annotation's mask is drawn from, or the stored mask itself.
 
     value (Any): RLE; a polygon as one list of numbers or of [x, y]; a list of polygons; lists within lists; RLEs among them.
-    RETURNS (Tuple[Optional[Drawing], Optional[RLE]]): Polygons to be drawn, or a stored mask; None both where nothing is given.
-    RAISES (ValueError): Where a part of it is malformed, covers no area, or parts differ in size.
+    RETURNS (Tuple[Optional[Drawing], Optional[RLE]]): Polygons to be drawn, or a stored mask; None both if nothing is given.
+    RAISES (ValueError): If a part of it is malformed, covers no area, or parts differ in size.
     """
     polygons: list[list[list[float]]] = []
     stored: list[dict[str, Any]] = []

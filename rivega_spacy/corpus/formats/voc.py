@@ -28,7 +28,7 @@ def read_voc(folder: str | Path, dirt: Dirt) -> Pictures:
     dirt (Dirt): Takes what does not fit.
     RETURNS (Dict[str, Picture]): By post id. The file's own name is the id: in 765 published files <filename> names another
         picture. Coordinates are kept as published, 1-based with the upper bound inclusive; names are kept to the letter.
-    RAISES (RivegaError): E131 where the folder holds no XML.
+    RAISES (RivegaError): E131 if the folder holds no XML.
     """
     files = sorted(Path(folder).glob("*.xml"))
     if not files:
@@ -67,7 +67,7 @@ def read_xml(path: Path) -> ElementTree.Element:
 
     path (Path): In any encoding that Python knows, declared or marked; UTF-8 where what is declared is unknown or cannot be.
     RETURNS (Element): The root.
-    RAISES (ValueError): Where the file cannot be read, is no XML or breaks off; where it declares entities, which are not expanded
+    RAISES (ValueError): If the file cannot be read, is no XML or breaks off; if it declares entities, which are not expanded
         (a file of a few lines could fill the memory with them).
     """
     if not path.is_file():

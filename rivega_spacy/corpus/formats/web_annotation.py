@@ -42,7 +42,7 @@ def read_web_annotations(path: str | Path, dirt: Dirt, *, lang: str = "rivega") 
     dirt (Dirt): Takes what does not fit.
     lang (str): Language class whose tokenizer makes the tokens.
     YIELDS (Dict[str, Any]): As `read_annotated` does.
-    RAISES (RivegaError): E132 where it is no such page.
+    RAISES (RivegaError): E132 if it is no such page.
     """
     try:
         page = read_json(path)
@@ -67,7 +67,7 @@ def _items(page: dict[str, Any]) -> list[Any]:
 
 
 def _read(item: dict[str, Any], posts: dict[str, Post]) -> bool:
-    """Put an annotation into its post; False where it is neither a text nor an entity."""
+    """Put an annotation into its post; False if it is neither a text nor an entity."""
     bodies, targets = _list(item.get("body")), _list(item.get("target"))
     for body in bodies:
         if isinstance(body, dict) and isinstance(body.get("value"), str) and str(body.get("id")).endswith("/text"):
@@ -128,7 +128,7 @@ def svg_mask(svg: str) -> RLE | None:
     """The mask that the paths and polygons of an SVG picture fill, by the even-odd rule.
 
     svg (str): With `width` and `height` in pixels, the size of the picture.
-    RETURNS (Optional[RLE]): None where it is no such SVG, or fills nothing.
+    RETURNS (Optional[RLE]): None if it is no such SVG, or fills nothing.
     """
     # What an SVG may name outside itself is never fetched, and a declaration of entities could grow without end.
     if "<!DOCTYPE" in svg or "<!ENTITY" in svg:
@@ -152,7 +152,7 @@ def _rings(element: Any) -> list[list[list[float]]]:
 
 
 def _path_rings(path: str) -> list[list[list[float]]]:
-    """The rings of a path of straight lines. RAISES (ValueError): Where it has curves."""
+    """The rings of a path of straight lines. RAISES (ValueError): If it has curves."""
     if set(path) & set("CcSsQqTtAa"):
         raise ValueError("curves")
     rings: list[list[list[float]]] = []

@@ -44,7 +44,7 @@ class AnnotateWork:
         return self.gpu_id
 
     def identity(self) -> dict[str, Any]:
-        """Name, version and digest of the pipeline, and the settings. RAISES (RivegaError): E500 where there is no such pipeline."""
+        """Name, version and digest of the pipeline, and the settings. RAISES (RivegaError): E500 if there is no such pipeline."""
         return {
             "task": "annotate",
             "pipeline": pipeline_identity(self.model),
@@ -132,7 +132,7 @@ def pipeline_identity(model: str) -> dict[str, Any]:
     """What a pipeline is: its name, version, and a hash over all its files, weights and config.
 
     model (str): Installed pipeline or folder.
-    RAISES (RivegaError): E500 where there is no such pipeline.
+    RAISES (RivegaError): E500 if there is no such pipeline.
     """
     import spacy
 

@@ -44,7 +44,7 @@ class JobOptions:
     inputs: Sequence[str] = ()
 
     def check(self) -> None:
-        """RAISES (RivegaError): E209 for sizes below 1, E622 where the form needs a package that is missing."""
+        """RAISES (RivegaError): E209 for sizes below 1, E622 if the form needs a package that is missing."""
         for option, value in (("shard_size", self.shard_size), ("chunk_size", self.chunk_size)):
             if value < 1:
                 raise RivegaError(Errors.E209.format(option=option, least=1, value=value))
@@ -54,12 +54,12 @@ class JobOptions:
 class Job:
     """A job in its folder.
 
-    folder (Path): Holds the shards and the manifest; made where there is none.
+    folder (Path): Holds the shards and the manifest; made if there is none.
     work (Work): What is done.
     options (JobOptions): How.
-    RAISES (RivegaError): E842 where there is a job and neither `resume` nor `restart` is set, E843 where it was begun otherwise, E844 where its
+    RAISES (RivegaError): E842 if there is a job and neither `resume` nor `restart` is set, E843 if it was begun otherwise, E844 if its
         manifest is damaged, E847 where the folder holds other files; what `JobOptions.check` raises.
-    RAISES (OutputError): E052 where nothing can be written there.
+    RAISES (OutputError): E052 if nothing can be written there.
     """
 
     def __init__(self, folder: Path, work: Work, options: JobOptions) -> None:
@@ -90,8 +90,8 @@ class Job:
         told (Optional[Callable[[str], None]]): Is told of workers that died.
         YIELDS (Tally): Counts of further posts: of those done before, a shard at a time, then of new ones as they are done. Whoever stops
             reading stops the job.
-        RAISES (RivegaError): E846 where the input has changed, E848 where another process is at work on this job.
-        RAISES (OutputError): E052 where a shard cannot be written; the job can go on later.
+        RAISES (RivegaError): E846 if the input has changed, E848 if another process is at work on this job.
+        RAISES (OutputError): E052 if a shard cannot be written; the job can go on later.
         """
         with _locked(self.folder):
             if self.options.restart:
@@ -116,7 +116,7 @@ class Job:
                     self._commit(whole, plan.open.popleft())
                     whole = Outcome()
         finally:
-            # Also where nobody reads on: the workers end.
+            # Also if nobody reads on: the workers end.
             engine.close()
         manifest.complete = True
         manifest.write(self.folder)
@@ -158,7 +158,7 @@ class _Plan:
         self.open: deque[_Planned] = deque()
 
     def chunks(self) -> Iterator[list[Given]]:
-        """The chunks. RAISES (RivegaError): E846 where posts that were done before have changed."""
+        """The chunks. RAISES (RivegaError): E846 if posts that were done before have changed."""
         for number, shard in enumerate(self._shards):
             planned = _Planned(number, shard.start)
             if number in self._again:
@@ -198,7 +198,7 @@ class _Plan:
 
 
 def check_folder(folder: Path) -> None:
-    """That a folder can be a new job's. RAISES (RivegaError): E847 where it holds files that no job wrote."""
+    """That a folder can be a new job's. RAISES (RivegaError): E847 if it holds files that no job wrote."""
     if folder.is_dir():
         ours = {path for pattern in _ours() for path in folder.glob(pattern)}
         other = next((path for path in sorted(folder.iterdir()) if path not in ours), None)

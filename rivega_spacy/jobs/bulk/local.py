@@ -44,7 +44,7 @@ class LocalEngine:
         self._started = 0
 
     def start(self) -> Hashable:
-        """Begin one more worker. RAISES (RivegaError): What loading raises, where workers are forked."""
+        """Begin one more worker. RAISES (RivegaError): What loading raises, if workers are forked."""
         if self._forks and self._call is None:
             import torch
 
@@ -122,7 +122,7 @@ def cores() -> int:
 
 
 def threads_of_environment() -> int:
-    """OMP_NUM_THREADS; 0 where it says nothing."""
+    """OMP_NUM_THREADS; 0 if it says nothing."""
     value = os.environ.get("OMP_NUM_THREADS", "")
     return int(value) if value.isdigit() else 0
 

@@ -85,7 +85,7 @@ class Manifest:
         """That a job goes on with what it began with.
 
         other (Manifest): What it is asked to go on with.
-        RAISES (RivegaError): E843 where something differs; it is named.
+        RAISES (RivegaError): E843 if something differs; it is named.
         """
         # Not the size of chunks, on which nothing depends but time and memory.
         settings = ("identity", "form", "shard_size")
@@ -101,8 +101,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of a job's folder.
 
     folder (Path): The folder.
-    RETURNS (Optional[Manifest]): None where there is none yet.
-    RAISES (RivegaError): E844 where the file is damaged or of a later version.
+    RETURNS (Optional[Manifest]): None if there is none yet.
+    RAISES (RivegaError): E844 if the file is damaged or of a later version.
     """
     path = folder / NAME
     if not path.is_file():
@@ -122,7 +122,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def _check(found: Manifest) -> None:
-    """RAISES (ValueError): Where a value is none that a job writes: then shards would be taken for done that are not."""
+    """RAISES (ValueError): If a value is none that a job writes: then shards would be taken for done that are not."""
     if not isinstance(found.identity, dict) or found.form not in FORMS:
         raise ValueError("`identity` or `form` is damaged")
     _whole("shard_size", found.shard_size, least=1)

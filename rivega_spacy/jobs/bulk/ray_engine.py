@@ -30,7 +30,7 @@ class RayEngine:
     address (Optional[str]): Of the cluster's head, "auto" for the one of this machine; None starts one of this machine, unless the process
         has called `ray.init` already.
     cpus (float), gpus (float): What each takes; a share of a GPU lets several have one together.
-    RAISES (SetupError): E851 where Ray is not installed, E853 where the cluster cannot be reached or has no room for one worker.
+    RAISES (SetupError): E851 if Ray is not installed, E853 if the cluster cannot be reached or has no room for one worker.
     """
 
     def __init__(self, work: Work, workers: int = 1, *, address: str | None = None, cpus: float = 1.0, gpus: float = 0.0) -> None:
@@ -129,7 +129,7 @@ class Actor:
         self._call: Callable[[Sequence[Given]], Outcome] | None = None
 
     def load(self) -> None:
-        """Load the pipeline. RAISES (RivegaError): Where that is not possible."""
+        """Load the pipeline. RAISES (RivegaError): If that is not possible."""
         self._call = self._work.load()
 
     def do(self, posts: Sequence[Given]) -> Outcome:

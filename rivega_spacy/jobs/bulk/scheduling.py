@@ -101,7 +101,7 @@ class Scheduler:
 
         chunks (Iterable[Sequence[Given]]): Read a bounded way ahead.
         YIELDS (Outcome): One a chunk, in order.
-        RAISES (SetupError): What a worker raises that cannot work at all; E845 where workers die before they begin.
+        RAISES (SetupError): What a worker raises that cannot work at all; E845 if workers die before they begin.
         """
         stream = enumerate(chunks)
         last = False

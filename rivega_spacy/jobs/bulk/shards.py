@@ -31,7 +31,7 @@ def write_shard(path: Path, form: str, payloads: Sequence[bytes]) -> int:
     form (str): One of FORMS.
     payloads (Sequence[bytes]): Results of its posts, in their order (`work.Outcome`).
     RETURNS (int): Its size in bytes.
-    RAISES (OutputError): E052 where the file system will not have it.
+    RAISES (OutputError): E052 if the file system will not have it.
     """
     data = FORMS[form](payloads)
     with open_output(path, binary=True, durable=True) as out:
@@ -40,7 +40,7 @@ def write_shard(path: Path, form: str, payloads: Sequence[bytes]) -> int:
 
 
 def check_form(form: str) -> None:
-    """RAISES (RivegaError): E622 where a form needs a package that is missing."""
+    """RAISES (RivegaError): E622 if a form needs a package that is missing."""
     if form == PARQUET:
         _arrow()
 

@@ -42,7 +42,7 @@ class Work(Protocol):
         """All that the results depend on beside the posts, as JSON: a job that goes on must find it unchanged."""
 
     def load(self) -> Callable[[Sequence[Given]], Outcome]:
-        """Load what is needed, once a worker. RAISES (RivegaError): Where that is not possible."""
+        """Load what is needed, once a worker. RAISES (RivegaError): If that is not possible."""
 
     def lost(self, post: Given, reason: str) -> Outcome:
         """The result of a post that no worker survives; nothing is loaded for it."""
@@ -55,7 +55,7 @@ class Digest:
         self._hash = hashlib.blake2b(digest_size=16)
 
     def add(self, post: Given) -> None:
-        """Take in the next post. RAISES (RivegaError): E840 where it holds what no file of posts can."""
+        """Take in the next post. RAISES (RivegaError): E840 if it holds what no file of posts can."""
         if isinstance(post, PostError):
             data = f"error:{post}"
         else:

@@ -1,6 +1,7 @@
 """Our wordpieces against those of the `tokenizers` library."""
 
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
@@ -34,7 +35,7 @@ def test_as_the_library_on_posts():
         assert OURS.encode(text) == REFERENCE.encode(text).ids, text
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.text(alphabet="aZé 中#-'()\t\u0301\x92☕0ß", max_size=30))
 def test_as_the_library_on_anything(text):
     assert OURS.encode(text) == REFERENCE.encode(text).ids

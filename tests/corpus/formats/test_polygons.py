@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
@@ -26,7 +27,7 @@ def drawn(polygons, height, width):
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(polygons=st.lists(polygon, min_size=1, max_size=3), height=st.integers(1, 48), width=st.integers(1, 48))
 def test_every_polygon_is_drawn_as_the_api_draws_it(polygons, height, width):
     rle = polygons_to_rle(polygons, height, width)
