@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import spacy
+from doc_state import state
 from PIL import Image
 from spacy.tokens import Doc, DocBin
 
@@ -35,24 +36,6 @@ def post(nlp, text=TEXT, image=COLLINS) -> Doc:
     doc = nlp.make_doc(text)
     doc._.image = image
     return doc
-
-
-def state(doc: Doc):
-    rows = [
-        (
-            e.text,
-            e.label_,
-            e._.expansion,
-            e._.groundable,
-            e._.groundable_score,
-            e._.boxes,
-            e._.box_score,
-            e._.mask_rle,
-            e._.mask_score,
-        )
-        for e in doc.ents
-    ]
-    return rows, doc._.image, doc._.rivega_errors
 
 
 def close(first: Doc, second: Doc) -> None:

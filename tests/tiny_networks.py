@@ -318,8 +318,30 @@ def tiny_owlv2(folder: Path) -> str:
         vision_config={**shape, "num_hidden_layers": 2, "image_size": 64, "patch_size": 8},
         projection_dim=32,
     )
+    return saved(Owlv2ForObjectDetection, config, tokenizer, folder)
+
+
+def tiny_clipseg(folder: Path) -> str:
+    """A folder with a CLIPSeg of two layers at 64 pixels."""
+    from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
+
+    tokenizer, shape, text = clip_text()
+    config = CLIPSegConfig(
+        text_config={**shape, **text},
+        vision_config={**shape, "num_hidden_layers": 3, "image_size": 64, "patch_size": 16},
+        projection_dim=32,
+        extract_layers=[0, 1, 2],
+        reduce_dim=16,
+        decoder_num_attention_heads=4,
+        decoder_intermediate_size=32,
+    )
+    return saved(CLIPSegForImageSegmentation, config, tokenizer, folder)
+
+
+def saved(kind: Any, config: Any, tokenizer: Any, folder: Path) -> str:
+    """A folder with a random network of this kind and its tokenizer."""
     torch.manual_seed(0)
-    network = Owlv2ForObjectDetection(config)
+    network = kind(config)
     scaled_init(network)
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -43,6 +43,13 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def seen_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "seen.safetensors"
+    save_network(tiny_seen_network(), path)
+    return path
+
+
 @pytest.fixture
 def tiny_vision(tiny_weights: Path) -> spacy.Language:
     """A pipeline of tiny networks in the places of the shipped vision networks; everything counts as shown."""

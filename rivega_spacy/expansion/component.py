@@ -1,6 +1,6 @@
 """`rivega_expander`: writes `span._.expansion` for every entity."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from spacy.language import Language
@@ -8,7 +8,7 @@ from spacy.tokens import Doc
 from thinc.api import Config
 
 from ..pipes.in_flight import InFlightPipe
-from ..pipes.settings import Configured
+from ..pipes.settings import ConfiguredAlone
 from ..post.errors import Errors
 from ..post.extensions import ID_KEY, post_name, record_error
 from ..post.labels import check_labels, entity_type, keep_labels, labels_of
@@ -74,7 +74,7 @@ def make_expander(nlp: Language, name: str, model: Expander, overwrite: bool, la
     return EntityExpander(nlp.vocab, model, name, overwrite=overwrite, labels=labels)
 
 
-class EntityExpander(Configured, InFlightPipe):
+class EntityExpander(ConfiguredAlone, InFlightPipe):
     """Entity expansion: from a name nobody can see to a phrase about something visible (paper, section IV-B 2)."""
 
     settings = ("overwrite", "labels")
@@ -131,17 +131,3 @@ class EntityExpander(Configured, InFlightPipe):
                     record_error(doc, self.name, message.format(post=post_name(doc), **values))
                 elif answer is not None and (self.cfg["overwrite"] or not ent._.expansion):
                     ent._.expansion = answer
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        self.tell_unsaved_settings()
-        return b""
-
-    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "EntityExpander":
-        return self
-
-    def to_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> None:
-        """Nothing to save: all of it is in the config."""
-        self.tell_unsaved_settings()
-
-    def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> "EntityExpander":
-        return self

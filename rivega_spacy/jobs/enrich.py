@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -68,14 +69,8 @@ def read_settings(path: str | Path, *, measured: Sequence[Path] = (), overrides:
     RAISES (RivegaError): E020, E427.
     """
     config = read_config(path, measured=measured, overrides=overrides)
-    try:
+    with _config_at_fault(path):
         resolved = registry.resolve(config)
-    except ConfigValidationError as error:
-        raise RivegaError(Errors.E427.format(path=path, section="...", reason=str(error).strip().replace("\n", "; "))) from error
-    except ValueError as error:
-        if isinstance(error, RivegaError):
-            raise
-        raise RivegaError(Errors.E427.format(path=path, section="...", reason=error)) from error
     section = dict(resolved.get(SECTION) or {})
     models = resolved.get("models")
     if not isinstance(models, dict) or not models:
@@ -104,18 +99,25 @@ def read_config(path: str | Path, *, measured: Sequence[Path] = (), overrides: d
     """A config file as `read_settings` resolves it, with what is excluded from the examples. RAISES (RivegaError): E020, E427."""
     if not Path(path).is_file():
         raise RivegaError(Errors.E020.format(path=path))
-    try:
+    with _config_at_fault(path):
         config = parse_config(read_text(path), overrides=overrides)
+    examples = config.get("examples")
+    if measured and isinstance(examples, dict) and examples.get("@misc") != "rivega.NoExamples.v1":
+        examples["exclude"] = [*(examples.get("exclude") or []), *(str(file) for file in measured)]
+    return config
+
+
+@contextmanager
+def _config_at_fault(path: str | Path) -> Iterator[None]:
+    """What a config cannot be read or resolved for, as E427 with its name; this package's own errors as they are."""
+    try:
+        yield
     except ConfigValidationError as error:
         raise RivegaError(Errors.E427.format(path=path, section="...", reason=str(error).strip().replace("\n", "; "))) from error
     except ValueError as error:
         if isinstance(error, RivegaError):
             raise
         raise RivegaError(Errors.E427.format(path=path, section="...", reason=error)) from error
-    examples = config.get("examples")
-    if measured and isinstance(examples, dict) and examples.get("@misc") != "rivega.NoExamples.v1":
-        examples["exclude"] = [*(examples.get("exclude") or []), *(str(file) for file in measured)]
-    return config
 
 
 class Enricher:

@@ -1,6 +1,6 @@
 """`rivega_retriever`: writes `doc._.knowledge` without a language model."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from spacy.language import Language
@@ -8,7 +8,7 @@ from spacy.tokens import Doc
 from thinc.api import Config
 
 from ..pipes.in_flight import InFlightPipe
-from ..pipes.settings import Configured
+from ..pipes.settings import ConfiguredAlone
 from .retrieval import Source
 
 default_source_config = """
@@ -32,7 +32,7 @@ def make_retriever(nlp: Language, name: str, source: Source, overwrite: bool) ->
     return KnowledgeRetriever(nlp.vocab, source, name, overwrite=overwrite)
 
 
-class KnowledgeRetriever(Configured, InFlightPipe):
+class KnowledgeRetriever(ConfiguredAlone, InFlightPipe):
     """z from a source that can be looked into at once; a post for which there is nothing stays without."""
 
     settings = ("overwrite",)
@@ -59,17 +59,3 @@ class KnowledgeRetriever(Configured, InFlightPipe):
         for doc, found in zip(docs, knowledge):
             if found:
                 doc._.knowledge = found
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        self.tell_unsaved_settings()
-        return b""
-
-    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> "KnowledgeRetriever":
-        return self
-
-    def to_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> None:
-        """Nothing to save: all of it is in the config, and the collection stays where it is."""
-        self.tell_unsaved_settings()
-
-    def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> "KnowledgeRetriever":
-        return self

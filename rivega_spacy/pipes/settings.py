@@ -55,6 +55,27 @@ class Configured:
             warnings.warn(Errors.W083.format(name=self.name, options=options), stacklevel=2)
 
 
+class ConfiguredAlone(Configured):
+    """Configured, for components of which the config says everything: nothing else is saved."""
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """Nothing, but for a warning of settings that the config does not have."""
+        self.tell_unsaved_settings()
+        return b""
+
+    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> Any:
+        """The same component."""
+        return self
+
+    def to_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> None:
+        """As `to_bytes`."""
+        self.tell_unsaved_settings()
+
+    def from_disk(self, path: Any, *, exclude: Iterable[str] = ()) -> Any:
+        """The same component."""
+        return self
+
+
 class ConfiguredWeights(Configured):
     """Configured, for trainable components: weights are saved, settings are not.
 
@@ -105,4 +126,4 @@ def configure(nlp: Language, name: str, **options: Any) -> None:
         pipe.remember_settings()
 
 
-__all__ = ["Configured", "ConfiguredWeights", "configure"]
+__all__ = ["Configured", "ConfiguredAlone", "ConfiguredWeights", "configure"]

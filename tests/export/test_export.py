@@ -14,8 +14,9 @@ import srsly
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from marked_post import HEIGHT, TEXT, WIDTH, blob, with_entities
 from PIL import Image
-from spacy.tokens import DocBin, Span
+from spacy.tokens import DocBin
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.formats.coco import read_coco
@@ -33,16 +34,6 @@ from rivega_spacy.post.outlines import mask_outline
 from rivega_spacy.post.posts import write_posts
 from rivega_spacy.post.rle import decode_mask, encode_mask, rle_iou
 
-HEIGHT, WIDTH = 60, 80
-TEXT = "\U0001f600 Ada Lovelace with Babbage of =SUM(A1) in London"
-
-
-def blob() -> np.ndarray:
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    mask = (rows - 30) ** 2 + (columns - 20) ** 2 < 200
-    mask[28:33, 18:23] = False
-    return mask
-
 
 @pytest.fixture
 def nlp():
@@ -56,13 +47,7 @@ def doc(nlp, tmp_path):
     doc = nlp.make_doc(TEXT)
     doc.user_data["id"] = "post/1"
     doc._.image = str(tmp_path / "a b.png")
-    spans = []
-    for text, label in (("Ada Lovelace", "PER"), ("Babbage", "PER"), ("=SUM(A1)", "OTHER"), ("London", "LOC")):
-        start = TEXT.index(text)
-        span = doc.char_span(start, start + len(text), label=label, alignment_mode="expand")
-        spans.append(Span(doc, span.start, span.end, label=label))
-    doc.ents = spans
-    ada, babbage, total, _ = doc.ents
+    ada, babbage, total, _ = with_entities(doc).ents
     ada._.expansion, ada._.groundable, ada._.boxes = "a mathematician", True, [[6.0, 16.0, 34.0, 44.0]]
     ada._.mask_rle, ada._.mask_score, ada._.box_score = encode_mask(blob()), 0.8, 0.9
     babbage._.groundable, babbage._.boxes = True, [[40.5, 10.0, 70.0, 50.25]]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import spacy
 from blank import NLP
+from marked_post import HEIGHT, TEXT, WIDTH, blob, with_entities
 from PIL import Image
 from segmenter_tiny import TINY
 from spacy.tokens import Span
@@ -25,16 +26,6 @@ from rivega_spacy.post.outlines import fill_rings
 from rivega_spacy.post.posts import write_posts
 from rivega_spacy.post.rle import decode_mask, encode_mask
 
-HEIGHT, WIDTH = 60, 80
-TEXT = "\U0001f600 Ada Lovelace with Babbage of =SUM(A1) in London"
-
-
-def blob(y=30, x=20, size=200):
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    mask = (rows - y) ** 2 + (columns - x) ** 2 < size
-    mask[y - 2 : y + 3, x - 2 : x + 3] = False
-    return mask
-
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
@@ -46,14 +37,8 @@ def written(tmp_path_factory):
     for doc, name in ((first, "post/1"), (second, "2"), (third, "3")):
         doc.user_data["id"] = name
     first._.image, second._.image = str(tmp_path / "a b.png"), str(tmp_path / "c.png")
-    spans = []
-    for text, label in (("Ada Lovelace", "PER"), ("Babbage", "PER"), ("=SUM(A1)", "OTHER"), ("London", "LOC")):
-        start = TEXT.index(text)
-        span = first.char_span(start, start + len(text), label=label, alignment_mode="expand")
-        spans.append(Span(first, span.start, span.end, label=label))
-    first.ents = spans
+    ada, babbage, total, _ = with_entities(first).ents
     third.ents = [Span(third, 0, 1, label="PER")]
-    ada, babbage, total, _ = first.ents
     ada._.expansion, ada._.groundable, ada._.boxes = "a mathematician", True, [[6.0, 16.0, 36.0, 44.0], [50.0, 12.0, 70.0, 31.0]]
     masks = [encode_mask(blob()), encode_mask(blob(20, 60, 90))]
     ada._.mask_rle = masks[0]

@@ -419,12 +419,7 @@ def test_a_tagger_with_an_encoder_of_its_own_says_the_same(trained, tmp_path):
     trained.to_disk(tmp_path / "shared")
 
     def found(nlp):
-        docs = []
-        for text, _, knowledge in POSTS:
-            doc = nlp.make_doc(text)
-            doc._.knowledge = knowledge
-            docs.append(doc)
-        return [[(ent.text, ent.label_, round(ent._.ner_score, 3)) for ent in doc.ents] for doc in nlp.pipe(docs)]
+        return [[(ent.text, ent.label_, round(ent._.ner_score, 3)) for ent in doc.ents] for doc in nlp.pipe(posts(nlp))]
 
     nlp = spacy.load(tmp_path / "shared")
     wanted = found(nlp)

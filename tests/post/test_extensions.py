@@ -8,6 +8,7 @@ import pytest
 import spacy
 import srsly
 from blank import NLP
+from doc_state import state
 from PIL import Image
 from spacy.tokens import Doc, DocBin
 
@@ -33,25 +34,6 @@ def doc(picture):
     doc.ents[2]._.groundable = False
     record_error(doc, "test", "something")
     return doc
-
-
-def state(doc):
-    ents = [
-        (
-            e.text,
-            e.label_,
-            e._.expansion,
-            e._.groundable,
-            e._.groundable_score,
-            e._.boxes,
-            e._.box,
-            e._.box_score,
-            e._.mask_rle,
-            e._.mask_score,
-        )
-        for e in doc.ents
-    ]
-    return ents, doc._.image, doc._.caption, doc._.knowledge, doc._.description, doc._.rivega_errors
 
 
 def test_computed_attributes(doc):

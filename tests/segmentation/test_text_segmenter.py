@@ -13,7 +13,7 @@ from PIL import Image
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from thinc.api import Adam
-from tiny_networks import ODD_PICTURES, ODD_TEXTS, clip_text, scaled_init
+from tiny_networks import ODD_PICTURES, ODD_TEXTS, tiny_clipseg
 
 from rivega_spacy.backends.clipseg.segmenter import MEAN, STD, make_clipseg
 from rivega_spacy.backends.clipseg.trainable import clipseg_segmenter
@@ -29,26 +29,7 @@ TEXTS = [("Rex", "OTHER", "the red dog"), "woman", "the blue square thing"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with a CLIPSeg of two layers at 64 pixels."""
-    from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
-
-    path = tmp_path_factory.mktemp("clipseg")
-    tokenizer, shape, text = clip_text()
-    config = CLIPSegConfig(
-        text_config={**shape, **text},
-        vision_config={**shape, "num_hidden_layers": 3, "image_size": 64, "patch_size": 16},
-        projection_dim=32,
-        extract_layers=[0, 1, 2],
-        reduce_dim=16,
-        decoder_num_attention_heads=4,
-        decoder_intermediate_size=32,
-    )
-    torch.manual_seed(0)
-    network = CLIPSegForImageSegmentation(config)
-    scaled_init(network)
-    network.save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return str(path)
+    return tiny_clipseg(tmp_path_factory.mktemp("clipseg"))
 
 
 def queries(image: np.ndarray, wanted: list[Any]) -> ImageQueries:

@@ -15,7 +15,6 @@ from ofa_tiny import (
     sizes,
     tiny_network,
     trainable,
-    write_folder,
     write_vocabulary,
 )
 from thinc.api import Adam
@@ -30,11 +29,6 @@ from rivega_spacy.pipes.queries import ImageQueries, QueryTarget
 from rivega_spacy.post.errors import RivegaError
 
 SIDE = 64
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_folder(tmp_path_factory.mktemp("ofa") / "model")
 
 
 @pytest.fixture

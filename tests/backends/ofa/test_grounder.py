@@ -16,8 +16,6 @@ from ofa_tiny import (
     sizes,
     tiny_network,
     trainable,
-    write_folder,
-    write_vocabulary,
 )
 from spacy.tokens import Span
 from thinc.api import Adam
@@ -32,16 +30,6 @@ from rivega_spacy.post.boxes import box_iou
 from rivega_spacy.post.errors import RivegaError
 
 SIDE = 64
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_folder(tmp_path_factory.mktemp("ofa") / "model")
-
-
-@pytest.fixture(scope="module")
-def vocab(tmp_path_factory):
-    return write_vocabulary(tmp_path_factory.mktemp("vocab"))
 
 
 @pytest.mark.parametrize(

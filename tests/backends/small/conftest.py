@@ -1,3 +1,3 @@
 """The tiny network of the vision tests, and photos for it."""
 
-from vision_tiny import photos, tiny_weights  # noqa: F401
+from vision_tiny import photos, seen_weights, tiny_weights  # noqa: F401

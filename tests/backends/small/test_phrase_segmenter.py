@@ -7,12 +7,10 @@ import torch
 from PIL import Image
 from segmenter_tiny import disc_picture, make_post
 from thinc.api import Adam
-from vision_tiny import tiny_seen_network
 
 from rivega_spacy.backends.crops import Window
 from rivega_spacy.backends.small.mask_crops import Crop, in_front, training_crop
 from rivega_spacy.backends.small.phrase_segmenter import build_phrase_segmenter, load_vision
-from rivega_spacy.backends.small.weights import save_network
 from rivega_spacy.pipes.queries import BoxPrompt
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.post.expressions import Expression
@@ -24,18 +22,11 @@ TINY = {**SIZES, "size": 64, "rotation": 0.0, "pasted": 0.0, "unnamed": 0.0, "tr
 RED, GREEN = Expression(expansion="a red thing"), Expression(expansion="a green thing")
 
 
-@pytest.fixture(scope="module")
-def vision(tmp_path_factory):
-    path = tmp_path_factory.mktemp("vision") / "network.safetensors"
-    save_network(tiny_seen_network(), path)
-    return path
-
-
 @pytest.fixture
-def tiny(vision):
+def tiny(seen_weights):
     torch.manual_seed(0)
     model = build_phrase_segmenter(**TINY)
-    load_vision(model, vision)
+    load_vision(model, seen_weights)
     return model
 
 
@@ -115,7 +106,7 @@ def test_bfloat16_and_the_mirrored_crop_draw_nearly_the_same_masks(tiny):
         assert iou(mask, near) > 0.8 and abs(score - close) < 0.1
 
 
-def test_weights_say_what_does_not_fit(tiny, vision, tmp_path):
+def test_weights_say_what_does_not_fit(tiny, seen_weights, tmp_path):
     data = tiny.to_bytes()
     other = build_phrase_segmenter(**{**TINY, "size": 96}).from_bytes(data)
     assert other.shims[0].cfg["size"] == 96, "how to run is the config's to say"
@@ -126,20 +117,20 @@ def test_weights_say_what_does_not_fit(tiny, vision, tmp_path):
     with pytest.raises(RivegaError, match="E331"):
         load_vision(tiny, tmp_path / "nowhere")
     with pytest.raises(RivegaError, match="E330"):
-        load_vision(build_phrase_segmenter(**{**TINY, "phrase_width": 24}), vision)
+        load_vision(build_phrase_segmenter(**{**TINY, "phrase_width": 24}), seen_weights)
     (tmp_path / "broken").write_bytes(b"no weights")
     with pytest.raises(RivegaError, match="E730"):
         load_vision(tiny, tmp_path / "broken")
 
 
-def test_backbone_and_text_side_come_from_a_pipelines_grounder(vision, tmp_path):
+def test_backbone_and_text_side_come_from_a_pipelines_grounder(seen_weights, tmp_path):
     nlp = spacy.blank("rivega")
     sizes = {"width": 16, "box_width": 16, "word_width": 8, "middle": 16, "image_width": 16, "depth": 1}
     pipe = nlp.add_pipe("rivega_grounder", config={"model": {"@architectures": "rivega.SmallGrounder.v2", **sizes}})
-    pipe.model.attrs["load"](pipe.model, vision)
+    pipe.model.attrs["load"](pipe.model, seen_weights)
     nlp.to_disk(tmp_path)
     models = [build_phrase_segmenter(**TINY) for _ in range(2)]
-    for model, path in zip(models, (vision, tmp_path / "rivega_grounder" / "model")):
+    for model, path in zip(models, (seen_weights, tmp_path / "rivega_grounder" / "model")):
         load_vision(model, path)
     states = [model.shims[0].module.state_dict() for model in models]
     taken = [name for name in states[0] if name.startswith(("text.", "front.", "back."))]
@@ -205,7 +196,7 @@ def test_crops_mirror_the_boxes_of_other_things_along():
     assert first.area >= first.truth.sum() * 0.95
 
 
-def test_training_through_the_component(vision):
+def test_training_through_the_component(seen_weights):
     nlp = spacy.blank("rivega")
     pipe = nlp.add_pipe("rivega_segmenter", config={"model": {"@architectures": "rivega.SmallSegmenter.v3", **TINY}})
     image, box, red, green = overlapping(0)
@@ -213,6 +204,6 @@ def test_training_through_the_component(vision):
     doc.ents[0]._.mask_rle, doc.ents[1]._.mask_rle = encode_mask(red), encode_mask(green)
     example = spacy.training.Example(doc.copy(), doc)
     nlp.initialize(lambda: [example])
-    pipe.initialize(lambda: [example], nlp=nlp, encoder=vision)
+    pipe.initialize(lambda: [example], nlp=nlp, encoder=seen_weights)
     losses = [pipe.update([example], sgd=Adam(0.003))["rivega_segmenter"] for _ in range(12)]
     assert np.mean(losses[-3:]) < np.mean(losses[:3])

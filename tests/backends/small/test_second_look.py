@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from expressions_of import expressions
-from vision_tiny import SEEN_SIZES, tiny_seen_network
+from vision_tiny import SEEN_SIZES
 
 from rivega_spacy.backends.small import second_look
 from rivega_spacy.backends.small.answers import clear_store
@@ -12,18 +12,10 @@ from rivega_spacy.backends.small.grounder import build_seen_grounder
 from rivega_spacy.backends.small.lite import Front
 from rivega_spacy.backends.small.network import Encoded, Questions
 from rivega_spacy.backends.small.second_look import SIDE, Look, look_again, part_around
-from rivega_spacy.backends.small.weights import save_network
 from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.errors import RivegaError
 
 ASKED = expressions(("Ada", "PER", "a person"), ("Rex", "OTHER", "a dog"))
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("look") / "network.safetensors"
-    save_network(tiny_seen_network(), path)
-    return path
 
 
 @pytest.fixture
@@ -37,7 +29,7 @@ def sides(monkeypatch):
     return seen
 
 
-def located(weights, image, **settings):
+def located(seen_weights, image, **settings):
     model = build_seen_grounder(size=96, **SEEN_SIZES, **settings)
     model.attrs["load"](model, weights)
     return model.predict([ImageQueries(image, ASKED)])[0]
@@ -63,15 +55,15 @@ def test_a_wide_thing_gets_room_above_and_below():
     assert top == 150 and bottom == 260
 
 
-def test_only_small_boxes_are_looked_at_again(weights, sides):
+def test_only_small_boxes_are_looked_at_again(seen_weights, sides):
     image = np.random.default_rng(0).integers(0, 255, (300, 400, 3)).astype(np.uint8)
-    first = located(weights, image)
+    first = located(seen_weights, image)
     assert sides == [96]
     share = ((first[:, 2] - first[:, 0]) * (first[:, 3] - first[:, 1]) / (300 * 400)).max()
     clear_store()
-    assert np.array_equal(located(weights, image, second_look=float(share) / 1e3), first) and sides == [96, 96]
+    assert np.array_equal(located(seen_weights, image, second_look=float(share) / 1e3), first) and sides == [96, 96]
     clear_store()
-    again = located(weights, image, second_look=min(1.0, float(share) * 1.01))
+    again = located(seen_weights, image, second_look=min(1.0, float(share) * 1.01))
     assert SIDE in sides and not np.allclose(again, first)
     assert (again[:, :2] >= 0).all() and (again[:, 2] <= 400).all() and (again[:, 3] <= 300).all()
 
