@@ -3,13 +3,13 @@
 import json
 import os
 import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 from spacy.vocab import Vocab
 
 from ..post.annotated import annotated_to_doc
+from ..post.cache import RecentCache
 from ..post.errors import Errors, PostError, RivegaError
 from ..post.extensions import all_masks
 from ..post.files import check_output, open_output
@@ -54,7 +54,7 @@ class CorrectionQueue:
             self._lines.append(dump_line(json_fields(tidy_post(post)[0])))
         self._saved: dict[int, str] = {}
         self._revisions: dict[int, int] = {}
-        self._annotated: OrderedDict[int, Post] = OrderedDict()
+        self._annotated: RecentCache[Post] = RecentCache(_KEPT)
         self._lock = threading.RLock()
         self._vocab = Vocab()
         self._stamp = self._read_saved()
@@ -95,7 +95,7 @@ class CorrectionQueue:
     def to_annotate(self, number: int) -> Post | None:
         """A post that the pipeline has to see before it can be corrected, with its picture where it lies; None for one that has entities."""
         post = self.post(number)
-        if number in self._saved or number in self._annotated or post.get("ents") is not None or number in self._faults:
+        if number in self._saved or self._annotated.get(number) is not None or post.get("ents") is not None or number in self._faults:
             return None
         picture = self.picture(number)
         return {**post, "image": picture} if picture is not None else post
@@ -103,9 +103,7 @@ class CorrectionQueue:
     def keep_annotated(self, number: int, row: Post) -> None:
         """Keep what the pipeline made of a post."""
         with self._lock:
-            self._annotated[number] = {**row, "image": self.post(number).get("image")}
-            while len(self._annotated) > _KEPT:
-                self._annotated.popitem(last=False)
+            self._annotated.put(number, {**row, "image": self.post(number).get("image")})
 
     def item(self, number: int) -> dict[str, Any]:
         """A post to show: `number`, `post` (a line of annotated posts), `saved`, `revision`, `picture` (whether there is one) and `fault`."""
@@ -162,8 +160,9 @@ class CorrectionQueue:
         post = self.post(number)
         if number in self._saved:
             return json.loads(self._saved[number])
-        if number in self._annotated:
-            return self._annotated[number]
+        annotated = self._annotated.get(number)
+        if annotated is not None:
+            return annotated
         doc = annotated_to_doc({**post, "image": None, "ents": _with_expansions(post)}, self._vocab)
         row = doc_to_post(doc)
         own = {key: value for key, value in post.items() if key not in row and key != "expansions"}
