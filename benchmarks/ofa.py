@@ -31,7 +31,7 @@ from tqdm import tqdm
 from rivega_spacy.backends.ofa.decoding import BeamOptions, Trie, beam_search, score_labels
 from rivega_spacy.backends.ofa.entailment import LABELS, label_tokens, ofa_entailment
 from rivega_spacy.backends.ofa.grounder import ofa_grounder
-from rivega_spacy.backends.ofa.network import OFA, DecoderCache, Encoded
+from rivega_spacy.backends.ofa.network import OFA, DecoderCache, EncoderOutput
 from rivega_spacy.backends.ofa.pictures import to_pixels
 from rivega_spacy.backends.ofa.serving import (
     Question,
@@ -188,10 +188,10 @@ def published_grounding(network: OFA, tokenizer: OFATokenizer, image: np.ndarray
     run_steps(network, network.decoder.start(copied(encoded, 5)), 5)
 
 
-def copied(encoded: Encoded, count: int) -> Encoded:
+def copied(encoded: EncoderOutput, count: int) -> EncoderOutput:
     """The encoder's output once for every row."""
     lengths = None if encoded.lengths is None else encoded.lengths * count
-    return Encoded(encoded.states.repeat(count, 1, 1), encoded.positions, lengths)
+    return EncoderOutput(encoded.states.repeat(count, 1, 1), encoded.positions, lengths)
 
 
 def run_steps(network: OFA, cache: DecoderCache, rows: int) -> None:
@@ -240,7 +240,7 @@ def question(tokenizer: OFATokenizer, task: str, text: Expression) -> tuple[list
     return source, source[:-1]
 
 
-def beams_sharing(network: OFA, encoded: Encoded) -> None:
+def beams_sharing(network: OFA, encoded: EncoderOutput) -> None:
     """Our beams: one row at first, then five on one memory."""
     samples = encoded.states.shape[0]
     cache = network.decoder.start(encoded)

@@ -35,7 +35,7 @@ except ImportError:
 from rivega_spacy.backends.compiling import compile_parts  # noqa: E402
 from rivega_spacy.backends.ofa.config import OFAConfig  # noqa: E402
 from rivega_spacy.backends.ofa.decoding import BeamOptions, Trie, beam_search, score_labels  # noqa: E402
-from rivega_spacy.backends.ofa.network import OFA, Picture  # noqa: E402
+from rivega_spacy.backends.ofa.network import OFA, Patches  # noqa: E402
 
 SMALL = {
     "width": 64,
@@ -136,7 +136,7 @@ def passing(network: OFA, task: str, batch: int, entities: int, seed: int) -> Ca
     def step() -> object:
         with torch.autocast(device.type, dtype=torch.bfloat16):
             seen = network.encoder.pictures(pixels, stem)
-            encoded = network.encode(tokens, Picture(seen.states[owner], seen.height, seen.width))
+            encoded = network.encode(tokens, Patches(seen.states[owner], seen.height, seen.width))
             if task == "entailment":
                 return score_labels(network, encoded, prompts, trie).cpu()
             return beam_search(network, encoded, options)

@@ -23,7 +23,7 @@ from reporting import interval, write_report
 from rivega_spacy.backends.small.phrases.bank import load_bank
 from rivega_spacy.post.boxes import box_iou
 from rivega_spacy.scoring.calibration import calibration_error, reliability
-from rivega_spacy.training.measure import Asked, area_under_curve, ask_photos
+from rivega_spacy.training.measure import MeasuredQuestion, area_under_curve, ask_photos
 from rivega_spacy.training.photos import Photo, keys_of, read_photos
 
 OPEN = ("ecssd", "sod_bsd", "caltech101_photos", "grocery")
@@ -32,7 +32,7 @@ SIGNS = ("road_signs", "shop_signs")
 SEEN = ("imagenet_1000", "places_by_eye")
 
 
-def rows_of(pipeline: str, photos: Path, split: str, limit: int) -> list[Asked]:
+def rows_of(pipeline: str, photos: Path, split: str, limit: int) -> list[MeasuredQuestion]:
     """Ask the network of a pipeline's grounder about the photographs of a split; logits are calibrated."""
     bank = load_bank()
     model = spacy.load(pipeline).get_pipe("rivega_grounder").model
@@ -63,7 +63,7 @@ def crowded(photos: Sequence[Photo]) -> dict[tuple[str, str], bool]:
     return found
 
 
-def report(rows: list[Asked], covered: dict[tuple[str, str], bool]) -> tuple[str, dict[str, Any]]:
+def report(rows: list[MeasuredQuestion], covered: dict[tuple[str, str], bool]) -> tuple[str, dict[str, Any]]:
     """A markdown table, and the same numbers by name."""
     lines = [
         "| photographs | boxes right, % | 95 % | questions | shown or not, % | AUC | questions |",
@@ -72,7 +72,7 @@ def report(rows: list[Asked], covered: dict[tuple[str, str], bool]) -> tuple[str
     numbers: dict[str, Any] = {}
     place = {key: number for number, key in enumerate(sorted({(row.source, row.photo) for row in rows}))}
 
-    def add(name: str, chosen: Callable[[Asked], bool]) -> None:
+    def add(name: str, chosen: Callable[[MeasuredQuestion], bool]) -> None:
         mine = [row for row in rows if chosen(row)]
         if not mine:
             return

@@ -18,7 +18,7 @@ OVERHANG = 0.1
 FILL = (118, 112, 104)
 
 
-class Window(NamedTuple):
+class CropWindow(NamedTuple):
     """The part of the picture that a crop shows: XYXY pixels, may reach beyond the picture."""
 
     x1: float
@@ -27,23 +27,23 @@ class Window(NamedTuple):
     y2: float
 
 
-def box_window(box: Sequence[float] | np.ndarray, *, margin: float = MARGIN) -> Window:
+def box_window(box: Sequence[float] | np.ndarray, *, margin: float = MARGIN) -> CropWindow:
     """The window around a box.
 
     box (Sequence[float]): x1, y1, x2, y2 in pixels, x1 < x2 and y1 < y2.
     margin (float): context on each side, as a share of the box's side.
-    RETURNS (Window): XYXY pixels.
+    RETURNS (CropWindow): XYXY pixels.
     """
     x1, y1, x2, y2 = (float(x) for x in box)
     wide, high = max(x2 - x1, 1.0) * margin, max(y2 - y1, 1.0) * margin
-    return Window(x1 - wide, y1 - high, max(x2, x1 + 1.0) + wide, max(y2, y1 + 1.0) + high)
+    return CropWindow(x1 - wide, y1 - high, max(x2, x1 + 1.0) + wide, max(y2, y1 + 1.0) + high)
 
 
-def cut(picture: Image.Image, window: Window, size: int, *, fill: Any = FILL) -> tuple[np.ndarray, np.ndarray]:
+def cut(picture: Image.Image, window: CropWindow, size: int, *, fill: Any = FILL) -> tuple[np.ndarray, np.ndarray]:
     """Cut a window out of a picture and bring it to a square, with antialiasing.
 
     picture (Image): RGB or L.
-    window (Window): what to show; sides may differ, the crop is a square all the same.
+    window (CropWindow): what to show; sides may differ, the crop is a square all the same.
     size (int): side of the crop in pixels.
     fill (Any): colour if there is no picture.
     RETURNS (Tuple[ndarray, ndarray]): the crop, SxSx3 (or SxS) uint8, and where it shows the picture, SxS bool.
@@ -95,7 +95,7 @@ def turned(picture: Image.Image, box: np.ndarray, mask: np.ndarray, degrees: flo
 
 def paste(
     probabilities: np.ndarray,
-    window: Window,
+    window: CropWindow,
     box: Sequence[float],
     *,
     height: int,
@@ -106,7 +106,7 @@ def paste(
     """Bring the probabilities of a crop back to the picture's resolution and decide for each pixel.
 
     probabilities (ndarray): SxS float32, 0..1, for the pixels of the crop.
-    window (Window): what the crop shows.
+    window (CropWindow): what the crop shows.
     box (Sequence[float]): the box asked about; pixels outside it and its overhang stay False.
     height (int), width (int): size of the picture in pixels.
     overhang (float): how far the mask may leave the box, as a share of its sides.

@@ -49,13 +49,13 @@ def run(
     from ..post.errors import Errors, RivegaError
     from ..post.hub import hub_allowed
     from ..tables.page import write_tables
-    from ..tables.place import Place
+    from ..tables.place import RunPlace
     from ..tables.plan import read_plan
     from ..tables.running import run_variants
     from ..tables.steps import prepare
 
     listed = read_plan(plan)
-    place = Place(
+    place = RunPlace(
         data=data,
         output=output,
         weights=weights if weights is not None else data / "weights",

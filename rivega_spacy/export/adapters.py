@@ -9,7 +9,7 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..post.rle import decode_mask
-from .sheets import Item, Region, Sheet, pictured_sheets, sized, to_sheet
+from .sheets import DrawnRegion, Item, Sheet, pictured_sheets, sized, to_sheet
 
 
 def to_fiftyone(docs: Iterable[Doc], *, field: str = "entities") -> Iterator[dict[str, Any]]:
@@ -55,7 +55,7 @@ def to_supervision(doc: Doc) -> dict[str, Any]:
     }
 
 
-def _detection(sheet: Sheet, item: Item, region: Region) -> dict[str, Any]:
+def _detection(sheet: Sheet, item: Item, region: DrawnRegion) -> dict[str, Any]:
     width, height = sized(sheet)
     x1, y1, x2, y2 = region.box
     found: dict[str, Any] = {
@@ -72,7 +72,7 @@ def _detection(sheet: Sheet, item: Item, region: Region) -> dict[str, Any]:
     return found
 
 
-def _mask(sheet: Sheet, region: Region) -> np.ndarray:
+def _mask(sheet: Sheet, region: DrawnRegion) -> np.ndarray:
     if region.mask is not None:
         return decode_mask(region.mask)
     width, height = sized(sheet)

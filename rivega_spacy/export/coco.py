@@ -8,7 +8,7 @@ from typing import Any
 from spacy.tokens import Doc
 
 from ..post.rle import rle_area
-from .sheets import Item, Region, pictured_sheets
+from .sheets import DrawnRegion, Item, pictured_sheets
 
 
 def to_coco(docs: Iterable[Doc]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def to_coco(docs: Iterable[Doc]) -> dict[str, Any]:
     }
 
 
-def _region(item: Item, region: Region) -> dict[str, Any]:
+def _region(item: Item, region: DrawnRegion) -> dict[str, Any]:
     x1, y1, x2, y2 = region.box
     attributes = {"entity": item.text, "expansion": item.expansion} if item.expansion else {"entity": item.text}
     return {

@@ -10,7 +10,7 @@ from xml.sax.saxutils import quoteattr
 from spacy.tokens import Doc
 
 from ..post.brush import brush_rle
-from .sheets import Item, Region, Sheet, sheets
+from .sheets import DrawnRegion, Item, Sheet, sheets
 
 SHOWN, NOT_SHOWN = "shown", "not shown"
 RELATION = "shows"
@@ -91,7 +91,7 @@ def _results(sheet: Sheet, item: Item) -> list[dict[str, Any]]:
     return found
 
 
-def _region(sheet: Sheet, item: Item, region: Region, key: str) -> list[dict[str, Any]]:
+def _region(sheet: Sheet, item: Item, region: DrawnRegion, key: str) -> list[dict[str, Any]]:
     width, height = float(sheet.width or 0), float(sheet.height or 0)
     x1, y1, x2, y2 = region.box
     shared = {"to_name": "image", "original_width": sheet.width, "original_height": sheet.height, "image_rotation": 0}

@@ -12,7 +12,7 @@ from spacy.tokens import Doc
 
 from ..post.exact import EXACT, exact_region
 from ..post.rle import decode_mask, rle_to_box
-from .sheets import Item, Region, pictured_sheets
+from .sheets import DrawnRegion, Item, pictured_sheets
 
 # The version whose files these are.
 VERSION = "5.5.0"
@@ -40,7 +40,7 @@ def to_labelme(docs: Iterable[Doc]) -> Iterator[tuple[str, dict[str, Any]]]:
         )
 
 
-def _shape(item: Item, region: Region) -> dict[str, Any]:
+def _shape(item: Item, region: DrawnRegion) -> dict[str, Any]:
     shape: dict[str, Any] = {
         "label": item.text,
         "points": [region.box[:2], region.box[2:]],

@@ -13,7 +13,7 @@ from spacy.tokens import Doc
 from ..post.exact import EXACT, exact_region
 from ..post.outlines import mask_outline
 from ..post.rle import decode_mask
-from .sheets import Item, Region, pictured_sheets, to_sheet
+from .sheets import DrawnRegion, Item, pictured_sheets, to_sheet
 
 
 def to_prodigy_text(docs: Iterable[Doc], *, start: int = 1) -> Iterator[dict[str, Any]]:
@@ -57,7 +57,7 @@ def to_prodigy_image(docs: Iterable[Doc], *, start: int = 1) -> Iterator[dict[st
         }
 
 
-def _span(item: Item, region: Region) -> dict[str, Any]:
+def _span(item: Item, region: DrawnRegion) -> dict[str, Any]:
     if region.mask is not None:
         ring = max(mask_outline(decode_mask(region.mask)), key=len)
         points = [list(point) for point in ring]

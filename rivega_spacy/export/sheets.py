@@ -20,7 +20,7 @@ SAME_REGION = 0.5
 
 
 @dataclass(frozen=True)
-class Region:
+class DrawnRegion:
     """One place in the picture.
 
     box (List[float]): XYXY pixels.
@@ -37,7 +37,7 @@ class Item:
 
     number (int): Its place among the post's entities, from 0.
     start (int), end (int): Characters of the text.
-    regions (List[Region]): Empty where the picture does not show it.
+    regions (List[DrawnRegion]): Empty where the picture does not show it.
     scores (Dict[str, float]): `ner_score`, `groundable_score`, `box_score` and `mask_score`, those that there are.
     """
 
@@ -48,7 +48,7 @@ class Item:
     label: str
     expansion: str | None
     groundable: bool | None
-    regions: list[Region]
+    regions: list[DrawnRegion]
     scores: dict[str, float]
 
     @property
@@ -164,15 +164,15 @@ def _item(number: int, ent: Span) -> Item:
     )
 
 
-def _regions(ent: Span) -> list[Region]:
+def _regions(ent: Span) -> list[DrawnRegion]:
     """Boxes and masks that belong together in one region each; a mask without a box of its own brings the box around it."""
     boxes = ent._.boxes
-    regions: list[Region] = []
+    regions: list[DrawnRegion] = []
     for mask in all_masks(ent):
         around = rle_to_box(mask)
         if around[2] <= around[0] or around[3] <= around[1]:
             continue
         likeness = box_iou(np.array(boxes, float).reshape(-1, 4), np.array([around], float))[:, 0] if boxes else np.zeros(0)
         own = int(likeness.argmax()) if len(likeness) and likeness.max() >= SAME_REGION else None
-        regions.append(Region(around if own is None else boxes.pop(own), mask))
-    return regions + [Region(box) for box in boxes]
+        regions.append(DrawnRegion(around if own is None else boxes.pop(own), mask))
+    return regions + [DrawnRegion(box) for box in boxes]

@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 
 from ..post.outlines import mask_outline, svg_path
 from ..post.rle import decode_mask
-from .sheets import Item, Region, Sheet, sheets
+from .sheets import DrawnRegion, Item, Sheet, sheets
 
 CONTEXT = "http://www.w3.org/ns/anno.jsonld"
 MEDIA_FRAGMENTS = "http://www.w3.org/TR/media-frags/"
@@ -88,7 +88,7 @@ def _text_selectors(text: str, item: Item) -> list[dict[str, Any]]:
     ]
 
 
-def _region_selectors(sheet: Sheet, region: Region) -> list[dict[str, Any]]:
+def _region_selectors(sheet: Sheet, region: DrawnRegion) -> list[dict[str, Any]]:
     x1, y1, x2, y2 = (round(value) for value in region.box)
     fragment = f"xywh=pixel:{x1},{y1},{x2 - x1},{y2 - y1}"
     found: list[dict[str, Any]] = [{"type": "FragmentSelector", "conformsTo": MEDIA_FRAGMENTS, "value": fragment}]

@@ -75,7 +75,7 @@ PROFILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 CHAT_MODEL = "Qwen/Qwen3-VL-8B-Instruct"
 
 
-class Plan(NamedTuple):
+class OpenPlan(NamedTuple):
     """What a pipeline is assembled of. grounder, segmenter (Optional[Checkpoint]): None for a chat model, and for the base pipeline's.
     revisions (Dict[str, str]): Name on the hub -> the revision asked for."""
 
@@ -98,7 +98,7 @@ class Plan(NamedTuple):
         return found
 
 
-def make_plan(profile: str, *, grounder: str | None = None, segmenter: str | None = None, pins: Path | None = None) -> Plan:
+def make_plan(profile: str, *, grounder: str | None = None, segmenter: str | None = None, pins: Path | None = None) -> OpenPlan:
     """Choose networks.
 
     profile (str): A key of PROFILES.
@@ -111,7 +111,7 @@ def make_plan(profile: str, *, grounder: str | None = None, segmenter: str | Non
         raise RivegaError(Errors.E910.format(value=profile, known=", ".join(PROFILES)))
     revisions = {} if pins is None else _pinned(pins)
     grounders, segmenters = PROFILES[profile]
-    return Plan(
+    return OpenPlan(
         _choose((grounder,) if grounder else grounders, GROUNDERS, "chat", revisions),
         _choose((segmenter,) if segmenter else segmenters, SEGMENTERS, "base", revisions),
         revisions,
@@ -146,7 +146,7 @@ def _choose(choices: tuple[str, ...], known: dict[str, Checkpoint], other: str, 
     raise AssertionError("a profile has at least one network")
 
 
-def fetch(plan: Plan, *, agree: Callable[[list[str]], bool]) -> dict[str, str]:
+def fetch(plan: OpenPlan, *, agree: Callable[[list[str]], bool]) -> dict[str, str]:
     """Folders of the plan's checkpoints: given ones, those that the hub's client downloaded before, and, if the user agrees, new downloads.
 
     agree (Callable): (lines about what is missing) -> whether to download it. Not asked with RIVEGA_HUB=1, nor where all is there.
@@ -190,7 +190,7 @@ def _whole(folder: str) -> str:
 
 def assemble_open(
     output: Path,
-    plan: Plan,
+    plan: OpenPlan,
     folders: dict[str, str],
     *,
     base: str = BASE,
@@ -202,7 +202,7 @@ def assemble_open(
     """Put the pipeline together and save it, with a copy of each network's files in its folder, so that it can be moved.
 
     output (Path): Its folder.
-    plan (Plan), folders (Dict[str, str]): See `make_plan` and `fetch`.
+    plan (OpenPlan), folders (Dict[str, str]): See `make_plan` and `fetch`.
     base (str): The pipeline whose tagger, expander and, where the plan has none, segmenter are taken.
     entailment (bool): Judge by the grounder's score, or by the chat model, whether a picture shows an entity; else all are looked for.
     dev (Optional[Path]): Posts (.spacy) that the threshold of the entailment is fitted on.
@@ -286,4 +286,4 @@ def _fit(nlp: Language, dev: Path) -> str:
     return f"threshold {fitted.threshold:.4g}: accuracy {100 * fitted.value:.2f} on {fitted.count} entities of {dev}"
 
 
-__all__ = ["GROUNDERS", "PROFILES", "SEGMENTERS", "Checkpoint", "Plan", "assemble_open", "fetch", "make_plan"]
+__all__ = ["GROUNDERS", "PROFILES", "SEGMENTERS", "Checkpoint", "OpenPlan", "assemble_open", "fetch", "make_plan"]

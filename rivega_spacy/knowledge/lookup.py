@@ -17,7 +17,7 @@ from .retrieval import Source
 BATCH = 256
 
 
-class Counts(NamedTuple):
+class TermCounts(NamedTuple):
     """Posts, those with new knowledge, and what was wrong with lines that were left out."""
 
     posts: int
@@ -25,7 +25,7 @@ class Counts(NamedTuple):
     wrong: list[str]
 
 
-def add_knowledge(posts: str | Path, out: str | Path, source: Source, *, overwrite: bool = False) -> Counts:
+def add_knowledge(posts: str | Path, out: str | Path, source: Source, *, overwrite: bool = False) -> TermCounts:
     """Look up every post of a file.
 
     posts (Union[str, Path]): JSON lines with text or tokens, and anything else.
@@ -60,7 +60,7 @@ def add_knowledge(posts: str | Path, out: str | Path, source: Source, *, overwri
             yield from kept
 
     write_lines(out, lines())
-    return Counts(count, found, wrong)
+    return TermCounts(count, found, wrong)
 
 
 def _words(row: dict[str, Any]) -> list[str]:

@@ -33,7 +33,7 @@ class Result(NamedTuple):
 
 
 @dataclass
-class Counts:
+class AnswerCounts:
     """What was done so far, for the summary of a run."""
 
     questions: int = 0
@@ -64,14 +64,14 @@ class Asker:
         self.model = model
         self.store = None if model.recorded else store
         self.reminder = reminder
-        self.counts = Counts()
+        self.counts = AnswerCounts()
 
     def __getstate__(self) -> dict[str, object]:
         return {"model": self.model, "store": self.store, "reminder": self.reminder}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
-        self.counts = Counts()
+        self.counts = AnswerCounts()
 
     def start(self, requests: Sequence[ChatRequest | None], validate: Validator) -> "Pending":
         """Begin to answer; what the store knows is not asked.

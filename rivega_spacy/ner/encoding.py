@@ -27,7 +27,7 @@ N_SHAPES = 16
 _FIRST_UPPER, _LATER_UPPER, _LOWER, _DIGIT = 1, 2, 4, 8
 
 
-class Window(NamedTuple):
+class TokenWindow(NamedTuple):
     """One row of encoder input.
 
     ids (ndarray): Piece ids with special tokens, int64.
@@ -47,14 +47,14 @@ class Window(NamedTuple):
 class EncodedPost(NamedTuple):
     """A post as encoder input.
 
-    windows (List[Window]): One, or several for a long post; none for an empty one.
+    windows (List[TokenWindow]): One, or several for a long post; none for an empty one.
     rows (ndarray): For each aligned pair of token and piece: the piece's position in the windows' `n_post` pieces, one window
         after the other, padded to `width` each.
     counts (ndarray): Pieces of each token.
     width (int): The largest `n_post`.
     """
 
-    windows: list[Window]
+    windows: list[TokenWindow]
     rows: np.ndarray
     counts: np.ndarray
     width: int
@@ -145,13 +145,13 @@ class PairEncoder:
         counts = np.bincount(tokens, minlength=len(doc)).astype("int32")
         return EncodedPost(windows, places[pieces].astype("int32"), counts, width)
 
-    def _window(self, part: Encoding, extra: Encoding | None) -> Window:
+    def _window(self, part: Encoding, extra: Encoding | None) -> TokenWindow:
         full = self.tokenizer.post_process(part, extra, add_special_tokens=True)
         # The separator right after s belongs to s: it is there without z, too.
         n_post = min(self._lead + len(part) + 1, len(full))
         ids = np.asarray(full.ids, dtype="int64")
         shapes = np.zeros(len(ids), dtype="int64") if self.shapes else None
-        return Window(ids, np.asarray(full.type_ids, dtype="int64"), shapes, n_post, full.tokens[:n_post])
+        return TokenWindow(ids, np.asarray(full.type_ids, dtype="int64"), shapes, n_post, full.tokens[:n_post])
 
 
 _NOTHING = EncodedPost([], np.zeros((0,), dtype="int32"), np.zeros((0,), dtype="int32"), 0)

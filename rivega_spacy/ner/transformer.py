@@ -29,7 +29,7 @@ from ..backends.dropout import share_dropout
 from ..backends.shim import TorchShim, shim_of
 from ..post.errors import Errors, RivegaError
 from ..post.hub import local_only
-from .encoding import N_SHAPES, EncodedPost, PairEncoder, Window
+from .encoding import N_SHAPES, EncodedPost, PairEncoder, TokenWindow
 from .post_states import post_states, shortens
 from .shared_encoder.carrier import FullTransformerBatch, TransformerData, WordpieceBatch
 from .shared_encoder.pooling import own_encoder, token_vectors
@@ -399,7 +399,7 @@ def _freeze(module: CasedEncoder, settings: EncoderSettings) -> None:
         parameter.requires_grad_(not fixed)
 
 
-def _drop_words(window: Window, share: float, mask_id: int) -> Window:
+def _drop_words(window: TokenWindow, share: float, mask_id: int) -> TokenWindow:
     drop = np.random.uniform(size=window.n_post) < share
     # The special tokens around s stay.
     drop[:1] = drop[window.n_post - 1 :] = False
@@ -408,7 +408,7 @@ def _drop_words(window: Window, share: float, mask_id: int) -> Window:
     return window._replace(ids=ids)
 
 
-def _pad(windows: list[Window], shim: TorchShim) -> tuple[Any, ...]:
+def _pad(windows: list[TokenWindow], shim: TorchShim) -> tuple[Any, ...]:
     width = max(len(window.ids) for window in windows)
     ids = np.full((len(windows), width), shim.cfg["pad_id"], dtype="int64")
     mask = np.zeros_like(ids)
@@ -426,7 +426,7 @@ def _pad(windows: list[Window], shim: TorchShim) -> tuple[Any, ...]:
 
 
 def _assemble(
-    model: Model, docs: list[Doc], posts: list[EncodedPost], windows: list[Window], vectors: list[Any]
+    model: Model, docs: list[Doc], posts: list[EncodedPost], windows: list[TokenWindow], vectors: list[Any]
 ) -> KnowledgeTransformerBatch:
     """One TransformerData a post: the pieces of s with their vectors; those of z have done their work."""
     xp = model.ops.xp
@@ -460,7 +460,7 @@ def _assemble(
     )
 
 
-def _wordpieces(windows: list[Window], width: int) -> WordpieceBatch:
+def _wordpieces(windows: list[TokenWindow], width: int) -> WordpieceBatch:
     lengths = [window.n_post for window in windows]
     ids = np.zeros((len(windows), width), dtype="int64")
     for place, window in enumerate(windows):

@@ -1,6 +1,6 @@
 """What is asked about one picture: the unit that entailment and grounding networks work on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -51,6 +51,13 @@ class QueryTarget:
     groundable: bool | None
     boxes: np.ndarray
     masks: tuple[dict[str, Any], ...] = ()
+
+
+# A picture, HxWx3 uint8, with its boxes, n x 4 XYXY pixels: what a segmenter is asked.
+BoxedPicture = tuple[np.ndarray, np.ndarray]
+# For each box or expression its mask, HxW bool, and a score from 0 to 1: what it answers about one picture.
+ScoredMasks = list[tuple[np.ndarray, float]]
+Segmenter = Callable[[list[BoxedPicture]], list[ScoredMasks]]
 
 
 class BoxPrompt(NamedTuple):

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from spacy.tokens import Doc, Span
 
 from ..post.boxes import box_area
 from ..post.extensions import ID_KEY, all_masks
-from ..post.rle import rle_area
+from ..post.rle import RLE, rle_area
 
 Box = list[float]
-RLE = dict[str, Any]
 Offsets = tuple[int, int]
 
 

@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..pipes.loading import load_pipeline
+from ..pipes.queries import Segmenter
 from ..post.boxes import box_area, clip_boxes
 from ..post.errors import Errors, ImageError, RivegaError
 from ..post.images import read_image
 from ..post.jsonl import write_lines
 from ..post.rle import encode_mask
 from .mentions import Annotations, Mention
-
-Prompt = tuple[np.ndarray, np.ndarray]
-Segmenter = Callable[[list[Prompt]], list[list[tuple[np.ndarray, float]]]]
 
 
 def add_masks(predicted: Annotations, segmenter: Segmenter, pictures: Callable[[str], str | None]) -> Annotations:

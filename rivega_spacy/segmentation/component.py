@@ -16,7 +16,7 @@ from thinc.api import Config, Model, Optimizer
 from ..pipes.batched import BatchedPipe
 from ..pipes.contract import promise
 from ..pipes.learning import learn_from
-from ..pipes.queries import BoxPrompt
+from ..pipes.queries import BoxedPicture, BoxPrompt, ScoredMasks, Segmenter
 from ..post import images
 from ..post.boxes import box_iou, core_box
 from ..post.errors import Errors, RivegaError
@@ -40,10 +40,6 @@ DEFAULT_SEGMENTER_MODEL = Config().from_str(default_segmenter_config)["model"]
 
 # Masks below this score say less about a thing's extent than the grounder does (chosen on dev photographs).
 TRUSTED = 0.6
-# A picture HxWx3 uint8 with its boxes n x 4 (XYXY pixels) -> for each box its mask, HxW bool, and a score 0..1.
-Prompt = tuple[np.ndarray, np.ndarray]
-ScoredMasks = list[tuple[np.ndarray, float]]
-Segmenter = Callable[[list[Prompt]], list[ScoredMasks]]
 # Boxes that overlap more than this are around one thing that the post names twice.
 SAME = 0.7
 
@@ -392,11 +388,11 @@ def _join(masks: ScoredMasks, unusable: list[list[float]]) -> MaskResult:
     return MaskResult(encode_mask(union), score, unusable)
 
 
-def _as_model(segmenter: Segmenter) -> Model[list[Prompt], list[ScoredMasks]]:
+def _as_model(segmenter: Segmenter) -> Model[list[BoxedPicture], list[ScoredMasks]]:
     return Model("segmenter", _call_segmenter, attrs={"segmenter": _Unsaved(segmenter)})
 
 
-def _call_segmenter(model: Model, prompts: list[Prompt], is_train: bool) -> tuple[list[ScoredMasks], Callable]:
+def _call_segmenter(model: Model, prompts: list[BoxedPicture], is_train: bool) -> tuple[list[ScoredMasks], Callable]:
     return model.attrs["segmenter"].call(prompts), _no_gradient
 
 

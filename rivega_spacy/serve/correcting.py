@@ -95,7 +95,12 @@ class CorrectionQueue:
     def to_annotate(self, number: int) -> Post | None:
         """A post that the pipeline has to see before it can be corrected, with its picture where it lies; None for one that has entities."""
         post = self.post(number)
-        if number in self._saved or self._annotated.get(number) is not None or post.get("ents") is not None or number in self._faults:
+        if (
+            number in self._saved
+            or self._annotated.get(number) is not None
+            or post.get("ents") is not None
+            or number in self._faults
+        ):
             return None
         picture = self.picture(number)
         return {**post, "image": picture} if picture is not None else post

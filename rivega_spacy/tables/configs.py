@@ -12,7 +12,7 @@ from ..post.config_files import parse_config
 from ..post.errors import Errors, RivegaError
 from ..post.textfiles import read_text
 from .needs import find_weights, has_recorded, recorded_files, sources_in, unnamed
-from .place import Place
+from .place import RunPlace
 from .plan import COMPONENTS, Plan, Variant
 
 
@@ -39,7 +39,7 @@ def expression(plan: Plan, variant: Variant) -> str:
     return (plan.choice(variant, "expression") or {}).get("form", "both")
 
 
-def expander_section(plan: Plan, variant: Variant, place: Place, corpus: Path) -> dict[str, Any] | None:
+def expander_section(plan: Plan, variant: Variant, place: RunPlace, corpus: Path) -> dict[str, Any] | None:
     """The section of the expander that a variant chooses, its paths filled in; None if it comes from a trained pipeline, or there is none.
 
     A choice with `recorded` is that where its key is not set and recorded expansions are at hand.
@@ -54,13 +54,13 @@ def expander_section(plan: Plan, variant: Variant, place: Place, corpus: Path) -
     return _filled(copy.deepcopy(choice[use]), place, corpus)
 
 
-def training_config(plan: Plan, variant: Variant, axis: str, place: Place, *, corpus: Path) -> Config:
+def training_config(plan: Plan, variant: Variant, axis: str, place: RunPlace, *, corpus: Path) -> Config:
     """What `spacy train` gets for one part of a variant.
 
     plan (Plan): The list of experiments.
     variant (Variant): Its row.
     axis (str): The part; its choice has `train`.
-    place (Place): Folders.
+    place (RunPlace): Folders.
     corpus (Path): Folder with train.spacy and dev.spacy.
     RETURNS (Config): Merged, not interpolated. Entailment and grounder read their posts with the expander that will ask them.
     RAISES (RivegaError): E020 if the base does not exist, E534 if it has no such section, E535 if it is no config.
@@ -119,7 +119,7 @@ def measured_source(plan: Plan, variant: Variant, axis: str, path: Path) -> str 
     return wanted if wanted is None or not path.exists() or wanted in sources_in(path) else None
 
 
-def pipeline_config(plan: Plan, variant: Variant, place: Place, *, corpus: Path) -> Config | None:
+def pipeline_config(plan: Plan, variant: Variant, place: RunPlace, *, corpus: Path) -> Config | None:
     """What `spacy assemble` gets.
 
     RETURNS (Optional[Config]): None if the variant is a pipeline that is there already, or a tagger alone.
@@ -150,7 +150,7 @@ def pipeline_config(plan: Plan, variant: Variant, place: Place, *, corpus: Path)
     return config
 
 
-def ready_pipeline(plan: Plan, variant: Variant, place: Place) -> str | None:
+def ready_pipeline(plan: Plan, variant: Variant, place: RunPlace) -> str | None:
     """The pipeline that needs no assembling: one installed package for everything, or one trained part alone."""
     axes = [axis for axis in COMPONENTS if axis in variant.choices]
     choices = [plan.choice(variant, axis) or {} for axis in axes]
@@ -163,7 +163,7 @@ def ready_pipeline(plan: Plan, variant: Variant, place: Place) -> str | None:
     return None
 
 
-def enrich_config(plan: Plan, source: str, place: Place, *, first: bool) -> Config:
+def enrich_config(plan: Plan, source: str, place: RunPlace, *, first: bool) -> Config:
     """What `rivega enrich` gets for one language model.
 
     source (str): Its name in `sources`.
@@ -272,7 +272,7 @@ def _blank(lang: str) -> Any:
     return spacy.blank(lang)
 
 
-def make_configs(plan: Plan, variant: Variant, place: Place, *, corpus: Path, sources: list[str]) -> dict[str, tuple[Path, str]]:
+def make_configs(plan: Plan, variant: Variant, place: RunPlace, *, corpus: Path, sources: list[str]) -> dict[str, tuple[Path, str]]:
     """All configs of a variant.
 
     corpus (Path): Folder of its posts.
@@ -330,7 +330,7 @@ def _lengthen(config: Config, times: int) -> None:
                 section[key] *= times
 
 
-def _filled(section: Any, place: Place, corpus: Path) -> Any:
+def _filled(section: Any, place: RunPlace, corpus: Path) -> Any:
     """A section with {output} and {data} filled in; "{recorded}" is the list of all files with recorded expansions."""
     if isinstance(section, dict):
         return {key: _filled(value, place, corpus) for key, value in section.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..post.image_sources import is_data_uri, locate_image
-from .place import Place
+from .place import RunPlace
 from .plan import COMPONENTS, Plan, Variant, Weights
 
 # So many posts are looked at to see what a corpus carries.
@@ -33,11 +33,11 @@ class Missing(NamedTuple):
         return f"{self.what}; {self.remedy}" if self.remedy else self.what
 
 
-def find_weights(weights: Weights, place: Place) -> tuple[str, bool]:
+def find_weights(weights: Weights, place: RunPlace) -> tuple[str, bool]:
     """Where weights are.
 
     weights (Weights): An entry of the list.
-    place (Place): Folders.
+    place (RunPlace): Folders.
     RETURNS (Tuple[str, bool]): The path or the name on the hub that a config gets, and whether they are at hand.
     """
     path = place.weights / weights.path
@@ -48,7 +48,7 @@ def find_weights(weights: Weights, place: Place) -> tuple[str, bool]:
     return str(path), False
 
 
-def missing_weights(plan: Plan, choice: dict[str, Any], place: Place) -> list[Missing]:
+def missing_weights(plan: Plan, choice: dict[str, Any], place: RunPlace) -> list[Missing]:
     """Weights that a choice names and that are not at hand."""
     found = []
     for name in choice.get("weights", {}).values():
@@ -76,7 +76,7 @@ def missing_packages(plan: Plan, choice: dict[str, Any], *, recorded: bool = Fal
 
 
 def missing_for(
-    plan: Plan, variant: Variant, place: Place, *, trained: dict[str, bool], corpus: Path, sources: list[str]
+    plan: Plan, variant: Variant, place: RunPlace, *, trained: dict[str, bool], corpus: Path, sources: list[str]
 ) -> list[Missing]:
     """Everything that a variant lacks.
 
@@ -134,7 +134,7 @@ def _asked(plan: Plan, source: str) -> str:
     return f"{plan.sources[source]['model'].get('model', source)} at {_server(plan, source) or 'OpenAI'}"
 
 
-def _missing_in_posts(plan: Plan, variant: Variant, place: Place, corpus: Path) -> list[Missing]:
+def _missing_in_posts(plan: Plan, variant: Variant, place: RunPlace, corpus: Path) -> list[Missing]:
     """What the test posts do not carry, of the kinds that a variant reads or is judged by. Nothing if there are no posts at all."""
     path = next((folder / place.test for folder in (corpus, place.data) if (folder / place.test).exists()), None)
     if path is None:
@@ -166,7 +166,7 @@ def _is_there(image: str | None, root: Path | None) -> bool:
     return is_data_uri(image) or Path(locate_image(image, root)).exists()
 
 
-def enrich_input(place: Place, split: str) -> Path | None:
+def enrich_input(place: RunPlace, split: str) -> Path | None:
     """The compact posts of a split, from which enriching starts: beside the .spacy files, or where `rivega data convert` writes them."""
     for folder in (place.data, place.data / "posts"):
         for suffix in (".jsonl.gz", ".jsonl"):
@@ -182,7 +182,7 @@ def wanted_sources(plan: Plan, variant: Variant) -> list[str]:
     return list(dict.fromkeys(name for choice in choices for name in choice.get("sources", [])))
 
 
-def find_corpus(plan: Plan, variant: Variant, place: Place) -> tuple[Path, list[str]]:
+def find_corpus(plan: Plan, variant: Variant, place: RunPlace) -> tuple[Path, list[str]]:
     """Where the posts of a variant are, and which language models must still be asked for it.
 
     RETURNS (Tuple[Path, List[str]]): The data folder, or `enriched` within it, where the posts there carry all answers (or several a post of
@@ -221,13 +221,13 @@ def sources_in(path: Path) -> tuple[str, ...]:
     return _look_at(path).sources if path.exists() else ()
 
 
-def has_recorded(place: Place, corpus: Path) -> bool:
+def has_recorded(place: RunPlace, corpus: Path) -> bool:
     """Whether expansions are at hand: with the test posts, or as files in the data folder's `expansions`."""
     path = corpus / place.test
     return bool(recorded_files(place)) or (path.exists() and _look_at(path).expansions)
 
 
-def recorded_files(place: Place) -> list[Path]:
+def recorded_files(place: RunPlace) -> list[Path]:
     """Files of recorded expansions within the data folder (`expansions/`)."""
     folder = place.data / "expansions"
     return sorted(path for path in folder.glob("*") if path.is_file()) if folder.is_dir() else []

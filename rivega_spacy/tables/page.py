@@ -6,18 +6,18 @@ from typing import Any
 
 from ..post.errors import Errors, RivegaError
 from ..post.files import write_json, write_text
-from .place import Place
-from .plan import Group, Plan, Variant
+from .place import RunPlace
+from .plan import Plan, Variant, VariantGroup
 
 NONE = "–"
 UNKNOWN = "n/a"
 
 
-def read_table(group: Group, place: Place) -> dict[str, Any]:
+def read_table(group: VariantGroup, place: RunPlace) -> dict[str, Any]:
     """One table as data.
 
-    group (Group): With rows of its own.
-    place (Place): Where the metrics are.
+    group (VariantGroup): With rows of its own.
+    place (RunPlace): Where the metrics are.
     RETURNS (Dict[str, Any]): `name`, `title`, `note`, `columns`, `scales` and `rows`; a row has `variant`, `choices`, `status`, `reason`,
         `measured` and `published` (column -> percent, or None), and the `posts` that it was measured on.
     """
@@ -27,7 +27,7 @@ def read_table(group: Group, place: Place) -> dict[str, Any]:
     return {**whole, "scales": scales, "rows": rows}
 
 
-def read_row(variant: Variant, columns: list[str], place: Place) -> dict[str, Any]:
+def read_row(variant: Variant, columns: list[str], place: RunPlace) -> dict[str, Any]:
     """One row; see `read_table`. Metrics that cannot be read are its `reason`, and the other rows stand."""
     record = _read_json(place.record(variant.same or variant.id)) or {}
     status, reason = record.get("status", "not run"), record.get("reason", "")
@@ -107,11 +107,11 @@ def markdown(table: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
-def write_tables(plan: Plan, place: Place, *, group: str | None = None) -> list[Path]:
+def write_tables(plan: Plan, place: RunPlace, *, group: str | None = None) -> list[Path]:
     """Write tables/NAME.md for each table, and tables/tables.md and tables/tables.json for all of them.
 
     plan (Plan): The list of experiments.
-    place (Place): Where the metrics are, and where the tables go.
+    place (RunPlace): Where the metrics are, and where the tables go.
     group (Optional[str]): One group, or None for all.
     RETURNS (List[Path]): The files; the last two are those of all tables.
     """

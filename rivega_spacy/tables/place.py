@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Place:
+class RunPlace:
     """Folders and machine of a run; one line of `rivega tables`.
 
     data (Path): Folder with train.spacy, dev.spacy and the test posts.
@@ -31,7 +31,7 @@ class Place:
     enrich: bool = False
     limit: int = 0
 
-    def within(self, data: str) -> "Place":
+    def within(self, data: str) -> "RunPlace":
         """The same with a folder within the data folder as data folder; "" for that itself."""
         return replace(self, data=self.data / data) if data else self
 

@@ -145,7 +145,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Group:
+class VariantGroup:
     """One table. `members` are the groups that it joins, where it has no rows of its own."""
 
     name: str
@@ -174,7 +174,7 @@ class Plan:
     enrich: str
     assemble: str
     axes: dict[str, dict[str, dict[str, Any]]]
-    groups: dict[str, Group]
+    groups: dict[str, VariantGroup]
 
     def base(self, name: str) -> Path:
         """The path of a base config."""
@@ -184,7 +184,7 @@ class Plan:
         """What a variant's choice on an axis means; None if it makes none."""
         return self.axes[axis][variant.choices[axis]] if axis in variant.choices else None
 
-    def tables(self, name: str | None = None) -> list[Group]:
+    def tables(self, name: str | None = None) -> list[VariantGroup]:
         """The tables of a group; None for all.
 
         RAISES (RivegaError): E531 if there is no such group.
@@ -249,7 +249,7 @@ def _plan(path: Path, content: Any) -> Plan:
             if missing:
                 raise refuse(f"{axis} {name}: `weights` does not list {', '.join(missing)}")
             axes[axis][str(name)] = choice
-    groups: dict[str, Group] = {}
+    groups: dict[str, VariantGroup] = {}
     for name, entry in content["groups"].items():
         members = [str(member) for member in entry.get("members", [])]
         unknown_members = [member for member in members if member not in groups]
@@ -280,7 +280,9 @@ def _plan(path: Path, content: Any) -> Plan:
         repeated = {variant.id for variant in variants if sum(other.id == variant.id for other in variants) > 1}
         if repeated:
             raise refuse(f"group {name}: {', '.join(sorted(repeated))} stands in it twice; give one of them a `name`")
-        groups[str(name)] = Group(str(name), str(entry.get("title", name)), columns, variants, str(entry.get("note", "")), members)
+        groups[str(name)] = VariantGroup(
+            str(name), str(entry.get("title", name)), columns, variants, str(entry.get("note", "")), members
+        )
     return Plan(
         path=path,
         weights=weights,

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..post.errors import Errors
 from ..post.files import write_json, write_text
-from .place import Place
-from .steps import Prepared, Step
+from .place import RunPlace
+from .steps import PreparedVariant, Step
 
 # First word of a command -> how it is started with the interpreter that runs this.
 PROGRAMS: dict[str, list[str]] = {"rivega": ["-m", "rivega_spacy"], "spacy": ["-m", "spacy"]}
@@ -20,12 +20,12 @@ TOLERATED = {"convert": {0, 1}, "enrich": {0, 1}}
 
 
 def run_variants(
-    prepared: Iterable[Prepared], place: Place, *, force: bool = False, tell: Callable[[str], None] | None = None
+    prepared: Iterable[PreparedVariant], place: RunPlace, *, force: bool = False, tell: Callable[[str], None] | None = None
 ) -> list[dict[str, Any]]:
     """Run all that can be run.
 
-    prepared (Iterable[Prepared]): Variants with their commands.
-    place (Place): Folders.
+    prepared (Iterable[PreparedVariant]): Variants with their commands.
+    place (RunPlace): Folders.
     force (bool): Do again what is up to date.
     tell (Optional[Callable[[str], None]]): Gets a line about each thing that begins or ends.
     RETURNS (List[Dict[str, Any]]): One record a variant, as written to runs/: `status` is "run", "not run", "failed" or "broken",
@@ -46,7 +46,7 @@ def run_variants(
 
 
 def _run_variant(
-    each: Prepared, place: Place, *, force: bool, say: Callable[[str], None], broken: dict[str, str], redone: set
+    each: PreparedVariant, place: RunPlace, *, force: bool, say: Callable[[str], None], broken: dict[str, str], redone: set
 ) -> dict[str, Any]:
     started = time.monotonic()
     record: dict[str, Any] = {"id": each.variant.id, "status": "run", "reason": "", "commands": [str(step) for step in each.steps]}
@@ -74,7 +74,7 @@ def _run_variant(
     return record
 
 
-def run_step(step: Step, place: Place) -> str | None:
+def run_step(step: Step, place: RunPlace) -> str | None:
     """Run one command, its output in logs/.
 
     RETURNS (Optional[str]): None if it did what it should, else why not.

@@ -9,7 +9,7 @@ from typing import Any
 from ..post.errors import Errors, RivegaError
 from .configs import expression, given_knowledge, make_configs, measured_source, part_name, ready_pipeline, run_id
 from .needs import Missing, collection_of, enrich_input, find_corpus, find_weights, missing_for
-from .place import Place
+from .place import RunPlace
 from .plan import COMPONENTS, Plan, Variant
 
 
@@ -43,11 +43,11 @@ class Step:
                 seen.update(f"{path}{status.st_size}{status.st_mtime_ns}".encode())
         return seen.hexdigest()
 
-    def stamp(self, place: Place) -> Path:
+    def stamp(self, place: RunPlace) -> Path:
         """Where the fingerprint is kept once the step is done."""
         return place.output / "done" / self.name
 
-    def is_done(self, place: Place) -> bool:
+    def is_done(self, place: RunPlace) -> bool:
         """Whether the output is there and is of this command, config and input. A folder without a stamp was brought along and counts."""
         if not self.output.exists():
             return False
@@ -56,7 +56,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedVariant:
     """A variant with all that is known before it runs.
 
     problem (Optional[str]): Why it cannot be made at all.
@@ -86,22 +86,22 @@ class Prepared:
         return self.problem is None and not self.variant.elsewhere and not any(thing.blocks for thing in self.missing)
 
 
-def prepare(plan: Plan, variant: Variant, place: Place) -> Prepared:
+def prepare(plan: Plan, variant: Variant, place: RunPlace) -> PreparedVariant:
     """Configs, commands and needs of a variant. What is wrong with it becomes its `problem`, so that the others go on.
 
     plan (Plan): The list of experiments.
     variant (Variant): One of its rows.
-    place (Place): Folders.
-    RETURNS (Prepared): Nothing is written and nothing is run.
+    place (RunPlace): Folders.
+    RETURNS (PreparedVariant): Nothing is written and nothing is run.
     """
     if variant.problem is not None:
-        return Prepared(variant, problem=variant.problem)
+        return PreparedVariant(variant, problem=variant.problem)
     if variant.same is not None:
         # The same experiment in another table: what it lacks and does is that row's.
         return replace(prepare(plan, plan.row(variant.same), place), variant=variant)
     place = place.within(variant.data)
     if variant.elsewhere:
-        return Prepared(variant)
+        return PreparedVariant(variant)
     corpus, lacking = find_corpus(plan, variant, place)
     runs = [replace(variant, seed=seed) for seed in variant.seeds] if variant.seeds and place.seed is None else [variant]
     configs: dict[str, Any] = {}
@@ -118,9 +118,9 @@ def prepare(plan: Plan, variant: Variant, place: Place) -> Prepared:
         if len(runs) > 1:
             steps.append(_mean_step(variant, runs, place, corpus))
     except RivegaError as error:
-        return Prepared(variant, problem=str(error))
+        return PreparedVariant(variant, problem=str(error))
     except KeyError as error:
-        return Prepared(variant, problem=Errors.E533.format(variant=variant.id, reason=f"{error} is missing from the list"))
+        return PreparedVariant(variant, problem=Errors.E533.format(variant=variant.id, reason=f"{error} is missing from the list"))
     done = {step.name: step.is_done(place) for step in steps}
     trained = {
         axis: all(done[part_name(plan, run, axis) or ""] for run in runs)
@@ -128,10 +128,10 @@ def prepare(plan: Plan, variant: Variant, place: Place) -> Prepared:
         if part_name(plan, variant, axis) is not None
     }
     missing = missing_for(plan, variant, place, trained=trained, corpus=corpus, sources=lacking)
-    return Prepared(variant, missing=missing, configs=configs, steps=steps)
+    return PreparedVariant(variant, missing=missing, configs=configs, steps=steps)
 
 
-def _own_steps(plan: Plan, variant: Variant, place: Place) -> list[Step]:
+def _own_steps(plan: Plan, variant: Variant, place: RunPlace) -> list[Step]:
     """The commands that a row brings itself. Rows with the same ones share what they make."""
     metrics = place.metrics(variant.metrics)
     values = {"data": place.data, "test": place.data / place.test, "output": place.output, "metrics": metrics, "gpu": place.gpu_id}
@@ -160,7 +160,9 @@ def _written(words: list[str]) -> Path:
     return Path(next(word for word in reversed(words) if Path(word).suffix))
 
 
-def _steps(plan: Plan, variant: Variant, place: Place, *, corpus: Path, sources: list[str], configs: dict[str, Any]) -> list[Step]:
+def _steps(
+    plan: Plan, variant: Variant, place: RunPlace, *, corpus: Path, sources: list[str], configs: dict[str, Any]
+) -> list[Step]:
     steps = _enrich_steps(place, corpus=corpus, sources=sources, configs=configs)
     collection = collection_of(plan, variant)
     if collection is not None and corpus.is_relative_to(place.output):
@@ -189,7 +191,7 @@ def _steps(plan: Plan, variant: Variant, place: Place, *, corpus: Path, sources:
     return steps
 
 
-def _mean_step(variant: Variant, runs: list[Variant], place: Place, corpus: Path) -> Step:
+def _mean_step(variant: Variant, runs: list[Variant], place: RunPlace, corpus: Path) -> Step:
     """The mean of the runs, and their difference from those of another row."""
     own = [place.predictions(run_id(run)) for run in runs]
     others = [place.predictions(run_id(replace(run, id=variant.against))) for run in runs] if variant.against is not None else []
@@ -200,7 +202,7 @@ def _mean_step(variant: Variant, runs: list[Variant], place: Place, corpus: Path
     return Step(f"mean-{variant.id}", [*words, "--output", str(metrics)], metrics, inputs=[*own, *others])
 
 
-def _evaluate_options(plan: Plan, variant: Variant, place: Place, test: Path) -> list[str]:
+def _evaluate_options(plan: Plan, variant: Variant, place: RunPlace, test: Path) -> list[str]:
     words: list[str] = []
     knowledge = given_knowledge(plan, variant)
     if knowledge is not None:
@@ -221,7 +223,7 @@ def _evaluate_options(plan: Plan, variant: Variant, place: Place, test: Path) ->
     return [*words, "--gpu-id", str(place.gpu_id)]
 
 
-def _enrich_steps(place: Place, *, corpus: Path, sources: list[str], configs: dict[str, Any]) -> list[Step]:
+def _enrich_steps(place: RunPlace, *, corpus: Path, sources: list[str], configs: dict[str, Any]) -> list[Step]:
     """Each language model after the other writes beside what the ones before it wrote; then the posts are converted."""
     steps: list[Step] = []
     if not sources:
@@ -241,7 +243,7 @@ def _enrich_steps(place: Place, *, corpus: Path, sources: list[str], configs: di
     return steps
 
 
-def _retrieve_steps(place: Place, collection: str, corpus: Path) -> list[Step]:
+def _retrieve_steps(place: RunPlace, collection: str, corpus: Path) -> list[Step]:
     """Passages of a collection as the posts' knowledge, in place of what they have; then the posts are converted."""
     steps: list[Step] = []
     for split in _splits(place):
@@ -252,16 +254,16 @@ def _retrieve_steps(place: Place, collection: str, corpus: Path) -> list[Step]:
     return steps
 
 
-def _splits(place: Place) -> list[str]:
+def _splits(place: RunPlace) -> list[str]:
     return ["train", "dev", Path(place.test).stem]
 
 
-def _convert_step(place: Place, posts: Path, corpus: Path, split: str) -> Step:
+def _convert_step(place: RunPlace, posts: Path, corpus: Path, split: str) -> Step:
     target = corpus / f"{split}.spacy"
     words = ["rivega", "convert", str(posts), str(target), "--format", "jsonl"]
     words += ["--images", str(place.images), "--relative"] if place.images is not None else []
     return Step(f"convert-{corpus.name}-{split}", words, target, inputs=[posts])
 
 
-def _posts(place: Place, split: str) -> Path:
+def _posts(place: RunPlace, split: str) -> Path:
     return enrich_input(place, split) or place.data / f"{split}.jsonl.gz"

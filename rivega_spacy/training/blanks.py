@@ -3,18 +3,18 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..backends.small.pictures import Picture
+from ..backends.small.pictures import LabelledPicture
 
 _LETTERS = "etaoinshrdlucmfwypvbgkETAOINSHRDLU0123456789#@!?.,"
 
 
-def blank_picture(keys: int, rng: np.random.Generator, *, size: tuple[int, int] = (240, 200)) -> Picture:
+def blank_picture(keys: int, rng: np.random.Generator, *, size: tuple[int, int] = (240, 200)) -> LabelledPicture:
     """Draw one; every key is absent from it.
 
     keys (int): How many questions there are.
     rng (np.random.Generator): Source of chance.
     size (Tuple[int, int]): Width and height, pixels.
-    RETURNS (Picture): Without boxes.
+    RETURNS (LabelledPicture): Without boxes.
     """
     width, height = size
     roll = rng.random()
@@ -32,7 +32,7 @@ def blank_picture(keys: int, rng: np.random.Generator, *, size: tuple[int, int] 
         if roll > 0.55:
             _write(image, rng)
     nothing = np.zeros((0, 4), np.float32)
-    return Picture(image, nothing, np.zeros(0, np.int64), np.zeros(0, bool), np.ones(keys, bool))
+    return LabelledPicture(image, nothing, np.zeros(0, np.int64), np.zeros(0, bool), np.ones(keys, bool))
 
 
 def _write(image: Image.Image, rng: np.random.Generator) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..backends.small.loss import joint_loss, make_batch
 from ..backends.small.network import SmallVision
 from ..backends.small.phrases.bank import load_bank
-from ..backends.small.pictures import Prepared
+from ..backends.small.pictures import PreparedView
 from ..post.expressions import Expression
 from .photos import VOC_KINDS, Photo, keys_of
 from .views import SHARE
@@ -51,10 +51,10 @@ class DenseAsker:
             # Rare kinds count more where they are shown, so that no kind is judged by its frequency alone.
             self.shown_weight[:-1] = ((1 - often) / often).clip(1.5, 8.0)
 
-    def phrases(self, views: Sequence[Prepared], rng: np.random.Generator) -> tuple[list[Expression], np.ndarray]:
+    def phrases(self, views: Sequence[PreparedView], rng: np.random.Generator) -> tuple[list[Expression], np.ndarray]:
         """Draw what is asked.
 
-        views (Sequence[Prepared]): With every kind as a key.
+        views (Sequence[PreparedView]): With every kind as a key.
         rng (np.random.Generator): Source of chance.
         RETURNS (Tuple[List[Expression], np.ndarray]): P expressions; P the kind of each, that after the last for what no photo shows.
         """
@@ -84,13 +84,13 @@ class DenseAsker:
         return guess
 
     def loss(
-        self, network: SmallVision, guess: nn.Module, views: Sequence[Prepared], step: int, *, bf16: bool = False
+        self, network: SmallVision, guess: nn.Module, views: Sequence[PreparedView], step: int, *, bf16: bool = False
     ) -> tuple[Tensor, dict[str, float]]:
         """The loss of a batch of views.
 
         network (SmallVision): The network.
         guess (Module): What `new_guess` returned.
-        views (Sequence[Prepared]): B views of one size.
+        views (Sequence[PreparedView]): B views of one size.
         step (int): Which one it is, for the draw of the phrases.
         bf16 (bool): Run the image encoder in bfloat16.
         RETURNS (Tuple[Tensor, Dict[str, float]]): The loss; its parts, for the log.

@@ -18,7 +18,7 @@ from ..backends.small.pictures import SEEN_SIZE, SIZE
 from ..backends.small.seen import SeenVision
 from ..backends.small.weights import WHAT, load_network, save_network, sizes
 from ..backends.weights import read_checkpoint
-from .measure import Asked, ask_photos
+from .measure import MeasuredQuestion, ask_photos
 from .photos import read_photos
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def calibrate(network: SmallVision, folder: Path, *, size: int, rounds: int = 3,
     }
 
 
-def _even(rows: Sequence[Asked]) -> np.ndarray:
+def _even(rows: Sequence[MeasuredQuestion]) -> np.ndarray:
     voc = np.array([row.source == "voc" for row in rows], bool)
     share = voc.mean() if len(voc) else 1.0
     return np.where(voc, 0.5 / max(share, 1e-9), 0.5 / max(1 - share, 1e-9)) if 0 < share < 1 else np.ones(len(voc))

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save
 
 from ..backends.folding import channels_last
 from ..backends.small.lite import ENDS, STAGES, Back, Front, published_weights, take_published
-from ..backends.small.pictures import SEEN_SIZE, Prepared, augmented, plain
+from ..backends.small.pictures import SEEN_SIZE, PreparedView, augmented, plain
 from ..post.errors import Errors, RivegaError
 from ..post.files import open_output, write_json
 from .blanks import blank_picture
@@ -47,8 +47,8 @@ class KeptSettings(ViewSettings):
     mirrored: float = 0.25
 
 
-class Targets(NamedTuple):
-    """What is to be found in a view; see Prepared."""
+class KeptTargets(NamedTuple):
+    """What is to be found in a view; see PreparedView."""
 
     boxes: np.ndarray
     owner: np.ndarray
@@ -56,14 +56,14 @@ class Targets(NamedTuple):
     status: np.ndarray
 
 
-def pack(targets: Sequence[Targets]) -> dict[str, np.ndarray]:
+def pack(targets: Sequence[KeptTargets]) -> dict[str, np.ndarray]:
     """The targets of a round, one behind the other, as arrays for a file."""
     stacked = {name: np.concatenate([getattr(each, name) for each in targets]) for name in ("boxes", "owner", "hard")}
     counts = np.array([len(each.boxes) for each in targets], np.int64)
     return {**stacked, "count": counts, "status": np.stack([each.status for each in targets])}
 
 
-def unpack(stored: dict[str, np.ndarray]) -> list[Targets]:
+def unpack(stored: dict[str, np.ndarray]) -> list[KeptTargets]:
     """What `pack` was given. RAISES (ValueError): If the arrays do not belong together."""
     count, owner, status = stored["count"], stored["owner"], stored["status"]
     if count.ndim != 1 or not np.issubdtype(count.dtype, np.integer) or (count < 0).any():
@@ -75,7 +75,7 @@ def unpack(stored: dict[str, np.ndarray]) -> list[Targets]:
         raise ValueError(f"{wrong[0] if wrong else 'owner'} does not fit")
     ends = np.cumsum(stored["count"])[:-1]
     boxes, owners, hard = (np.split(stored[name], ends) for name in ("boxes", "owner", "hard"))
-    return [Targets(*each) for each in zip(boxes, owners, hard, stored["status"])]
+    return [KeptTargets(*each) for each in zip(boxes, owners, hard, stored["status"])]
 
 
 class KeptViews(PhotoViews):
@@ -94,7 +94,7 @@ class KeptViews(PhotoViews):
         self.blanks = max(1, round(BLANK_SHARE * len(self.photos)))
         self.shapes = [(STAGES[end][0], settings.side // stride, settings.side // stride) for end, stride in zip(ENDS, (8, 16, 32))]
         self._rows: dict[int, np.ndarray] = {}
-        self._targets: dict[int, list[Targets]] = {}
+        self._targets: dict[int, list[KeptTargets]] = {}
 
     @property
     def values(self) -> int:
@@ -138,7 +138,7 @@ class KeptViews(PhotoViews):
     def _fill_round(self, number: int, parts: Sequence[torch.nn.Module], bf16: bool, batch: int) -> None:
         count = len(self.photos) + self.blanks
         rows = np.lib.format.open_memmap(self.kept / f"round-{number}.npy", "w+", np.float16, (count, self.values))
-        targets: list[Targets] = []
+        targets: list[KeptTargets] = []
         for start in range(0, count, batch):
             views = [self.view(number, place) for place in range(start, min(start + batch, count))]
             pixels = torch.from_numpy(np.stack([view.pixels for view in views])).permute(0, 3, 1, 2)
@@ -146,19 +146,19 @@ class KeptViews(PhotoViews):
                 maps = [part.float() for part in parts[1](parts[0](pixels))]
             for place, view in enumerate(views):
                 rows[start + place] = np.concatenate([part[place].numpy().astype(np.float16).ravel() for part in maps])
-                targets.append(Targets(view.boxes, view.owner, view.hard, view.status))
+                targets.append(KeptTargets(view.boxes, view.owner, view.hard, view.status))
             if start // batch % 500 == 0:
                 logger.info("round %d: %d of %d", number, start, count)
         rows.flush()
         with open_output(self._done(number), binary=True) as out:
             out.write(save(pack(targets)))
 
-    def view(self, number: int, place: int) -> Prepared:
+    def view(self, number: int, place: int) -> PreparedView:
         """A view as pixels: of the first round the whole photograph, of the others a random part of it, or a mosaic.
 
         number (int): The round.
         place (int): Which photograph; beyond the last, a picture of nothing.
-        RETURNS (Prepared): The view.
+        RETURNS (PreparedView): The view.
         """
         rng = np.random.default_rng((self.settings.seed, number, place))
         side = self.settings.side
@@ -170,12 +170,12 @@ class KeptViews(PhotoViews):
         others = rng.choice(len(self.photos), count - 1, p=self.chance)
         return augmented([self.read(place), *(self.read(int(i)) for i in others)], side, rng)
 
-    def batch(self, step: int, progress: float) -> list[Prepared]:
+    def batch(self, step: int, progress: float) -> list[PreparedView]:
         """The views of a step, as maps.
 
         step (int): Which.
         progress (float): Share of the training that is done, 0..1; at the end whole photographs are drawn more often.
-        RETURNS (List[Prepared]): `settings.batch` views.
+        RETURNS (List[PreparedView]): `settings.batch` views.
         """
         rng = np.random.default_rng((self.settings.seed, step))
         whole = 1.0 / self.settings.rounds if progress < MOSAICS_UNTIL else 0.5
@@ -212,7 +212,7 @@ class KeptViews(PhotoViews):
             raise RivegaError(Errors.E730.format(path=path, what="a round of kept views", reason=error)) from error
         self._rows[number], self._targets[number] = rows, targets
 
-    def _load(self, number: int, place: int) -> Prepared:
+    def _load(self, number: int, place: int) -> PreparedView:
         if number not in self._rows:
             self._open(number)
         row, maps, start = self._rows[number][place], [], 0
@@ -223,7 +223,7 @@ class KeptViews(PhotoViews):
         side = self.settings.side
         # The pixels are not needed any more, only how many they are.
         pixels = np.broadcast_to(np.zeros((), np.uint8), (side, side, 3))
-        return Prepared(pixels, *self._targets[number][place], tuple(maps))
+        return PreparedView(pixels, *self._targets[number][place], tuple(maps))
 
 
 def _settings(path: Path) -> Any:
@@ -234,14 +234,14 @@ def _settings(path: Path) -> Any:
         raise RivegaError(Errors.E730.format(path=path, what="the settings of kept views", reason=error)) from error
 
 
-def mirrored(view: Prepared) -> Prepared:
+def mirrored(view: PreparedView) -> PreparedView:
     """A view mirrored, by its maps: nearly what the backbone makes of the mirror image (cosines of .66, .78 and .95 at the three strides).
 
-    view (Prepared): With maps.
-    RETURNS (Prepared): Mirrored.
+    view (PreparedView): With maps.
+    RETURNS (PreparedView): Mirrored.
     """
     maps = tuple(np.ascontiguousarray(part[:, :, ::-1]) for part in view.maps)
     side, boxes = view.pixels.shape[1], view.boxes
     if len(boxes):
         boxes = np.stack([side - boxes[:, 2], boxes[:, 1], side - boxes[:, 0], boxes[:, 3]], axis=1)
-    return Prepared(view.pixels, boxes, view.owner, view.hard, view.status, maps)
+    return PreparedView(view.pixels, boxes, view.owner, view.hard, view.status, maps)

@@ -41,7 +41,7 @@ class MaskedObject(NamedTuple):
     rle: dict[str, Any]
 
 
-class Photo(NamedTuple):
+class MaskedPhoto(NamedTuple):
     """One photograph with the objects that are to be learnt.
 
     id (str): Its id within the source.
@@ -158,7 +158,7 @@ class MaskCorpus:
         self.covered = covered
         self.seed = seed
         self._epoch = 0
-        self._photos: dict[str, list[Photo]] | None = None
+        self._photos: dict[str, list[MaskedPhoto]] | None = None
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """One pass.
@@ -172,7 +172,7 @@ class MaskCorpus:
         for photo in stream:
             yield photo_example(nlp, photo, self.namer)
 
-    def photos(self) -> dict[str, list[Photo]]:
+    def photos(self) -> dict[str, list[MaskedPhoto]]:
         """All photographs that pass the filters, by source; read once."""
         if self._photos is None:
             self._photos = {source: list(self._read(source)) for source in self.sources}
@@ -180,7 +180,7 @@ class MaskCorpus:
                 raise RivegaError(Errors.E312.format(sources=sorted(self.sources), path=self.path))
         return self._photos
 
-    def _read(self, source: str) -> Iterator[Photo]:
+    def _read(self, source: str) -> Iterator[MaskedPhoto]:
         folder = self.path / source
         annotations = folder / "annotations.jsonl"
         if not annotations.is_file():
@@ -198,7 +198,7 @@ class MaskCorpus:
                 raise RivegaError(Errors.E311.format(path=annotations, line=number, reason=reason)) from error
             if objects:
                 shares = [covered_share(item.box, boxes) > COVERED for item in objects]
-                yield Photo(str(row["id"]), path, objects, shares, boxes)
+                yield MaskedPhoto(str(row["id"]), path, objects, shares, boxes)
 
     def _objects(self, source: str, row: dict[str, Any]) -> Iterator[MaskedObject]:
         wanted = self.classes.get(source)
@@ -214,13 +214,13 @@ class MaskCorpus:
             ):
                 yield MaskedObject(item["class"], [x1, y1, x2, y2], item["segmentation"])
 
-    def _all(self, photos: dict[str, list[Photo]]) -> Iterator[Photo]:
+    def _all(self, photos: dict[str, list[MaskedPhoto]]) -> Iterator[MaskedPhoto]:
         for source in self.sources:
             for photo in photos[source]:
                 for start in range(0, len(photo.objects), self.max_boxes):
                     yield _part(photo, range(start, min(start + self.max_boxes, len(photo.objects))))
 
-    def _draw(self, photos: dict[str, list[Photo]]) -> Iterator[Photo]:
+    def _draw(self, photos: dict[str, list[MaskedPhoto]]) -> Iterator[MaskedPhoto]:
         """Each source's boxes in random order, over and over, in the stated shares."""
         rng = np.random.default_rng([self.seed, self._epoch])
         self._epoch += 1
@@ -239,7 +239,7 @@ class MaskCorpus:
             yield photo
 
 
-def _shuffled(photos: list[Photo], max_boxes: int, covered: int, rng: np.random.Generator) -> Iterator[Photo]:
+def _shuffled(photos: list[MaskedPhoto], max_boxes: int, covered: int, rng: np.random.Generator) -> Iterator[MaskedPhoto]:
     """Photographs without end, with their objects in chance groups; covered things several times."""
     while True:
         groups: list[tuple[int, Sequence[int]]] = []
@@ -252,7 +252,7 @@ def _shuffled(photos: list[Photo], max_boxes: int, covered: int, rng: np.random.
             yield _part(photos[place], numbers)
 
 
-def _part(photo: Photo, numbers: Sequence[int]) -> Photo:
+def _part(photo: MaskedPhoto, numbers: Sequence[int]) -> MaskedPhoto:
     """A photograph with some of its objects."""
     return photo._replace(objects=[photo.objects[i] for i in numbers], covered=[photo.covered[i] for i in numbers])
 
@@ -293,11 +293,11 @@ class Namer:
         return Phrase(kind, "OTHER", with_article(kind) if self.rng.random() < 0.5 else "")
 
 
-def photo_example(nlp: Language, photo: Photo, namer: Callable[[str], Phrase] | None = None) -> Example:
+def photo_example(nlp: Language, photo: MaskedPhoto, namer: Callable[[str], Phrase] | None = None) -> Example:
     """A post about a photograph: "person, dining table", each an entity with box and mask.
 
     nlp (Language): The pipeline, for its vocabulary.
-    photo (Photo): Picture and objects.
+    photo (MaskedPhoto): Picture and objects.
     namer (Optional[Callable[[str], Phrase]]): What to call things of a kind; without it they are called by their kind, and the
         photograph's other things are left out.
     RETURNS (Example): The predicted post has entities and boxes, the reference post masks too.
@@ -315,7 +315,7 @@ def _label(kind: str) -> str:
     return "PER" if kind == "person" else "OTHER"
 
 
-def _photo_doc(nlp: Language, photo: Photo, phrases: Sequence[Phrase], others: Sequence[list[float]]) -> Doc:
+def _photo_doc(nlp: Language, photo: MaskedPhoto, phrases: Sequence[Phrase], others: Sequence[list[float]]) -> Doc:
     words: list[str] = []
     bounds: list[tuple[int, int, str]] = []
     for phrase in [*phrases, *(Phrase("", "", "") for _ in others)]:

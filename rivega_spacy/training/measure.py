@@ -24,7 +24,7 @@ from .views import to_picture
 ANNOTATED = ("voc", "voc2012", "coco", "coco_lightly", "ccp", "human290")
 
 
-class Asked(NamedTuple):
+class MeasuredQuestion(NamedTuple):
     """One question about one photo.
 
     source (str): The photo's set.
@@ -58,7 +58,7 @@ def ask_photos(
     known: set | None = None,
     seed: int = 7,
     second_look: float = 0.0,
-) -> list[Asked]:
+) -> list[MeasuredQuestion]:
     """Ask about each kind that a photo shows, and about one that it does not for each.
 
     network (SmallVision): The network.
@@ -68,7 +68,7 @@ def ask_photos(
     known (Optional[set]): Kinds of the training photos; None counts all as known.
     seed (int): Of phrases and absent kinds.
     second_look (float): As in `rivega.SmallGrounder.v2`.
-    RETURNS (List[Asked]): One for each question.
+    RETURNS (List[MeasuredQuestion]): One for each question.
     """
     rng, rows = np.random.default_rng(seed), []
     network.eval()
@@ -108,7 +108,7 @@ def ask_photos(
             if present and len(gold):
                 overlap = float(box_iou(found[place], gold).max())
                 area = float(((gold[:, 2] - gold[:, 0]) * (gold[:, 3] - gold[:, 1])).max()) / size**2
-            row = Asked(
+            row = MeasuredQuestion(
                 photo.source,
                 photo.id,
                 kind,
@@ -134,7 +134,7 @@ def _own(photo: Photo) -> set:
     return kinds
 
 
-def summary(rows: Sequence[Asked]) -> dict[str, dict[str, float]]:
+def summary(rows: Sequence[MeasuredQuestion]) -> dict[str, dict[str, float]]:
     """Boxes right, balanced accuracy and area under the curve, in percent, for each set and for some sets together."""
     together = {
         "voc persons": lambda r: r.source == "voc" and r.kind == "person",

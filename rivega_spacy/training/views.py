@@ -13,7 +13,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from ..backends.small.phrases.bank import load_bank
-from ..backends.small.pictures import Picture, Prepared, augmented
+from ..backends.small.pictures import LabelledPicture, PreparedView, augmented
 from ..post.images import read_image
 from .blanks import blank_picture
 from .photos import Photo, keys_of, read_photos
@@ -84,22 +84,22 @@ class PhotoViews(Dataset):
         share = np.array([SHARE[photo.source] for photo in self.photos])
         self.chance = share / share.sum()
         self.per_epoch = max(1, int(share.sum()) // settings.batch)
-        self._pictures: list[Picture | None] = [None] * len(self.photos)
+        self._pictures: list[LabelledPicture | None] = [None] * len(self.photos)
 
-    def __getitem__(self, place: tuple[int, float]) -> list[Prepared]:
+    def __getitem__(self, place: tuple[int, float]) -> list[PreparedView]:
         return self.batch(*place)
 
-    def batch(self, step: int, progress: float) -> list[Prepared]:
+    def batch(self, step: int, progress: float) -> list[PreparedView]:
         """The views of a step.
 
         step (int): Which.
         progress (float): Share of the training that is done, 0..1.
-        RETURNS (List[Prepared]): `settings.batch` views of one size.
+        RETURNS (List[PreparedView]): `settings.batch` views of one size.
         """
         settings, rng = self.settings, np.random.default_rng((self.settings.seed, step))
         size = settings.size(progress)
         mosaic = settings.mosaic if progress < MOSAICS_UNTIL else 0.0
-        views: list[Prepared] = []
+        views: list[PreparedView] = []
         for _ in range(settings.batch):
             if rng.random() < settings.blanks:
                 views.append(augmented([blank_picture(len(self.kinds), rng)], size, rng))
@@ -108,23 +108,23 @@ class PhotoViews(Dataset):
             views.append(augmented([self.picture(i) for i in rng.choice(len(self.photos), count, p=self.chance)], size, rng))
         return views
 
-    def picture(self, number: int) -> Picture:
+    def picture(self, number: int) -> LabelledPicture:
         """A photo, decoded once and kept: they all fit into a gigabyte."""
         found = self._pictures[number]
         if found is None:
             found = self._pictures[number] = to_picture(self.photos[number], self.kinds)
         return found
 
-    def read(self, number: int) -> Picture:
+    def read(self, number: int) -> LabelledPicture:
         """A photo, decoded anew."""
         return to_picture(self.photos[number], self.kinds)
 
-    def stream(self, places: Callable[[], Iterator[tuple[int, float]]], *, workers: int = 0) -> Iterator[list[Prepared]]:
+    def stream(self, places: Callable[[], Iterator[tuple[int, float]]], *, workers: int = 0) -> Iterator[list[PreparedView]]:
         """Batches one after the other, prepared ahead by worker processes if there are any.
 
         places (Callable): Gives the steps to come, each with the progress at it.
         workers (int): Processes; 0 prepares each batch when it is asked for.
-        YIELDS (List[Prepared]): The views of a step.
+        YIELDS (List[PreparedView]): The views of a step.
         """
         if workers:
             # Decoded before the processes part, the pictures are shared by them.
@@ -141,16 +141,16 @@ class _Places:
         return self.make()
 
 
-def _unchanged(views: list[Prepared]) -> list[Prepared]:
+def _unchanged(views: list[PreparedView]) -> list[PreparedView]:
     return views
 
 
-def to_picture(photo: Photo, kinds: Sequence[str]) -> Picture:
+def to_picture(photo: Photo, kinds: Sequence[str]) -> LabelledPicture:
     """A photo with every kind (and group of kinds) as a key.
 
     photo (Photo): The photo; it is decoded here.
     kinds (Sequence[str]): The keys.
-    RETURNS (Picture): What augmentation takes.
+    RETURNS (LabelledPicture): What augmentation takes.
     """
     image = Image.fromarray(read_image(photo.path))
     place = {kind: key for key, kind in enumerate(kinds)}
@@ -160,4 +160,4 @@ def to_picture(photo: Photo, kinds: Sequence[str]) -> Picture:
     maybe = photo.maybe_shown
     known = np.array([kind not in maybe for kind in kinds])
     labels = tuple(place[key] for own in photo.labels for key in keys_of(own) if key in place)
-    return Picture(image, photo.boxes[rows], np.array(owner, np.int64), photo.hard[rows], known, labels=labels)
+    return LabelledPicture(image, photo.boxes[rows], np.array(owner, np.int64), photo.hard[rows], known, labels=labels)

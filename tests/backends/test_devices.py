@@ -16,7 +16,7 @@ from vision_tiny import tiny_vision, tiny_weights  # noqa: F401
 from rivega_spacy.backends.shim import TorchShim, shim_of
 from rivega_spacy.backends.small.answers import clear_store
 from rivega_spacy.backends.small.lite import CLASSES
-from rivega_spacy.backends.small.network import Encoded, Questions
+from rivega_spacy.backends.small.network import EncodedPictures, Questions
 from rivega_spacy.backends.small.nouns import RELATIONS
 from rivega_spacy.backends.small.predict import answers
 from rivega_spacy.backends.small.seeing_segmenter import SeeingMaskNetwork
@@ -110,7 +110,7 @@ def test_the_vision_network_stays_on_its_device(monkeypatch: pytest.MonkeyPatch)
     )
     with torch.inference_mode():
         encoded = network.encode_images(torch.zeros((2, 3, 64, 64), dtype=torch.uint8, device=META))
-        found = answers(network, Encoded(*(part[:1] for part in encoded)), asked)
+        found = answers(network, EncodedPictures(*(part[:1] for part in encoded)), asked)
     assert {part.device for part in (*encoded, *found)} == {META} and found[1].shape == (2, 4)
 
 

@@ -17,7 +17,7 @@ from rivega_spacy.corpus.docbin import write_docbin
 from rivega_spacy.corpus.sources import SOURCES_KEY
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.tables.configs import expression, part_name
-from rivega_spacy.tables.place import Place
+from rivega_spacy.tables.place import RunPlace
 from rivega_spacy.tables.plan import COMPONENTS, read_plan
 from rivega_spacy.tables.steps import prepare
 
@@ -26,7 +26,7 @@ PLAN = Path(__file__).resolve().parents[2] / "configs" / "variants.yml"
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(data=tmp_path / "data", output=tmp_path / "out", weights=tmp_path / "weights")
+    return RunPlace(data=tmp_path / "data", output=tmp_path / "out", weights=tmp_path / "weights")
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,17 @@ import pytest
 
 from rivega_spacy.tables import running
 from rivega_spacy.tables.needs import Missing
-from rivega_spacy.tables.place import Place
+from rivega_spacy.tables.place import RunPlace
 from rivega_spacy.tables.plan import Variant
 from rivega_spacy.tables.running import run_step, run_variants
-from rivega_spacy.tables.steps import Prepared, Step
+from rivega_spacy.tables.steps import PreparedVariant, Step
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     # "rivega" is Python itself here: a step's command is then a few words of code.
     monkeypatch.setitem(running.PROGRAMS, "rivega", [])
-    return Place(data=tmp_path, output=tmp_path / "out", weights=tmp_path)
+    return RunPlace(data=tmp_path, output=tmp_path / "out", weights=tmp_path)
 
 
 def writes(place, name, *, text="1", before="pass"):
@@ -24,7 +24,7 @@ def writes(place, name, *, text="1", before="pass"):
 
 
 def variant(name, *steps, **options):
-    return Prepared(Variant(id=name, group="g", name=name, choices={}), steps=list(steps), **options)
+    return PreparedVariant(Variant(id=name, group="g", name=name, choices={}), steps=list(steps), **options)
 
 
 def test_a_step_is_done_once_until_something_of_it_changes(place, tmp_path):
@@ -74,11 +74,11 @@ def test_one_failure_stops_no_other_and_a_shared_step_is_tried_once(place, tmp_p
 def test_a_row_of_two_tables_is_run_once_and_recorded_in_both(place, tmp_path):
     mark = tmp_path / "mark"
     step = writes(place, "a", before=f"open({str(mark)!r}, 'a').write('x')")
-    same = Prepared(Variant(id="h.a", group="h", name="a", choices={}, same="g.a"), steps=[step])
+    same = PreparedVariant(Variant(id="h.a", group="h", name="a", choices={}, same="g.a"), steps=[step])
     records = run_variants([same, variant("g.a", step)], place)
     assert [record["status"] for record in records] == ["run", "run"] and mark.read_text() == "x"
     assert place.record("g.a").is_file() and place.record("h.a").is_file()
-    lacking = Prepared(same.variant, missing=[Missing("masks missing", "", blocks=False)], steps=[step])
+    lacking = PreparedVariant(same.variant, missing=[Missing("masks missing", "", blocks=False)], steps=[step])
     assert lacking.ready and lacking.state() == "ready, masks missing"
     assert run_variants([lacking], place)[0]["status"] == "run"
 

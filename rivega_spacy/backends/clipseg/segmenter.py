@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ...pipes.queries import ImageQueries
+from ...pipes.queries import ImageQueries, ScoredMasks
 from ...post.errors import Errors, RivegaError
 from ...post.failures import setting_up
 from ...post.versions import features
@@ -26,8 +26,6 @@ KINDS: Kinds = {"clipseg": ("transformers", "CLIPSegConfig", "CLIPSegForImageSeg
 # Of ImageNet: what CLIPSeg's pictures are normalised with, where its folder does not say.
 MEAN = [0.485, 0.456, 0.406]
 STD = [0.229, 0.224, 0.225]
-
-ScoredMasks = list[tuple[np.ndarray, float]]
 
 
 def make_clipseg(

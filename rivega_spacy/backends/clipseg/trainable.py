@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from thinc.api import Model
 
-from ...pipes.queries import ImageQueries, QueryTarget
+from ...pipes.queries import ImageQueries, QueryTarget, ScoredMasks
 from ...post.errors import Errors, RivegaError
 from ...post.rle import decode_mask
 from ..backend import BackendShim, backend_model, set_dropout
 from ..common import Common
 from ..hub import build_hub, hub_tools
 from ..shim import shim_of
-from .segmenter import KINDS, NAME, ScoredMasks, load_clipseg, look, mark, segment
+from .segmenter import KINDS, NAME, load_clipseg, look, mark, segment
 
 
 def clipseg_segmenter(

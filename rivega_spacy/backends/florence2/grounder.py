@@ -32,7 +32,7 @@ TASKS = {"phrases": "Locate the phrases in the caption: {}", "detection": "Locat
 BINS = 1000
 
 
-class Settings(NamedTuple):
+class FlorenceSettings(NamedTuple):
     """How pictures and answers are sized."""
 
     side: int
@@ -76,7 +76,7 @@ def florence2_grounder(
         raise RivegaError(Errors.E738.format(option="task", allowed=" or ".join(map(repr, TASKS)), value=task))
     common = Common(path=path, bf16=bf16, half_on_disk=half_on_disk, save_weights=save_weights)
     shim = hub_shim(common, KINDS, name=NAME, max_tokens=max_tokens, prepare=_prepare, since=SINCE)
-    settings = Settings(side, beams, longest_answer, task, batch_size)
+    settings = FlorenceSettings(side, beams, longest_answer, task, batch_size)
     return backend_model("florence2", shim, partial(_predict, settings=settings))
 
 
@@ -110,7 +110,7 @@ def _ids(network: Any) -> dict[str, Any]:
     return {name: getattr(config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")}
 
 
-def _predict(shim: BackendShim, batch: list[ImageQueries], *, settings: Settings) -> list[np.ndarray]:
+def _predict(shim: BackendShim, batch: list[ImageQueries], *, settings: FlorenceSettings) -> list[np.ndarray]:
     tools = shim.tools
     found = answers(
         shim,
@@ -148,7 +148,7 @@ def _read(
     mask: torch.Tensor,
     *,
     tokens: Tokens,
-    settings: Settings,
+    settings: FlorenceSettings,
 ) -> torch.Tensor:
     """The box of each expression: n x 5, corners as shares of the picture and a score, all zero if there is none."""
     from transformers.modeling_outputs import BaseModelOutput

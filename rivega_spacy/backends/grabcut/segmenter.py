@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ...pipes.queries import BoxedPicture, ScoredMasks
 from ...post.boxes import clip_boxes
 from ...post.errors import Errors, SetupError
-from ..crops import Window, box_window
-
-Prompt = tuple[np.ndarray, np.ndarray]
-ScoredMasks = list[tuple[np.ndarray, float]]
+from ..crops import CropWindow, box_window
 
 
 def make_grabcut(iterations: int = 3, max_side: int = 160, margin: float = 0.25) -> "GrabCutSegmenter":
@@ -35,10 +33,10 @@ class GrabCutSegmenter:
         self.max_side = max_side
         self.margin = margin
 
-    def __call__(self, prompts: list[Prompt]) -> list[ScoredMasks]:
+    def __call__(self, prompts: list[BoxedPicture]) -> list[ScoredMasks]:
         """Masks of all boxes of all pictures.
 
-        prompts (List[Prompt]): Pictures HxWx3 uint8 with boxes n x 4, XYXY pixels.
+        prompts (List[BoxedPicture]): Pictures HxWx3 uint8 with boxes n x 4, XYXY pixels.
         RETURNS (List[ScoredMasks]): For each box its mask, HxW bool, and a score: 1 where GrabCut found something, 0 if it
             found nothing to tell apart and the box itself is given.
         """
@@ -81,9 +79,9 @@ class GrabCutSegmenter:
         return found if found.any() else None
 
 
-def _within(window: Window, height: int, width: int) -> Window:
+def _within(window: CropWindow, height: int, width: int) -> CropWindow:
     """A window in whole pixels of the picture."""
-    return Window(
+    return CropWindow(
         max(np.floor(window.x1), 0),
         max(np.floor(window.y1), 0),
         min(np.ceil(window.x2), width),

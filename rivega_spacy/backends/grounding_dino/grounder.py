@@ -26,7 +26,7 @@ NAME = "Grounding DINO"
 KINDS: Kinds = {"grounding-dino": ("transformers", "GroundingDinoConfig", "GroundingDinoForObjectDetection")}
 
 
-class Settings(NamedTuple):
+class DinoSettings(NamedTuple):
     """How pictures and passes are sized."""
 
     shortest: int
@@ -73,17 +73,17 @@ def grounding_dino(
         half_on_disk=half_on_disk,
         save_weights=save_weights,
     )
-    settings = Settings(shortest, longest, batch_size)
+    settings = DinoSettings(shortest, longest, batch_size)
     return dino_model(common, KINDS, settings, name=NAME, max_tokens=max_tokens, backbone_rate=backbone_rate)
 
 
 def dino_model(
-    common: Common, kinds: Kinds, settings: Settings, *, name: str, max_tokens: int, backbone_rate: float, since: str = ""
+    common: Common, kinds: Kinds, settings: DinoSettings, *, name: str, max_tokens: int, backbone_rate: float, since: str = ""
 ) -> Model[list[ImageQueries], list[Floats2d]]:
     """A network built like Grounding DINO.
 
     common (Common), kinds (Kinds), name (str), max_tokens (int), since (str): See `hub_shim`.
-    settings (Settings), backbone_rate (float): See `grounding_dino`.
+    settings (DinoSettings), backbone_rate (float): See `grounding_dino`.
     """
     rate = partial(_rate, backbone=backbone_rate)
     shim = hub_shim(common, kinds, name=name, max_tokens=max_tokens, prepare=_prepare, lr_scale=rate, since=since)
@@ -120,7 +120,7 @@ def encode_prompts(tools: Tools, expressions: Sequence[Expression]) -> tuple[tor
     return ids, mask, torch.where(phrase.any(1, keepdim=True), phrase, mask.bool())
 
 
-class Encoded(NamedTuple):
+class EncodedLevels(NamedTuple):
     """Pictures after the picture encoder: one (map, mask) and one map of positions for each level."""
 
     maps: list[tuple[torch.Tensor, torch.Tensor]]
@@ -128,15 +128,15 @@ class Encoded(NamedTuple):
     pixels: torch.Tensor
 
 
-def encode_pictures(network: Any, pixels: torch.Tensor) -> Encoded:
-    """pixels (Tensor): pictures x 3 x H x W. RETURNS (Encoded): What any number of expressions can be asked about."""
+def encode_pictures(network: Any, pixels: torch.Tensor) -> EncodedLevels:
+    """pixels (Tensor): pictures x 3 x H x W. RETURNS (EncodedLevels): What any number of expressions can be asked about."""
     mask = torch.ones(pixels.shape[0], *pixels.shape[2:], dtype=torch.long, device=pixels.device)
     maps, positions = network.model.backbone(pixels, mask)
-    return Encoded(maps, positions, pixels)
+    return EncodedLevels(maps, positions, pixels)
 
 
 @contextlib.contextmanager
-def encoded_once(network: Any, encoded: Encoded, owner: torch.Tensor) -> Iterator[torch.Tensor]:
+def encoded_once(network: Any, encoded: EncodedLevels, owner: torch.Tensor) -> Iterator[torch.Tensor]:
     """Within it, the network's picture encoder answers with what is encoded already.
 
     owner (Tensor): The picture of each expression.
@@ -162,12 +162,12 @@ def _prepare(network: Any, common: Common) -> None:
                 part.gradient_checkpointing_enable({"use_reentrant": False})
 
 
-def _pixels(tools: Tools, image: np.ndarray, settings: Settings) -> torch.Tensor:
+def _pixels(tools: Tools, image: np.ndarray, settings: DinoSettings) -> torch.Tensor:
     size = fitted_size(*image.shape[:2], shortest=settings.shortest, longest=settings.longest)
     return torch.from_numpy(tools.pictures.resized(image, *size, resample=Image.Resampling.BILINEAR)[None])
 
 
-def _predict(shim: BackendShim, batch: list[ImageQueries], *, settings: Settings) -> list[np.ndarray]:
+def _predict(shim: BackendShim, batch: list[ImageQueries], *, settings: DinoSettings) -> list[np.ndarray]:
     found = [np.zeros((0, 5), dtype="float32") for _ in batch]
     tools = shim.tools
     for n, queries in enumerate(batch):
@@ -215,7 +215,7 @@ def _layers(network: Any, output: Any, mask: torch.Tensor) -> Iterator[tuple[tor
 
 
 def _train_step(
-    model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float, settings: Settings
+    model: Model, batch: list[ImageQueries], targets: list[list[QueryTarget]], *, dropout: float, settings: DinoSettings
 ) -> dict[str, float]:
     """Set loss of proposals and every decoder layer against the largest gold box; see `rivega_spacy.pipes.contract`.
 

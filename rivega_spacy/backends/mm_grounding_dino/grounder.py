@@ -10,7 +10,7 @@ from thinc.types import Floats2d
 
 from ...pipes.queries import ImageQueries
 from ..common import Common
-from ..grounding_dino.grounder import Settings, dino_model
+from ..grounding_dino.grounder import DinoSettings, dino_model
 from ..hub import Kinds
 
 NAME = "MM Grounding DINO"
@@ -49,7 +49,7 @@ def mm_grounding_dino(
         half_on_disk=half_on_disk,
         save_weights=save_weights,
     )
-    settings = Settings(shortest, longest, batch_size)
+    settings = DinoSettings(shortest, longest, batch_size)
     return dino_model(common, KINDS, settings, name=NAME, max_tokens=max_tokens, backbone_rate=backbone_rate, since=SINCE)
 
 

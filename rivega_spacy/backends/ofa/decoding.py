@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .network import OFA, Encoded
+from .network import OFA, EncoderOutput
 
 INF = math.inf
 
@@ -46,11 +46,11 @@ class Hypothesis:
 
 
 @torch.no_grad()
-def beam_search(network: OFA, encoded: Encoded, options: BeamOptions) -> list[list[Hypothesis]]:
+def beam_search(network: OFA, encoded: EncoderOutput, options: BeamOptions) -> list[list[Hypothesis]]:
     """The best answers to each source.
 
     network (OFA): In evaluation mode.
-    encoded (Encoded): B encoded sources.
+    encoded (EncoderOutput): B encoded sources.
     RETURNS (List[List[Hypothesis]]): For each of the B at most `beam` answers, best first. Ranking and stopping are fairseq's: a
         hypothesis ends only if its end mark is among the best `beam` candidates, twice as many being looked at; a source is done
         when as many answers as beams have ended; at `max_len` the end mark is forced at its own probability.
@@ -211,11 +211,11 @@ class Trie:
 
 
 @torch.no_grad()
-def score_labels(network: OFA, encoded: Encoded, prompts: list[list[int]], trie: Trie) -> torch.Tensor:
+def score_labels(network: OFA, encoded: EncoderOutput, prompts: list[list[int]], trie: Trie) -> torch.Tensor:
     """Log-probability of every label as the answer.
 
     network (OFA): In evaluation mode.
-    encoded (Encoded): B encoded sources.
+    encoded (EncoderOutput): B encoded sources.
     prompts (List[List[int]]): What the decoder has read before the label, for each of the B; the source without its end mark.
     trie (Trie): The labels.
     RETURNS (Tensor): B x labels. The prompt is decoded once for all labels, and the branches of the trie with it, each seeing
@@ -230,7 +230,7 @@ def score_labels(network: OFA, encoded: Encoded, prompts: list[list[int]], trie:
 
 
 def decode_trie(
-    network: OFA, encoded: Encoded, prompts: list[list[int]], trie: Trie
+    network: OFA, encoded: EncoderOutput, prompts: list[list[int]], trie: Trie
 ) -> tuple[torch.Tensor, dict[tuple[int, ...], torch.Tensor]]:
     """Decoder states of prompts and of the inner nodes of a trie after them.
 

@@ -17,10 +17,10 @@ from ..common import Common
 from ..compiling import Compiled
 from ..weights import finite_or_raise
 from .decoding import Trie, score_labels
-from .network import OFA, Encoded
+from .network import OFA, EncoderOutput
 from .serving import OFAShim, answer, ofa_shim, published_expression
 from .tokens import OFATokenizer, clean_text, entailment_prompt, fit_source
-from .training import OFATrainer, Row
+from .training import OFATrainer, TargetRow
 
 NAME = "OFA (entailment)"
 # In the order of the published data (`ans2label_dict`).
@@ -126,7 +126,7 @@ def _predict(
 ) -> list[np.ndarray]:
     found = [np.zeros(len(queries.expressions), dtype="float32") for queries in batch]
 
-    def run(network: OFA, encoded: Encoded, sources: list[list[int]]) -> list[float]:
+    def run(network: OFA, encoded: EncoderOutput, sources: list[list[int]]) -> list[float]:
         # The decoder has read the question, its end mark left out, when it answers (`prev_output`).
         prompts = [source[:-1] for source in sources]
         scores = score_labels(network, encoded, prompts, _trie(shim.tools, labels=labels))
@@ -150,9 +150,9 @@ def shown_probability(scores: torch.Tensor, labels: Sequence[str], shown: Sequen
 
 def _row(
     tokenizer: OFATokenizer, network: OFA, queries: ImageQueries, place: int, target: QueryTarget, limit: int, *, use_caption: bool
-) -> Row | None:
+) -> TargetRow | None:
     if target.groundable is None:
         return None
     source = _source(tokenizer, queries.expressions[place], queries.caption, limit, use_caption=use_caption)
     answer_ = label_tokens(tokenizer, SHOWN if target.groundable else NOT_SHOWN)
-    return Row(source, source[:-1], answer_ + [tokenizer.eos])
+    return TargetRow(source, source[:-1], answer_ + [tokenizer.eos])

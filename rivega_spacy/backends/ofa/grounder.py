@@ -17,11 +17,11 @@ from ..common import Common
 from ..compiling import Compiled
 from ..weights import finite_or_raise
 from .decoding import BeamOptions, Hypothesis, beam_search
-from .network import OFA, Encoded
+from .network import OFA, EncoderOutput
 from .pictures import bins_to_box, box_to_bins
 from .serving import OFAShim, answer, ofa_shim, published_expression
 from .tokens import OFATokenizer, fit_source, grounding_prompt
-from .training import OFATrainer, Row
+from .training import OFATrainer, TargetRow
 
 NAME = "OFA (grounding)"
 
@@ -117,7 +117,7 @@ def _predict(
         bins_only=bins_only,
     )
 
-    def run(network: OFA, encoded: Encoded, sources: list[list[int]]) -> list[Hypothesis | None]:
+    def run(network: OFA, encoded: EncoderOutput, sources: list[list[int]]) -> list[Hypothesis | None]:
         return [answers[0] if answers else None for answers in beam_search(network, encoded, options)]
 
     for owner, place, best in answer(shim, batch, _source, run, image_size=image_size, batch_size=batch_size):
@@ -142,7 +142,7 @@ def _box(best: Hypothesis | None, bin_0: int, bins: int, size: "tuple[int, int]"
 
 def _row(
     tokenizer: OFATokenizer, network: OFA, queries: ImageQueries, place: int, target: QueryTarget, limit: int, *, image_size: int
-) -> Row | None:
+) -> TargetRow | None:
     """Only the largest gold box is learned (paper, section IV-C 2)."""
     if target.groundable is False or not len(target.boxes):
         return None
@@ -150,4 +150,4 @@ def _row(
     config = network.config
     numbers = box_to_bins(largest, queries.image.shape[:2], size=image_size, scale=image_size, bins=config.bins)
     source = _source(tokenizer, queries.expressions[place], "", limit)
-    return Row(source, [config.bos], [config.bin_0 + number for number in numbers] + [config.eos])
+    return TargetRow(source, [config.bos], [config.bin_0 + number for number in numbers] + [config.eos])

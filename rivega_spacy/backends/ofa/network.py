@@ -21,7 +21,7 @@ from .resnet import ResNetStem
 
 
 @dataclass
-class Picture:
+class Patches:
     """Patches of pictures, ready for the encoder.
 
     states (Tensor): B x P x D.
@@ -36,7 +36,7 @@ class Picture:
 
 
 @dataclass
-class Encoded:
+class EncoderOutput:
     """The encoder's output.
 
     states (Tensor): B x S x D, patches first.
@@ -107,12 +107,12 @@ class OFAEncoder(Positions):
         self.checkpointing = False
         self.register_buffer("image_rp_bucket", image_buckets(config.image_buckets), persistent=False)
 
-    def pictures(self, pixels: torch.Tensor, stem: ResNetStem | None = None) -> Picture:
+    def pictures(self, pixels: torch.Tensor, stem: ResNetStem | None = None) -> Patches:
         """Encode pictures as far as no text is needed, so that it can be kept.
 
         pixels (Tensor): B x 3 x H x W, normalised.
         stem (Optional[ResNetStem]): Takes the place of the network's own: its folded copy.
-        RETURNS (Picture): B of them.
+        RETURNS (Patches): B of them.
         RAISES (RivegaError): E726 if they have more patches a side than the tables of positions.
         """
         features = self.embed_images(pixels) if stem is None else stem(pixels)
@@ -122,22 +122,22 @@ class OFAEncoder(Positions):
             raise RivegaError(Errors.E726.format(size=size, patches=max(height, width), limit=self.config.image_buckets))
         x = self.image_proj(features.flatten(2).transpose(1, 2))
         x = self.patch_layernorm_embedding(x + self.type_embedding.weight[1])
-        return Picture(x, height, width, features)
+        return Patches(x, height, width, features)
 
     def forward(
         self,
         embedded: torch.Tensor,
         lengths: Sequence[int] | None,
-        picture: Picture | None,
+        picture: Patches | None,
         shown: torch.Tensor | None = None,
         *,
         keep_layers: bool = False,
-    ) -> Encoded:
+    ) -> EncoderOutput:
         """Encode.
 
         embedded (Tensor): B x T x D token embeddings.
         lengths (Optional[Sequence[int]]): Tokens of each text without padding; None if all have T.
-        picture (Optional[Picture]): One for each of the B, or none at all.
+        picture (Optional[Patches]): One for each of the B, or none at all.
         shown (Optional[Tensor]): B bool, False if the sample's picture is to be hidden.
         keep_layers (bool): Also return the states between layers.
         """
@@ -164,7 +164,7 @@ class OFAEncoder(Positions):
         positions, shared = self._positions(size, picture)
         if hidden is None and picture is not None and x.device.type == "cpu" and not torch.is_grad_enabled():
             kept = self._one_by_one(x, seen, shared, size, picture, keep_layers=keep_layers)
-            return Encoded(self.layer_norm(kept[-1]), positions, seen, None, kept if keep_layers else None)
+            return EncoderOutput(self.layer_norm(kept[-1]), positions, seen, None, kept if keep_layers else None)
         kept = [x]
         offsets = None if picture is None else self._offsets(picture)
         for i, layer in enumerate(self.layers):
@@ -176,7 +176,7 @@ class OFAEncoder(Positions):
             else:
                 x = layer(x, bias)
             kept.append(x)
-        return Encoded(self.layer_norm(x), positions, seen, hidden, kept if keep_layers else None)
+        return EncoderOutput(self.layer_norm(x), positions, seen, hidden, kept if keep_layers else None)
 
     def _one_by_one(
         self,
@@ -184,7 +184,7 @@ class OFAEncoder(Positions):
         seen: list[int] | None,
         shared: torch.Tensor,
         size: int,
-        picture: Picture,
+        picture: Patches,
         *,
         keep_layers: bool,
     ) -> list[torch.Tensor]:
@@ -208,7 +208,7 @@ class OFAEncoder(Positions):
                 kept.append(nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True))
         return kept
 
-    def _positions(self, size: int, picture: Picture | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def _positions(self, size: int, picture: Patches | None) -> tuple[torch.Tensor, torch.Tensor]:
         positions = self.pos_ln(self.embed_positions.weight[:size])
         if picture is not None:
             ids = self._patch_ids(picture)
@@ -217,11 +217,11 @@ class OFAEncoder(Positions):
         queries, keys = self.pos_q_linear(positions), self.pos_k_linear(positions)
         return positions, position_scores(queries, keys, heads=self.heads, scaling=self.scaling)
 
-    def _patch_ids(self, picture: Picture) -> torch.Tensor:
+    def _patch_ids(self, picture: Patches) -> torch.Tensor:
         ids = image_position_ids(picture.height, picture.width, self.config.image_buckets)
         return ids.to(self.embed_image_positions.weight.device)
 
-    def _offsets(self, picture: Picture) -> torch.Tensor:
+    def _offsets(self, picture: Patches) -> torch.Tensor:
         ids = self._patch_ids(picture)
         return self.image_rp_bucket[ids[:, None], ids[None, :]]
 
@@ -281,7 +281,7 @@ class OFADecoder(Positions):
     def forward(
         self,
         embedded: torch.Tensor,
-        encoded: Encoded,
+        encoded: EncoderOutput,
         *,
         positions: torch.Tensor | None = None,
         visible: torch.Tensor | None = None,
@@ -290,7 +290,7 @@ class OFADecoder(Positions):
         """Decode given tokens all at once.
 
         embedded (Tensor): B x T x D token embeddings.
-        encoded (Encoded): The encoder's output.
+        encoded (EncoderOutput): The encoder's output.
         positions (Optional[Tensor]): B x T int64 positions; 0, 1, 2... if not given.
         visible (Optional[Tensor]): B x T x T bool: whether the row's token sees the column's; those before it if not given.
         keep_layers (bool): Also return the states between layers.
@@ -320,7 +320,7 @@ class OFADecoder(Positions):
             kept.append(x)
         return self.layer_norm(x), kept if keep_layers else []
 
-    def start(self, encoded: Encoded) -> DecoderCache:
+    def start(self, encoded: EncoderOutput) -> DecoderCache:
         """Project the encoder's output once for all steps and beams."""
         memory = [cast(DecoderLayer, layer).encoder_attn.keys_values(encoded.states) for layer in self.layers]
         keys = self.cross_pos_k_linear(encoded.positions)
@@ -401,17 +401,17 @@ class OFA(nn.Module):
     def encode(
         self,
         tokens: torch.Tensor,
-        picture: Picture | None,
+        picture: Patches | None,
         shown: torch.Tensor | None = None,
         *,
         keep_layers: bool = False,
-    ) -> Encoded:
+    ) -> EncoderOutput:
         """tokens (Tensor): B x T int64, padded on the right; the rest: see OFAEncoder."""
         lengths = tokens.ne(self.config.pad).sum(1).tolist()
         padded = None if min(lengths) == tokens.shape[1] else lengths
         return self.encoder(self.embed_tokens(tokens), padded, picture, shown, keep_layers=keep_layers)
 
-    def decode(self, tokens: torch.Tensor, encoded: Encoded, **options: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def decode(self, tokens: torch.Tensor, encoded: EncoderOutput, **options: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """tokens (Tensor): B x T int64, padded on the right; the rest: see OFADecoder."""
         return self.decoder(self.embed_tokens(tokens), encoded, **options)
 
@@ -423,7 +423,7 @@ class OFA(nn.Module):
         """... x D to ... x V."""
         return nn.functional.linear(states, self.embed_tokens.weight)
 
-    def forward(self, tokens: torch.Tensor, picture: Picture | None, previous: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens: torch.Tensor, picture: Patches | None, previous: torch.Tensor) -> torch.Tensor:
         """B x T source tokens, pictures, B x U decoder inputs -> B x U x V logits."""
         states, _ = self.decode(previous, self.encode(tokens, picture))
         return self.logits(states)

@@ -16,10 +16,10 @@ from ..parity import Comparison, References
 from .checkpoint import load_ofa
 from .decoding import BeamOptions, Hypothesis, Trie, beam_search, score_labels
 from .loss import smoothed_cross_entropy
-from .network import Encoded
+from .network import EncoderOutput
 from .pictures import bins_to_box, box_to_bins, to_pixels
 from .tokens import OFATokenizer, clean_text, entailment_prompt, grounding_prompt
-from .training import Row, answer_tensors
+from .training import TargetRow, answer_tensors
 
 # Single precision on both sides; the published code itself is 1e-5 away from its double-precision results.
 TOLERANCE = 1e-4
@@ -35,7 +35,7 @@ class _Folder:
     def __init__(self, references: References) -> None:
         self.path, self.config, self.state, self.inputs, self.outputs = references
         self.network = load_ofa(self.path, options=self._options())
-        self._encoded: dict[str, Encoded] = {}
+        self._encoded: dict[str, EncoderOutput] = {}
         self._logits: dict[str, tuple[torch.Tensor, list[torch.Tensor]]] = {}
         self._features: dict[str, torch.Tensor] = {}
         self._answers: dict[str, list[list[Hypothesis]]] = {}
@@ -58,7 +58,7 @@ class _Folder:
                 return self.inputs[key]
         raise RivegaError(Errors.E722.format(path=self.path, name=f"{case}.{name}"))
 
-    def encoded(self, case: str) -> Encoded:
+    def encoded(self, case: str) -> EncoderOutput:
         if case not in self._encoded:
             picture = None
             shown = None
@@ -353,7 +353,7 @@ def _training_rows(data: _Folder) -> Iterator[Comparison]:
             answers = [
                 [*data.config["meta"][f"{case}.label_token_ids"][_label(sample)], config.eos] for sample in data.config["samples"]
             ]
-        rows = [Row([], prompt, answer) for prompt, answer in zip(prompts, answers)]
+        rows = [TargetRow([], prompt, answer) for prompt, answer in zip(prompts, answers)]
         previous, target, allowed = answer_tensors(rows, config.pad, trie, config.vocab_size)
         yield _equal(f"{case}.prev_output_tokens", previous, data.inputs[f"{case}.prev_output_tokens"])
         yield _equal(f"{case}.target rows", target, want)

@@ -22,7 +22,7 @@ from ..common import Common
 from ..compiling import compile_parts
 from .checkpoint import load_ofa
 from .config import OFAConfig
-from .network import OFA, Encoded, Picture
+from .network import OFA, EncoderOutput, Patches
 from .pictures import to_pixels
 from .resnet import ResNetStem
 from .tokens import OFATokenizer, clean_text
@@ -40,7 +40,7 @@ _OWNERS: "weakref.WeakKeyDictionary[OFA, weakref.WeakSet]" = weakref.WeakKeyDict
 _PICTURES: "weakref.WeakKeyDictionary[OFA, PictureCache]" = weakref.WeakKeyDictionary()
 
 
-class PictureCache(RecentCache[Picture]):
+class PictureCache(RecentCache[Patches]):
     """Encoded pictures, bounded in bytes; and what encodes them.
 
     encoded (int): How many pictures were encoded since the start.
@@ -58,7 +58,7 @@ class PictureCache(RecentCache[Picture]):
         super().clear()
 
 
-def _state_bytes(picture: Picture) -> int:
+def _state_bytes(picture: Patches) -> int:
     return picture.states.nbytes
 
 
@@ -210,7 +210,7 @@ def answer(
     shim: OFAShim,
     batch: Sequence[ImageQueries],
     to_source: Callable[[OFATokenizer, Expression, str, int], list[int]],
-    run: Callable[[OFA, Encoded, list[list[int]]], Sequence[Any]],
+    run: Callable[[OFA, EncoderOutput, list[list[int]]], Sequence[Any]],
     *,
     image_size: int,
     batch_size: int,
@@ -247,7 +247,7 @@ def _length(question: Question) -> int:
     return len(question.source)
 
 
-def encode_questions(network: OFA, asked: Sequence[Question], pictures: dict[int, Picture]) -> Encoded:
+def encode_questions(network: OFA, asked: Sequence[Question], pictures: dict[int, Patches]) -> EncoderOutput:
     """The encoder's output for questions of one pass; all pictures have the same size."""
     device = network.embed_tokens.weight.device
     first = pictures[asked[0].owner]
@@ -256,14 +256,14 @@ def encode_questions(network: OFA, asked: Sequence[Question], pictures: dict[int
     else:
         states = torch.cat([pictures[question.owner].states for question in asked])
     tokens = pad_rows([question.source for question in asked], network.config.pad).to(device)
-    return network.encode(tokens, Picture(states, first.height, first.width))
+    return network.encode(tokens, Patches(states, first.height, first.width))
 
 
-def encode_pictures(network: OFA, wanted: dict[int, ImageQueries], *, image_size: int, bf16: bool = False) -> dict[int, Picture]:
+def encode_pictures(network: OFA, wanted: dict[int, ImageQueries], *, image_size: int, bf16: bool = False) -> dict[int, Patches]:
     """Encode each different picture once, also across calls and components.
 
     wanted (Dict[int, ImageQueries]): By number. Pictures without `image_key` are not remembered.
-    RETURNS (Dict[int, Picture]): By number, one picture each (B = 1).
+    RETURNS (Dict[int, Patches]): By number, one picture each (B = 1).
     """
     cache = pictures_of(network)
     device = network.embed_tokens.weight.device
@@ -281,10 +281,10 @@ def encode_pictures(network: OFA, wanted: dict[int, ImageQueries], *, image_size
         cache.encoded += len(part)
         for i, key in enumerate(part):
             # A copy: a part of the batch would keep all of it in memory.
-            found[key] = picture = Picture(pictures.states[i : i + 1].clone(), pictures.height, pictures.width)
+            found[key] = picture = Patches(pictures.states[i : i + 1].clone(), pictures.height, pictures.width)
             if fresh[key].image_key:
                 cache.put(key, picture)
-    return {n: cast(Picture, found[key]) for n, key in keys.items()}
+    return {n: cast(Patches, found[key]) for n, key in keys.items()}
 
 
 def pictures_of(network: OFA) -> PictureCache:

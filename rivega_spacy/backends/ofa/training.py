@@ -11,13 +11,13 @@ from ..shim import shim_of
 from ..weights import finite_or_raise
 from .decoding import Trie
 from .loss import smoothed_cross_entropy
-from .network import OFA, Picture
+from .network import OFA, Patches
 from .pictures import to_pixels
 from .serving import ANSWER_ROOM, OFAShim, pad_rows
 from .tokens import OFATokenizer
 
 
-class Row(NamedTuple):
+class TargetRow(NamedTuple):
     """A question and what the decoder should answer.
 
     source (List[int]): Token ids of the question.
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 # (tokenizer, network, picture and expressions, number of the expression, its target, longest source) -> row, or None if the
 # target says nothing.
-MakeRow = Callable[[OFATokenizer, OFA, ImageQueries, int, QueryTarget, int], Row | None]
+MakeRow = Callable[[OFATokenizer, OFA, ImageQueries, int, QueryTarget, int], TargetRow | None]
 
 
 class OFATrainer:
@@ -70,7 +70,7 @@ class OFATrainer:
         shim = shim_of(model, OFAShim)
         tokenizer, config = shim.tools, shim.ready().config
         owners: list[int] = []
-        rows: list[Row] = []
+        rows: list[TargetRow] = []
         pixels: list[torch.Tensor] = []
         for queries, wanted in zip(batch, targets):
             made = [
@@ -89,7 +89,7 @@ class OFATrainer:
         with shim.autocast(shim.common.bf16):
             pictures = network.encoder.pictures(torch.stack(pixels).to(device))
             states = pictures.states[torch.tensor(owners, device=device)]
-            picture = Picture(states, pictures.height, pictures.width)
+            picture = Patches(states, pictures.height, pictures.width)
             encoded = network.encode(pad_rows([row.source for row in rows], config.pad).to(device), picture)
             previous, target, allowed = answer_tensors(rows, config.pad, self._trie(tokenizer), config.vocab_size)
             decoded, _ = network.decode(previous.to(device), encoded)
@@ -113,7 +113,7 @@ class OFATrainer:
 
 
 def answer_tensors(
-    rows: Sequence[Row], pad: int, trie: Trie | None, vocab_size: int
+    rows: Sequence[TargetRow], pad: int, trie: Trie | None, vocab_size: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Decoder inputs, targets and what is allowed.
 

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from ...pipes.queries import ScoredMasks
 from ...post.boxes import clip_boxes
 from ...post.errors import Errors, RivegaError
 from ...post.hub import local_only
-from .prompted import PromptedSegmenter, ScoredMasks
+from .prompted import PromptedSegmenter
 
 # Mean and standard deviation of the colours SAM was trained on (0..1).
 MEAN = (0.485, 0.456, 0.406)

@@ -5,10 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from ...pipes.queries import BoxedPicture, ScoredMasks
 from ...post.failures import setting_up
-
-Prompt = tuple[np.ndarray, np.ndarray]
-ScoredMasks = list[tuple[np.ndarray, float]]
 
 
 class PromptedSegmenter:
@@ -28,10 +26,10 @@ class PromptedSegmenter:
         self.multimask = multimask
         self.box_batch = max(1, box_batch)
 
-    def __call__(self, prompts: list[Prompt]) -> list[ScoredMasks]:
+    def __call__(self, prompts: list[BoxedPicture]) -> list[ScoredMasks]:
         """Masks of all boxes of all pictures.
 
-        prompts (List[Prompt]): Pictures HxWx3 uint8 with boxes n x 4, XYXY pixels.
+        prompts (List[BoxedPicture]): Pictures HxWx3 uint8 with boxes n x 4, XYXY pixels.
         RETURNS (List[ScoredMasks]): For each box its mask, HxW bool, and the IoU that SAM expects of it, cut to 0..1.
         """
         return [self._segment(image, boxes) if len(boxes) else [] for image, boxes in prompts]

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...pipes.queries import ScoredMasks
 from ...post.boxes import clip_boxes
 from ...post.errors import Errors, RivegaError
 from ..weights import load_state, read_checkpoint, tensors_only
-from .prompted import PromptedSegmenter, ScoredMasks
+from .prompted import PromptedSegmenter
 from .torchvision_bridge import import_segment_anything
 
 WHAT = "a SAM checkpoint"

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from ...pipes.queries import ScoredMasks
 from ...post.boxes import clip_boxes
 from ...post.versions import hub_class
 from ..sam.hf_segmenter import MEAN, STD, HFSamSegmenter, load_prompted
-from ..sam.prompted import ScoredMasks
 
 # `model_type` -> (class of transformers, the version that brought it). Published files are of the networks for videos; those for pictures
 # are a part of them.

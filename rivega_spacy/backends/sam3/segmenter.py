@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 from thinc.api import Model
 
-from ...pipes.queries import ImageQueries
+from ...pipes.queries import ImageQueries, ScoredMasks
 from ...post.errors import Errors, RivegaError
 from ...post.expressions import Expression
 from ..backend import BackendShim, Loaded, backend_model, questions
@@ -30,7 +30,6 @@ KINDS: Kinds = {"sam3": _CLASSES, "sam3_video": _CLASSES}
 SINCE = "5.0"
 # Tokens of a concept, padding included: SAM 3 was trained with just so many.
 TOKENS = 32
-ScoredMasks = list[tuple[np.ndarray, float]]
 _ARTICLE = re.compile(r"^(?:an?|the|my|our|his|her|their|your)\s+", re.IGNORECASE)
 
 

@@ -20,7 +20,7 @@ from ..shim import shim_of
 from ..weights import finite_or_raise
 from .darknet import load_yolo_weights
 from .geometry import bins_to_box, box_to_bins
-from .images import Prepared, pad, preprocess, resize_bilinear
+from .images import ScaledPicture, pad, preprocess, resize_bilinear
 from .model import Seqtr, SeqtrConfig, padding_mask, smoothed_loss
 from .text import SPECIALS, Vocabulary, read_vocabulary, word_vectors
 from .weights import WORDS, seqtr_from_file
@@ -167,7 +167,7 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int) -
     config = cast(Seqtr, shim.ready()).config
     # Results depend on the padding, so only pictures that are padded to the same size on their own share a pass.
     groups: dict[tuple[int, ...], list[int]] = {}
-    prepared: dict[int, Prepared] = {}
+    prepared: dict[int, ScaledPicture] = {}
     for n, queries in enumerate(batch):
         if queries.expressions:
             prepared[n] = preprocess(queries.image, max_side=config.max_side, divisor=config.divisor)
@@ -187,7 +187,7 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int) -
 
 
 def _decode(
-    shim: BackendShim, ready: Sequence[Prepared], owner: np.ndarray, words: np.ndarray, batch_size: int
+    shim: BackendShim, ready: Sequence[ScaledPicture], owner: np.ndarray, words: np.ndarray, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     device = shim.device
     pixels = torch.from_numpy(np.stack([item.pixels for item in ready])).to(device)
@@ -226,7 +226,7 @@ class SeqtrTrainer:
         shim = shim_of(model, BackendShim)
         network = cast(Seqtr, shim.ready())
         rng = self._rng = self._rng or generator()
-        items: list[Prepared] = []
+        items: list[ScaledPicture] = []
         owners: list[int] = []
         texts: list[str] = []
         gold: list[Any] = []
@@ -263,7 +263,7 @@ class SeqtrTrainer:
 
     def _view(
         self, image: np.ndarray, boxes: np.ndarray, config: SeqtrConfig, rng: np.random.Generator
-    ) -> tuple[Prepared, np.ndarray]:
+    ) -> tuple[ScaledPicture, np.ndarray]:
         """The picture as the network sees it and the boxes in pixels of that, with the random scale where one is wanted."""
         if self.jitter is None:
             item = preprocess(image, max_side=config.max_side, divisor=config.divisor)

@@ -9,7 +9,7 @@ _BITS = 11
 _ONE = 1 << _BITS
 
 
-class Prepared(NamedTuple):
+class ScaledPicture(NamedTuple):
     """A picture ready for the network.
 
     pixels (ndarray): 3 x H x W float32, 0..255, zero where padded.
@@ -22,8 +22,8 @@ class Prepared(NamedTuple):
     scale: tuple[float, float]
 
 
-def preprocess(image: np.ndarray, *, max_side: int = 640, divisor: int = 32) -> Prepared:
-    """image (ndarray): HxWx3 uint8 RGB. max_side (int): Length of the longer side. RETURNS (Prepared): What the network reads."""
+def preprocess(image: np.ndarray, *, max_side: int = 640, divisor: int = 32) -> ScaledPicture:
+    """image (ndarray): HxWx3 uint8 RGB. max_side (int): Length of the longer side. RETURNS (ScaledPicture): What the network reads."""
     height, width = image.shape[:2]
     scale = max_side / max(height, width)
     # A side of less than half a pixel would vanish.
@@ -31,14 +31,14 @@ def preprocess(image: np.ndarray, *, max_side: int = 640, divisor: int = 32) -> 
     return pad(resize_bilinear(image, new_height, new_width), (new_width / width, new_height / height), divisor=divisor)
 
 
-def pad(scaled: np.ndarray, scale: tuple[float, float], *, divisor: int = 32) -> Prepared:
+def pad(scaled: np.ndarray, scale: tuple[float, float], *, divisor: int = 32) -> ScaledPicture:
     """Zeros at the right and at the bottom, up to the next multiple of `divisor`."""
     height, width = scaled.shape[:2]
     full = -(-height // divisor) * divisor, -(-width // divisor) * divisor
     pixels = np.zeros((3, *full), dtype="float32")
     pixels[:, :height, :width] = scaled.transpose(2, 0, 1)
     # As upstream, which keeps the factors in single precision.
-    return Prepared(pixels, (height, width), (float(np.float32(scale[0])), float(np.float32(scale[1]))))
+    return ScaledPicture(pixels, (height, width), (float(np.float32(scale[0])), float(np.float32(scale[1]))))
 
 
 def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:

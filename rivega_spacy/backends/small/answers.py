@@ -15,7 +15,7 @@ from ...post.boxes import clip_boxes
 from ...post.cache import RecentCache
 from ...post.expressions import Expression
 from ..shim import TorchShim, one_at_a_time
-from .network import Encoded, Questions, SmallVision
+from .network import EncodedPictures, Questions, SmallVision
 from .pictures import fit, to_input
 from .predict import answers
 from .second_look import Look, look_again
@@ -25,7 +25,7 @@ PICTURES, PHRASES = 64, 4096
 PHRASE_CHARS = 1000
 
 
-class Answer(NamedTuple):
+class Findings(NamedTuple):
     """What the network says of n expressions about one picture.
 
     shown (np.ndarray): n probabilities that the picture shows it.
@@ -38,7 +38,7 @@ class Answer(NamedTuple):
     scores: np.ndarray
 
 
-_PICTURES: RecentCache[Encoded] = RecentCache(PICTURES)
+_PICTURES: RecentCache[EncodedPictures] = RecentCache(PICTURES)
 _PHRASES: RecentCache[Questions] = RecentCache(PHRASES)
 
 
@@ -50,7 +50,7 @@ def clear_store() -> None:
 
 def answer(
     shim: TorchShim, queries: Sequence[ImageQueries], size: int, *, bf16: bool = False, second_look: float = 0.0
-) -> list[Answer]:
+) -> list[Findings]:
     """Answer all queries: one image pass for each distinct picture, one text pass for each distinct phrase.
 
     shim (TorchShim): Holds the network.
@@ -58,7 +58,7 @@ def answer(
     size (int): Side of the network's input, pixels.
     bf16 (bool): Run the image encoder in bfloat16.
     second_look (float): Where a box covers a smaller share of its picture than this, the part around it is looked at again, enlarged.
-    RETURNS (List[Answer]): One for each picture, in order.
+    RETURNS (List[Findings]): One for each picture, in order.
     """
     with shim.inference(fold=True) as module:
         network = cast(SmallVision, module)
@@ -90,7 +90,7 @@ def answer(
             placed[number], heats[number] = clip_boxes(found, *queries[number].size), heat
         shown = np.split(_probability(logits, network.shown_calibration), ends) if parts else []
         scores = np.split(_probability(torch.cat(heats), network.box_calibration), ends) if parts else []
-    return [Answer(said, boxes.astype("f"), score) for said, boxes, score in zip(shown, placed, scores)]
+    return [Findings(said, boxes.astype("f"), score) for said, boxes, score in zip(shown, placed, scores)]
 
 
 def _questions(rows: Sequence[Questions]) -> Questions | None:
@@ -103,12 +103,12 @@ def _probability(logits: torch.Tensor, calibration: torch.Tensor) -> np.ndarray:
 
 def _encode_pictures(
     network: SmallVision, shim: TorchShim, queries: Sequence[ImageQueries], size: int, bf16: bool
-) -> list[Encoded]:
+) -> list[EncodedPictures]:
     keys: list[tuple[Any, ...]] = [
         (shim.digest, query.image_key, size, bf16) if query.image_key else (id(query), number)
         for number, query in enumerate(queries)
     ]
-    found: dict[tuple[Any, ...], Encoded] = {}
+    found: dict[tuple[Any, ...], EncodedPictures] = {}
     missing: dict[tuple[Any, ...], ImageQueries] = {}
     for key, query in zip(keys, queries):
         stored = _PICTURES.get(key) if query.image_key else None
@@ -124,13 +124,13 @@ def _encode_pictures(
         batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(network.heat_prior.device)
         encoded = network.encode_images(batch, bf16=bf16)
         for i, key in enumerate(group):
-            found[key] = Encoded(*(part[i : i + 1].clone() for part in encoded))
+            found[key] = EncodedPictures(*(part[i : i + 1].clone() for part in encoded))
             if missing[key].image_key:
                 _PICTURES.put(key, found[key])
     return [found.get(key, _NOTHING) for key in keys]
 
 
-_NOTHING = Encoded(*(torch.zeros(0) for _ in Encoded._fields))
+_NOTHING = EncodedPictures(*(torch.zeros(0) for _ in EncodedPictures._fields))
 
 
 def _encode_phrases(network: SmallVision, shim: TorchShim, queries: Sequence[ImageQueries]) -> dict[Expression, Questions]:
@@ -154,4 +154,4 @@ def _encode_phrases(network: SmallVision, shim: TorchShim, queries: Sequence[Ima
     return rows
 
 
-__all__ = ["Answer", "answer", "clear_store"]
+__all__ = ["Findings", "answer", "clear_store"]

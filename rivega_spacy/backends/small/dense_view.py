@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor, nn
 
 from .network import SmallVision
-from .pictures import Prepared
+from .pictures import PreparedView
 
 
 class ViewAsker(Protocol):
@@ -16,7 +16,7 @@ class ViewAsker(Protocol):
         """A part that takes part in training only."""
 
     def loss(
-        self, network: SmallVision, guess: nn.Module, views: Sequence[Prepared], step: int, *, bf16: bool = False
+        self, network: SmallVision, guess: nn.Module, views: Sequence[PreparedView], step: int, *, bf16: bool = False
     ) -> tuple[Tensor, dict[str, float]]:
         """The loss of a batch of views; its parts, for the log."""
 
@@ -24,5 +24,5 @@ class ViewAsker(Protocol):
 class DenseView(NamedTuple):
     """A view, and what asks about it."""
 
-    view: Prepared
+    view: PreparedView
     asker: ViewAsker

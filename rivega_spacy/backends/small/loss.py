@@ -13,7 +13,7 @@ from ...post.expressions import Expression
 from ..boxes import generalised_iou
 from .image import STRIDE
 from .network import SmallVision
-from .pictures import Prepared
+from .pictures import PreparedView
 
 # The middle part of a box whose locations answer for it (FCOS's centre sampling, as a share of the box).
 CENTRE = 0.45
@@ -34,7 +34,7 @@ class Batch:
     expressions (List[Expression]): P phrases.
     column (np.ndarray): B x P int, the key that a phrase stands for on a picture; -1: never shown there;
         -2: not asked there.
-    prepared (Sequence[Prepared]): The pictures' targets.
+    prepared (Sequence[PreparedView]): The pictures' targets.
     shown_weight (Optional[np.ndarray]): P, how much more a picture that shows the thing counts than one that
         does not.
     """
@@ -43,19 +43,19 @@ class Batch:
     size: int
     expressions: list[Expression]
     column: np.ndarray
-    prepared: Sequence[Prepared]
+    prepared: Sequence[PreparedView]
     shown_weight: np.ndarray | None = None
 
 
 def make_batch(
-    prepared: Sequence[Prepared],
+    prepared: Sequence[PreparedView],
     expressions: Sequence[Expression],
     column: np.ndarray,
     shown_weight: np.ndarray | None = None,
 ) -> Batch:
     """Stack prepared pictures of one size.
 
-    prepared (Sequence[Prepared]): B pictures.
+    prepared (Sequence[PreparedView]): B pictures.
     expressions (Sequence[Expression]): P phrases.
     column (np.ndarray): B x P (see Batch).
     shown_weight (Optional[np.ndarray]): P (see Batch).
@@ -71,7 +71,7 @@ def make_batch(
 
 
 @dataclass(frozen=True)
-class Targets:
+class DenseTargets:
     """status B x P (1, 0, -1); weight B x P x L; places: picture, phrase, location and box of every positive, and how much it counts."""
 
     status: Tensor
@@ -83,11 +83,11 @@ class Targets:
     share: Tensor
 
 
-def make_targets(batch: Batch) -> Targets:
+def make_targets(batch: Batch) -> DenseTargets:
     """What every phrase should answer at every location.
 
     batch (Batch): The batch.
-    RETURNS (Targets): Its targets.
+    RETURNS (DenseTargets): Its targets.
     """
     side = batch.size // STRIDE
     count, phrases = batch.column.shape
@@ -121,7 +121,7 @@ def make_targets(batch: Batch) -> Targets:
         weight[picture, phrase, place] = share
     pictures, phrases_, places_ = (torch.from_numpy(np.asarray(a, np.int64)) for a in (picture, phrase, place))
     answers = torch.from_numpy(status), torch.from_numpy(weight)
-    return Targets(*answers, pictures, phrases_, places_, torch.from_numpy(box).float(), torch.from_numpy(share).float())
+    return DenseTargets(*answers, pictures, phrases_, places_, torch.from_numpy(box).float(), torch.from_numpy(share).float())
 
 
 def _places(boxes: np.ndarray, hard: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -165,7 +165,7 @@ def joint_loss(
     pixels: Any = batch.pixels.to(device) if isinstance(batch.pixels, Tensor) else [part.to(device) for part in batch.pixels]
     encoded = network.encode_images(pixels, bf16=bf16 or device.type == "cuda")
     asked = network.encode_phrases(batch.expressions, phrases)
-    targets = Targets(*(value.to(device) for value in vars(make_targets(batch)).values()))
+    targets = DenseTargets(*(value.to(device) for value in vars(make_targets(batch)).values()))
     with torch.no_grad():
         evidence = network.evidence(encoded, asked)
     heat = network.heat(encoded, asked, evidence)

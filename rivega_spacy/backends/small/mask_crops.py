@@ -7,7 +7,7 @@ from PIL import Image, ImageFilter
 
 from ...post.boxes import clip_boxes, mask_box
 from ...post.expressions import Expression
-from ..crops import Window, box_window, cut, jitter_box, turned
+from ..crops import CropWindow, box_window, cut, jitter_box, turned
 from .segmenter import box_aspect, recoloured
 
 # How often, in training, the sides of a box are moved by one, two and four times the jitter; else they stay.
@@ -27,7 +27,7 @@ class Crop:
     """One box's crop.
 
     colours (ndarray): SxSx3 uint8. inside (ndarray): SxS bool, where it shows the picture.
-    box (ndarray): XYXY pixels of the picture. window (Window): what the crop shows.
+    box (ndarray): XYXY pixels of the picture. window (CropWindow): what the crop shows.
     others (ndarray): n x 4, boxes of other things.
     expression (Optional[Expression]): what is meant; None if nothing is said.
     truth (ndarray): in training, SxS float32, share of each pixel that is the thing. area (float): the thing's pixels, in those of the
@@ -38,7 +38,7 @@ class Crop:
     colours: np.ndarray
     inside: np.ndarray
     box: np.ndarray
-    window: Window
+    window: CropWindow
     others: np.ndarray
     expression: Expression | None
     truth: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))

@@ -13,12 +13,12 @@ from thinc.api import Model
 from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.expressions import Expression
 from ..shim import TorchShim, shim_of, torch_model
-from .answers import Answer, answer
+from .answers import Findings, answer
 from .dense_view import DenseView
 from .lite import published_weights, take_published
 from .loss import joint_loss, make_batch
 from .nouns import make_table
-from .pictures import Picture, Prepared, augmented
+from .pictures import LabelledPicture, PreparedView, augmented
 from .seen import SeenVision
 from .weights import build_network, load_network, vocabulary_sizes
 from .wordnet import DEBIAN
@@ -45,11 +45,11 @@ _PLAIN = Running()
 BACKBONE_RATE = 0.15
 
 
-def small_model(name: str, read: Callable[[Answer], Any], config: dict[str, Any], *, running: Running = _PLAIN) -> Model:
+def small_model(name: str, read: Callable[[Findings], Any], config: dict[str, Any], *, running: Running = _PLAIN) -> Model:
     """A Thinc model around the small network.
 
     name (str): Name of the layer.
-    read (Callable[[Answer], Any]): What of an answer is the model's output.
+    read (Callable[[Findings], Any]): What of an answer is the model's output.
     config (Dict[str, Any]): `size` and the sizes of SmallVision.
     running (Running): What is not saved with the weights.
     RETURNS (Model): From List[ImageQueries] to one array a picture. It keeps all promises of `rivega_spacy.pipes.contract`.
@@ -81,7 +81,7 @@ def _training_network(model: Model, dropout: float) -> Any:
 
 
 def _forward(
-    model: Model, queries: Sequence[ImageQueries], is_train: bool, *, read: Callable[[Answer], Any]
+    model: Model, queries: Sequence[ImageQueries], is_train: bool, *, read: Callable[[Findings], Any]
 ) -> tuple[list[Any], Callable]:
     shim, running = shim_of(model, TorchShim), model.attrs["running"]
     found = answer(shim, queries, shim.cfg["size"], bf16=running.bf16, second_look=running.second_look)
@@ -95,12 +95,12 @@ def picture_side(model: Model) -> int:
     return 0 if model.attrs["running"].second_look else 2 * int(model.shims[0].cfg["size"])
 
 
-def read_shown(found: Answer) -> np.ndarray:
+def read_shown(found: Findings) -> np.ndarray:
     """Probabilities of being shown."""
     return found.shown
 
 
-def read_boxes(found: Answer) -> np.ndarray:
+def read_boxes(found: Findings) -> np.ndarray:
     """Boxes and their scores, n x 5."""
     return np.concatenate([found.boxes, found.scores[:, None]], axis=1).astype("f")
 
@@ -157,7 +157,7 @@ def train_step(
     shim = shim_of(model, TorchShim)
     network = _training_network(model, dropout)
     rng = model.attrs["rng"]
-    prepared: list[Prepared] = []
+    prepared: list[PreparedView] = []
     expressions: list[Expression] = []
     column: list[tuple[int, int]] = []
     for query, wanted in zip(batch, targets):
@@ -192,10 +192,10 @@ def train_views(model: Model, views: Sequence[DenseView], *, dropout: float = 0.
     return parts
 
 
-def _picture(query: ImageQueries, wanted: Sequence[QueryTarget]) -> Picture:
+def _picture(query: ImageQueries, wanted: Sequence[QueryTarget]) -> LabelledPicture:
     boxes = [np.asarray(t.boxes, np.float32).reshape(-1, 4) for t in wanted]
     owner = np.concatenate([np.full(len(b), i, np.int64) for i, b in enumerate(boxes)])
     known = np.array([t.groundable is False for t in wanted])
     sided = any(word in expression.text().lower().split() for expression in query.expressions for word in _SIDED)
     stacked = np.concatenate(boxes)
-    return Picture(Image.fromarray(query.image), stacked, owner, np.zeros(len(stacked), bool), known, not sided)
+    return LabelledPicture(Image.fromarray(query.image), stacked, owner, np.zeros(len(stacked), bool), known, not sided)

@@ -14,7 +14,7 @@ from .text import PhraseEncoder
 BOX_UNIT = 4.0 * STRIDE
 
 
-class Encoded(NamedTuple):
+class EncodedPictures(NamedTuple):
     """What the image pass leaves for any number of questions about the picture.
 
     heat (Tensor): B x width x H x W, features for the heat maps.
@@ -105,18 +105,18 @@ class SmallVision(nn.Module):
         self.register_buffer("shown_calibration", torch.tensor([1.0, 0.0]))
         self.register_buffer("box_calibration", torch.tensor([1.0, 0.0]))
 
-    def encode_images(self, pixels: Tensor, *, bf16: bool = False) -> Encoded:
+    def encode_images(self, pixels: Tensor, *, bf16: bool = False) -> EncodedPictures:
         """The image pass.
 
         pixels (Tensor): B x 3 x S x S, RGB 0..255.
         bf16 (bool): Convolve in bfloat16; the heads and the loss need single precision and get it.
-        RETURNS (Encoded): Features for the heads, single precision.
+        RETURNS (EncodedPictures): Features for the heads, single precision.
         """
         with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=bf16):
             fused, top = self.image(pixels)
             nothing = top.new_zeros(len(top), 0, 0)
-            encoded = Encoded(self.heat_features(fused), self.box_features(fused), self.top(top), nothing)
-        return Encoded(*(values.float() for values in encoded))
+            encoded = EncodedPictures(self.heat_features(fused), self.box_features(fused), self.top(top), nothing)
+        return EncodedPictures(*(values.float() for values in encoded))
 
     def pictures_a_pass(self, *, bf16: bool) -> int:
         """How many pictures go through the image encoder together at run time, if it is not one at a time (`one_at_a_time`).
@@ -142,14 +142,14 @@ class SmallVision(nn.Module):
         nothing = torch.zeros(len(phrases), 0, 0, dtype=torch.uint8, device=phrases.device)
         return Questions(vector, bias[:, 0] + self.heat_prior, show, bias[:, 1] - 1.0, film, nothing)
 
-    def evidence(self, encoded: Encoded, asked: Questions) -> Tensor | None:
+    def evidence(self, encoded: EncodedPictures, asked: Questions) -> Tensor | None:
         """What the backbone knows by itself of phrases: nothing, unless it was taught something before."""
         return None
 
-    def heat(self, encoded: Encoded, asked: Questions, evidence: Tensor | None = None) -> Tensor:
+    def heat(self, encoded: EncodedPictures, asked: Questions, evidence: Tensor | None = None) -> Tensor:
         """Heat maps of every phrase on every picture.
 
-        encoded (Encoded): B pictures.
+        encoded (EncodedPictures): B pictures.
         asked (Questions): P phrases.
         evidence (Optional[Tensor]): What `evidence` returned; without it, it is asked.
         RETURNS (Tensor): B x P x H*W logits.
@@ -158,10 +158,10 @@ class SmallVision(nn.Module):
         scores = torch.matmul(asked.vector[None] * (self.heat_scale / self.width**0.5), features)
         return scores + asked.bias[None, :, None]
 
-    def shown(self, encoded: Encoded, asked: Questions, heat: Tensor, evidence: Tensor | None = None) -> Tensor:
+    def shown(self, encoded: EncodedPictures, asked: Questions, heat: Tensor, evidence: Tensor | None = None) -> Tensor:
         """Does the picture show it?
 
-        encoded (Encoded): B pictures.
+        encoded (EncodedPictures): B pictures.
         asked (Questions): P phrases.
         heat (Tensor): B x P x L, their heat maps.
         evidence (Optional[Tensor]): As in `heat`.
@@ -178,10 +178,10 @@ class SmallVision(nn.Module):
         mass = heat.logsumexp(dim=2)
         return logit + self.show_heat[0] * peak + self.show_heat[1] * mass + asked.show_bias[None] + 2.0
 
-    def boxes(self, encoded: Encoded, asked: Questions, picture: Tensor, phrase: Tensor, place: Tensor) -> Tensor:
+    def boxes(self, encoded: EncodedPictures, asked: Questions, picture: Tensor, phrase: Tensor, place: Tensor) -> Tensor:
         """Boxes at chosen places.
 
-        encoded (Encoded): B pictures.
+        encoded (EncodedPictures): B pictures.
         asked (Questions): P phrases.
         picture (Tensor): N, which picture.
         phrase (Tensor): N, which phrase.

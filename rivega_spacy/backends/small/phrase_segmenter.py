@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from thinc.api import Model
 
-from ...pipes.queries import BoxPrompt
+from ...pipes.queries import BoxPrompt, ScoredMasks
 from ...post.boxes import clip_boxes
 from ...post.errors import Errors, RivegaError
 from ...post.expressions import Expression
 from ..backend import no_gradient
-from ..crops import MARGIN, Window, box_window, cut, paste
+from ..crops import MARGIN, CropWindow, box_window, cut, paste
 from ..folding import channels_last
 from ..shim import TorchShim, saved_weights, shim_of, torch_model
 from ..weights import read_checkpoint
@@ -25,7 +25,6 @@ from .mask_crops import Crop, training_crop
 from .phrase_mask_network import PhraseMaskNetwork
 from .weights import WHAT, vocabulary_sizes
 
-ScoredMasks = list[tuple[np.ndarray, float]]
 # The backbone has seen a hundred times as many photographs as there are masks: it is to change slowly.
 BACKBONE_RATE = 0.15
 # Weight of the score's loss beside that of the mask.
@@ -175,7 +174,7 @@ def _predict(model: Model, prompts: Sequence[BoxPrompt]) -> list[ScoredMasks]:
     shim = shim_of(model, TorchShim)
     size, margin = shim.cfg["size"], shim.cfg["margin"]
     crops: list[Crop] = []
-    windows: list[tuple[Window, Any]] = []
+    windows: list[tuple[CropWindow, Any]] = []
     for prompt in prompts:
         picture = Image.fromarray(prompt.image)
         boxes = clip_boxes(prompt.boxes, *prompt.image.shape[:2])

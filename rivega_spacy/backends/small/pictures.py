@@ -20,7 +20,7 @@ MIN_SIDE = 5.0
 
 
 @dataclass(frozen=True)
-class Picture:
+class LabelledPicture:
     """One picture and what is known about K questions ("keys": kinds of things, or expressions).
 
     image (Image.Image): RGB.
@@ -103,11 +103,11 @@ def _on_canvas(inner: np.ndarray, size: int, left: int, top: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedView:
     """A picture as network input, with its targets in input pixels.
 
     pixels (np.ndarray): S x S x 3 uint8.
-    boxes (np.ndarray), owner (np.ndarray), hard (np.ndarray): As in Picture.
+    boxes (np.ndarray), owner (np.ndarray), hard (np.ndarray): As in LabelledPicture.
     status (np.ndarray): K of 1 (shown), 0 (absent), -1 (unknown).
     maps (Tuple[np.ndarray, ...]): In place of the pixels, which then have no values, what a frozen backbone makes of them
         (see `kept.py`).
@@ -121,20 +121,20 @@ class Prepared:
     maps: tuple[np.ndarray, ...] = ()
 
 
-def plain(picture: Picture, size: int) -> Prepared:
+def plain(picture: LabelledPicture, size: int) -> PreparedView:
     """The whole picture, unchanged."""
     pixels, placed = to_input(np.asarray(picture.image), size)
     boxes = placed.to_input(picture.boxes) if len(picture.boxes) else picture.boxes
     return _prepared(pixels, boxes, picture.owner, picture.hard, picture.known, picture.labels)
 
 
-def augmented(pictures: Sequence[Picture], size: int, rng: np.random.Generator) -> Prepared:
+def augmented(pictures: Sequence[LabelledPicture], size: int, rng: np.random.Generator) -> PreparedView:
     """A random view: crop or shrink, stretch, mirror, colours; of four pictures, a mosaic of them.
 
-    pictures (Sequence[Picture]): One picture, or four with the same keys (Bochkovskiy et al. 2020, Fig. 3).
+    pictures (Sequence[LabelledPicture]): One picture, or four with the same keys (Bochkovskiy et al. 2020, Fig. 3).
     size (int): Side of the input.
     rng (np.random.Generator): Source of chance.
-    RETURNS (Prepared): Network input and targets.
+    RETURNS (PreparedView): Network input and targets.
     """
     if len(pictures) == 1:
         # Who does not know where the thing is must not crop it away.
@@ -143,12 +143,12 @@ def augmented(pictures: Sequence[Picture], size: int, rng: np.random.Generator) 
         x, y = (int(v) for v in rng.uniform(0.35, 0.65, 2) * size)
         frames = [(0, 0, x, y), (x, 0, size, y), (0, y, x, size), (x, y, size, size)]
         canvas = np.empty((size, size, 3), np.uint8)
-        parts: list[Prepared] = []
+        parts: list[PreparedView] = []
         for picture, (x0, y0, x1, y1) in zip(pictures, frames):
             part = _view(picture, x1 - x0, y1 - y0, rng, least=0.7 if picture.labels else 0.45)
             canvas[y0:y1, x0:x1] = part.pixels
             shift = np.array([x0, y0, x0, y0])
-            parts.append(Prepared(part.pixels, part.boxes + shift, part.owner, part.hard, part.status))
+            parts.append(PreparedView(part.pixels, part.boxes + shift, part.owner, part.hard, part.status))
         known = np.all([p.known for p in pictures], axis=0)
         view = _prepared(
             canvas,
@@ -158,10 +158,10 @@ def augmented(pictures: Sequence[Picture], size: int, rng: np.random.Generator) 
             known,
             tuple(label for picture in pictures for label in picture.labels),
         )
-    return Prepared(_colours(view.pixels, rng), view.boxes, view.owner, view.hard, view.status)
+    return PreparedView(_colours(view.pixels, rng), view.boxes, view.owner, view.hard, view.status)
 
 
-def _view(picture: Picture, width: int, height: int, rng: np.random.Generator, *, least: float = 0.25) -> Prepared:
+def _view(picture: LabelledPicture, width: int, height: int, rng: np.random.Generator, *, least: float = 0.25) -> PreparedView:
     full_width, full_height = picture.image.size
     share, tilt = rng.uniform(least, 1.0) if rng.random() < 0.8 else 1.0, rng.uniform(0.8, 1.25)
     crop_width = float(np.clip(full_width * share**0.5 * tilt, 24, full_width))
@@ -225,12 +225,12 @@ def _prepared(
     hard: np.ndarray,
     known: np.ndarray,
     labels: Sequence[int] = (),
-) -> Prepared:
+) -> PreparedView:
     status = np.where(known, 0, -1).astype(np.int8)
     status[owner[hard]] = -1
     status[owner[~hard]] = 1
     status[list(labels)] = 1
-    return Prepared(pixels, boxes.reshape(-1, 4).astype(np.float32), owner, hard, status)
+    return PreparedView(pixels, boxes.reshape(-1, 4).astype(np.float32), owner, hard, status)
 
 
 def _colours(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -3,17 +3,17 @@
 import torch
 from torch import Tensor
 
-from .network import Encoded, Questions, SmallVision
+from .network import EncodedPictures, Questions, SmallVision
 
 CANDIDATES = 24
 AGREE = 0.6
 
 
-def answers(network: SmallVision, encoded: Encoded, asked: Questions) -> tuple[Tensor, Tensor, Tensor]:
+def answers(network: SmallVision, encoded: EncodedPictures, asked: Questions) -> tuple[Tensor, Tensor, Tensor]:
     """Answer P phrases about one picture each.
 
     network (SmallVision): The network, in evaluation mode.
-    encoded (Encoded): One picture (B = 1).
+    encoded (EncodedPictures): One picture (B = 1).
     asked (Questions): P phrases.
     RETURNS (Tuple[Tensor, Tensor, Tensor]): P logits of being shown; P x 4 boxes, XYXY input pixels; P heat
         logits of the boxes.

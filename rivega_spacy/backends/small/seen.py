@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ...post.expressions import Expression
 from .image import STRIDE, conv
 from .lite import CLASSES, ENDS, HEAD, LAST_STAGES, STAGES, Back, Front, Maps
-from .network import Encoded, Questions, SmallVision
+from .network import EncodedPictures, Questions, SmallVision
 from .nouns import RELATIONS, NounTable
 
 # A share of probability below this counts as none; evidence is the logarithm of the rest, scaled to 0..1.
@@ -125,12 +125,12 @@ class SeenVision(SmallVision):
         for stage in self.back.stages[len(self.back.stages) - count :]:
             stage.requires_grad_(True)
 
-    def encode_images(self, pixels: Tensor | Sequence[Tensor], *, bf16: bool = False) -> Encoded:
+    def encode_images(self, pixels: Tensor | Sequence[Tensor], *, bf16: bool = False) -> EncodedPictures:
         """The image pass.
 
         pixels (Union[Tensor, Sequence[Tensor]]): B x 3 x S x S, RGB 0..255; or the three maps that `backbone` makes of them.
         bf16 (bool): Convolve in bfloat16; the heads and the loss need single precision and get it.
-        RETURNS (Encoded): Features for the heads, single precision.
+        RETURNS (EncodedPictures): Features for the heads, single precision.
         """
         with torch.autocast(pixels[0].device.type, dtype=torch.bfloat16, enabled=bf16):
             kept = self.backbone(pixels) if isinstance(pixels, Tensor) else Maps(*pixels)
@@ -143,8 +143,8 @@ class SeenVision(SmallVision):
             self.drift = None if before is None else self._drift(before, maps.last)
             classes, whole = self.back.classes(maps.last)
             fused = self.image(maps, whole)
-            encoded = Encoded(self.heat_features(fused), self.box_features(fused), self.top(whole), classes)
-        return Encoded(*(values.float() for values in encoded))
+            encoded = EncodedPictures(self.heat_features(fused), self.box_features(fused), self.top(whole), classes)
+        return EncodedPictures(*(values.float() for values in encoded))
 
     def _again(self, kept: Maps) -> Maps:
         eighth, sixteenth = (part.to(self.heat_prior.dtype).contiguous(memory_format=torch.channels_last) for part in kept[:2])
@@ -180,10 +180,10 @@ class SeenVision(SmallVision):
         asked = super().encode_phrases(expressions, phrases)
         return asked._replace(classes=self.nouns([(expression.name, expression.expansion) for expression in expressions]))
 
-    def evidence(self, encoded: Encoded, asked: Questions) -> Tensor:
+    def evidence(self, encoded: EncodedPictures, asked: Questions) -> Tensor:
         """What the thousand classes say of phrases.
 
-        encoded (Encoded): B pictures.
+        encoded (EncodedPictures): B pictures.
         asked (Questions): P phrases.
         RETURNS (Tensor): B x P x RELATIONS x (h*w + 1), 0..1: at every place at stride 32, and last in the whole picture.
         """
@@ -192,7 +192,7 @@ class SeenVision(SmallVision):
         scaled = 1 - (share + LEAST).log() / math.log(LEAST)
         return scaled.clamp_min(0).view(len(share), -1, RELATIONS, share.shape[2])
 
-    def heat(self, encoded: Encoded, asked: Questions, evidence: Tensor | None = None) -> Tensor:
+    def heat(self, encoded: EncodedPictures, asked: Questions, evidence: Tensor | None = None) -> Tensor:
         """Heat maps of every phrase on every picture, B x P x H*W logits."""
         found = (self.evidence(encoded, asked) if evidence is None else evidence)[..., :-1]
         trusted = torch.einsum("bprl,r->bpl", found, self.trust)
@@ -203,7 +203,7 @@ class SeenVision(SmallVision):
         )
         return super().heat(encoded, asked) + spread.flatten(2)
 
-    def shown(self, encoded: Encoded, asked: Questions, heat: Tensor, evidence: Tensor | None = None) -> Tensor:
+    def shown(self, encoded: EncodedPictures, asked: Questions, heat: Tensor, evidence: Tensor | None = None) -> Tensor:
         """Does the picture show it? B x P logits."""
         found = self.evidence(encoded, asked) if evidence is None else evidence
         known = (asked.classes.flatten(2).view(len(asked.classes), RELATIONS, CLASSES).amax(dim=2) > 0).to(found.dtype)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from thinc.api import Model
 
+from ...pipes.queries import BoxedPicture, ScoredMasks
 from ...post.boxes import clip_boxes
 from ...post.errors import Errors, RivegaError
 from ..backend import no_gradient
@@ -23,10 +24,8 @@ from .crop_runs import RunSettings, stacked_features, turned_back, with_mirrored
 from .seeing_segmenter import SeeingMaskNetwork
 from .weights import WHAT
 
-# A picture with its boxes, n x 4 XYXY pixels; in training also the mask of each box, HxW bool.
-Prompt = tuple[np.ndarray, np.ndarray]
+# In training also the mask of each box, HxW bool.
 TrainingPrompt = tuple[np.ndarray, np.ndarray, list[np.ndarray]]
-ScoredMasks = list[tuple[np.ndarray, float]]
 
 
 @dataclass
@@ -53,7 +52,7 @@ def build_seeing_segmenter(
     bf16: bool = False,
     ema_decay: float = 0.998,
     seed: int = 0,
-) -> Model[list[Prompt], list[ScoredMasks]]:
+) -> Model[list[BoxedPicture], list[ScoredMasks]]:
     """Build the small box-prompted segmenter whose encoder is that of the small vision network, untrained.
 
     `[initialize.components.rivega_segmenter] encoder` names the weights of a trained vision network to start from.
@@ -117,7 +116,7 @@ def _model(
     *,
     ema_decay: float,
     lr_scale: Callable[[str], float] | None = None,
-) -> Model[list[Prompt], list[ScoredMasks]]:
+) -> Model[list[BoxedPicture], list[ScoredMasks]]:
     shim = TorchShim(
         build(settings), name=name, config=settings, build=build, ema_decay=ema_decay, lr_scale=lr_scale, running=("size", "margin")
     )
@@ -149,7 +148,7 @@ def _forward(model: Model, prompts: Sequence[Any], is_train: bool) -> tuple[Any,
     return _predict(model, prompts), no_gradient
 
 
-def _predict(model: Model, prompts: Sequence[Prompt]) -> list[ScoredMasks]:
+def _predict(model: Model, prompts: Sequence[BoxedPicture]) -> list[ScoredMasks]:
     shim = shim_of(model, TorchShim)
     size, margin = shim.cfg["size"], shim.cfg["margin"]
     crops, windows = [], []

@@ -10,12 +10,11 @@ import spacy
 from ...ner.schemes import TaggedSpan, bio_tags, fits_tag
 from ...post.extensions import TEXT_FIELDS
 from ...post.given_ents import Place, entity_fields, entity_place, unused_fields
+from ...post.post_files import Post
 from ...post.rle import rle_to_box
 from ..posts_jsonl import read_json_lines
 from ..sources import EXPANSIONS_FIELD
 from .dirt import Dirt
-
-Post = dict[str, Any]
 
 
 @dataclass

@@ -11,6 +11,7 @@ from ...ner.schemes import TaggedSpan, read_tags
 from ...post.errors import Errors, RivegaError
 from ...post.given_ents import entity_place, unused_fields
 from ...post.image_sources import is_data_uri
+from ...post.post_files import Post
 from ..picture_files import PictureFolder
 from ..posts_jsonl import check_row, read_json_lines, token_spaces
 from .annotated import own_regions, read_annotated
@@ -27,14 +28,13 @@ from .labelme import read_labelme
 from .names import compose, match_pictures
 from .prodigy import read_prodigy_regions, read_prodigy_text
 from .published import add_knowledge, read_captions, read_descriptions
-from .regions import Picture, Pictures, Region, choose_picture
+from .regions import AnnotatedPicture, Pictures, Region, choose_picture
 from .riveg import add_expansions, is_riveg_table, read_riveg_posts
 from .segmentations import read_rle
 from .tags import TagReader
 from .voc import read_voc
 from .web_annotation import is_web_annotation, read_web_annotations
 
-Post = dict[str, Any]
 PathLike = str | Path
 # Control characters (U+0092 is a stray cp1252 apostrophe), zero-width space, replacement character.
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\u200b\ufffd]")
@@ -193,7 +193,7 @@ def read_regions(path: PathLike, dirt: Dirt) -> Pictures:
 
     path (PathLike): A folder of .xml (VOC) or .json (labelme); a .json file (COCO); a .jsonl file (Prodigy).
     dirt (Dirt): Takes what does not fit.
-    RETURNS (Dict[str, Picture]): By post id.
+    RETURNS (Dict[str, AnnotatedPicture]): By post id.
     RAISES (RivegaError): E020 if there is nothing, E134 if it is none of them.
     """
     path = Path(path)
@@ -275,12 +275,12 @@ def _note_text(post: Post, dirt: Dirt) -> None:
         types.setdefault(text, label)
 
 
-def _own_regions(post: Post, key: str, dirt: Dirt) -> Picture:
+def _own_regions(post: Post, key: str, dirt: Dirt) -> AnnotatedPicture:
     """The boxes or masks that a compact post holds itself."""
     width, height, usable = picture_size(post.get("image_width"), post.get("image_height"))
     if not usable:
         dirt.note("bad_size", f"{post['id']} ({post.get('image_width')!r:.20} x {post.get('image_height')!r:.20})")
-    picture = Picture(width, height)
+    picture = AnnotatedPicture(width, height)
     for row in post[key] if isinstance(post[key], list) else [post[key]]:
         region = _own_region(row, post["id"], dirt)
         if region is None:
@@ -307,7 +307,7 @@ def _own_region(row: Any, name: str, dirt: Dirt) -> Region | None:
     return Region(row["name"], box, mask, own_box=box is not None) if box is not None or mask is not None else None
 
 
-def _upright(post: Post, picture: Picture, folder: PictureFolder | None, dirt: Dirt) -> Picture:
+def _upright(post: Post, picture: AnnotatedPicture, folder: PictureFolder | None, dirt: Dirt) -> AnnotatedPicture:
     """A post's picture with its regions as they lie on what a person sees; without any where several pictures could be the post's."""
     found = None if folder is None else folder.find(post)
     chosen = choose_picture(picture, post.get("image") if isinstance(post.get("image"), str) else found)
@@ -317,14 +317,20 @@ def _upright(post: Post, picture: Picture, folder: PictureFolder | None, dirt: D
             for region in namesake.regions:
                 dirt.note("ambiguous", f"{post['id']} {region.name!r} in {namesake.image or namesake.file}")
             lost += [*namesake.lost, *(region.name for region in namesake.regions)]
-        return Picture(lost=lost)
+        return AnnotatedPicture(lost=lost)
     places = [folder.folder / found if folder is not None and found is not None else None, post.get("image"), chosen.file]
     sizes = (look_at(place) for place in places if chosen.regions and isinstance(place, (str, Path)))
     return fit_picture(chosen, next((size for size in sizes if size is not None), None), post["id"], dirt)
 
 
 def _join(
-    post: Post, picture: Picture | None, key: str, unmatched: str, sources: Sources, dirt: Dirt, folder: PictureFolder | None
+    post: Post,
+    picture: AnnotatedPicture | None,
+    key: str,
+    unmatched: str,
+    sources: Sources,
+    dirt: Dirt,
+    folder: PictureFolder | None,
 ) -> None:
     """Put the regions of a post's picture into the post, under the names of its entities."""
     spans = read_tags(post["tags"])

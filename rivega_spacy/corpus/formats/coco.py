@@ -7,7 +7,7 @@ from ...post.errors import Errors, RivegaError
 from .coordinates import has_area, picture_size, read_box
 from .dirt import Dirt
 from .json_files import read_json, reference
-from .regions import Picture, Pictures, Region, add_picture, drawn_region, post_id, stored_region
+from .regions import AnnotatedPicture, Pictures, Region, add_picture, drawn_region, post_id, stored_region
 from .segmentations import read_segmentation
 
 # Where tools put a free text beside the category (CVAT, Label Studio, Roboflow).
@@ -20,7 +20,7 @@ def read_coco(path: str | Path, dirt: Dirt) -> Pictures:
     path (Union[str, Path]): JSON with images, annotations and categories. An annotation is named by its own `entity`, `name`,
         `text` or `caption` (or the same among its `attributes`), else by its category.
     dirt (Dirt): Takes what does not fit.
-    RETURNS (Dict[str, Picture]): By the stem of the picture's file name. Regions whose picture or category cannot be told, because
+    RETURNS (Dict[str, AnnotatedPicture]): By the stem of the picture's file name. Regions whose picture or category cannot be told, because
         several bear its id, are left out.
     RAISES (RivegaError): E020 if there is no such file, E132 if it is not COCO JSON.
     """
@@ -64,9 +64,9 @@ def read_coco(path: str | Path, dirt: Dirt) -> Pictures:
     return pictures
 
 
-def _pictures_by_id(images: list[Any], pictures: Pictures, folder: Path, dirt: Dirt) -> dict[str, list[Picture]]:
+def _pictures_by_id(images: list[Any], pictures: Pictures, folder: Path, dirt: Dirt) -> dict[str, list[AnnotatedPicture]]:
     """Pictures by their ids; merging of files makes ids that several bear."""
-    found: dict[str, list[Picture]] = {}
+    found: dict[str, list[AnnotatedPicture]] = {}
     for image in images:
         name = reference(image.get("file_name")) if isinstance(image, dict) else None
         if name is None or _key(image.get("id")) == "":
@@ -75,7 +75,9 @@ def _pictures_by_id(images: list[Any], pictures: Pictures, folder: Path, dirt: D
         width, height, usable = picture_size(image.get("width"), image.get("height"))
         if not usable:
             dirt.note("bad_size", f"{name} ({image.get('width')!r:.20} x {image.get('height')!r:.20})")
-        picture = add_picture(pictures, post_id(name), Picture(width, height, image=name, file=folder / name.replace("\\", "/")))
+        picture = add_picture(
+            pictures, post_id(name), AnnotatedPicture(width, height, image=name, file=folder / name.replace("\\", "/"))
+        )
         known = found.setdefault(_key(image["id"]), [])
         known += [] if any(picture is other for other in known) else [picture]
     return found
@@ -121,7 +123,7 @@ def _name(annotation: dict[str, Any], categories: dict[str, list[str]]) -> list[
     return categories.get(_key(annotation.get("category_id")), [])
 
 
-def _region(annotation: dict[str, Any], name: str, picture: Picture, where: str, dirt: Dirt) -> Region | None:
+def _region(annotation: dict[str, Any], name: str, picture: AnnotatedPicture, where: str, dirt: Dirt) -> Region | None:
     drawing = mask = None
     try:
         drawing, mask = read_segmentation(annotation.get("segmentation"))

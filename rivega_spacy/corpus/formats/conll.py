@@ -7,17 +7,16 @@ apart in `columns.py`, tags of other schemes in `tags.py`.
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ...ner.schemes import parse_tag
 from ...post.errors import Errors, RivegaError
+from ...post.post_files import Post
 from ...post.textfiles import BYTE_ORDER_MARK, open_text
 from .columns import Columns, cells, find_columns
 from .dirt import Dirt
 from .regions import picture_stem
 from .tags import TagReader
 
-Post = dict[str, Any]
 IMGID = "IMGID:"
 _DOCUMENT = "-DOCSTART-"
 _BLANK_OR_MARK = f" {BYTE_ORDER_MARK}"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from spacy.tokens import Doc, Span
 
@@ -10,10 +9,9 @@ from ...ner.schemes import UNSAID
 from ...ner.targets import missing_labels
 from ...post.extensions import ID_KEY, TEXT_FIELDS, all_masks
 from ...post.language import reading_vocab
+from ...post.post_files import Post
 from ..docbin import read_docbin
 from .dirt import Dirt
-
-Post = dict[str, Any]
 
 
 def read_docbin_posts(path: str | Path, dirt: Dirt, *, lang: str = "rivega") -> Iterator[Post]:

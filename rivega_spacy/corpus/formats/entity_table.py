@@ -7,11 +7,10 @@ from typing import Any
 
 from ...post.cells import from_cell
 from ...post.errors import PostError
-from ...post.post_files import file_form, read_posts
+from ...post.post_files import Post, file_form, read_posts
 from .annotated import annotated_posts
 from .dirt import Dirt
 
-Post = dict[str, Any]
 _BOX = ("x1", "y1", "x2", "y2")
 _SAID = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 # What is taken for one box: spreadsheets round.

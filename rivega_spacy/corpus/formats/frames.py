@@ -16,7 +16,7 @@ from ...post.images import image_frame
 from ...post.rle import RLE, decode_mask, encode_mask, parse_rle, rle_area, rle_to_box
 from .coordinates import has_area
 from .dirt import Dirt
-from .regions import Picture, Region
+from .regions import AnnotatedPicture, Region
 
 # How far the hand of an annotator slips over the edge: in pixels, and as a share of the longer side.
 SLIP_PIXELS, SLIP_SHARE = 2.0, 0.01
@@ -86,14 +86,14 @@ def look_at(path: str | Path) -> TrueSize | None:
         return None
 
 
-def fit_picture(picture: Picture, true: TrueSize | None, name: str, dirt: Dirt) -> Picture:
+def fit_picture(picture: AnnotatedPicture, true: TrueSize | None, name: str, dirt: Dirt) -> AnnotatedPicture:
     """A picture's regions as they lie on the picture that a person sees.
 
-    picture (Picture): As its file has it.
+    picture (AnnotatedPicture): As its file has it.
     true (Optional[TrueSize]): Its real size, where it is at hand.
     name (str): Its post.
     dirt (Dirt): Takes what does not fit.
-    RETURNS (Picture): A new one, with the size of the upright picture: the true one, else what the file says unless its regions
+    RETURNS (AnnotatedPicture): A new one, with the size of the upright picture: the true one, else what the file says unless its regions
         contradict it.
     """
     if true is not None:
@@ -122,12 +122,12 @@ def fit_picture(picture: Picture, true: TrueSize | None, name: str, dirt: Dirt) 
             dirt.note("mask_size", f"{name} {region.name!r}")
             mask = None
         kept.append(Region(region.name, region.xyxy, mask, own_box=region.own_box))
-    return Picture(
+    return AnnotatedPicture(
         None if sideways else width, None if sideways else height, kept, picture.image, picture.file, lost=list(picture.lost)
     )
 
 
-def _fit_true(picture: Picture, true: TrueSize, name: str, dirt: Dirt) -> Picture:
+def _fit_true(picture: AnnotatedPicture, true: TrueSize, name: str, dirt: Dirt) -> AnnotatedPicture:
     frames = _frames(picture, true)
     frame = next((frame for frame in frames if all(_fits(region, frame, picture) for region in picture.regions)), frames[0])
     if picture.regions:
@@ -145,10 +145,10 @@ def _fit_true(picture: Picture, true: TrueSize, name: str, dirt: Dirt) -> Pictur
             lost.append(region.name)
         else:
             kept.append(placed)
-    return Picture(true.width, true.height, kept, picture.image, picture.file, lost=lost)
+    return AnnotatedPicture(true.width, true.height, kept, picture.image, picture.file, lost=lost)
 
 
-def _frames(picture: Picture, true: TrueSize) -> list[Frame]:
+def _frames(picture: AnnotatedPicture, true: TrueSize) -> list[Frame]:
     """What the regions may have been drawn on, the likeliest first.
 
     A picture that is only mirrored or stands on its head has one size either way; nothing can be read off its regions, and tools show it
@@ -173,20 +173,20 @@ def _same_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
     return abs(a * d / c - b) <= 1 or abs(b * c / d - a) <= 1
 
 
-def _fits(region: Region, frame: Frame, picture: Picture) -> bool:
+def _fits(region: Region, frame: Frame, picture: AnnotatedPicture) -> bool:
     """Whether a region may have been drawn on a frame."""
     stored = region.mask if region.drawing is None else None
     return (stored is None or _mask_size(stored) == (frame.height, frame.width)) and _within(region, frame, picture)
 
 
-def _within(region: Region, frame: Frame, picture: Picture) -> bool:
+def _within(region: Region, frame: Frame, picture: AnnotatedPicture) -> bool:
     slip = max(SLIP_PIXELS, SLIP_SHARE * max(frame.width, frame.height))
     boxes = [_from_zero(region.xyxy, picture)] if region.xyxy is not None and region.own_box else []
     boxes += [region.drawing.reach] if region.drawing is not None else []
     return all(-slip <= x1 and -slip <= y1 and x2 <= frame.width + slip and y2 <= frame.height + slip for x1, y1, x2, y2 in boxes)
 
 
-def _place(region: Region, frame: Frame, true: TrueSize, picture: Picture, name: str, dirt: Dirt) -> Region | None:
+def _place(region: Region, frame: Frame, true: TrueSize, picture: AnnotatedPicture, name: str, dirt: Dirt) -> Region | None:
     """A region on the upright picture; None if nothing of it is there."""
     mask = _placed_mask(region, frame, true, picture)
     box = None if region.xyxy is None or not region.own_box else _from_zero(region.xyxy, picture)
@@ -216,7 +216,7 @@ def _placed_box(box: list[float], frame: Frame, true: TrueSize) -> list[float]:
     return [xs[0], ys[0], xs[1], ys[1]]
 
 
-def _placed_mask(region: Region, frame: Frame, true: TrueSize, picture: Picture) -> RLE | None:
+def _placed_mask(region: Region, frame: Frame, true: TrueSize, picture: AnnotatedPicture) -> RLE | None:
     if region.drawing is not None:
         known = region.mask is not None and (frame.width, frame.height) == (picture.width, picture.height)
         mask = region.mask if known else region.drawing.draw(frame.height, frame.width)
@@ -224,7 +224,7 @@ def _placed_mask(region: Region, frame: Frame, true: TrueSize, picture: Picture)
     if region.mask is None:
         return None
     height, width = _mask_size(region.mask)
-    for own in (frame, *_frames(Picture(width, height), true)):
+    for own in (frame, *_frames(AnnotatedPicture(width, height), true)):
         if (own.width, own.height) == (width, height):
             return _turned(region.mask, own, true)
     return None
@@ -250,7 +250,7 @@ def _mask_size(rle: RLE) -> tuple[int, int]:
     return height, width
 
 
-def _from_zero(box: list[float], picture: Picture) -> list[float]:
+def _from_zero(box: list[float], picture: AnnotatedPicture) -> list[float]:
     return [box[0] - 1, box[1] - 1, box[2], box[3]] if picture.counted_from_one else box
 
 

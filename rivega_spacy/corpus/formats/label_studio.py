@@ -12,13 +12,13 @@ from ...post.boxes import box_iou
 from ...post.brush import read_brush_rle
 from ...post.errors import Errors, RivegaError
 from ...post.outlines import fill_rings
+from ...post.post_files import Post
 from ...post.rle import RLE, encode_mask, rle_to_box
 from .annotated import annotated_posts
 from .coordinates import picture_size, read_number, read_points
 from .dirt import Dirt
 from .json_files import read_json
 
-Post = dict[str, Any]
 # What `rivega export` writes as choices of a text label.
 _SHOWN = {"shown": True, "not shown": False}
 _KEPT = ("caption", "description", "knowledge")

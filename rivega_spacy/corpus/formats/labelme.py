@@ -14,7 +14,7 @@ from ...post.images import read_bitmap
 from .coordinates import has_area, picture_size, points_box, read_box, read_points
 from .dirt import Dirt
 from .json_files import read_json, reference
-from .regions import RLE, Drawing, Picture, Pictures, Region, add_picture, drawn_region, paint_rle, polygon_mask, post_id
+from .regions import RLE, AnnotatedPicture, Drawing, Pictures, Region, add_picture, drawn_region, paint_rle, polygon_mask, post_id
 
 
 def read_labelme(folder: str | Path, dirt: Dirt) -> Pictures:
@@ -22,7 +22,7 @@ def read_labelme(folder: str | Path, dirt: Dirt) -> Pictures:
 
     folder (Union[str, Path]): With ID.json for every post that has regions; subfolders are searched too.
     dirt (Dirt): Takes what does not fit.
-    RETURNS (Dict[str, Picture]): By the file's own name. Shapes of one name with one `group_id` are parts of one region (a
+    RETURNS (Dict[str, AnnotatedPicture]): By the file's own name. Shapes of one name with one `group_id` are parts of one region (a
         person behind a pole); else each shape is one.
     RAISES (RivegaError): E131 if the folder holds no JSON.
     """
@@ -46,7 +46,7 @@ def read_labelme(folder: str | Path, dirt: Dirt) -> Pictures:
         if not usable:
             dirt.note("bad_size", f"{file.name} ({row.get('imageWidth')!r:.20} x {row.get('imageHeight')!r:.20})")
         place = file.parent / (image or file.stem).replace("\\", "/")
-        picture = add_picture(pictures, file.stem, Picture(width, height, image=image, file=place))
+        picture = add_picture(pictures, file.stem, AnnotatedPicture(width, height, image=image, file=place))
         for group in _groups(shapes):
             region = _region(group, picture)
             if region is None:
@@ -67,7 +67,7 @@ def _groups(shapes: list[Any]) -> list[list[Any]]:
     return list(groups.values())
 
 
-def _region(shapes: list[Any], picture: Picture) -> Region | None:
+def _region(shapes: list[Any], picture: AnnotatedPicture) -> Region | None:
     name = shapes[0].get("label") if isinstance(shapes[0], dict) else None
     if not isinstance(name, str) or not name:
         return None

@@ -11,14 +11,15 @@ from ...post.exact import kept_exact
 from ...post.extensions import TEXT_FIELDS
 from ...post.given_ents import unused_fields
 from ...post.jsonl import read_lines
+from ...post.post_files import Post
 from ..posts_jsonl import read_json_lines
 from .coordinates import has_area, picture_size, points_box, read_box, read_points
 from .dirt import Dirt
 from .json_files import reference
 from .regions import (
     RLE,
+    AnnotatedPicture,
     Drawing,
-    Picture,
     Pictures,
     Region,
     add_picture,
@@ -30,7 +31,6 @@ from .regions import (
 )
 from .segmentations import read_rle
 
-Post = dict[str, Any]
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -77,7 +77,7 @@ def read_prodigy_regions(path: str | Path, dirt: Dirt) -> Pictures:
 
     path (Union[str, Path]): JSON lines with spans of type rect, polygon or freehand; `label` is the entity's text or type.
     dirt (Dirt): Takes what does not fit.
-    RETURNS (Dict[str, Picture]): By the same ids as `read_prodigy_text`.
+    RETURNS (Dict[str, AnnotatedPicture]): By the same ids as `read_prodigy_text`.
     """
     pictures: Pictures = {}
     for number, row in read_lines(path):
@@ -91,7 +91,7 @@ def read_prodigy_regions(path: str | Path, dirt: Dirt) -> Pictures:
         width, height, usable = picture_size(row.get("width"), row.get("height"))
         if not usable:
             dirt.note("bad_size", f"{name} ({row.get('width')!r:.20} x {row.get('height')!r:.20})")
-        task = Picture(width, height, image=_image(row))
+        task = AnnotatedPicture(width, height, image=_image(row))
         picture = add_picture(pictures, name, task)
         if picture is not task:
             dirt.note("duplicate_picture", name)
@@ -107,7 +107,7 @@ def read_prodigy_regions(path: str | Path, dirt: Dirt) -> Pictures:
     return pictures
 
 
-def _region(span: Any, picture: Picture) -> Region | None:
+def _region(span: Any, picture: AnnotatedPicture) -> Region | None:
     label = span.get("label") if isinstance(span, dict) else None
     if not isinstance(label, str) or not label:
         return None

@@ -3,15 +3,14 @@
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from ...post.errors import Errors, RivegaError
+from ...post.post_files import Post
 from ...post.textfiles import read_text
 from ..sources import KNOWLEDGE_FIELD
 from .conll import read_blocks
 from .dirt import Dirt
 
-Post = dict[str, Any]
 EOS = "<EOS>"
 _CAPTION = re.compile(r"^\s*(?P<id>.+?)\.(?:avif|bmp|gif|jpe?g|png|tiff?|webp)\s*:(?P<text>.*)$", re.IGNORECASE)
 _OWL = re.compile(r"^imgid:(?P<id>.+?)###(?P<text>.*)$", re.IGNORECASE)

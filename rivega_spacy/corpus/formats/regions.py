@@ -5,15 +5,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from ...post.images import max_pixels
-from ...post.rle import compress_counts, rle_to_box
-
-RLE = dict[str, Any]
+from ...post.rle import RLE, compress_counts, rle_to_box
 
 
 class Drawing(NamedTuple):
@@ -46,7 +44,7 @@ class Region:
 
 
 @dataclass
-class Picture:
+class AnnotatedPicture:
     """All regions of one picture.
 
     width (Optional[int]), height (Optional[int]): As the file says; None if it says nothing that a picture can have.
@@ -55,7 +53,7 @@ class Picture:
     file (Optional[Path]): Where that reference leads to, from the file of regions on.
     counted_from_one (bool): Coordinates are those of VOC: the first pixel is 1, upper bounds are inclusive.
     lost (List[str]): Names of regions that were drawn and could not be used: whether the picture shows these is not known.
-    namesakes (List[Picture]): Pictures of other folders whose file names give the same post id.
+    namesakes (List[AnnotatedPicture]): Pictures of other folders whose file names give the same post id.
     """
 
     width: int | None = None
@@ -65,24 +63,24 @@ class Picture:
     file: Path | None = None
     counted_from_one: bool = False
     lost: list[str] = field(default_factory=list)
-    namesakes: list["Picture"] = field(default_factory=list)
+    namesakes: list["AnnotatedPicture"] = field(default_factory=list)
 
-    def same_as(self, other: "Picture") -> bool:
+    def same_as(self, other: "AnnotatedPicture") -> bool:
         """Whether two entries speak of one picture."""
         return (self.width, self.height, self.image, self.file) == (other.width, other.height, other.image, other.file)
 
 
 # By post id.
-Pictures = dict[str, Picture]
+Pictures = dict[str, AnnotatedPicture]
 
 
-def add_picture(pictures: Pictures, name: str, picture: Picture) -> Picture:
+def add_picture(pictures: Pictures, name: str, picture: AnnotatedPicture) -> AnnotatedPicture:
     """Put a picture among the others.
 
-    pictures (Dict[str, Picture]): The others; it is changed.
+    pictures (Dict[str, AnnotatedPicture]): The others; it is changed.
     name (str): The post id that its file name gives.
-    picture (Picture): Without regions so far.
-    RETURNS (Picture): The one that takes its regions: an earlier entry of the same picture, else itself.
+    picture (AnnotatedPicture): Without regions so far.
+    RETURNS (AnnotatedPicture): The one that takes its regions: an earlier entry of the same picture, else itself.
     """
     first = pictures.setdefault(name, picture)
     for known in (first, *first.namesakes):
@@ -92,12 +90,12 @@ def add_picture(pictures: Pictures, name: str, picture: Picture) -> Picture:
     return picture
 
 
-def choose_picture(picture: Picture, reference: str | None) -> Picture | None:
+def choose_picture(picture: AnnotatedPicture, reference: str | None) -> AnnotatedPicture | None:
     """Which of the pictures of one file name is a post's.
 
-    picture (Picture): The first of them.
+    picture (AnnotatedPicture): The first of them.
     reference (Optional[str]): The post's own reference to its picture, with as many folders as it has.
-    RETURNS (Optional[Picture]): The only one, or the one whose path shares most with the reference; None if that is not one alone.
+    RETURNS (Optional[AnnotatedPicture]): The only one, or the one whose path shares most with the reference; None if that is not one alone.
     """
     if not picture.namesakes:
         return picture
@@ -120,12 +118,12 @@ def _shared_end(reference: str, path: str | Path | None) -> int:
     return count if count and first[-count:] == second[-count:] else 0
 
 
-def drawn_region(name: str, drawing: Drawing, picture: Picture, box: list[float] | None = None) -> Region | None:
+def drawn_region(name: str, drawing: Drawing, picture: AnnotatedPicture, box: list[float] | None = None) -> Region | None:
     """A region of what was drawn, its mask at the size that the file gives of the picture.
 
     name (str): Its name.
     drawing (Drawing): What was drawn.
-    picture (Picture): Its picture.
+    picture (AnnotatedPicture): Its picture.
     box (Optional[List[float]]): Where the file gives one; else it is the one around the mask.
     RETURNS (Optional[Region]): Without mask where that size is not known, or the picture may lie on its side in its file. None if
         there is neither a box nor any pixel of a mask.

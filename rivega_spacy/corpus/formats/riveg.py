@@ -14,18 +14,18 @@ from typing import Any, NamedTuple
 from ...post.boxes import check_box
 from ...post.errors import Errors, RivegaError
 from ...post.jsonl import read_lines
+from ...post.post_files import Post
 from ...post.textfiles import open_text
 from ..sources import EXPANSIONS_FIELD
 from .dirt import Dirt
 
-Post = dict[str, Any]
 # Longest field: a picture in base64.
 _LONGEST = 512 * 1024 * 1024
 _WRITTEN = re.compile(r"^(?P<name>.*?)\((?P<type>PER|LOC|ORG|OTHER|MISC)\)(?:-(?P<expansion>.*))?$", re.DOTALL)
 _LABELS = {"entailment": True, "contradiction": False}
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """One entity of a file.
 
     post (str): Id of its picture. name (str), type (str): As the tagger found it.
@@ -50,13 +50,13 @@ def is_riveg_table(path: str | Path) -> bool:
     return Path(path).name.removesuffix(".gz").endswith(".tsv")
 
 
-def read_riveg(path: str | Path, dirt: Dirt) -> Iterator[Row]:
+def read_riveg(path: str | Path, dirt: Dirt) -> Iterator[TableRow]:
     """Entities of a file with expansions.
 
     path (Union[str, Path]): VE or VG table (.tsv); `Imageid:ID.jpg#UID###Name(TYPE)###Name(TYPE)-Expansion###0|2` a line (.txt); JSON
         lines with `id`, `text`, `type`, `expansion`.
     dirt (Dirt): Takes lines that are none of these.
-    YIELDS (Row): In the order of the file.
+    YIELDS (TableRow): In the order of the file.
     RAISES (RivegaError): E020 if there is no such file.
     """
     path = Path(path)
@@ -85,14 +85,14 @@ def read_riveg_posts(path: str | Path, dirt: Dirt) -> Iterator[Post]:
     YIELDS (Dict[str, Any]): `id`, `tokens`, `tags`, `ents` with `expansion`, `groundable` and `boxes`, `caption`, `image` (data URI), and of
         entities on several lines `expansions_by_model`.
     """
-    pictures: dict[str, dict[tuple[str, str], list[Row]]] = {}
+    pictures: dict[str, dict[tuple[str, str], list[TableRow]]] = {}
     for row in read_riveg(path, dirt):
         pictures.setdefault(row.post, {}).setdefault((row.name, row.type), []).append(row)
     for post, entities in pictures.items():
         yield _post(post, entities)
 
 
-def _post(name: str, entities: dict[tuple[str, str], list[Row]]) -> Post:
+def _post(name: str, entities: dict[tuple[str, str], list[TableRow]]) -> Post:
     words: list[str] = []
     tags: list[str] = []
     spaces: list[bool] = []
@@ -182,13 +182,13 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield number, [f"\0{line.rstrip()}"]
 
 
-def _read(fields: Any) -> Row | None:
-    """RETURNS (Optional[Row]): None if it is none of the forms."""
+def _read(fields: Any) -> TableRow | None:
+    """RETURNS (Optional[TableRow]): None if it is none of the forms."""
     if isinstance(fields, dict):
         post, name, label, expansion = (fields.get(key) for key in ("id", "text", "type", "expansion"))
         if post is None or not isinstance(name, str) or not isinstance(label, str):
             return None
-        return Row(str(post), name, label, expansion if isinstance(expansion, str) and expansion.strip() else None)
+        return TableRow(str(post), name, label, expansion if isinstance(expansion, str) and expansion.strip() else None)
     if not isinstance(fields, list):
         return None
     if fields and fields[0].startswith("\0"):
@@ -209,14 +209,14 @@ def _read(fields: Any) -> Row | None:
     return None
 
 
-def _row(picture: str, text: str, **more: Any) -> Row | None:
+def _row(picture: str, text: str, **more: Any) -> TableRow | None:
     match = _WRITTEN.match(text.strip())
     post = re.sub(r"\.jpg(#.*)?$", "", picture.strip())
     if match is None or not match["name"].strip() or not post:
         return None
     expansion = (match["expansion"] or "").strip() or None
     more["caption"] = more.get("caption", "").strip()
-    return Row(post, match["name"].strip(), match["type"], expansion, **more)
+    return TableRow(post, match["name"].strip(), match["type"], expansion, **more)
 
 
 def _length(words: list[str], spaces: list[bool]) -> int:
@@ -227,4 +227,4 @@ def _different(boxes: list[list[float]]) -> list[list[float]]:
     return [box for number, box in enumerate(boxes) if box not in boxes[:number]]
 
 
-__all__ = ["Row", "add_expansions", "by_model", "is_riveg_table", "read_riveg", "read_riveg_posts"]
+__all__ = ["TableRow", "add_expansions", "by_model", "is_riveg_table", "read_riveg", "read_riveg_posts"]

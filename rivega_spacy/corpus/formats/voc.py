@@ -8,7 +8,7 @@ from pathlib import Path
 from ...post.errors import Errors, RivegaError
 from .coordinates import has_area, picture_size, read_box
 from .dirt import Dirt
-from .regions import Picture, Pictures, Region, post_id
+from .regions import AnnotatedPicture, Pictures, Region, post_id
 
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?\bencoding\s*=\s*["']([A-Za-z0-9._:-]+)["']""")
 _MARKS = (
@@ -26,7 +26,7 @@ def read_voc(folder: str | Path, dirt: Dirt) -> Pictures:
 
     folder (Union[str, Path]): With ID.xml for every post that has boxes.
     dirt (Dirt): Takes what does not fit.
-    RETURNS (Dict[str, Picture]): By post id. The file's own name is the id: in 765 published files <filename> names another
+    RETURNS (Dict[str, AnnotatedPicture]): By post id. The file's own name is the id: in 765 published files <filename> names another
         picture. Coordinates are kept as published, 1-based with the upper bound inclusive; names are kept to the letter.
     RAISES (RivegaError): E131 if the folder holds no XML.
     """
@@ -50,7 +50,7 @@ def read_voc(folder: str | Path, dirt: Dirt) -> Pictures:
         width, height, usable = picture_size(*stated)
         if not usable:
             dirt.note("bad_size", f"{file.name} ({stated[0]!r:.20} x {stated[1]!r:.20})")
-        picture = Picture(width, height, counted_from_one=True)
+        picture = AnnotatedPicture(width, height, counted_from_one=True)
         for item in items:
             region = _region(item)
             if region is None:

@@ -9,13 +9,13 @@ from xml.etree import ElementTree
 
 from ...post.errors import Errors, RivegaError
 from ...post.outlines import fill_rings
+from ...post.post_files import Post
 from ...post.rle import RLE, encode_mask, rle_to_box
 from .annotated import annotated_posts
 from .coordinates import picture_size, read_number
 from .dirt import Dirt
 from .json_files import read_json
 
-Post = dict[str, Any]
 _SHOWN = {"shown": True, "not shown": False}
 _FRAGMENT = re.compile(r"xywh=(?:pixel:)?(-?\d+\.?\d*),(-?\d+\.?\d*),(\d+\.?\d*),(\d+\.?\d*)")
 _PATH = re.compile(r"([MmLlHhVvZz])|(-?\d*\.?\d+(?:[eE][-+]?\d+)?)")

@@ -9,7 +9,7 @@ from ofa_tiny import tiny_network
 
 from rivega_spacy.backends.ofa.attention import image_buckets, image_position_ids, token_buckets, write_bias
 from rivega_spacy.backends.ofa.config import OFAConfig
-from rivega_spacy.backends.ofa.network import OFA, Picture
+from rivega_spacy.backends.ofa.network import OFA, Patches
 
 
 def checksum(table: torch.Tensor) -> str:
@@ -79,7 +79,7 @@ def test_padding_changes_nothing():
         answer = torch.randint(4, 20, (3, 5), generator=torch.Generator().manual_seed(0))
         logits = network.logits(network.decode(answer, together)[0])
         for i, n in enumerate(lengths):
-            one = Picture(picture.states[i : i + 1], picture.height, picture.width)
+            one = Patches(picture.states[i : i + 1], picture.height, picture.width)
             alone = network.encode(tokens[i : i + 1, :n], one)
             assert together.lengths[i] == alone.states.shape[1]
             torch.testing.assert_close(together.states[i, : alone.states.shape[1]], alone.states[0], atol=1e-5, rtol=1e-5)

@@ -9,13 +9,13 @@ from vision_tiny import squares, tiny_network
 
 from rivega_spacy.backends.boxes import generalised_iou
 from rivega_spacy.backends.small.loss import joint_loss, make_batch, make_targets
-from rivega_spacy.backends.small.pictures import Prepared
+from rivega_spacy.backends.small.pictures import PreparedView
 from rivega_spacy.backends.small.predict import answers
 
 
-def prepared(boxes, owner, hard, status, size=64) -> Prepared:
+def prepared(boxes, owner, hard, status, size=64) -> PreparedView:
     pixels = np.zeros((size, size, 3), np.uint8)
-    return Prepared(
+    return PreparedView(
         pixels, np.array(boxes, np.float32).reshape(-1, 4), np.array(owner, int), np.array(hard, bool), np.array(status, np.int8)
     )
 
@@ -87,7 +87,7 @@ def test_it_learns_which_square_and_where():
             key = 0 if colour == "red" else 1
             status = [1, 0] if key == 0 else [0, 1]
             items.append(
-                Prepared(
+                PreparedView(
                     small, (box * scale)[None].astype(np.float32), np.array([key]), np.zeros(1, bool), np.array(status, np.int8)
                 )
             )

@@ -8,7 +8,7 @@ from PIL import Image
 from segmenter_tiny import disc_picture, make_post
 from thinc.api import Adam
 
-from rivega_spacy.backends.crops import Window
+from rivega_spacy.backends.crops import CropWindow
 from rivega_spacy.backends.small.mask_crops import Crop, in_front, training_crop
 from rivega_spacy.backends.small.phrase_segmenter import build_phrase_segmenter, load_vision
 from rivega_spacy.pipes.queries import BoxPrompt
@@ -185,7 +185,7 @@ def test_what_is_pasted_in_front_takes_from_the_thing_behind(picture):
 def test_crops_mirror_the_boxes_of_other_things_along():
     image, box, red, _ = overlapping(0)
     half = np.array([[0.0, 0.0, 32.0, 64.0]])
-    crop = Crop(image[:64, :64], np.ones((64, 64), bool), box, Window(0, 0, 64, 64), half, None)
+    crop = Crop(image[:64, :64], np.ones((64, 64), bool), box, CropWindow(0, 0, 64, 64), half, None)
     assert crop.others_plane()[:, :32].all() and not crop.others_plane()[:, 32:].any()
     crop.mirrored = True
     assert crop.others_plane()[:, 32:].all() and not crop.others_plane()[:, :32].any()

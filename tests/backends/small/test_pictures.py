@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rivega_spacy.backends.small import pictures
-from rivega_spacy.backends.small.pictures import MAX_STRETCH, Picture, augmented, fit, plain, to_input
+from rivega_spacy.backends.small.pictures import MAX_STRETCH, LabelledPicture, augmented, fit, plain, to_input
 from rivega_spacy.training.blanks import blank_picture
 
 
-def marked(width=120, height=90, box=(30, 20, 80, 70), known=(True, True)) -> Picture:
+def marked(width=120, height=90, box=(30, 20, 80, 70), known=(True, True)) -> LabelledPicture:
     """Grey with a pure red rectangle: key 0 is the rectangle, key 1 is nothing."""
     pixels = np.full((height, width, 3), 128, np.uint8)
     pixels[box[1] : box[3], box[0] : box[2]] = (255, 0, 0)
     boxes = np.array([box], np.float32)
-    return Picture(Image.fromarray(pixels), boxes, np.zeros(1, int), np.zeros(1, bool), np.array(known))
+    return LabelledPicture(Image.fromarray(pixels), boxes, np.zeros(1, int), np.zeros(1, bool), np.array(known))
 
 
 @pytest.fixture
@@ -101,13 +101,13 @@ def test_a_question_unknown_in_one_part_is_unknown_in_the_mosaic():
 
 def test_hard_objects_are_neither_shown_nor_absent():
     picture = marked()
-    hard = Picture(picture.image, picture.boxes, picture.owner, np.ones(1, bool), picture.known)
+    hard = LabelledPicture(picture.image, picture.boxes, picture.owner, np.ones(1, bool), picture.known)
     assert plain(hard, 64).status.tolist() == [-1, 0]
 
 
 def test_left_and_right_forbid_mirroring(true_colours):
     picture = marked(box=(0, 20, 40, 70))
-    still = Picture(picture.image, picture.boxes, picture.owner, picture.hard, picture.known, mirror=False)
+    still = LabelledPicture(picture.image, picture.boxes, picture.owner, picture.hard, picture.known, mirror=False)
     rng = np.random.default_rng(3)
     whole = [view for view in (augmented([still], 96, rng) for _ in range(60)) if view.status[0] == 1]
     # The rectangle touches the left edge; unmirrored it can never touch the right edge with grey to its left.

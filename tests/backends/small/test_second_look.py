@@ -10,7 +10,7 @@ from rivega_spacy.backends.small import second_look
 from rivega_spacy.backends.small.answers import clear_store
 from rivega_spacy.backends.small.grounder import build_seen_grounder
 from rivega_spacy.backends.small.lite import Front
-from rivega_spacy.backends.small.network import Encoded, Questions
+from rivega_spacy.backends.small.network import EncodedPictures, Questions
 from rivega_spacy.backends.small.second_look import SIDE, Look, look_again, part_around
 from rivega_spacy.pipes.queries import ImageQueries
 from rivega_spacy.post.errors import RivegaError
@@ -31,7 +31,7 @@ def sides(monkeypatch):
 
 def located(seen_weights, image, **settings):
     model = build_seen_grounder(size=96, **SEEN_SIZES, **settings)
-    model.attrs["load"](model, weights)
+    model.attrs["load"](model, seen_weights)
     return model.predict([ImageQueries(image, ASKED)])[0]
 
 
@@ -75,7 +75,7 @@ class Enlarging(torch.nn.Module):
         return 2
 
     def encode_images(self, pixels, *, bf16=False):
-        return Encoded(*[pixels.float()] * 4)
+        return EncodedPictures(*[pixels.float()] * 4)
 
 
 def find_green(network, encoded, asked):
