@@ -19,8 +19,8 @@ import numpy as np
 import spacy
 from spacy.tokens import Doc, DocBin
 
-from rivega_spacy.knowledge.bank import unit_rows
 from rivega_spacy.knowledge.encoders import ColourEncoder, HashedTextEncoder
+from rivega_spacy.knowledge.example_bank import unit_rows
 from rivega_spacy.knowledge.examples import fingerprint
 from rivega_spacy.knowledge.fusion import FusionFeatures
 from rivega_spacy.post.images import doc_image

@@ -92,7 +92,7 @@ def compare_folder(folder: Path) -> list[Comparison]:
     arch = config.get("arch") if isinstance(config, dict) else None
     if arch not in PARITY:
         raise RivegaError(Errors.E700.format(path=path, arch=arch, known=", ".join(sorted(PARITY))))
-    from .checkpoints import read_safetensors
+    from .conversion import read_safetensors
 
     state, inputs, outputs = (read_safetensors(Path(folder) / name)[0] for name in FILES)
     module, _, function = PARITY[arch].partition(":")

@@ -22,7 +22,7 @@ def run(
     ema: Annotated[bool, typer.Option("--ema", help="Use the moving average stored beside the weights.")] = False,
 ) -> int:
     """Convert. RETURNS (int): 0."""
-    from ..backends.checkpoints import CONVERTERS, convert
+    from ..backends.conversion import CONVERTERS, convert
     from ..post.errors import Errors, RivegaError
     from ..post.files import check_output
 

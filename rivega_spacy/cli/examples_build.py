@@ -44,8 +44,8 @@ def run(
     from spacy.util import registry
     from thinc.api import Config
 
-    from ..knowledge.bank import encode_examples
     from ..knowledge.encoders import ColourEncoder, HashedTextEncoder
+    from ..knowledge.example_bank import encode_examples
     from ..knowledge.examples import Exclusion, read_examples
     from ..pipes.loading import load_pipeline
     from ..post.config_files import parse_config

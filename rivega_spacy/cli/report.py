@@ -35,7 +35,7 @@ def run(
 
     RETURNS (int): 0, or 1 if lines of a file were left out.
     """
-    from ..jobs.report import write_report
+    from ..jobs.evaluation_page import write_report
     from ..post.jsonl import dump_line
     from ..scoring.matching import MatchOptions
 

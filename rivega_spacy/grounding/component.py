@@ -10,8 +10,8 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats2d
 
-from ..pipes.asking import Asked, answers_by_post, ask_in_parts, side_of
 from ..pipes.batched import AskingVisionPipe
+from ..pipes.network_asking import Asked, answers_by_post, ask_in_parts, side_of
 from ..pipes.queries import ImageQueries
 from ..post.boxes import clip_boxes
 

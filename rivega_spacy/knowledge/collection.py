@@ -16,7 +16,7 @@ from ..post.images import read_image
 from ..post.jsonl import parse_object, read_text_lines
 from ..post.sqlite_files import HEAD, check_journal, check_schema
 from ..post.text import replace_surrogates
-from .bank import ImageEncoder, unit_rows
+from .example_bank import ImageEncoder, unit_rows
 from .examples import fingerprint
 
 # Words of a passage; a longer one becomes several, as in the collections of open question answering (Karpukhin et al. 2020, section 4.1).

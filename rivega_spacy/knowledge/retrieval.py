@@ -12,8 +12,8 @@ from spacy.tokens import Doc
 from ..pipes.model_asking import doc_id
 from ..post.errors import Errors, RivegaError
 from ..post.images import doc_image
-from .bank import ImageEncoder, unit_rows
 from .collection import Collection, Passage
+from .example_bank import ImageEncoder, unit_rows
 from .examples import fingerprint
 
 # So many more are looked up than are shown: the collection may hold the post itself, or what was written about it, in several passages.

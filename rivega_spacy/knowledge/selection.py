@@ -8,8 +8,8 @@ from spacy.tokens import Doc
 
 from ..pipes.model_asking import doc_id
 from ..post.errors import Errors, RivegaError
-from .bank import ExampleBank, ImageEncoder, TextEncoder, encode_docs, encode_examples, load_bank
 from .encoders import ColourEncoder, HashedTextEncoder
+from .example_bank import ExampleBank, ImageEncoder, TextEncoder, encode_docs, encode_examples, load_bank
 from .examples import SHIPPED, Example, Exclusion, fingerprint, read_examples, same_post
 
 # The examples for each post, in the order they are shown.

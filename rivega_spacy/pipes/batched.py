@@ -15,7 +15,7 @@ from ..post.errors import Errors, SetupError
 from ..post.expressions import check_expression
 from ..post.failures import Failing
 from ..post.labels import check_labels
-from .asking import learn, start_model
+from .network_asking import learn, start_model
 from .settings import ConfiguredWeights
 
 
@@ -92,7 +92,7 @@ class AskingVisionPipe(BatchedPipe):
         sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Learn from the gold entities of the references (see `rivega_spacy.pipes.asking.learn`).
+        """Learn from the gold entities of the references (see `rivega_spacy.pipes.network_asking.learn`).
 
         examples (Iterable[Example]): References carry picture, entities, `groundable` and `boxes`.
         drop (float): Dropout.

@@ -1,4 +1,4 @@
-"""Modules under the names they had before 0.6, for scripts and pickles that use them: the same module, with a DeprecationWarning.
+"""Modules under the names they had before they moved, for scripts and pickles that use them: the same module, with a DeprecationWarning.
 
 Saved pipelines need none of these: they hold registered names (setup.cfg), which do not change when a module moves. The package's own code imports
 nothing by its former name. They stay until version `REMOVED_IN`, so that a minor release breaks no script.
@@ -18,7 +18,8 @@ PACKAGE = __name__.partition(".")[0]
 REMOVED_IN = "1.0"
 # Former name within the package -> today's. What lies below a name moved with it, unless it has a line of its own.
 MOVED = {
-    "asking": "pipes.asking",
+    "asking": "pipes.network_asking",
+    "backends.checkpoints": "backends.conversion",
     "batched": "pipes.batched",
     "boxes": "post.boxes",
     "checkpoints": "training.checkpoints",
@@ -43,9 +44,12 @@ MOVED = {
     "grounding.owlv2": "backends.owlv2.grounder",
     "grounding.seqtr": "backends.seqtr.grounder",
     "images": "post.images",
+    "jobs.report": "jobs.evaluation_page",
     "jsonl": "post.jsonl",
+    "knowledge.bank": "knowledge.example_bank",
     "language": "post.language",
     "networks": "backends",
+    "pipes.asking": "pipes.network_asking",
     "posts": "post.posts",
     "queries": "pipes.queries",
     "rendering.annotated": "post.annotated",

@@ -12,9 +12,9 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer
 
 from ..backends.backend import no_gradient
-from ..pipes.asking import Asked, answers_by_post, ask_in_parts
 from ..pipes.batched import AskingVisionPipe
 from ..pipes.contract import promise
+from ..pipes.network_asking import Asked, answers_by_post, ask_in_parts
 from ..pipes.queries import ImageQueries
 from ..post.errors import Errors, RivegaError
 from ..post.rle import encode_mask, rle_to_box

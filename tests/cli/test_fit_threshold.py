@@ -10,8 +10,8 @@ from thinc.api import Model
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import write_docbin
-from rivega_spacy.pipes import asking
-from rivega_spacy.pipes.asking import training_batch
+from rivega_spacy.pipes import network_asking as asking
+from rivega_spacy.pipes.network_asking import training_batch
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.scoring.thresholds import dev_scores, fit_threshold
 

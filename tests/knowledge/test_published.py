@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rivega_spacy.cli import main
-from rivega_spacy.knowledge.bank import load_bank
+from rivega_spacy.knowledge.example_bank import load_bank
 from rivega_spacy.knowledge.examples import read_examples
 from rivega_spacy.post.errors import RivegaError
 

@@ -12,7 +12,6 @@ from PIL import Image
 from spacy.tokens import Doc
 
 from rivega_spacy.cli import main
-from rivega_spacy.knowledge.bank import encode_examples, load_bank, unit_rows
 from rivega_spacy.knowledge.encoders import (
     ColourEncoder,
     DocVectors,
@@ -21,6 +20,7 @@ from rivega_spacy.knowledge.encoders import (
     TransformersTextEncoder,
     _pieces,
 )
+from rivega_spacy.knowledge.example_bank import encode_examples, load_bank, unit_rows
 from rivega_spacy.knowledge.examples import SHIPPED, Example, Exclusion, fingerprint, read_examples, same_post
 from rivega_spacy.knowledge.selection import FixedExamples, SimilarExamples, make_fixed_examples, make_msea, no_examples
 from rivega_spacy.post.errors import RivegaError

@@ -8,8 +8,8 @@ from spacy.training import Example
 
 from rivega_spacy.backends.fusion.attention import Fusion
 from rivega_spacy.backends.fusion.pictures import LiteGrid, LiteNetwork, TransformersGrid, build_grid
-from rivega_spacy.knowledge.bank import encode_examples, load_bank
 from rivega_spacy.knowledge.encoders import ColourEncoder
+from rivega_spacy.knowledge.example_bank import encode_examples, load_bank
 from rivega_spacy.knowledge.examples import Example as Annotated
 from rivega_spacy.knowledge.fusion import FusionFeatures
 from rivega_spacy.knowledge.selection import make_msea

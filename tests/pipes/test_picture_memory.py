@@ -14,8 +14,8 @@ from thinc.api import Model
 
 from rivega_spacy.entailment.component import VisualEntailment
 from rivega_spacy.grounding.component import VisualGrounder
-from rivega_spacy.knowledge.bank import encode_docs, encode_examples
 from rivega_spacy.knowledge.encoders import ColourEncoder, HashedTextEncoder
+from rivega_spacy.knowledge.example_bank import encode_docs, encode_examples
 from rivega_spacy.knowledge.examples import Example
 from rivega_spacy.post import images
 from rivega_spacy.post.rle import decode_mask
@@ -51,7 +51,7 @@ def decoded(monkeypatch) -> Living:
     def counted(source):
         return living.add(read(source))
 
-    for place in ("rivega_spacy.post.images", "rivega_spacy.knowledge.bank"):
+    for place in ("rivega_spacy.post.images", "rivega_spacy.knowledge.example_bank"):
         monkeypatch.setattr(f"{place}.read_image", counted)
     images.clear_cache()
     return living

@@ -1,4 +1,4 @@
-"""Modules can be imported by the names they had before 0.6, as the same module, and say where they are now."""
+"""Modules can be imported by the names they had before they moved, as the same module, and say where they are now."""
 
 import importlib
 import pickle
@@ -23,7 +23,7 @@ def test_a_former_name_is_the_same_module(monkeypatch):
     monkeypatch.delitem(sys.modules, "rivega_spacy.images", raising=False)
     monkeypatch.delattr(rivega_spacy, "images", raising=False)
     own = images.__spec__
-    with pytest.warns(DeprecationWarning, match=f"rivega_spacy.post.images since .* removed in version {REMOVED_IN}"):
+    with pytest.warns(DeprecationWarning, match=f"rivega_spacy.post.images; .* removed in version {REMOVED_IN}"):
         former = importlib.import_module("rivega_spacy.images")
     assert former is images and images.__name__ == "rivega_spacy.post.images" and images.__spec__ is own
     assert pickle.loads(pickle.dumps(former.read_image)) is images.read_image

@@ -242,7 +242,7 @@ def json_forms() -> dict[str, Form]:
         "knowledge.examples.read_examples": Form([{"id": "1", "text": "a", "annotation": "b", "caption": "c", "image": "a.jpg"}], as_lines(), plain("knowledge.examples.read_examples")),
         "knowledge.collection.build": Form([{"id": "1", "text": "a b", "title": "t", "image": "a.jpg"}], as_lines(), lambda path: built(path)),
         "knowledge.lookup.add_knowledge": Form([POST], as_lines(), lambda path: looked_up(path)),
-        "jobs.report.read_propagation": Form({"propagation": {"gold": {"f": 0.5}}}, as_json("p.json"), plain("jobs.report.read_propagation")),
+        "jobs.evaluation_page.read_propagation": Form({"propagation": {"gold": {"f": 0.5}}}, as_json("p.json"), plain("jobs.evaluation_page.read_propagation")),
         "jobs.bulk.manifest.read_manifest": Form(MANIFEST, in_folder(as_json("manifest.json")), lambda path: gone_on_with(path)),
     }  # fmt: skip
 
@@ -511,7 +511,7 @@ ELSEWHERE = {
     "post.images.read_bitmap": "tests/post/test_images.py",
     "post.textfiles.read_text": "tests/post/test_textfiles.py",
     "jobs.bulk.ahead.read_ahead": "tests/jobs/test_job.py",
-    "knowledge.bank.load_bank": "tests/trust/test_loading.py",
+    "knowledge.example_bank.load_bank": "tests/trust/test_loading.py",
     "llm.local.load_class": "tests/llm/test_local.py",
     "llm.prompting.read_prompt": "tests/trust/test_training_files.py",
     "scoring.segment.load_segmenter": "tests/scoring/test_segment.py",

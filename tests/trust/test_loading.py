@@ -16,7 +16,7 @@ from thinc.api import Config
 
 from rivega_spacy.backends.checkpoints import read_namespaced, read_safetensors
 from rivega_spacy.backends.weights import read_checkpoint
-from rivega_spacy.knowledge.bank import load_bank
+from rivega_spacy.knowledge.example_bank import load_bank
 from rivega_spacy.post.digests import DIGESTS
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.training.checkpoints import STATE, steps_done

@@ -48,8 +48,8 @@ DANGEROUS = {
     r"yaml": {"tables/plan.py": "srsly reads plain values alone"},
     r"(^|\.)(safe_open|load_file)$": {
         "backends/weights.py": "headers that lie are refused",
-        "backends/checkpoints.py": "what cannot be read is refused",
-        "knowledge/bank.py": "headers that lie are refused",
+        "backends/conversion.py": "what cannot be read is refused",
+        "knowledge/example_bank.py": "headers that lie are refused",
         "training/kept.py": "what does not fit is refused",
         "training/checkpoints.py": "headers that lie are refused",
     },

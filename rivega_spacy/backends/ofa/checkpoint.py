@@ -9,7 +9,7 @@ import srsly
 import torch
 
 from ...post.errors import Errors, RivegaError
-from ..checkpoints import Tensors, find_tensors, read_namespaced, read_safetensors, weights_file
+from ..conversion import Tensors, find_tensors, read_namespaced, read_safetensors, weights_file
 from ..weights import check_finite, load_state
 from .config import EXTRA_IMAGE_ROWS, OFAConfig
 from .network import OFA

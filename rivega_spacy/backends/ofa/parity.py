@@ -11,7 +11,7 @@ import srsly
 import torch
 
 from ...post.errors import Errors, RivegaError
-from ..checkpoints import Tensors
+from ..conversion import Tensors
 from ..parity import Comparison, References
 from .checkpoint import load_ofa
 from .decoding import BeamOptions, Hypothesis, Trie, beam_search, score_labels

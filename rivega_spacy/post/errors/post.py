@@ -72,7 +72,7 @@ class PostMessages(Messages):
         "Post {post}: the entity {value} is left out: it has only blanks, invisible or replacement characters. Correct its offsets."
     )
     E063 = "Post {post} has more than {limit} errors, and the others are left out. Fix those that are listed first."
-    W069 = "The module {former} has been called {name} since version 0.6; its former name will be removed in version {gone}. Import it by its new name."
+    W069 = "The module {former} is now called {name}; its former name will be removed in version {gone}. Import it by its new name."
     E085 = "A mask must be a two-dimensional array of bool, HxW, not {kind}. To set run lengths, use `mask_rle`."
     E086 = "`{name}` is computed and cannot be set. Set {instead}."
     E087 = "`labels` gives {wrong}. Use these types: {known}."
