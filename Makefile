@@ -14,9 +14,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 MODEL  := assets/rivega_twitter
 # One thread each: two workers with two threads each would wait for each other. Files whose tests share what they load stay together
-# until a worker has nothing else to do.
+# until a worker has nothing else to do. Compiled tests are kept whatever the environment says: to rewrite their assertions anew takes every
+# worker seconds.
 WORKERS ?= 2
-PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: docs demo test tests test-fast lint style types clean wheels locks coverage
 
