@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from spacy.tokens import Doc
 
 from rivega_spacy.post.rle import encode_mask
@@ -12,7 +12,7 @@ from rivega_spacy.post.rle import encode_mask
 
 @pytest.fixture(scope="session")
 def blank() -> Any:
-    return spacy.blank("rivega")
+    return blank_nlp()
 
 
 @pytest.fixture

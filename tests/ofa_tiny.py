@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import spacy
+from blank import blank_nlp
 from expressions_of import expressions
 from spacy.tokens import Span
 from tokenizers.pre_tokenizers import ByteLevel
@@ -179,7 +180,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def trainable(component: str, architecture: str, vocab: Path, **options: Any) -> Any:
     """A pipeline of one tiny OFA component, as `spacy train` builds it."""
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     settings = {"drop_path": 0.0, "half_on_disk": False, **options}
     model = {"@architectures": architecture, "network": sizes(), "vocab": str(vocab), **settings}
     nlp.add_pipe(component, config={"model": model})
@@ -209,11 +210,10 @@ def answered(nlp: Any, component: str, examples: list[Any]) -> list[Any]:
 
 def run_config(name: str, component: str, weights: Path, folder: Path, **model: Any) -> Any:
     """Train with a config of the project for two steps on four posts and return the best pipeline, from disk."""
-    import spacy
     from spacy.cli.train import train
     from spacy.tokens import DocBin
 
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     posts = DocBin(docs=[example.reference for example in demo_examples(nlp, limit=4)], store_user_data=True)
     posts.to_disk(folder / "posts.spacy")
     overrides = {

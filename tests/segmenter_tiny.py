@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from PIL import Image
 from spacy.language import Language
 from spacy.tokens import Doc, Span
@@ -26,7 +26,7 @@ TINY = {
 
 @pytest.fixture
 def tiny_nlp() -> Language:
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("rivega_segmenter", config={"model": TINY})
     nlp.initialize()
     return nlp

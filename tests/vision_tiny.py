@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from blank import blank_nlp
 from PIL import Image
 
 from rivega_spacy.backends.small.network import SmallVision
@@ -53,7 +54,7 @@ def seen_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_vision(tiny_weights: Path) -> spacy.Language:
     """A pipeline of tiny networks in the places of the shipped vision networks; everything counts as shown."""
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     for name, network in (("rivega_entailment", "SmallEntailment"), ("rivega_grounder", "SmallGrounder")):
         pipe = nlp.add_pipe(name, config={"model": {"@architectures": f"rivega.{network}.v1", "size": 64, **SIZES}})
         pipe.model.attrs["load"](pipe.model, tiny_weights)

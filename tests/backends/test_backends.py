@@ -7,6 +7,7 @@ import pytest
 import spacy
 import srsly
 import torch
+from blank import blank_nlp
 from chat_client import Client
 from expressions_of import ODD_ENTITIES, odd_post
 from ofa_tiny import write_folder
@@ -93,7 +94,7 @@ def pipeline(name, options, path=None):
         settings = {"grounder": {**options["grounder"], "path": path}}
     elif path is not None:
         settings["path"] = path
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     factory = "rivega_entailment" if name in [*ENTAILMENT, "ChatEntailment"] else "rivega_grounder"
     nlp.add_pipe(factory, config={"model": {"@architectures": f"rivega.{name}.v1", **settings}})
     return nlp, factory

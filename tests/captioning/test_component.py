@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from llm.servers import FaultProxy
 from PIL import Image
 
@@ -19,7 +19,7 @@ def describe(body: dict[str, Any]) -> str:
 
 
 def pipeline(proxy: FaultProxy, **options: Any) -> Any:
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     model = {"@misc": "rivega.OpenAIChat.v1", "model": "seer", "base_url": proxy.url, "max_retries": 0}
     nlp.add_pipe("rivega_captioner", config={"model": model, **options})
     return nlp

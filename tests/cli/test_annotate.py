@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-import spacy
+from blank import blank_nlp
 
 from rivega_spacy.cli import main
 
@@ -14,7 +14,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a pipeline and posts."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
     nlp.to_disk("pipeline")
     rows = [json.dumps({"id": str(number), "text": f"Ada sang {number}", "mine": number}) for number in range(150)]

@@ -9,6 +9,7 @@ import pytest
 import spacy
 import srsly
 from backends.sam.test_segmenter import tiny_hf
+from blank import blank_nlp
 from tiny_networks import DEMO, tiny_owlv2
 
 from rivega_spacy.cli import main
@@ -21,7 +22,7 @@ from rivega_spacy.post.errors import RivegaError
 @pytest.fixture
 def base(tmp_path):
     """A pipeline that finds Eileen Collins, without networks."""
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Eileen Collins"}, {"label": "ORG", "pattern": "NASA"}])
     nlp.add_pipe("rivega_expander")
     nlp.to_disk(tmp_path / "base")
@@ -43,7 +44,7 @@ def posts(nlp):
 
 def test_a_pipeline_from_folders_is_saved_runs_and_needs_the_detector_no_more(base, networks, tmp_path, capsys):
     detector, sam = networks
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     dev = posts(nlp)
     dev.ents = [dev.char_span(10, 24, label="PER"), dev.char_span(47, 51, label="ORG")]
     dev.ents[0]._.groundable, dev.ents[1]._.groundable = True, False

@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
-import spacy
+from blank import blank_nlp
 from PIL import Image
 
 from rivega_spacy.cli import main
@@ -20,7 +20,7 @@ def test_demo_posts_and_expectations_fit_together():
     posts, expected = demo_posts(), read_expected(ASSETS / "expected.jsonl")
     assert len(posts) >= 8 and len({post["id"] for post in posts}) == len(posts)
     assert list(expected) == [post["id"] for post in posts]
-    blank = spacy.blank("rivega")
+    blank = blank_nlp()
     for post in posts:
         doc = blank.make_doc(post["text"])
         size = Image.open(ASSETS / post["image"]).size if post.get("image") else None
@@ -51,7 +51,7 @@ def test_every_photograph_has_its_origin():
 @pytest.fixture
 def ruled(tmp_path):
     """A pipeline without any network: it knows three names of the demo."""
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     ruler = nlp.add_pipe("entity_ruler")
     ruler.add_patterns(
         [

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blank import blank_nlp
 from llm.servers import FaultProxy
 
 from rivega_spacy.cli import main
@@ -177,14 +178,13 @@ def test_store_commands(posts: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_shipped_config_is_sound(tmp_path: Path) -> None:
-    import spacy
 
     from rivega_spacy.jobs.enrich import Enricher, read_settings
 
     path = Path(__file__).parents[2] / "configs" / "enrich_openai.cfg"
     settings = read_settings(path, overrides={"store.path": str(tmp_path / "a.sqlite")})
     assert settings.models["chatgpt"].budget.limits["cost"] == 5.0
-    assert set(Enricher(spacy.blank("rivega"), settings).askers()) == {
+    assert set(Enricher(blank_nlp(), settings).askers()) == {
         "captions",
         "descriptions",
         "knowledge of chatgpt",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import spacy
-from blank import NLP
+from blank import NLP, blank_nlp
 from spacy.language import Language
 
 from rivega_spacy.cli import main
@@ -26,7 +26,7 @@ def stages(doc):
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("evaluate_test_stages")
     monkeypatch.setattr(spacy, "load", lambda name, **options: nlp)
     docs = []

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import spacy
+from blank import blank_nlp
 from spacy import registry
 from thinc.api import Model
 
@@ -54,7 +55,7 @@ def test_nothing_to_fit_on(scores, shown):
 @pytest.fixture
 def corpus(tmp_path):
     """Posts whose pictures are brighter where they show the entity."""
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     docs = []
     for number, level in enumerate((10, 20, 30, 40, 200)):
         doc = nlp.make_doc("Rex the dog")
@@ -80,7 +81,7 @@ def brightness(scale):
 
 def test_the_pipeline_is_saved_with_the_threshold(corpus, tmp_path, capsys):
     spacy.registry.architectures("test.Brightness.v1")(brightness)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("rivega_entailment", config={"model": {"@architectures": "test.Brightness.v1", "scale": 1.0}})
     nlp.to_disk(tmp_path / "model")
     assert main(["fit-threshold", str(tmp_path / "model"), str(corpus), "--output", str(tmp_path / "fitted")]) == 0
@@ -97,7 +98,7 @@ def test_gold_judgements_are_not_seen_by_the_component(corpus):
     from rivega_spacy.corpus.docbin import read_docbin
     from rivega_spacy.entailment.component import VisualEntailment
 
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     pipe = VisualEntailment(nlp.vocab, brightness(2.0), overwrite=False)
     scores, shown = dev_scores(pipe, read_docbin(corpus, nlp.vocab), batch_size=2)
     assert shown == [False, False, True, True] and scores == pytest.approx([0.0784, 0.1569, 0.2353, 0.3137], abs=1e-3)
@@ -119,7 +120,7 @@ ASKED = []
 
 def test_fitting_training_and_inference_ask_in_the_same_words(corpus, tmp_path, capsys):
     """What `rivega_expander` writes at run time is there when the threshold is fitted, and for the training reader's expander."""
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Rex"}])
     nlp.add_pipe("rivega_expander")
     nlp.add_pipe("rivega_entailment", config={"model": {"@architectures": "test.Wordy.v1"}})
@@ -141,7 +142,7 @@ def test_fitting_training_and_inference_ask_in_the_same_words(corpus, tmp_path, 
 def test_training_without_expansions_is_told_once(corpus, monkeypatch):
     monkeypatch.setattr(asking, "_TOLD", set())
     monkeypatch.setattr(asking, "_EXPANDED", set())
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     examples = list(registry.readers.get("rivega.Corpus.v1")(corpus, knowledge="absent")(nlp))
     with pytest.warns(UserWarning, match="no entity of the training posts has an expansion"):
         training_batch(examples, "rivega_grounder")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import spacy
+from blank import blank_nlp
 
 from rivega_spacy.cli import main
 
@@ -17,7 +17,7 @@ from rivega_spacy.cli import main
 def written(tmp_path_factory):
     """A folder with a pipeline, posts, annotated and gold ones."""
     tmp_path = tmp_path_factory.mktemp("written")
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
     nlp.to_disk(tmp_path / "pipeline")
     (tmp_path / "posts.jsonl").write_text('{"id": "1", "text": "Ada sang"}\n')

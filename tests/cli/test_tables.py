@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import spacy
 import srsly
+from blank import blank_nlp
 from in_process import call_into
 from PIL import Image
 from segmenter_tiny import TINY
@@ -24,7 +24,7 @@ POSTS = [("Ada in red", "red"), ("Lea in green", "green"), ("Ada and Lea", "red"
 def bench(tmp_path_factory):
     """A tiny pipeline, three posts with pictures, and a list of experiments over them."""
     root = tmp_path_factory.mktemp("bench")
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     ruler = nlp.add_pipe("entity_ruler")
     nlp.add_pipe("rivega_expander")
     for name, architecture in (("rivega_entailment", "SmallEntailment"), ("rivega_grounder", "SmallGrounder")):

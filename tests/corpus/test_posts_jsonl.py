@@ -5,7 +5,7 @@ import json
 
 import pytest
 import spacy
-from blank import NLP
+from blank import NLP, blank_nlp
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin, write_docbin
@@ -101,7 +101,7 @@ def test_the_predicted_side_keeps_what_is_given_and_nothing_that_is_predicted(po
 @pytest.mark.parametrize("knowledge,expected", [("present", [ROWS[0]["knowledge"], None, None]), ("absent", [None, None, None])])
 def test_corpus(posts_file, vocab, tmp_path, knowledge, expected):
     write_docbin(read_compact(posts_file, vocab), tmp_path / "posts.spacy")
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     examples = list(PostCorpus(tmp_path / "posts.spacy", knowledge=knowledge)(nlp))
     # The post without words is left out.
     assert [example.predicted._.knowledge for example in examples] == expected
@@ -117,13 +117,13 @@ def test_knowledge_of_every_second_post(vocab, tmp_path):
     for number, doc in enumerate(docs):
         doc._.knowledge = str(number)
     write_docbin(docs, tmp_path / "posts.spacy")
-    examples = PostCorpus(tmp_path / "posts.spacy", knowledge="alternate")(spacy.blank("rivega"))
+    examples = PostCorpus(tmp_path / "posts.spacy", knowledge="alternate")(blank_nlp())
     assert [example.predicted._.knowledge for example in examples] == ["0", None, "2", None, "4"]
 
 
 def test_a_corpus_without_any_knowledge_is_said(vocab, tmp_path, recwarn):
     write_docbin([spacy.tokens.Doc(vocab, words=["w"])], tmp_path / "posts.spacy")
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     list(PostCorpus(tmp_path / "posts.spacy", knowledge="absent")(nlp))
     assert not [warning for warning in recwarn if "knowledge" in str(warning.message)]
     with pytest.warns(UserWarning, match="None of the 1 posts .* has knowledge"):
@@ -134,7 +134,7 @@ def test_a_corpus_without_any_knowledge_is_said(vocab, tmp_path, recwarn):
 def test_shuffled_corpus_has_every_post_in_another_order(vocab, tmp_path):
     docs = [spacy.tokens.Doc(vocab, words=[f"w{number}"]) for number in range(60)]
     write_docbin(docs, tmp_path / "posts.spacy")
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     corpus = PostCorpus(tmp_path / "posts.spacy", shuffle=True)
     spacy.util.fix_random_seed(1)
     orders = [[example.reference.text for example in corpus(nlp)] for _ in range(2)]
@@ -188,7 +188,7 @@ def test_lines_that_are_no_posts_are_named(tmp_path, vocab, line, message):
 
 def test_nothing_to_read_and_wrong_options_are_refused(tmp_path):
     with pytest.raises(RivegaError, match="rivega convert"):
-        list(PostCorpus(tmp_path)(spacy.blank("rivega")))
+        list(PostCorpus(tmp_path)(blank_nlp()))
     with pytest.raises(RivegaError, match="present, absent"):
         PostCorpus(tmp_path, knowledge="some")
 

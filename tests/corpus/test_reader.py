@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import spacy
-from blank import NLP
+from blank import NLP, blank_nlp
 from PIL import Image
 from spacy.tokens import Doc
 from vision_tiny import SIZES
@@ -99,7 +99,7 @@ def test_entailment_pairs_are_labelled(folder: Path) -> None:
 def test_a_component_alone_is_measured_through_the_filter(
     folder: Path, tiny_weights: Path, filter: str, component: str, network: str, score: str
 ) -> None:
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     pipe = nlp.add_pipe(component, config={"model": {"@architectures": network, "size": 64, **SIZES}})
     pipe.model.attrs["load"](pipe.model, tiny_weights)
     assert nlp.evaluate(read(folder, filter=filter))[score] is not None

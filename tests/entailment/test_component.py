@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import spacy
-from blank import NLP
+from blank import NLP, blank_nlp
 from PIL import Image
 from spacy.tokens import Doc, Span
 from spacy.training import Example
@@ -126,7 +126,7 @@ def test_untrainable_architecture_is_said(picture):
 
 @pytest.fixture(scope="module")
 def nlp(tiny_weights):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     pipe = nlp.add_pipe("rivega_entailment", config={"model": ARCHITECTURE})
     pipe.initialize(list, nlp=nlp, weights=str(tiny_weights))
     return nlp
@@ -152,7 +152,7 @@ def test_bytes_and_disk_keep_the_network(nlp, tmp_path):
     nlp.to_disk(tmp_path / "pipeline")
     assert not any(b"torch" in p.read_bytes()[:200] for p in tmp_path.rglob("model"))
     from_disk = spacy.load(tmp_path / "pipeline")
-    from_bytes = spacy.blank("rivega")
+    from_bytes = blank_nlp()
     from_bytes.add_pipe("rivega_entailment", config={"model": ARCHITECTURE})
     from_bytes.from_bytes(nlp.to_bytes())
     wanted = [judged(doc) for doc in nlp.pipe(posts())]

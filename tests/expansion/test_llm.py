@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import spacy
+from blank import blank_nlp
 from llm.servers import FaultProxy
 from spacy.tokens import Span
 
@@ -20,7 +20,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pipeline(url: str, *, concurrency: int = 4, **options: Any) -> Any:
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     model = {"@misc": "rivega.OpenAIChat.v1", "model": "sage", "base_url": url, "max_retries": 0, "concurrency": concurrency}
     nlp.add_pipe("rivega_expander", config={"model": {"@misc": "rivega.LLMExpander.v1", "model": model, **options}})
     return nlp

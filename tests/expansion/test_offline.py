@@ -2,6 +2,7 @@
 
 import pytest
 import spacy
+from blank import blank_nlp
 
 from rivega_spacy.expansion.component import ExpansionRequest
 from rivega_spacy.expansion.offline import expand
@@ -40,7 +41,7 @@ def test_rules(text, name, label, expected):
 
 
 def test_expansions_that_came_with_the_post_stay_unless_told_otherwise():
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
     pipe = nlp.add_pipe("rivega_expander")
     doc = nlp.make_doc("Ada")
@@ -51,7 +52,7 @@ def test_expansions_that_came_with_the_post_stay_unless_told_otherwise():
 
 
 def test_a_failing_model_is_noted_and_the_batch_goes_on():
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
 
     def broken(requests):
@@ -64,20 +65,18 @@ def test_a_failing_model_is_noted_and_the_batch_goes_on():
 
 
 def test_config_round_trip(tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("rivega_expander", config={"overwrite": True})
     nlp.to_disk(tmp_path)
     again = spacy.load(tmp_path)
     assert again.get_pipe("rivega_expander").cfg == {"overwrite": True, "labels": {}}
-    spacy.blank("rivega").from_bytes(nlp.to_bytes(), exclude=["rivega_expander"])
+    blank_nlp().from_bytes(nlp.to_bytes(), exclude=["rivega_expander"])
 
 
 def test_long_posts_take_time_that_grows_with_their_length():
     import time
 
-    import spacy
-
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "OTHER", "pattern": "Chelsea"}])
     nlp.add_pipe("rivega_expander")
     doc = nlp.make_doc("my cat Chelsea sat " * 6000)

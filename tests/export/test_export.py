@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import spacy
 import srsly
+from blank import blank_nlp
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +37,7 @@ from rivega_spacy.post.rle import decode_mask, encode_mask, rle_iou
 
 @pytest.fixture
 def nlp():
-    return spacy.blank("rivega")
+    return blank_nlp()
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
-import spacy
-from blank import NLP
+from blank import NLP, blank_nlp
 from marked_post import HEIGHT, TEXT, WIDTH, blob, with_entities
 from PIL import Image
 from segmenter_tiny import TINY
@@ -346,7 +345,7 @@ def test_label_studio_accepts_config_and_tasks(annotated):
 @pytest.mark.slow
 def test_what_came_back_is_trained_on(annotated, wanted):
     IMPORTS["label-studio"](annotated)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("rivega_segmenter", config={"model": TINY})
     nlp.add_pipe(
         "ner",

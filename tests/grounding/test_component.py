@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import spacy
-from blank import NLP
+from blank import NLP, blank_nlp
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from thinc.api import Adam, Model
@@ -128,7 +127,7 @@ def example(nlp, colour, image, box) -> Example:
 
 @pytest.mark.slow
 def test_training_through_spacy_learns_where_the_square_is(tiny_weights):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("rivega_grounder", config={"model": ARCHITECTURE})
     nlp.config["initialize"]["components"]["rivega_grounder"] = {"weights": str(tiny_weights)}
     nlp.initialize()
@@ -151,14 +150,14 @@ def test_weights_for_an_architecture_that_takes_none_are_refused():
 
 
 def test_an_empty_network_says_so(picture):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     pipe = nlp.add_pipe("rivega_grounder", config={"model": ARCHITECTURE})
     with pytest.raises(SetupError, match="no weights yet"):
         pipe(post(picture))
 
 
 def test_both_components_see_the_post_as_one(tiny_weights, picture):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     for name, build in (("rivega_entailment", "rivega.SmallEntailment.v1"), ("rivega_grounder", "rivega.SmallGrounder.v1")):
         pipe = nlp.add_pipe(name, config={"model": {**ARCHITECTURE, "@architectures": build}})
         pipe.initialize(list, nlp=nlp, weights=str(tiny_weights))

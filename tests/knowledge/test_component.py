@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import spacy
+from blank import blank_nlp
 from llm.servers import FaultProxy
 
 KNOWLEDGE = "Named entities: 1. Paris (city). Reasoning: It follows in."
@@ -18,7 +19,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pipeline(url: str, **options: Any) -> Any:
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     model = {"@misc": "rivega.OpenAIChat.v1", "model": "sage", "base_url": url, "max_retries": 0, "concurrency": 4}
     nlp.add_pipe("rivega_knowledge", config={"model": {**model, **options.pop("model", {})}, **options})
     return nlp
@@ -132,7 +133,7 @@ def test_a_saved_pipeline_asks_what_this_one_asks(tmp_path: Path) -> None:
         nlp.to_disk(tmp_path / "saved")
         prompt.write_text("[[user]]\nSomething else: {text}")
         spacy.load(tmp_path / "saved")("Hello Paris")
-        copied: list[Any] = [spacy.blank("rivega")]
+        copied: list[Any] = [blank_nlp()]
         settings = {name: value for name, value in nlp.get_pipe_config("rivega_knowledge").items() if name != "factory"}
         copied[0].add_pipe("rivega_knowledge", config=settings)
         copied[0].from_bytes(nlp.to_bytes())("Hello Bob")

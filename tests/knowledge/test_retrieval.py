@@ -10,6 +10,7 @@ import sqlite3
 import numpy as np
 import pytest
 import spacy
+from blank import blank_nlp
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,7 +153,7 @@ def test_pictures_that_look_alike(tmp_path):
     assert len(done.wrong) == 1
     assert "lost.png" in done.wrong[0]
     source = RetrievedKnowledge(str(tmp_path / "c.sqlite"), n=0, image_encoder=encoder, n_image=1)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     doc = nlp.make_doc("hello there")
     doc._.image = np.full((10, 10, 3), (30, 30, 190), dtype="uint8")
     assert source([doc, nlp.make_doc("no picture")]) == ["passage number 1", ""]
@@ -164,7 +165,7 @@ def test_pictures_that_look_alike(tmp_path):
 
 
 def test_the_component_writes_knowledge_and_keeps_what_is_there(made, tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     source = {"@misc": "rivega.RetrievedKnowledge.v1", "path": str(made), "n": 1, "max_words": 5}
     nlp.add_pipe("rivega_retriever", config={"source": source})
     given_one = nlp.make_doc("Kevin Durant plays")
@@ -182,7 +183,7 @@ def test_a_post_is_not_its_own_knowledge(tmp_path):
     text = "Kevin Durant enters Oracle Arena tonight"
     build([write(tmp_path / "posts.jsonl", [{"text": text}, {"text": "Oracle Arena is full"}])], tmp_path / "c.sqlite")
     source = RetrievedKnowledge(str(tmp_path / "c.sqlite"), n=1)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     assert source([nlp.make_doc(f"{text} https://t.co/abc")]) == ["Oracle Arena is full"]
     # Nor is what was written about it, which has its id.
     build(
@@ -195,7 +196,7 @@ def test_a_post_is_not_its_own_knowledge(tmp_path):
 
 
 def test_the_caption_as_knowledge():
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("rivega_retriever")
     doc = nlp.make_doc("hello")
     doc._.caption = "a man on a stage"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from blank import blank_nlp
 from spacy.training import Example
 
 import rivega_spacy  # noqa: F401
@@ -149,7 +150,7 @@ def make_transformer(folder: Path, **options):
 def make_pipeline(folder: Path, *, transformer=None, tagger=None, head=None):
     """transformer + rivega_ner, not initialized."""
     spacy.util.fix_random_seed(0)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe(
         "transformer",
         config={"model": {"@architectures": "rivega.KnowledgeTransformerModel.v1", "name": str(folder), **(transformer or {})}},

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from blank import blank_nlp
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 from torchcrf import CRF
@@ -363,7 +364,7 @@ def test_spacys_own_ner_can_listen(encoder_dir):
 
 
 def test_it_works_on_any_token_vectors_and_without_span_scores():
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     vectors = {
         "@architectures": "spacy.HashEmbedCNN.v2",
         "pretrained_vectors": None,
@@ -406,7 +407,7 @@ def test_initialize_needs_entities(encoder_dir):
 def test_components_can_be_taken_over_into_another_pipeline(trained, tmp_path):
     trained.to_disk(tmp_path / "saved")
     source = spacy.load(tmp_path / "saved")
-    other = spacy.blank("rivega")
+    other = blank_nlp()
     other.add_pipe("transformer", source=source)
     other.add_pipe("rivega_ner", source=source)
     other.to_disk(tmp_path / "other")
@@ -441,7 +442,7 @@ def test_entities_are_what_is_seen_of_them_and_within_what_is_read(monkeypatch):
     from rivega_spacy.ner.component import FoundEntities, KnowledgeNER
 
     monkeypatch.setattr(component, "MAX_POST", 30)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     ner = KnowledgeNER(nlp.vocab, Model("none", lambda model, docs, is_train: (docs, lambda dY: dY)))
     docs = [nlp.make_doc("\u202aRome\u202c saw \u200b Ada"), nlp.make_doc("Rome " * 10)]
     found = FoundEntities(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import spacy
+from blank import blank_nlp
 from spacy.tokens import Doc
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
@@ -20,7 +21,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 @pytest.fixture
 def corpus(tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     write_docbin((example.reference for example in make_examples(nlp)), tmp_path / "posts.spacy")
     return tmp_path / "posts.spacy"
 

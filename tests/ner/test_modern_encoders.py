@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from blank import blank_nlp
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import load_config
@@ -114,7 +115,7 @@ def states(model, docs):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_recipe_trains_saves_and_loads(family, encoders, tmp_path):
-    blank = spacy.blank("rivega")
+    blank = blank_nlp()
     write_docbin((example.reference for example in make_examples(blank)), tmp_path / "posts.spacy")
     overrides = {
         "paths.train": str(tmp_path / "posts.spacy"),
@@ -151,7 +152,7 @@ def test_it_learns_by_heart_whatever_the_tokenizer(family, encoders):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_knowledge_is_read_along_and_a_batch_is_what_its_posts_are(family, encoders):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     model = build_knowledge_transformer(str(encoders[family]), bucket_pieces=4096)
     model.initialize()
     texts = ["Kevin Durant enters Oracle Arena", "Nike,  rocks Paris! 🚀", "the lions of Detroit play tonight"]
@@ -170,7 +171,7 @@ def test_knowledge_is_read_along_and_a_batch_is_what_its_posts_are(family, encod
 @pytest.mark.parametrize("family", FAMILIES)
 def test_layers_are_found_in_every_family(family, encoders):
     """`freeze_layers` and `layer_decay` go by the names of parameters, which families give differently."""
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     model = build_knowledge_transformer(str(encoders[family]), freeze_layers=1, layer_decay=0.5)
     model.initialize()
     batch, backprop = model([nlp.make_doc("Nike rocks Paris")], True)

@@ -7,6 +7,7 @@ import json
 import pytest
 import spacy
 import torch
+from blank import blank_nlp
 
 from rivega_spacy.post.errors import RivegaError
 
@@ -49,7 +50,7 @@ def test_the_mean_of_two_runs(runs, tmp_path):
 
 def test_what_does_not_correspond_is_refused(runs):
     scripts = load("averaging")
-    other = spacy.blank("rivega")
+    other = blank_nlp()
     with pytest.raises(RivegaError, match="no networks in common"):
         scripts.average([spacy.load(runs[0]), other])
 
@@ -159,7 +160,7 @@ def test_bioes_tags_leave_the_tagger_where_it_stands(runs, tmp_path):
 def test_bioes_tags_need_such_a_tagger(tmp_path, encoder_dir):
     from rivega_spacy.cli import main
 
-    spacy.blank("rivega").to_disk(tmp_path / "blank")
+    blank_nlp().to_disk(tmp_path / "blank")
     with pytest.raises(RivegaError, match="E866.*has no `rivega_ner`, only none"):
         load("bioes").to_bioes(tmp_path / "blank")
     assert main(["pipeline", "to-bioes", str(tmp_path / "blank"), str(tmp_path / "out")]) == 2

@@ -7,6 +7,7 @@ import textwrap
 import numpy as np
 import pytest
 import spacy
+from blank import blank_nlp
 from spacy.tokens import Doc
 from thinc.api import reduce_mean
 
@@ -26,7 +27,7 @@ TEXTS = ["Kevin Durant enters Oracle Arena", "Nike rocks Paris", "", "the lions 
 
 def pipeline(folder, factory="rivega_transformer", listener="rivega.TransformerListener.v1"):
     spacy.util.fix_random_seed(0)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     model = {"@architectures": "rivega.KnowledgeTransformerModel.v1", "name": str(folder)}
     nlp.add_pipe(factory, name="transformer", config={"model": model})
     tok2vec = {"@architectures": listener, "grad_factor": 1.0, "pooling": {"@layers": "reduce_mean.v1"}}
@@ -92,7 +93,7 @@ def _as_saved(path, saved, read):
 def test_token_vectors_and_their_gradients_are_those_of_spacy_transformers(encoder_dir):
     from spacy_transformers.layers import trfs2arrays
 
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     docs = [nlp.make_doc(text) for text in [*TEXTS, " "]]
     data = make_transformer(encoder_dir).predict(docs).doc_data
     rng = np.random.default_rng(0)
@@ -143,7 +144,7 @@ def test_listeners_say_what_is_wrong(encoder_dir):
 def test_output_survives_bytes(encoder_dir):
     from rivega_spacy.ner.shared_encoder.data import read_encoded
 
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     doc = nlp.make_doc("Nike rocks Paris")
     made = make_transformer(encoder_dir).predict([doc]).doc_data[0]
     own = TransformerData.from_dict({**made.to_dict(), "model_output": dict(made.model_output)})

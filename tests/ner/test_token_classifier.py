@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from blank import blank_nlp
 
 from rivega_spacy.ner.token_classifier import Found, entities, make_token_classifier
 from rivega_spacy.post.errors import SetupError
@@ -33,7 +34,7 @@ def folder(encoder_dir, tmp_path_factory):
 def test_entities_are_those_of_the_network_and_batches_do_not_matter(folder):
     from transformers import AutoTokenizer, BertForTokenClassification
 
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("rivega_hf_ner", config={"model": {"@misc": "rivega.HFTokenClassifier.v1", "name": folder, "batch_size": 2}})
     network, tokenizer = BertForTokenClassification.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     docs = list(nlp.pipe(TEXTS))
@@ -55,7 +56,7 @@ def test_entities_are_those_of_the_network_and_batches_do_not_matter(folder):
 
 
 def test_what_came_with_entities_keeps_them_and_low_scores_are_left_out(folder):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     model = {"@misc": "rivega.HFTokenClassifier.v1", "name": folder}
     pipe = nlp.add_pipe("rivega_hf_ner", config={"model": model, "min_score": 1.1})
     doc = nlp.make_doc(TEXTS[0])

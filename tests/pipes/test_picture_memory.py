@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from PIL import Image
 from spacy.tokens import Doc, Span
 from thinc.api import Model
@@ -77,7 +77,7 @@ def png(seed: int) -> bytes:
 
 @lru_cache(maxsize=1)
 def blank():
-    return spacy.blank("rivega")
+    return blank_nlp()
 
 
 def posts(count: int) -> list[Doc]:

@@ -5,6 +5,7 @@ import warnings
 import pytest
 import spacy
 import srsly
+from blank import blank_nlp
 from vision_tiny import SIZES, tiny_weights  # noqa: F401
 
 from rivega_spacy.pipes.settings import configure
@@ -42,7 +43,7 @@ PARTS = {
 
 
 def pipeline(factory, **options):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe(factory, config={**PARTS[factory][0], **options})
     return nlp
 

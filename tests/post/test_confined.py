@@ -3,7 +3,7 @@
 import os
 
 import pytest
-import spacy
+from blank import blank_nlp
 from PIL import Image
 
 from rivega_spacy.post.errors import ImageError
@@ -89,7 +89,7 @@ def test_a_link_that_is_changed_meanwhile_is_noticed(places, monkeypatch):
 
 
 def test_posts_and_the_queue(places, tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     for image in ("in/a.png", {"path": "in/a.png"}):
         doc = post_to_doc(nlp, {"text": "a", "image": image}, images=places)
         assert doc_image(doc, "test") is not None and not doc._.rivega_errors

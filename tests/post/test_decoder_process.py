@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 import spacy
+from blank import blank_nlp
 from PIL import Image
 
 from rivega_spacy.post import decoder_process, images
@@ -120,7 +121,7 @@ def test_memory_is_limited_and_the_next_post_is_read(apart):
     large = encoded("PNG", size=(64, 64))
     buffer = io.BytesIO()
     Image.new("RGB", (6000, 6000)).save(buffer, "PNG", compress_level=1)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
 
     @spacy.Language.component("test_looks")
     def looks(doc):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import spacy
-from blank import NLP
+from blank import NLP, blank_nlp
 from expressions_of import ODD_ENTITIES, odd_post
 from spacy.tokens import Doc, Span
 from spacy.training import Example
@@ -128,7 +128,7 @@ def save(nlp: Any, name: str, folder: Any) -> None:
 @pytest.mark.parametrize("factory", ["rivega_entailment", "rivega_grounder"])
 def test_a_saved_pipeline_keeps_the_form_and_a_config_given_at_loading_wins(factory, tmp_path):
     architecture = "rivega.SmallEntailment.v1" if factory == "rivega_entailment" else "rivega.SmallGrounder.v1"
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe(factory, config={"expression": "name", "model": {"@architectures": architecture, "size": 64, **SIZES}})
     save(nlp, factory, tmp_path)
     assert spacy.load(tmp_path).get_pipe(factory).expression == "name"
@@ -137,7 +137,7 @@ def test_a_saved_pipeline_keeps_the_form_and_a_config_given_at_loading_wins(fact
 
 
 def test_a_pipeline_saved_before_the_option_existed_loads_as_it_was(tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("rivega_grounder", config={"model": {"@architectures": "rivega.SmallGrounder.v1", "size": 64, **SIZES}})
     save(nlp, "rivega_grounder", tmp_path)
     config = (tmp_path / "config.cfg").read_text(encoding="utf8")

@@ -5,9 +5,8 @@ import io
 
 import numpy as np
 import pytest
-import spacy
 import srsly
-from blank import NLP
+from blank import NLP, blank_nlp
 from doc_state import state
 from PIL import Image
 from spacy.tokens import Doc, DocBin
@@ -19,7 +18,7 @@ from rivega_spacy.post.rle import encode_mask
 
 @pytest.fixture
 def doc(picture):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     doc = nlp.make_doc("Ada meets Grace in Rome")
     doc.ents = [doc.char_span(0, 3, "PER"), doc.char_span(10, 15, "PER"), doc.char_span(19, 23, "LOC")]
     doc._.image = picture

@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from spacy.tokens import Doc, Span
 from spacy.util import raise_error
 from thinc.api import Model
@@ -72,7 +72,7 @@ def posts(vocab):
 
 @pytest.mark.parametrize("number", range(5))
 def test_by_default_the_reason_is_noted_and_the_traceback_logged(number, caplog):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     pipe = components(nlp.vocab)[number]
     with caplog.at_level(logging.WARNING, logger="rivega_spacy"):
         docs = list(pipe.pipe(posts(nlp.vocab), batch_size=1 if number == 4 else 3))
@@ -84,7 +84,7 @@ def test_by_default_the_reason_is_noted_and_the_traceback_logged(number, caplog)
 
 @pytest.mark.parametrize("number", range(5))
 def test_a_handler_of_the_users_is_called_instead(number):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     pipe = components(nlp.vocab)[number]
     calls = []
     pipe.set_error_handler(lambda name, proc, docs, error: calls.append((name, proc, [doc.text for doc in docs], type(error))))
@@ -100,7 +100,7 @@ def test_a_handler_of_the_users_is_called_instead(number):
 
 
 def test_set_error_handler_of_the_pipeline_reaches_every_component():
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("rivega_expander")
     nlp.get_pipe("rivega_expander").model = lambda requests: [bad_if_large(len(request.text)) for request in requests]
     calls = []
@@ -121,7 +121,7 @@ class Counting:
 
 @pytest.mark.parametrize("handler", [None, raise_error, lambda *call: None])
 def test_errors_of_setup_are_raised_once_and_not_noted(handler):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     tries = []
     pipe = BoxSegmenter(nlp.vocab, Counting(tries))
     if handler is not None:
@@ -160,7 +160,7 @@ def untrained(nlp, folder):
 def test_a_pipeline_that_cannot_work_says_so_at_the_first_post(number, tmp_path, monkeypatch):
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     factory, config = untrained(nlp, tmp_path)[number]
     nlp.add_pipe(factory, config=config)
     docs = list(posts(nlp.vocab))

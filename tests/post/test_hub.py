@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 
 import pytest
-import spacy
+from blank import blank_nlp
 
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.post.hub import hub_allowed, local_only
@@ -39,7 +39,7 @@ def load(name: str, code: str) -> None:
 
         load_hf_sam(model["name"])
     else:
-        nlp = spacy.blank("rivega")
+        nlp = blank_nlp()
         nlp.add_pipe(name, config={"model": model}).initialize(list, nlp=nlp)
 
 

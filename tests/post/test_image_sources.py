@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from PIL import Image
 from spacy.language import Language
 from thinc.api import Model
@@ -35,7 +35,7 @@ def make_whole_picture(nlp, name):
 
 @pytest.fixture(scope="module")
 def nlp():
-    return spacy.blank("rivega")
+    return blank_nlp()
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_only_regular_files_are_opened(odd_paths, nlp):
 
 
 def test_an_odd_path_in_a_stream_leaves_the_other_posts_alone(odd_paths, tmp_path, png):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     (tmp_path / "good.png").write_bytes(png)
     nlp.add_pipe("tests_whole_picture")
     posts = [{"id": name, "text": "Ada", "image": str(source), "ents": [[0, 3, "PER"]]} for name, (source, _) in odd_paths.items()]

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from PIL import Image
 
 from rivega_spacy.post import images
@@ -36,7 +36,7 @@ def encoded(picture: Image.Image, kind: str, **options) -> bytes:
 
 @pytest.fixture(scope="module")
 def nlp():
-    return spacy.blank("rivega")
+    return blank_nlp()
 
 
 def test_path_bytes_pil_and_array_give_the_same_pixels(tmp_path, picture):

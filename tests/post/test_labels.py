@@ -4,8 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-import spacy
-from blank import NLP
+from blank import NLP, blank_nlp
 from spacy.tokens import Doc, Span
 from thinc.api import Model
 
@@ -107,7 +106,7 @@ def post(label, image=None):
 
 
 def expanded(doc, **config):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     return nlp.create_pipe("rivega_expander", config=config)(doc)
 
 
@@ -152,4 +151,4 @@ def test_networks_are_asked_with_the_type(kind, picture):
 def test_a_wrong_type_in_the_config_is_refused():
     for factory in ("rivega_expander", "rivega_entailment", "rivega_grounder", "rivega_text_segmenter"):
         with pytest.raises(RivegaError, match="SINGER = 'PERSON'"):
-            spacy.blank("rivega").create_pipe(factory, config={"labels": {"SINGER": "PERSON"}})
+            blank_nlp().create_pipe(factory, config={"labels": {"SINGER": "PERSON"}})

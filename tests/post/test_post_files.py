@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from PIL import Image
 
 from rivega_spacy.cli import main
@@ -133,7 +133,7 @@ def test_a_head_that_windows_wrote(tmp_path):
 
 
 def test_entities_and_pictures_within_cells(tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     ents, uri = '[[0, 3, ""PER""]]', "data:image/png;base64," + base64.b64encode(b"x" * 200_000).decode()
     posts = read(tmp_path / "a.csv", f'text,ents,image\nAda,"{ents}","{uri}"\nBob,"[[0",\n')
     docs = list(annotate(nlp, posts))
@@ -187,7 +187,7 @@ def test_pictures_within_parquet(tmp_path, picture):
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     table = pa.table({"text": ["Ada"] * 4, "image": pa.array(images, kind), "when": pa.array([0] * 4, pa.timestamp("s"))})
     posts = read(tmp_path / "a.parquet", parquet_bytes(table))
-    docs = list(annotate(spacy.blank("rivega"), posts, images=tmp_path))
+    docs = list(annotate(blank_nlp(), posts, images=tmp_path))
     assert all(np.array_equal(doc_image(doc, "test"), picture) for doc in docs[:3]) and docs[3]._.image is None
     assert not any(doc._.rivega_errors for doc in docs)
     assert main(["annotate", str(tmp_path / "a.parquet"), str(tmp_path / "out.jsonl"), "--model", str(blank(tmp_path))]) == 0
@@ -228,7 +228,7 @@ def test_a_folder_of_pictures_with_their_texts(tmp_path, picture):
         {"id": "twice.jpg", "image": "twice.jpg", "text": "two of them"},
         {"id": "twice.png", "image": "twice.png", "text": "two of them"},
     ]
-    docs = list(annotate(spacy.blank("rivega"), posts, images=picture_root(folder)))
+    docs = list(annotate(blank_nlp(), posts, images=picture_root(folder)))
     assert sum(doc_image(doc, "test") is not None for doc in docs if doc._.image) == 6
     (tmp_path / "empty").mkdir()
     with pytest.raises(RivegaError, match="E827"):
@@ -246,7 +246,7 @@ def test_forms_that_are_said(tmp_path):
 
 
 def blank(folder):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
     nlp.to_disk(folder / "pipeline")
     return folder / "pipeline"

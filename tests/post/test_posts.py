@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import spacy
+from blank import blank_nlp
 
 from rivega_spacy.cli import main
 from rivega_spacy.post.errors import RivegaError
@@ -15,7 +16,7 @@ from rivega_spacy.post.posts import GIVEN_ENTS_KEY, annotate, doc_to_post, post_
 
 @pytest.fixture
 def nlp():
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
     nlp.add_pipe("rivega_expander")
     return nlp

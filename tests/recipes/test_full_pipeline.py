@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import spacy
+from blank import blank_nlp
 from thinc.api import Config
 
 from rivega_spacy.knowledge.collection import build
@@ -66,7 +67,7 @@ def retrieving(folder):
     (folder / "files").mkdir(parents=True)
     (folder.parent / "passages.jsonl").write_text('{"text": "Ada Lovelace wrote the first program"}\n', encoding="utf8")
     build([folder.parent / "passages.jsonl"], folder / "files" / "passages.sqlite")
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("sentencizer")
     source = {"@misc": "rivega.RetrievedKnowledge.v1", "path": str(folder / "files" / "passages.sqlite")}
     nlp.add_pipe("rivega_retriever", config={"source": source})
@@ -95,7 +96,7 @@ def test_what_lies_in_the_folder_moves_with_it(tmp_path, monkeypatch):
     nlp.to_disk(tmp_path / "other")
     again = spacy.load(tmp_path / "other")
     assert again.config["components"]["rivega_retriever"]["source"]["path"] == path
-    sourced = spacy.blank("rivega")
+    sourced = blank_nlp()
     sourced.add_pipe("rivega_retriever", source=spacy.load(moved))
     assert "Lovelace wrote" in sourced("Ada Lovelace rocks")._.knowledge
     from_bytes = spacy.util.load_model_from_config(nlp.config).from_bytes(nlp.to_bytes())

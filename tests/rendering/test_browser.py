@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from browser import needs_browser
 from PIL import Image
 
@@ -22,7 +22,7 @@ LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtenges
 def folder(tmp_path_factory):
     """A page of posts and a report, written as users write them."""
     root = tmp_path_factory.mktemp("pages")
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     Image.new("RGB", (400, 300), (90, 140, 200)).save(root / "a.jpg")
     mask = np.zeros((300, 400), bool)
     mask[40:200, 60:180] = True

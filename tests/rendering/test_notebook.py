@@ -5,8 +5,7 @@ import io
 
 import numpy as np
 import pytest
-import spacy
-from blank import NLP
+from blank import NLP, blank_nlp
 from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 
@@ -17,7 +16,7 @@ from rivega_spacy.rendering import notebook
 
 @pytest.fixture
 def doc():
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     doc = nlp.make_doc("Ann in <b>Rome</b>")
     doc._.image = np.full((40, 60, 3), 120, dtype="uint8")
     doc.ents = [doc.char_span(0, 3, label="PER")]

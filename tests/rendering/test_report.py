@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from PIL import Image
 
 from rivega_spacy.cli import main
@@ -30,7 +30,7 @@ def make_doc(nlp, name, ents, *, box, image):
 
 @pytest.fixture
 def files(tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     Image.new("RGB", (40, 30), (90, 140, 200)).save(tmp_path / "a.jpg")
     ann, bob = [0, 3, "PER"], [9, 12, "PER"]
     gold = [make_doc(nlp, name, [ann, bob], box=[2, 2, 20, 20], image="a.jpg") for name in ("good", "bad")]

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from spacy.training import Example
 
 from rivega_spacy.scoring import scorers
@@ -12,7 +12,7 @@ from rivega_spacy.scoring import scorers
 
 def test_pictures_lost_on_the_way_are_told_once(monkeypatch):
     monkeypatch.setattr(scorers, "_TOLD", [])
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     reference = nlp.make_doc("Ada")
     reference.ents = [reference.char_span(0, 3, "PER")]
     reference._.image = np.zeros((4, 4, 3), dtype="uint8")

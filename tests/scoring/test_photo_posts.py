@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from PIL import Image
 from spacy.language import Language
 from spacy.tokens import Span
@@ -140,7 +140,7 @@ def test_names_are_not_those_the_networks_were_trained_with():
 
 
 def test_every_name_fits_every_template_as_whole_tokens():
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     names = json.loads((ROOT / "benchmarks" / "photo_posts_names.json").read_text(encoding="utf8"))
     templates = json.loads((ROOT / "benchmarks" / "photo_posts_templates.json").read_text(encoding="utf8"))
     for part in ("shown", "absent"):
@@ -186,7 +186,7 @@ def segmenter(doc):
 
 
 def test_the_report_of_a_pipeline(folder):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     for stage in ("stages", "grounder", "segmenter"):
         nlp.add_pipe(f"photo_posts_test_{stage}")
     lines = photo_posts_report.report_set(nlp, photo_posts.make_posts(folder)["masks"])

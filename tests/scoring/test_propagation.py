@@ -2,6 +2,7 @@
 
 import pytest
 import spacy
+from blank import blank_nlp
 from spacy.language import Language
 from spacy.training import Example
 
@@ -53,7 +54,7 @@ def segmenter(doc):
 
 @pytest.fixture
 def nlp():
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     for stage in ("tagger", "entailment", "grounder", "segmenter"):
         nlp.add_pipe(f"scoring_test_{stage}")
     return nlp
@@ -113,7 +114,7 @@ def test_own_tokens(nlp, references):
 
 
 def test_a_pipeline_without_the_stage_is_told(references):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("scoring_test_tagger")
     with pytest.raises(RivegaError, match="span._.boxes"):
         list(run_pipeline(nlp, references, gold=frozenset({"groundability"})))

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 
 from rivega_spacy.corpus.docbin import write_docbin
 from rivega_spacy.post.errors import RivegaError
@@ -57,7 +57,7 @@ def make_doc(nlp):
 
 
 def test_docbin_and_annotate_output_say_the_same(tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     write_docbin([make_doc(nlp)], tmp_path / "gold.spacy")
     list(write_posts([make_doc(nlp)], tmp_path / "out.jsonl"))
     from_docbin, from_json = read_annotations(tmp_path / "gold.spacy"), read_annotations(tmp_path / "out.jsonl")
@@ -69,7 +69,7 @@ def test_docbin_and_annotate_output_say_the_same(tmp_path):
 
 
 def test_a_folder_of_shards(tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     write_docbin([make_doc(nlp)], tmp_path / "shards" / "a.spacy")
     assert list(read_annotations(tmp_path / "shards").posts) == ["p1"]
 

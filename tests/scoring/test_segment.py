@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from PIL import Image
 
 from rivega_spacy.cli import main
@@ -105,7 +105,7 @@ def test_one_command_makes_smner_of_gmner(predicted, folder, monkeypatch, capsys
 
 
 def test_a_pipeline_without_segmenter_is_told(tmp_path):
-    spacy.blank("rivega").to_disk(tmp_path / "blank")
+    blank_nlp().to_disk(tmp_path / "blank")
     with pytest.raises(RivegaError, match="--segment-with"):
         load_segmenter(tmp_path / "blank")
 

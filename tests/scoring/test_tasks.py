@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from blank import blank_nlp
 
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.post.rle import encode_mask
@@ -168,14 +169,13 @@ def test_published_predictions_by_offset_against_the_data_set(shared_dir):
 
 def test_mask_miou_is_one_number_in_every_scorer():
     import numpy as np
-    import spacy
     from spacy.training import Example
 
     from rivega_spacy.post.rle import encode_mask
     from rivega_spacy.scoring.scorers import make_grounding_scorer, make_post_scorer
     from rivega_spacy.segmentation.component import score_masks
 
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     mask = encode_mask(np.ones((4, 4), dtype=bool))
 
     def doc(*masks):

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import spacy
+from blank import blank_nlp
 from segmenter_tiny import TINY, disc_picture, make_post
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
@@ -41,7 +42,7 @@ def make_filled_boxes(fail_on: int = -1):
 
 @pytest.fixture
 def box_nlp():
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("rivega_segmenter", config={"model": {"@misc": "tests.FilledBoxes.v1"}})
     return nlp
 
@@ -115,7 +116,7 @@ def test_an_unreadable_picture_costs_only_its_own_post(box_nlp, picture):
 
 
 def test_a_failing_model_costs_only_the_post_it_fails_on(picture):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("rivega_segmenter", config={"model": {"@misc": "tests.FilledBoxes.v1", "fail_on": 33}})
     odd = np.zeros((20, 33, 3), dtype="uint8")
     docs = run(nlp, [make_post(nlp, "Ann", image, [[BOX]]) for image in (picture, odd, picture)])
@@ -151,7 +152,7 @@ def test_to_disk_and_to_bytes_keep_the_masks(tiny_nlp, tmp_path):
     expected = run(tiny_nlp, [make_post(tiny_nlp, "Ann", image, [[box]])])[0].ents[0]._.mask_rle
     tiny_nlp.to_disk(tmp_path)
     loaded = spacy.load(tmp_path)
-    again = spacy.blank("rivega")
+    again = blank_nlp()
     again.add_pipe("rivega_segmenter", config={"model": TINY})
     again.from_bytes(loaded.to_bytes())
     for nlp in (loaded, again):
@@ -163,7 +164,7 @@ def test_to_disk_and_to_bytes_keep_the_masks(tiny_nlp, tmp_path):
 @pytest.mark.slow
 def test_training_draws_discs():
     fix_random_seed(0)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     config = {**TINY, "ema_decay": 0.0, "jitter": 0.02}
     nlp.add_pipe("rivega_segmenter", config={"model": config})
     examples = [disc_example(nlp, seed) for seed in range(12)]
@@ -273,7 +274,7 @@ def make_left_halves(score: float):
 
 
 def tightened(share, picture, scores, mask_score=0.8):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe(
         "rivega_segmenter", config={"model": {"@misc": "tests.LeftHalves.v1", "score": mask_score}, "tighten_boxes": share}
     )

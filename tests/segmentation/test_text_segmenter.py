@@ -7,7 +7,7 @@ import pytest
 import spacy
 import torch
 import torch.nn.functional as F
-from blank import NLP
+from blank import NLP, blank_nlp
 from expressions_of import ODD_ENTITIES, as_expression, expressions, odd_post
 from PIL import Image
 from spacy.tokens import Doc, Span
@@ -171,7 +171,7 @@ def _with_words(image: Any, words: list[str]) -> Doc:
 
 
 def test_in_a_pipeline_from_a_config_saved_and_loaded(folder, picture, tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     model = {"@misc": "rivega.CLIPSeg.v1", "path": folder, "device": "cpu"}
     nlp.add_pipe("rivega_text_segmenter", config={"model": model, "expression": "name"})
     nlp.initialize()
@@ -197,7 +197,7 @@ def test_box_of_a_mask():
 @pytest.mark.slow
 def test_clipseg_learns_masks_from_posts_and_is_saved_with_them(folder, tmp_path):
     """Two colours, each named in the text: after some steps the decoder marks what is named, before it does not."""
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     model = {"@architectures": "rivega.CLIPSegSegmenter.v1", "path": folder}
     pipe = nlp.add_pipe("rivega_text_segmenter", config={"model": model})
     examples = [masked_post(nlp, *places) for places in (((0, 0), (32, 32)), ((32, 0), (0, 32)), ((0, 32), (32, 0)))]
@@ -216,7 +216,7 @@ def test_clipseg_learns_masks_from_posts_and_is_saved_with_them(folder, tmp_path
 
 
 def test_posts_without_masks_teach_nothing(folder, picture):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     model = {"@architectures": "rivega.CLIPSegSegmenter.v1", "path": folder}
     pipe = nlp.add_pipe("rivega_text_segmenter", config={"model": model, "expression": "name"})
     doc = post(picture)
@@ -255,7 +255,7 @@ def trained_miou(nlp, pipe, examples, *, steps):
 
 
 def test_weights_for_a_function_are_refused_and_not_passed_over():
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("rivega_text_segmenter")
     nlp.config["initialize"]["components"] = {"rivega_text_segmenter": {"weights": "clipseg"}}
     with pytest.raises(RivegaError, match="E207.*clipseg"):

@@ -6,8 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-import spacy
-from blank import NLP
+from blank import NLP, blank_nlp
 from spacy.schemas import ConfigSchemaTraining
 from spacy.tokens import Span
 from spacy.util import load_model_from_config, registry
@@ -253,7 +252,7 @@ def test_commands_in_order(plan, place):
 
 
 def with_sources(place, names, folder="."):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     doc = nlp.make_doc("Ada sings")
     doc.user_data[SOURCES_KEY] = {"knowledge": dict.fromkeys(names, "Ada is a person.")}
     for split in ("train", "dev", "test"):

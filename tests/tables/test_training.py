@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import spacy
 import srsly
+from blank import blank_nlp
 from in_process import call_into
 from ner.conftest import make_examples, write_encoder
 
@@ -18,7 +19,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 @pytest.mark.slow
 def test_a_tagger_is_trained_on_mixed_knowledge_and_measured(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("rivega_spacy.tables.running.start", call_into)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     docs = [example.reference for example in make_examples(nlp)]
     for doc in docs:
         doc.user_data[SOURCES_KEY] = {"knowledge": {"llama": "Named entities: 1. Kevin", "qwen": "Reasoning: a person"}}

@@ -1,13 +1,13 @@
 """`rivega.batch_twice.v1`: two views of every post, in one batch."""
 
-import spacy
+from blank import blank_nlp
 from spacy.training import Example
 from spacy.util import registry
 from thinc.api import compounding
 
 
 def make_examples(count):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     for number in range(count):
         predicted, reference = nlp.make_doc(f"post {number}"), nlp.make_doc(f"post {number}")
         predicted._.knowledge = f"about {number}"

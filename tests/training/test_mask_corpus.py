@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from PIL import Image
 
 from rivega_spacy.post.errors import RivegaError
@@ -36,7 +36,7 @@ TABLE = ("dining table", [20, 10, 55, 38], {"mask_box_iou": 0.9})
 
 @pytest.fixture
 def nlp():
-    return spacy.blank("rivega")
+    return blank_nlp()
 
 
 def test_examples_carry_pictures_boxes_and_masks(tmp_path, nlp):

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from PIL import Image
 
 from rivega_spacy.backends.small.phrases.bank import load_bank, with_article
@@ -76,7 +76,7 @@ def test_kinds_have_one_name_and_what_is_unknown_stays_unknown(photos):
 
 
 def test_examples_carry_picture_entities_and_gold(photos):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     examples = list(make_photo_corpus(str(photos), split="train", absent=4)(nlp))
     by_id = {e.reference.user_data["id"]: e for e in examples}
     assert len(examples) == 5
@@ -93,7 +93,7 @@ def test_examples_carry_picture_entities_and_gold(photos):
 
 
 def test_difficult_things_are_never_called_absent(photos):
-    nlp, reader = spacy.blank("rivega"), make_photo_corpus(str(photos), split="train", absent=30)
+    nlp, reader = blank_nlp(), make_photo_corpus(str(photos), split="train", absent=30)
     cars = re.compile(r"— .*\b(car|sedan|taxi|SUV|convertible|coupe|roadster|supercar|hatchback|limousine)\b")
     for example in (e for _ in range(3) for e in reader(nlp)):
         if example.reference.user_data["id"] == "voc-000003":
@@ -104,7 +104,7 @@ def test_difficult_things_are_never_called_absent(photos):
 
 
 def test_every_pass_over_train_differs_and_dev_does_not(photos):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
 
     def texts(reader):
         return [example.reference.text for example in reader(nlp)]

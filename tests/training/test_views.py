@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from blank import blank_nlp
 from safetensors.torch import load_file
 from spacy.cli.train import train
 from spacy.training import Example
@@ -91,7 +92,7 @@ def test_spacy_train_goes_on_where_it_was_stopped(photos, tmp_path, tiny_weights
 
 def test_the_whole_state_comes_back(photos, tmp_path, tiny_weights):
     def fresh():
-        nlp = spacy.blank("rivega")
+        nlp = blank_nlp()
         grounder = nlp.add_pipe(
             "rivega_grounder", config={"model": {"@architectures": "rivega.SmallGrounder.v1", "size": 64, **SIZES}}
         )
@@ -102,7 +103,7 @@ def test_the_whole_state_comes_back(photos, tmp_path, tiny_weights):
         return nlp
 
     examples = []
-    for example in make_photo_views(str(photos), steps=10, batch=3, sizes=[[0.0, 64]])(spacy.blank("rivega")):
+    for example in make_photo_views(str(photos), steps=10, batch=3, sizes=[[0.0, 64]])(blank_nlp()):
         examples.append(example)
         if len(examples) == 9:
             break
@@ -112,12 +113,12 @@ def test_the_whole_state_comes_back(photos, tmp_path, tiny_weights):
         torch.manual_seed(5)
         return nlp.get_pipe("rivega_grounder").update(batch, sgd=sgd)["rivega_grounder"]
 
-    nlp, sgd = fresh(), spacy.blank("rivega").create_optimizer()
+    nlp, sgd = fresh(), blank_nlp().create_optimizer()
     losses = [learn(nlp, batch, sgd) for batch in batches[:2]]
     keep = Checkpoints(tmp_path / "state", 2)
     keep(nlp, {"step": 2})
     expected = learn(nlp, batches[2], sgd)
-    other, sgd = fresh(), spacy.blank("rivega").create_optimizer()
+    other, sgd = fresh(), blank_nlp().create_optimizer()
     keep(other, {"step": 0})
     assert learn(other, batches[2], sgd) == pytest.approx(expected, rel=1e-5)
     assert np.isfinite(losses).all()
@@ -128,7 +129,7 @@ def test_the_whole_state_comes_back(photos, tmp_path, tiny_weights):
 
 
 def test_a_finished_or_foreign_state_is_named(photos, tmp_path, tiny_weights):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     grounder = nlp.add_pipe("rivega_grounder", config={"model": {"@architectures": "rivega.SmallGrounder.v1", "size": 64, **SIZES}})
     grounder.initialize(list, weights=str(tiny_weights))
     keep = Checkpoints(tmp_path, 1)
@@ -142,7 +143,7 @@ def test_a_finished_or_foreign_state_is_named(photos, tmp_path, tiny_weights):
 
 
 def test_other_architectures_refuse_views(photos):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     pipe = nlp.add_pipe("rivega_grounder", config={"model": {"@architectures": "rivega.SmallGrounder.v1", "size": 64, **SIZES}})
     del pipe.model.attrs["train_views"]
     doc = nlp.make_doc("photo")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from blank import blank_nlp
 from expressions_of import expressions
 from tiny_networks import ALBEF_SIZES, colour_questions, learn, odd_batch, photographs, reloaded, spoil, target, write_vocab
 
@@ -140,7 +141,7 @@ def test_a_released_file_is_loaded_when_first_needed(make, tmp_path):
 
 
 def test_in_a_pipeline_with_posts_without_pictures(make, tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     config = {
         "model": {"@architectures": "rivega.ALBEFEntailment.v1", "network": ALBEF_SIZES, "vocab": str(tmp_path / "vocab.txt")}
     }

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from blank import blank_nlp
 from expressions_of import expressions
 from PIL import Image
 from tiny_networks import WORDS, coloured, odd_batch, reloaded, scaled_init, spoil
@@ -163,7 +164,7 @@ def test_a_saved_network_answers_the_same_without_its_folder(folder):
 @needs_network
 def test_in_a_pipeline_with_the_score_as_entailment(folder, tmp_path):
     grounder = {"@architectures": "rivega.Florence2.v1", "path": folder, **SIZES}
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe(
         "rivega_entailment",
         config={"model": {"@architectures": "rivega.GroundingScore.v1", "grounder": grounder}, "threshold": 1e-6},

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from segmenter_tiny import disc_picture, make_post
 
 from rivega_spacy.backends.grabcut.segmenter import make_grabcut
@@ -34,7 +34,7 @@ def test_where_there_is_nothing_to_cut_the_box_is_the_mask(box):
 
 def test_in_a_pipeline_and_repeatable():
     pytest.importorskip("cv2", reason="OpenCV is in the extra 'cv'")
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("rivega_segmenter", config={"model": {"@misc": "rivega.GrabCut.v1"}})
     image, box, truth = disc_picture(60, 80, 4)
     docs = [nlp.get_pipe("rivega_segmenter")(make_post(nlp, "Ann", image, [[box]])) for _ in range(2)]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from blank import blank_nlp
 from expressions_of import expressions
 from ofa_tiny import (
     BINS,
@@ -123,7 +124,7 @@ def test_weights_that_broke_are_told(folder):
 
 
 def test_a_post_that_fails_leaves_the_others_their_boxes(folder):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     architecture = {"@architectures": "rivega.OFAGrounder.v1", "path": str(folder), "image_size": SIDE}
     nlp.add_pipe("rivega_grounder", config={"model": architecture})
     docs = []

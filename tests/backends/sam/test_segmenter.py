@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from blank import blank_nlp
 from segmenter_tiny import make_post
 
 from rivega_spacy.backends.sam.hf_segmenter import HFSamSegmenter, make_hf_sam, preprocess
@@ -91,7 +92,7 @@ def test_sam_equals_the_predictor_box_by_box(picture, multimask):
 def test_sam_from_a_checkpoint_in_a_pipeline(registered, tmp_path, picture):
     path = tmp_path / "sam.pth"
     torch.save(tiny_sam().state_dict(), path)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     model = {"@misc": "rivega.SAM.v1", "checkpoint": str(path), "model_type": "tiny", "device": "cpu"}
     nlp.add_pipe("rivega_segmenter", config={"model": model})
     nlp.to_disk(tmp_path / "nlp")
@@ -242,7 +243,7 @@ def test_preprocessing_is_the_librarys(shape):
 
 def test_hf_sam_from_a_folder_in_a_pipeline(picture, hf_model, tmp_path):
     hf_model.save_pretrained(tmp_path)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     model = {"@misc": "rivega.HFSam.v1", "name": str(tmp_path), "device": "cpu", "multimask": True, "local_files_only": True}
     nlp.add_pipe("rivega_segmenter", config={"model": model})
     doc = make_post(nlp, "Ann Bob", picture, [BOXES[:1].tolist(), BOXES[1:2].tolist()])

@@ -4,10 +4,10 @@ import importlib.util
 
 import numpy as np
 import pytest
-import spacy
 import srsly
 import torch
 import torch.nn.functional as F
+from blank import blank_nlp
 from safetensors.torch import save_file
 from segmenter_tiny import make_post
 
@@ -155,7 +155,7 @@ def test_pictures_and_masks_are_prepared_as_by_the_librarys_processor(picture):
 def test_a_published_folder_in_a_pipeline(picture, tmp_path, video):
     """The published files are of the network for videos, which holds the one for pictures."""
     tiny(video).save_pretrained(tmp_path)
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     model = {"@misc": "rivega.HFSam2.v1", "name": str(tmp_path), "device": "cpu", "local_files_only": True}
     nlp.add_pipe("rivega_segmenter", config={"model": model})
     doc = make_post(nlp, "Ann Bob", picture, [BOXES[:1].tolist(), BOXES[1:2].tolist()])

@@ -11,6 +11,7 @@ import pytest
 import spacy
 import srsly
 import torch
+from blank import blank_nlp
 from expressions_of import expressions
 from PIL import Image
 from tiny_networks import clip_text, coloured, odd_batch, scaled_init, spoil
@@ -131,7 +132,7 @@ def test_nothing_is_marked_below_the_threshold(folder):
 
 @needs_network
 def test_in_a_pipeline_saved_and_loaded_without_its_folder(folder, tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     model = {"@architectures": "rivega.SAM3.v1", "path": folder, "threshold": 0.05, "half_on_disk": False}
     nlp.add_pipe("rivega_text_segmenter", config={"model": model})
 
@@ -155,7 +156,7 @@ def test_in_a_pipeline_saved_and_loaded_without_its_folder(folder, tmp_path):
 
 @needs_network
 def test_weights_may_be_named_in_initialize(folder):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe("rivega_text_segmenter", config={"model": {"@architectures": "rivega.SAM3.v1", "threshold": 0.05}})
     nlp.config["initialize"]["components"] = {"rivega_text_segmenter": {"weights": folder}}
     nlp.initialize()

@@ -5,6 +5,7 @@ import pytest
 import spacy
 import srsly
 import torch
+from blank import blank_nlp
 from expressions_of import expressions
 from tiny_networks import SEQTR_SIZES, box_questions, coloured, learn, odd_batch, overlaps, photographs, reloaded, spoil, target
 
@@ -146,7 +147,7 @@ def test_damaged_weights_are_told_from_a_box():
 
 
 def test_in_a_pipeline_with_posts_without_pictures(tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe(
         "rivega_grounder", config={"model": {"@architectures": "rivega.SeqTRGrounder.v1", "network": SEQTR_SIZES, "max_side": 64}}
     )

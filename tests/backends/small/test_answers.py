@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import spacy
+from blank import blank_nlp
 from expressions_of import ODD_ENTITIES, expressions, odd_post
 from thinc.api import Model
 from vision_tiny import SIZES
@@ -100,7 +100,7 @@ def test_bfloat16_answers_nearly_the_same_and_is_the_configs_to_say(tiny_weights
 @pytest.mark.parametrize("factory", ["rivega_entailment", "rivega_grounder"])
 def test_names_types_and_expansions_reach_the_network_whatever_they_hold(tiny_weights, factory, monkeypatch):
     clear_store()
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     architecture = "rivega.SmallEntailment.v1" if factory == "rivega_entailment" else "rivega.SmallGrounder.v1"
     pipe = nlp.add_pipe(factory, config={"model": {"@architectures": architecture, "size": 64, **SIZES}})
     pipe.initialize(list, nlp=nlp, weights=str(tiny_weights))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from blank import blank_nlp
 from spacy.tokens import Span
 from spacy.training import Example
 from thinc.api import Adam
@@ -15,7 +16,7 @@ NETWORKS = {"rivega_entailment": "SmallEntailment", "rivega_grounder": "SmallGro
 
 
 def pipeline(factory, weights, size=64):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.add_pipe(factory, config={"model": {"@architectures": f"rivega.{NETWORKS[factory]}.v1", **SIZES, "size": size}})
     nlp.get_pipe(factory).model.attrs["load"](nlp.get_pipe(factory).model, weights)
     return nlp

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from blank import blank_nlp
 from PIL import Image
 from segmenter_tiny import disc_picture, make_post
 from thinc.api import Adam
@@ -124,7 +125,7 @@ def test_weights_say_what_does_not_fit(tiny, seen_weights, tmp_path):
 
 
 def test_backbone_and_text_side_come_from_a_pipelines_grounder(seen_weights, tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     sizes = {"width": 16, "box_width": 16, "word_width": 8, "middle": 16, "image_width": 16, "depth": 1}
     pipe = nlp.add_pipe("rivega_grounder", config={"model": {"@architectures": "rivega.SmallGrounder.v2", **sizes}})
     pipe.model.attrs["load"](pipe.model, seen_weights)
@@ -138,7 +139,7 @@ def test_backbone_and_text_side_come_from_a_pipelines_grounder(seen_weights, tmp
 
 
 def test_the_component_says_what_each_box_is_around_and_where_other_things_are(tiny, picture):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     pipe = nlp.add_pipe("rivega_segmenter", config={"model": {"@architectures": "rivega.SmallSegmenter.v3", **TINY}})
     asked: list[BoxPrompt] = []
     forward = pipe.model._func
@@ -197,7 +198,7 @@ def test_crops_mirror_the_boxes_of_other_things_along():
 
 
 def test_training_through_the_component(seen_weights):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     pipe = nlp.add_pipe("rivega_segmenter", config={"model": {"@architectures": "rivega.SmallSegmenter.v3", **TINY}})
     image, box, red, green = overlapping(0)
     doc = make_post(nlp, "Ann Rex Bob", image, [[list(box)], [[36.0, 26.0, 60.0, 50.0]], [[0.0, 0.0, 20.0, 20.0]]])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
+from blank import blank_nlp
 from expressions_of import expressions
 from spacy.cli.train import train
 from torch.nn import functional as F
@@ -254,7 +255,7 @@ def test_there_are_four_stages_to_learn(stages):
 
 
 def test_other_backbones_are_refused():
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     for pipe, architecture in (("rivega_grounder", "rivega.SmallGrounder.v2"), ("rivega_entailment", "rivega.SmallEntailment.v2")):
         with pytest.raises(RivegaError, match="efficientnet_lite0"):
             nlp.add_pipe(pipe, config={"model": {"@architectures": architecture, "backbone": "resnet50"}})

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import spacy
 import torch
+from blank import blank_nlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -190,7 +190,7 @@ def test_the_network_before_it_is_gone():
         "flip": True,
     }
     with pytest.raises(SetupError, match=r"E963.*current rivega_twitter"):
-        spacy.blank("rivega").add_pipe("rivega_segmenter", config={"model": old})
+        blank_nlp().add_pipe("rivega_segmenter", config={"model": old})
 
 
 def test_the_encoder_of_the_vision_network_is_taken_over(tmp_path):

@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-import spacy
-from blank import NLP
+from blank import NLP, blank_nlp
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin
@@ -164,7 +163,7 @@ def test_regions_of_another_source_take_the_place_of_the_posts_own(tmp_path):
 
 
 def test_annotate_reads_what_it_wrote(tmp_path):
-    nlp = spacy.blank("rivega")
+    nlp = blank_nlp()
     nlp.to_disk(tmp_path / "pipeline")
     (tmp_path / "a.jsonl").write_text(json.dumps(annotated()) + "\n", encoding="utf8")
     for one, two in (("a", "b"), ("b", "c")):
@@ -190,5 +189,5 @@ def test_annotate_reads_what_it_wrote(tmp_path):
     ],
 )
 def test_given_objects_that_do_not_fit_are_noted(more, words):
-    doc = post_to_doc(spacy.blank("rivega"), {"text": TEXT, **more})
+    doc = post_to_doc(blank_nlp(), {"text": TEXT, **more})
     assert [words in entry["message"] for entry in doc._.rivega_errors] == [True]
