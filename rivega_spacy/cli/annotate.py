@@ -114,7 +114,7 @@ def run(
         restart=restart,
         inputs=[str(path) for path in posts],
     )
-    job, tallies = annotate_job(lines, target, work, options, where, told=_tell)
+    job, tallies = annotate_job(lines, target, work, options, where, report=_tell)
     total = _progress(tallies, job.before)
     if job.before:
         say(f"{job.before} posts were done before\n")
@@ -130,7 +130,7 @@ def _file(lines: "Iterator[Given]", path: Path, work: "AnnotateWork", posts: lis
     check_output(path, inputs=posts)
     # What is wrong with the file as a whole shows before the pipeline is loaded.
     lines = chain(list(islice(lines, 1)), lines)
-    tallies = annotate_here(lines, path, work) if where.workers == 1 else annotate_file(lines, path, work, where, told=_tell)
+    tallies = annotate_here(lines, path, work) if where.workers == 1 else annotate_file(lines, path, work, where, report=_tell)
     return _say(_progress(tallies), path)
 
 

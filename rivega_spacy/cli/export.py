@@ -33,12 +33,12 @@ def run(
     if image_prefix and to != "label-studio":
         raise RivegaError(Errors.E623.format(form=to))
     counts = {"posts": 0, "entities": 0, "errors": 0}
-    told: list[str] = []
-    docs = counted(read_annotated(annotated, images=images), counts, told)
+    reported: list[str] = []
+    docs = counted(read_annotated(annotated, images=images), counts, reported)
     export_posts(docs, out, to, image_prefix=image_prefix)
-    for line in told:
+    for line in reported:
         warn(f"rivega export: {line}\n")
-    if counts["errors"] > len(told):
-        warn(f"rivega export: and {counts['errors'] - len(told)} more\n")
+    if counts["errors"] > len(reported):
+        warn(f"rivega export: and {counts['errors'] - len(reported)} more\n")
     say(f"{counts['posts']} posts, {counts['entities']} entities, {counts['errors']} posts with errors -> {out}\n")
     return 1 if counts["errors"] else 0

@@ -108,15 +108,15 @@ FORMS: dict[str, Callable[[Iterable[Doc], Path], None]] = {
 }
 
 
-def counted(docs: Iterable[Doc], counts: dict[str, int], told: list[str]) -> Iterator[Doc]:
-    """The same docs; `counts` adds up posts, entities and posts with errors, `told` takes what the first three of these say."""
+def counted(docs: Iterable[Doc], counts: dict[str, int], reported: list[str]) -> Iterator[Doc]:
+    """The same docs; `counts` adds up posts, entities and posts with errors, `reported` takes what the first three of these say."""
     for doc in docs:
         yield doc
         counts["posts"] = counts.get("posts", 0) + 1
         counts["entities"] = counts.get("entities", 0) + len(doc.ents)
         counts["errors"] = counts.get("errors", 0) + bool(doc._.rivega_errors)
-        if doc._.rivega_errors and len(told) < 3:
-            told.append(f"{post_name(doc)}: {doc._.rivega_errors[0]['message']}")
+        if doc._.rivega_errors and len(reported) < 3:
+            reported.append(f"{post_name(doc)}: {doc._.rivega_errors[0]['message']}")
 
 
 def _file_name(name: str, number: int) -> str:

@@ -52,19 +52,19 @@ def annotate_job(
     options: JobOptions,
     engine: EngineOptions,
     *,
-    told: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> tuple[Job, Iterator[Tally]]:
     """Annotate posts into the shards of a folder.
 
     posts (Iterable[Given]): All posts, from the first on, also where the job goes on.
     folder (Path): The job's folder.
     work (AnnotateWork), options (JobOptions), engine (EngineOptions): With what, how, where.
-    told (Optional[Callable[[str], None]]): Is told of workers that died.
+    report (Optional[Callable[[str], None]]): Called with a line about every worker that died.
     RETURNS (Tuple[Job, Iterator[Tally]]): The job, and counts that come while it is done.
     RAISES (RivegaError): As `Job`.
     """
     job = Job(folder, work, options)
-    return job, job.run(posts, engine.make(work), told=told)
+    return job, job.run(posts, engine.make(work), report=report)
 
 
 def annotate_here(posts: Iterable[Given], path: Path, work: AnnotateWork) -> Iterator[Tally]:
@@ -85,18 +85,18 @@ def annotate_file(
     work: AnnotateWork,
     engine: EngineOptions,
     *,
-    told: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> Iterator[Tally]:
     """Annotate posts with several workers into one file of JSON lines, which appears once all are done.
 
     posts (Iterable[Given]): The posts.
     path (Path): The file; gzipped where its name ends in .gz.
     work (AnnotateWork), engine (EngineOptions): With what, where.
-    told (Optional[Callable[[str], None]]): Is told of workers that died.
+    report (Optional[Callable[[str], None]]): Called with a line about every worker that died.
     YIELDS (Tally): Counts of further posts.
     RAISES (OutputError): E052 if the file cannot be written.
     """
-    scheduler = Scheduler(engine.make(work), work, told)
+    scheduler = Scheduler(engine.make(work), work, report)
     with open_output(path, binary=True) as out:
         for outcome in scheduler.run(minibatch(posts, work.batch_size or CHUNK_SIZE)):
             for payload in outcome.payloads:

@@ -35,7 +35,7 @@ def do_job(model: str, posts: Path, folder: Path, *, workers: int = 2, form: str
     options = {"shard_size": 10, "chunk_size": 4, **options}
     work = AnnotateWork(model, form=form)
     _, tallies = annotate_job(
-        read_posts(posts), folder, work, JobOptions(form=form, **options), EngineOptions(workers=workers), told=print
+        read_posts(posts), folder, work, JobOptions(form=form, **options), EngineOptions(workers=workers), report=print
     )
     total = Tally()
     for tally in tallies:

@@ -161,7 +161,7 @@ def test_commands(disk, docs, posts, tmp_path, capsys, monkeypatch):
 def job(posts, folder):
     options = JobOptions(form="jsonl", shard_size=10, chunk_size=5, resume=True)
     return annotate_job(
-        read_posts(posts), folder, AnnotateWork(str(posts.with_name("pipeline"))), options, EngineOptions(workers=1), told=print
+        read_posts(posts), folder, AnnotateWork(str(posts.with_name("pipeline"))), options, EngineOptions(workers=1), report=print
     )[1]
 
 

@@ -82,12 +82,12 @@ class Job:
         # Those done before this run.
         self.before = sum(shard.posts for shard in self.manifest.shards if not self._is_to_do(shard))
 
-    def run(self, posts: Iterable[Given], engine: Engine, *, told: Callable[[str], None] | None = None) -> Iterator[Tally]:
+    def run(self, posts: Iterable[Given], engine: Engine, *, report: Callable[[str], None] | None = None) -> Iterator[Tally]:
         """Do what is not done yet.
 
         posts (Iterable[Given]): All posts of the job, from the first on; those done are read and compared, no more.
         engine (Engine): Where the work is done.
-        told (Optional[Callable[[str], None]]): Is told of workers that died.
+        report (Optional[Callable[[str], None]]): Called with a line about every worker that died.
         YIELDS (Tally): Counts of further posts: of those done before, a shard at a time, then of new ones as they are done. Whoever stops
             reading stops the job.
         RAISES (RivegaError): E846 if the input has changed, E848 if another process is at work on this job.
@@ -97,7 +97,7 @@ class Job:
             if self.options.restart:
                 remove_results(self.folder)
             remove_parts(self.folder)
-            yield from self._run(iter(posts), Scheduler(engine, self.work, told), engine)
+            yield from self._run(iter(posts), Scheduler(engine, self.work, report), engine)
 
     def _run(self, posts: Iterator[Given], scheduler: Scheduler, engine: Engine) -> Iterator[Tally]:
         manifest = self.manifest

@@ -82,13 +82,13 @@ class Scheduler:
 
     engine (Engine): Where.
     work (Work): Says what is written for a post that no worker survives.
-    told (Optional[Callable[[str], None]]): Is told of workers that died.
+    report (Optional[Callable[[str], None]]): Called with a line about every worker that died.
     """
 
-    def __init__(self, engine: Engine, work: Work, told: Callable[[str], None] | None = None) -> None:
+    def __init__(self, engine: Engine, work: Work, report: Callable[[str], None] | None = None) -> None:
         self.engine = engine
         self.work = work
-        self.told = told or _quiet
+        self.report = report or _quiet
         self._chunks: dict[int, _Chunk] = {}
         self._waiting: deque[_Unit] = deque()
         self._at: dict[Hashable, deque[_Unit]] = {}
@@ -170,7 +170,7 @@ class Scheduler:
                 raise SetupError(Errors.E845.format(count=self._stillborn, reason=event.value))
             return
         queue = self._at.pop(event.worker)
-        self.told(f"a worker died ({event.value}); its posts are done again")
+        self.report(f"a worker died ({event.value}); its posts are done again")
         # The oldest was in its hand; what waited behind that is not to blame.
         for unit in reversed(list(queue)[1:]):
             self._waiting.appendleft(unit)
