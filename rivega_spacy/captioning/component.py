@@ -54,12 +54,12 @@ def make_captioner(
 ) -> "Captioner":
     """Construct the component.
 
-    model (LanguageModel): Takes pictures: a vision-language model, or `rivega.TransformersCaptioner.v1`.
+    model (LanguageModel): One that reads pictures: a vision-language model, or `rivega.TransformersCaptioner.v1`.
     store (Optional[AnswerStore]): `rivega.AnswerStore.v1`.
     fields (List[str]): "caption" (one line), "description" (a paragraph), or both.
-    caption_prompt (Optional[str]), description_prompt (Optional[str]): The user's prompt files; None takes the package's.
-    max_tokens (Optional[int]): Length limit of an answer; None takes 60 for a caption and 350 for a description. Thoughts of reasoning
-        models count, so they need more.
+    caption_prompt (Optional[str]), description_prompt (Optional[str]): The user's prompt files; None means the package's.
+    max_tokens (Optional[int]): Length limit of an answer; None means 60 for a caption and 350 for a description. The thoughts of reasoning
+        models count too, so they need more.
     overwrite (bool): Replace what came with the post.
     """
     overrides = {"caption": caption_prompt, "description": description_prompt}

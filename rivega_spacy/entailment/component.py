@@ -59,8 +59,8 @@ def make_entailment(
     """Construct the component.
 
     model (Model[List[ImageQueries], List[Floats1d]]): Probability of being shown, for each expression.
-    threshold (float): From which probability on an entity counts as groundable.
-    overwrite (bool): Judge entities again that came with a judgement.
+    threshold (float): Probability from which an entity counts as groundable.
+    overwrite (bool): Also judge entities that came with a judgement.
     expression (str): What the network reads of "Name (TYPE) — expansion": "both", "name" or "expansion" (paper, Table IX). Networks
         know the form that they were trained with.
     labels (Optional[Dict[str, str]]): Types (PER, LOC, ORG, OTHER) of labels that are not known by themselves (labels.py), for example

@@ -66,7 +66,7 @@ Expander = Callable[[Sequence[ExpansionRequest]], list[Expansion]]
 def make_expander(nlp: Language, name: str, model: Expander, overwrite: bool, labels: dict[str, str] | None) -> "EntityExpander":
     """Construct the component.
 
-    model (Expander): What writes the expansions; `rivega.NounPhraseExpander.v1` needs no language model.
+    model (Expander): Writes the expansions; `rivega.NounPhraseExpander.v1` needs no language model.
     overwrite (bool): Replace expansions that came with the post.
     labels (Optional[Dict[str, str]]): Types (PER, LOC, ORG, OTHER) of labels that are not known by themselves (labels.py), for example
         {"ATHLETE": "PER"}.

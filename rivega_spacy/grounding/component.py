@@ -63,10 +63,10 @@ def make_grounder(
     """Construct the component.
 
     model (Model[List[ImageQueries], List[Floats2d]]): A box and its score, for each expression.
-    ground_unjudged (bool): Look also for entities that nobody judged (`groundable` is None): without an entailment
+    ground_unjudged (bool): Also look for entities that were not judged (`groundable` is None): without an entailment
         component, for all of them.
     min_score (float): Boxes below this score are left out.
-    overwrite (bool): Look again for entities that came with boxes.
+    overwrite (bool): Also look for entities that came with boxes.
     expression (str): What the network reads of "Name (TYPE) — expansion": "both", "name" or "expansion" (paper, Table IX). Networks
         know the form that they were trained with.
     labels (Optional[Dict[str, str]]): Types (PER, LOC, ORG, OTHER) of labels that are not known by themselves (labels.py), for example

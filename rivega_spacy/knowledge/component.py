@@ -60,10 +60,10 @@ def make_knowledge(
 ) -> "KnowledgeRefiner":
     """Construct the component.
 
-    model (LanguageModel): Who is asked.
+    model (LanguageModel): The language model to ask.
     examples (Selector): `rivega.MSEA.v1`, `rivega.FixedExamples.v1` or `rivega.NoExamples.v1` (Table VI).
     store (Optional[AnswerStore]): `rivega.AnswerStore.v1`.
-    prompt (Optional[str]): The user's prompt file; None takes the package's.
+    prompt (Optional[str]): The user's prompt file; None means the package's.
     max_tokens (int): Length limit of an answer.
     overwrite (bool): Replace knowledge that came with the post.
     """

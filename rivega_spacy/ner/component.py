@@ -89,19 +89,19 @@ def make_knowledge_ner(
 
     model (Model): From posts to the scores of a linear-chain CRF.
     scheme (str): "bio" or "bioes".
-    constrain (bool): Make what the scheme forbids impossible in what is decoded.
+    constrain (bool): Never decode a tag sequence that the scheme forbids.
     loss (str): "token_mean" (per token), "mean" (per post) or "sum".
     agreement (float): Weight of what two views of a post disagree in (`crf.disagreement`), for batches of `rivega.batch_twice.v1`,
         in which word, knowledge and unit dropout make the views differ; 0 leaves the views apart.
     span_scores (bool): Set `span._.ner_score`, the probability of the entity's tags.
-    temperature (float): All scores are divided by it before probabilities are worked out ("temperature scaling", Guo et al.
-        2017): a tagger that has seen its posts often is too sure of itself. What is found does not change by it.
-    min_score (float): Entities less probable than this are left out; for the best F1 of calibrated probabilities half of that F1
-        (Lipton et al. 2014).
-    min_score_bare (Optional[float]): The same for posts without knowledge; None takes `min_score`. A tagger without knowledge, on posts
-        unlike those it was trained on, finds less and is less sure of what it finds: there the same threshold costs more than it brings.
+    temperature (float): All scores are divided by it before probabilities are computed ("temperature scaling", Guo et al.
+        2017), since a tagger that has seen its posts often is too sure of itself. It does not change which entities are found.
+    min_score (float): Entities less probable than this are left out. With calibrated probabilities the best threshold is half of the
+        F1 that it reaches (Lipton et al. 2014).
+    min_score_bare (Optional[float]): The same for posts without knowledge; None means `min_score`. Without knowledge, on posts
+        unlike those it was trained on, a tagger finds less and is less sure of it, so the same threshold costs more than it gains.
     overwrite_ents (bool): Replace entities that a post already has; a post that came with `ents` keeps them in any case.
-    clear_trf_data (bool): Take the vectors off the post when done, so that posts stay small; nothing after this
+    clear_trf_data (bool): Remove the encoder's vectors from the post when done, so that posts stay small; nothing after this
         component can then listen to `transformer`.
     scorer (Optional[Callable]): Entities by offset, by default spaCy's own.
     RETURNS (KnowledgeNER): The component.
