@@ -38,6 +38,7 @@ def test_it_learns_and_scores(trained):
     assert trained.evaluate(make_examples(trained))["ents_f"] == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["bio", "bioes"])
 @pytest.mark.parametrize("loss", ["token_mean", "mean", "sum"])
 def test_every_scheme_and_loss_learns(encoder_dir, scheme, loss):

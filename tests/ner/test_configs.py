@@ -40,6 +40,7 @@ def two_steps(name, overrides, folder):
     return spacy.load(folder / "model-last")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name,folder", [("ner_minilm", "encoder_dir"), ("ner_bert", "encoder_dir"), ("ner_xlmr", "xlmr_dir")])
 def test_training_configs_train(name, folder, corpus, request, tmp_path):
     encoder = str(request.getfixturevalue(folder))

@@ -113,6 +113,7 @@ def states(model, docs):
     return [data.model_output.last_hidden_state for data in model.predict(docs).doc_data]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_recipe_trains_saves_and_loads(family, encoders, tmp_path):
     blank = blank_nlp()
@@ -139,6 +140,7 @@ def test_the_recipe_trains_saves_and_loads(family, encoders, tmp_path):
         np.testing.assert_allclose(one, two, atol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_learns_by_heart_whatever_the_tokenizer(family, encoders):
     """Entities end where words end: pieces with a space before them, and unigrams, are aligned with spaCy's tokens."""

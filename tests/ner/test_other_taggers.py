@@ -18,9 +18,12 @@ BLOCKS = [
     if "exclude" in block
 ]
 
-pytestmark = pytest.mark.skipif(
-    not spacy.util.is_package("rivega_twitter"), reason="rivega_twitter is not installed: pip install ./assets/rivega_twitter"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not spacy.util.is_package("rivega_twitter"), reason="rivega_twitter is not installed: pip install ./assets/rivega_twitter"
+    ),
+]
 
 
 class StandIn:
@@ -67,7 +70,6 @@ def small_ner(folder):
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind,labels", [("entity_ruler", ("PERSON", "ORG")), ("ner", ("PERSON", "ORG")), ("gliner", ("PER", "ORG"))]
 )

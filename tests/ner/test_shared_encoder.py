@@ -48,6 +48,7 @@ def scores(nlp):
     return [[(ent.text, ent.label_, ent._.ner_score) for ent in doc.ents] for doc in nlp.pipe(TEXTS)]
 
 
+@pytest.mark.slow
 def test_it_learns_with_the_tagger_and_loads_again(encoder_dir, tmp_path):
     nlp, losses = trained(pipeline(encoder_dir), steps=30)
     assert isinstance(nlp.get_pipe("transformer"), SharedTransformer)
@@ -60,6 +61,7 @@ def test_it_learns_with_the_tagger_and_loads_again(encoder_dir, tmp_path):
         assert [row[:2] for row in before] == [row[:2] for row in after]
 
 
+@pytest.mark.slow
 @needs_spacy_transformers
 @pytest.mark.parametrize("listener", ["rivega.TransformerListener.v1", "spacy-transformers.TransformerListener.v1"])
 def test_it_takes_the_steps_of_spacy_transformers(encoder_dir, listener):

@@ -87,6 +87,7 @@ def pretrained(network, side):
     return {"model": state, "epoch": 29}
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_parity_with_the_published_code(shared_dir):
     rows = compare_folder(shared_dir / "fixtures" / "albef")
@@ -97,6 +98,7 @@ def test_parity_with_the_published_code(shared_dir):
     assert [r.name for r in rows if not r.ok] == []
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_parity_notices_a_changed_weight(shared_dir, tmp_path):
     folder = tmp_path / "albef"
@@ -119,6 +121,7 @@ def test_the_full_size_has_the_published_tensors(shared_dir):
     assert sum(p.numel() for p in full.parameters()) == 209_758_467
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_released_pretraining_file_has_everything_but_the_head(shared_dir):
     keys = srsly.read_json(shared_dir / "fixtures" / "albef" / "keys_pretrain_full.json")

@@ -71,6 +71,7 @@ def test_overfits_photographs_and_predicts_the_same_when_loaded_again(folder):
         assert np.allclose(boxes[:, :4], same[:, :4], atol=5) and np.allclose(boxes[:, 4], same[:, 4], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_a_step_on_photographs_changes_what_is_not_frozen(folder):
     model = make(folder, bf16=True, gradient_checkpointing=True, freeze=["model.text_backbone."])
     before = {key: value.clone() for key, value in model.shims[0].module.state_dict().items()}

@@ -50,6 +50,7 @@ def test_pictures_are_prepared_as_transformers_does_it(folder):
     assert np.allclose(make(folder).shims[0].tools.pictures.resized(image, 32, 32), wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_overfits_photographs_and_predicts_the_same_when_loaded_again(folder):
     model = make(folder)
     batch, targets = photographs()

@@ -33,6 +33,7 @@ def test_answers_are_those_of_transformers_with_the_picture_encoded_once(folder)
     assert_answers_are_transformers_own(make(folder, batch_size=2))
 
 
+@pytest.mark.slow
 @needs_network
 def test_it_learns_and_predicts_the_same_when_loaded_again(folder):
     model = make(folder, backbone_rate=1.0)

@@ -46,6 +46,7 @@ def test_a_fairseq_file_loads_in_single_precision(tmp_path):
     assert not loaded.training and loaded.embed_tokens.weight.dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precise", [False, True])
 def test_the_moving_average_is_taken_where_asked_for(tmp_path, capsys, precise):
     last, average = tiny_network(0), tiny_network(5)

@@ -189,6 +189,7 @@ def test_bfloat16_trains(vocab):
     assert np.isfinite(model.predict([asked(1, "a")])[0]).all()
 
 
+@pytest.mark.slow
 def test_spacy_train_runs_the_config(folder, tmp_path):
     """`spacy train configs/grounder_ofa.cfg` at tiny sizes: batches, accumulation, warm-up, saving."""
     best = run_config("grounder_ofa.cfg", "rivega_grounder", folder, tmp_path, image_size=SIDE)

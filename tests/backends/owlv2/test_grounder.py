@@ -68,6 +68,7 @@ def test_what_the_picture_does_not_fill_is_black(folder, height, width):
     assert np.allclose(found[:, inside], white[:, None], atol=1e-4) and np.allclose(found[:, ~inside], black[:, None], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_learns_boxes_and_predicts_the_same_when_loaded_again(folder):
     model = make(folder)
     batch, targets = box_questions()
@@ -78,6 +79,7 @@ def test_learns_boxes_and_predicts_the_same_when_loaded_again(folder):
         assert np.allclose(a[:, :4], b[:, :4], atol=0.5) and np.allclose(a[:, 4], b[:, 4], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_overfits_photographs(folder):
     model = make(folder)
     batch, targets = photographs()

@@ -39,6 +39,7 @@ def memory(network):
         return network.memory(network.encode_image(pixels), words, padding_mask([(64, 96), (40, 70)], 64, 96))
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_parity_with_the_published_code(shared_dir):
     rows = compare_folder(shared_dir / "fixtures" / "seqtr")
@@ -49,6 +50,7 @@ def test_parity_with_the_published_code(shared_dir):
     assert {row.difference for row in rows if row.name.startswith("preprocessed")} == {0.0}
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_parity_notices_a_changed_weight(shared_dir, tmp_path):
     folder = tmp_path / "seqtr"
