@@ -152,6 +152,7 @@ def write_many(path: str, start: int, count: int) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_several_processes_write_one_store(store: AnswerStore) -> None:
     context = multiprocessing.get_context("spawn")
     # Overlapping halves: each answer is written by two of them.
@@ -176,6 +177,7 @@ def test_it_goes_on_in_forked_workers(store: AnswerStore) -> None:
     assert len(pickle.loads(pickle.dumps(store)).get_many([record(1).key])) == 1
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment_loses_nothing_that_was_put(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite"
     code = textwrap.dedent(

@@ -86,6 +86,7 @@ def test_prefix_of_parallel_training_is_taken_off(tmp_path):
     assert_same_weights(loaded, network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["fairseq", "hf"])
 def test_convert_checkpoint_writes_safetensors_that_load_the_same(tmp_path, capsys, layout):
     network = tiny_network()

@@ -223,6 +223,7 @@ def test_expressions_that_nobody_judged_teach_nothing(vocab):
     assert all(parameter.grad is None for parameter in model.shims[0].ready().parameters())
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close_and_trains(vocab):
     plain, half = (
         ofa_entailment(network=sizes(), vocab=str(vocab), image_size=SIDE, bf16=on, freeze=["encoder.embed_images"])

@@ -178,6 +178,7 @@ def test_it_learns_real_photographs_and_predicts_the_same_after_reloading(vocab,
     np.testing.assert_allclose(located(spacy.load(tmp_path / "pipeline")), got, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_bfloat16_trains(vocab):
     model = ofa_grounder(network=sizes(), vocab=str(vocab), image_size=SIDE, bf16=True)
     target = QueryTarget(True, np.array([[5, 5, 40, 30]], dtype="float32"))

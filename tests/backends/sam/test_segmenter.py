@@ -241,6 +241,7 @@ def test_preprocessing_is_the_librarys(shape):
     assert torch.allclose(pixels, expected["pixel_values"].float(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_hf_sam_from_a_folder_in_a_pipeline(picture, hf_model, tmp_path):
     hf_model.save_pretrained(tmp_path)
     nlp = blank_nlp()

@@ -79,6 +79,7 @@ def test_without_torchvision_nothing_changes_for_others():
     assert python(check(after=after)) == "done"
 
 
+@pytest.mark.slow
 @needs_sam
 def test_with_a_broken_torchvision(tmp_path):
     # What PyPI's CUDA build does beside a CPU torch: submodules load, then an operator is missing.
@@ -91,6 +92,7 @@ def test_with_a_broken_torchvision(tmp_path):
     assert python(check(after=after), path=tmp_path) == "done"
 
 
+@pytest.mark.slow
 @needs_sam
 def test_a_working_torchvision_is_used(tmp_path):
     for folder in ("torchvision", "torchvision/ops", "torchvision/transforms"):
@@ -109,6 +111,7 @@ def test_a_working_torchvision_is_used(tmp_path):
     assert python(code, path=tmp_path) == "real real"
 
 
+@pytest.mark.slow
 @needs_sam
 @pytest.mark.skipif(HAS_TORCHVISION, reason="torchvision is installed here")
 def test_other_threads_never_see_a_stand_in():
