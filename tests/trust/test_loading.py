@@ -14,7 +14,7 @@ import spacy
 import srsly
 from thinc.api import Config
 
-from rivega_spacy.backends.checkpoints import read_namespaced, read_safetensors
+from rivega_spacy.backends.conversion import read_namespaced, read_safetensors
 from rivega_spacy.backends.weights import read_checkpoint
 from rivega_spacy.knowledge.example_bank import load_bank
 from rivega_spacy.post.digests import DIGESTS

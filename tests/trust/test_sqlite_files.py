@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,8 +24,6 @@ from rivega_spacy.knowledge.encoders import ColourEncoder
 from rivega_spacy.llm.replay import make_replay
 from rivega_spacy.llm.store import AnswerStore, Record
 from rivega_spacy.post.errors import RivegaError
-
-from .any_text import examples
 
 KEY = "0" * 64
 RECORD = Record(KEY, "1" * 64, "m", "{}", "knowledge", "v", "1", "", 0, "an answer", "stop", 1, 2, 3.0)

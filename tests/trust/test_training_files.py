@@ -22,7 +22,7 @@ from rivega_spacy.backends.shim import TorchShim, torch_model
 from rivega_spacy.post.digests import DIGESTS
 from rivega_spacy.post.errors import RivegaError, SetupError
 from rivega_spacy.training.checkpoints import STATE, Checkpoints, steps_done
-from rivega_spacy.training.kept import KeptSettings, KeptViews, Targets, pack
+from rivega_spacy.training.kept import KeptSettings, KeptTargets, KeptViews, pack
 
 from .test_loading import _bombs, _lying_headers, _Runs
 
@@ -130,7 +130,7 @@ def views(photos, tmp_path) -> KeptViews:  # noqa: F811
     count = len(found.photos) + found.blanks
     found.kept.mkdir()
     np.save(found.kept / "round-0.npy", np.zeros((count, found.values), "float16"))
-    target = Targets(np.zeros((1, 4)), np.zeros(1, "int64"), np.zeros(1, bool), np.zeros(len(found.kinds), "int8"))
+    target = KeptTargets(np.zeros((1, 4)), np.zeros(1, "int64"), np.zeros(1, bool), np.zeros(len(found.kinds), "int8"))
     found._done(0).write_bytes(save_arrays(pack([target] * count)))
     return found
 
