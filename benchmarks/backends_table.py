@@ -161,7 +161,7 @@ ROWS = [
     Row("Florence-2 base", "`Florence2`, `GroundingScore`", "see its card", "a small vision-language model", None, (4, 56), "231 M", "0.9 GB"),
     Row("Florence-2 large", "`Florence2`, `GroundingScore`", "see its card", "the same, on a GPU", None, (4, 56), "770 M", "3.1 GB"),
     Row("a chat model", "`ChatEntailment`, `ChatGrounder`", "its own", "a server that is there already", None, (), "any", "elsewhere"),
-    Row("small segmenter (ships)", "`SmallSegmenter.v2`", APACHE, "a CPU; nothing to download", small_segmenter, download="comes along"),
+    Row("small segmenter (ships)", "`SmallSegmenter.v3`", APACHE, "a CPU; nothing to download", small_segmenter, download="comes along"),
     Row("SAM base", "`HFSam`, `SAM`", APACHE, "sharper masks with any transformers", partial(prompted, "sam", "SamConfig", "SamModel")),
     Row("SAM 2.1 tiny", "`HFSam2`", APACHE, "the first choice with a newer transformers", partial(prompted, "sam2", "Sam2Config", "Sam2Model"), (4, 56), download="0.16 GB"),
     Row("EdgeTAM", "`HFSam2`", APACHE, "the smallest SAM 2; needs timm and torchvision", None, (4, 57), "14 M", "0.06 GB"),

@@ -15,7 +15,7 @@ from wrapt import register_post_import_hook
 from .post.moved import install as install_moved
 from .post.versions import set_aside_spacy_transformers
 
-__version__ = "0.7.0"
+__version__ = "0.8.0"
 __all__ = ["__version__", "load_ipython_extension", "register_extensions", "render"]
 
 # What failed on a post is noted there; who wants the traceback too sets up logging.

@@ -7,7 +7,7 @@ import typer
 
 from .saying import say
 
-EXAMPLES = ("rivega pipeline finish training/rivega_twitter --version 0.7.0 --metrics metrics/test.json",)
+EXAMPLES = ("rivega pipeline finish training/rivega_twitter --version 0.8.0 --metrics metrics/test.json",)
 
 
 def run(

@@ -79,7 +79,7 @@ def write_meta(pipeline: Path, name: str, version: str, metrics: Sequence[Path])
         name=name, version=version, description=DESCRIPTION, license="Apache-2.0", author="rivega_spacy", performance=performance
     )
     meta["spacy_version"] = ">=3.8.13,<3.9.0"
-    meta["requirements"] = ["rivega_spacy>=0.7.0,<0.8.0"]
+    meta["requirements"] = ["rivega_spacy>=0.8.0,<0.9.0"]
     srsly.write_json(pipeline / "meta.json", meta)
 
 
