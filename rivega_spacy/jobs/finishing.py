@@ -79,8 +79,17 @@ def write_meta(pipeline: Path, name: str, version: str, metrics: Sequence[Path])
         name=name, version=version, description=DESCRIPTION, license="Apache-2.0", author="rivega_spacy", performance=performance
     )
     meta["spacy_version"] = ">=3.8.13,<3.9.0"
-    meta["requirements"] = ["rivega_spacy>=0.8.0,<0.9.0"]
+    meta["requirements"] = [f"rivega_spacy{own_range(rivega_spacy.__version__)}"]
     srsly.write_json(pipeline / "meta.json", meta)
+
+
+def own_range(version: str) -> str:
+    """Versions of this package that can load what this one saves: ">=0.8.0,<0.9.0" of "0.8.3".
+
+    version (str): This one's.
+    """
+    major, minor = (int(part) for part in version.split(".")[:2])
+    return f">={major}.{minor}.0,<{major}.{minor + 1}.0"
 
 
 def check_files(pipeline: Path) -> str:

@@ -163,7 +163,7 @@ def test_damage_of_any_file_of_the_shipped_pipeline_is_found(tmp_path):
     copy = tmp_path / "pipeline"
     wanted = json.loads((folder / DIGESTS).read_text(encoding="utf8"))
     assert {name.split("/")[0] for name in wanted} == {
-        path.name for path in folder.iterdir() if path.suffix not in (".md", ".txt")
+        path.name for path in folder.iterdir() if path.suffix != ".md" and not path.name.startswith("LICENSE")
     } - READ_FIRST
     for name in [*wanted, DIGESTS]:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
