@@ -16,8 +16,10 @@ def run(
 ) -> int:
     """RETURNS (int): 0."""
     from ..corpus.more_posts import more_posts
+    from ..post.files import check_output
     from ..post.jsonl import write_lines
 
+    check_output(output, inputs=sorted(posts.glob("*")))
     rows = list(more_posts(posts))
     write_lines(output, rows)
     again = sum(row["id"].endswith("-mix") for row in rows)

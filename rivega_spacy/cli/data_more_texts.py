@@ -16,8 +16,10 @@ def run(
 ) -> int:
     """RETURNS (int): 0."""
     from ..corpus.more_texts import FILES, training_rows
+    from ..post.files import check_output_folder
     from ..post.jsonl import write_lines
 
+    check_output_folder(output, inputs=[posts])
     for corpus in FILES:
         path = output / f"{corpus}.jsonl"
         say(f"{write_lines(path, training_rows(posts, corpus))} texts of {corpus} -> {path}\n")

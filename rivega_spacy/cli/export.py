@@ -32,6 +32,7 @@ def run(
 
     if image_prefix and to != "label-studio":
         raise RivegaError(Errors.E623.format(form=to))
+    _check_apart(annotated, out, to)
     counts = {"posts": 0, "entities": 0, "errors": 0}
     reported: list[str] = []
     docs = counted(read_annotated(annotated, images=images), counts, reported)
@@ -42,3 +43,20 @@ def run(
         warn(f"rivega export: and {counts['errors'] - len(reported)} more\n")
     say(f"{counts['posts']} posts, {counts['entities']} entities, {counts['errors']} posts with errors -> {out}\n")
     return 1 if counts["errors"] else 0
+
+
+# What the forms that are folders write there; labelme's files have the names of the pictures.
+_IN_FOLDER = {"labelme": (), "label-studio": ("tasks.json", "config.xml"), "prodigy": ("text.jsonl", "images.jsonl")}
+
+
+def _check_apart(annotated: Path, out: Path, form: str) -> None:
+    """RAISES (RivegaError): E050 where the posts would be written over while they are read."""
+    from ..post.files import check_output, check_output_folder
+
+    if form not in _IN_FOLDER:
+        check_output(out, inputs=[annotated])
+        return
+    check_output_folder(out)
+    own = [annotated.name] if form == "labelme" and annotated.suffix == ".json" else []
+    for name in (*_IN_FOLDER[form], *own):
+        check_output(out / name, inputs=[annotated])

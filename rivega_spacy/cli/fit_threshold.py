@@ -37,7 +37,7 @@ def run(
 
     docbin_files(corpus)  # says at once if there is nothing to read
     if output is not None:
-        check_output_folder(output)
+        check_output_folder(output, inputs=[model])
     nlp = load_pipeline(model, gpu_id=gpu_id)
     if component not in nlp.pipe_names:
         raise RivegaError(Errors.E742.format(model=model, component=component, names=", ".join(nlp.pipe_names)))

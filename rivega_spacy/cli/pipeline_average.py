@@ -19,7 +19,7 @@ def run(
     from ..post.files import check_output_folder, open_output_folder
     from ..training.averaging import average
 
-    check_output_folder(output)
+    check_output_folder(output, inputs=pipelines)
     mean = average([load_pipeline(each) for each in pipelines])
     with open_output_folder(output) as folder:
         mean.to_disk(folder)

@@ -18,7 +18,7 @@ def run(
     from ..post.files import check_output_folder, open_output_folder
     from ..training.bioes import to_bioes
 
-    check_output_folder(output)
+    check_output_folder(output, inputs=[pipeline])
     nlp = to_bioes(pipeline)
     with open_output_folder(output) as folder:
         nlp.to_disk(folder)

@@ -36,7 +36,7 @@ def run(
     from ..scoring.statistics import lines
 
     if output is not None:
-        check_output(output, inputs=[*candidates])
+        check_output(output, inputs=[*candidates, test, *data.glob("*.spacy")])
     result = count_data(data, test=test, candidates=candidates, iou=iou)
     say((json.dumps(result, ensure_ascii=False) if as_json else "\n".join(lines(result))) + "\n")
     if output is not None:

@@ -25,10 +25,12 @@ def run(
     ] = 0.0,
 ) -> int:
     """RETURNS (int): 0."""
-    from ..post.files import check_output_folder
+    from ..post.files import check_output, check_output_folder
     from ..training.export import export
 
-    check_output_folder(out)
+    check_output_folder(out, inputs=[weights])
+    check_output_folder(out / "pipeline", inputs=[weights])
+    check_output(out / "network.safetensors", inputs=[weights])
     fitted = export(weights, out, size=size, photos=photos, second_look=second_look)
     found = ", ".join(f"{name} {value:.4g}" for name, value in fitted.items()) or "not calibrated again"
     say(f"{weights} -> {out}: {found}\n")

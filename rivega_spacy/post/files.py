@@ -46,9 +46,12 @@ def check_output(path: PathLike, *, inputs: Iterable[PathLike | None] = ()) -> N
     _try_folder(path.resolve().parent, path)
 
 
-def check_output_folder(path: PathLike) -> None:
-    """The same for a folder that is to be filled: E053 where it is a file, E052 where nothing can be written in it."""
+def check_output_folder(path: PathLike, *, inputs: Iterable[PathLike | None] = ()) -> None:
+    """The same for a folder that is to be filled: E050 where it is one of the inputs, E053 where it is a file, E052 where nothing can be written in it."""
     path = Path(path)
+    for source in inputs:
+        if source is not None and _same_file(path, Path(source)):
+            raise RivegaError(Errors.E050.format(path=path))
     if path.exists() and not path.is_dir():
         raise RivegaError(Errors.E053.format(path=path))
     _try_folder(path.resolve(), path)

@@ -27,8 +27,8 @@ class RayEngine:
 
     work (Work): What they do; its pipeline has to be installed on all nodes, its pictures and folders to be seen from all of them.
     workers (int): How many; -1 for as many as the cluster has room for.
-    address (Optional[str]): Of the cluster's head, "auto" for the one of this machine; None starts one of this machine, unless the process
-        has called `ray.init` already.
+    address (Optional[str]): Of the cluster's head, "auto" for the one of this machine; None takes the one that RAY_ADDRESS names, or starts one
+        of this machine, unless the process has called `ray.init` already.
     cpus (float), gpus (float): What each takes; a share of a GPU lets several have one together.
     RAISES (SetupError): E851 if Ray is not installed, E853 if the cluster cannot be reached or has no room for one worker.
     """
@@ -99,6 +99,8 @@ class RayEngine:
 
     def _connect(self, address: str | None) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        # Where `ray job submit` runs something, Ray says this way where its cluster is, and starts no other.
+        address = address or os.environ.get("RAY_ADDRESS") or None
         if address is None:
             # Ray's workers give way to all others by default, and hardly begin on a machine that is busy.
             os.environ.setdefault("RAY_worker_niceness", "0")

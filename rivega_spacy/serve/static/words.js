@@ -22,12 +22,48 @@ function coloured(made, colour) {
   return made;
 }
 
+// Of a text longer than this the browser lays out what is seen of it alone, a block at a time: a million characters at once keep it busy for seconds.
+const LONG = 20000;
+const BLOCK = 2000;
+// So many entities are listed at a time.
+const LISTED = 200;
+
+function blocks(signs, sorted) {
+  const found = [];
+  let start = 0;
+  let place = 0;
+  for (let end = signs.length > LONG ? BLOCK : signs.length; end < signs.length; end++) {
+    while (place < sorted.length && sorted[place].end <= end) place++;
+    const within = place < sorted.length && sorted[place].start < end;
+    // Between two words, but for one that goes on for ever.
+    if (within || (/\S/u.test(signs[end - 1]) && end < start + 2 * BLOCK)) continue;
+    found.push([start, end]);
+    start = end;
+    end += BLOCK - 1;
+  }
+  return [...found, [start, signs.length]];
+}
+
 export function drawText(place, view, actions) {
   const { signs, ents } = view;
   const colour = colours(ents, view.palette);
-  place.replaceChildren();
-  let at = 0;
-  for (const ent of [...ents].sort((a, b) => a.start - b.start)) {
+  const sorted = [...ents].sort((a, b) => a.start - b.start);
+  const cut = blocks(signs, sorted);
+  const parts = cut.map(() => (cut.length > 1 ? element("span", { class: "block" }) : place));
+  place.replaceChildren(...(cut.length > 1 ? parts : []));
+  let next = 0;
+  cut.forEach(([start, end], number) => {
+    const inside = [];
+    while (next < sorted.length && sorted[next].start < end) inside.push(sorted[next++]);
+    drawPart(parts[number], signs, start, end, inside, view, actions, colour);
+  });
+  place.classList.toggle("none", !signs.length);
+  if (!signs.length) place.textContent = "no text";
+}
+
+function drawPart(place, signs, start, end, ents, view, actions, colour) {
+  let at = start;
+  for (const ent of ents) {
     piece(place, signs, at, ent.start);
     const mark = element("mark", {
       class: classOf(ent), "data-key": ent.key, tabindex: 0, role: "button", dir: "auto",
@@ -39,9 +75,7 @@ export function drawText(place, view, actions) {
     place.append(coloured(mark, colour.get(ent.key)));
     at = ent.end;
   }
-  piece(place, signs, at, signs.length);
-  place.classList.toggle("none", !signs.length);
-  if (!signs.length) place.textContent = "no text";
+  piece(place, signs, at, end);
 }
 
 function piece(place, signs, start, end) {
@@ -85,7 +119,13 @@ export function drawList(place, view, actions) {
   const colour = colours(view.ents, view.palette);
   const number = numbers(view.ents);
   const sorted = [...view.ents].sort((a, b) => a.start - b.start);
-  place.replaceChildren(...sorted.map((ent) => row(ent, view, actions, colour.get(ent.key), number.get(ent.key))));
+  // Around the one that is selected, which may be in the middle of thousands.
+  const first = Math.max(0, Math.min(sorted.findIndex((ent) => ent.key === view.selected) - LISTED / 2, sorted.length - LISTED));
+  const listed = sorted.slice(first, first + LISTED);
+  place.replaceChildren(...listed.map((ent) => row(ent, view, actions, colour.get(ent.key), number.get(ent.key))));
+  if (listed.length < sorted.length) {
+    place.append(element("li", { class: "soft" }, `${first + 1} to ${first + listed.length} of ${sorted.length} entities: select another one in the text.`));
+  }
 }
 
 function row(ent, view, actions, colour, number) {
