@@ -59,7 +59,16 @@ def written(tmp_path_factory):
     nlp = spacy.blank("rivega")
     nlp.to_disk(folder / "pipeline")
     row = {"id": "1", "text": "Ada sang", "ents": [{"start": 0, "end": 3, "label": "PER", "text": "Ada"}]}
-    for name in ("posts.jsonl", "annotated.jsonl", "tool/tasks.json", "tool/text.jsonl", "tool/a.json", "folder/a.jsonl", "passages.sqlite", "enrich.cfg"):
+    for name in (
+        "posts.jsonl",
+        "annotated.jsonl",
+        "tool/tasks.json",
+        "tool/text.jsonl",
+        "tool/a.json",
+        "folder/a.jsonl",
+        "passages.sqlite",
+        "enrich.cfg",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(row) + "\n")
     (folder / "pages").mkdir()
