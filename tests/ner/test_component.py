@@ -52,6 +52,7 @@ def test_every_scheme_and_loss_learns(encoder_dir, scheme, loss):
     assert len(nlp.get_pipe("rivega_ner").scheme) == (7 if scheme == "bio" else 13)
 
 
+@pytest.mark.slow
 def test_views_of_a_post_are_drawn_together(encoder_dir):
     """What is said with knowledge and without it lies closer together after training with `agreement` than after training without."""
     apart = {}
@@ -222,6 +223,7 @@ def test_what_cannot_be_learned_from_is_left_out(encoder_dir):
     assert nlp.update([empty], sgd=optimizer)["rivega_ner"] == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", ["ours", "pytorch-crf"])
 @pytest.mark.parametrize("left_open", ["type", "token", "boundary"])
 def test_what_the_annotation_leaves_open_is_not_learnt_as_outside(encoder_dir, left_open, implementation):
@@ -452,4 +454,4 @@ def test_entities_are_what_is_seen_of_them_and_within_what_is_read(monkeypatch):
     ner.set_annotations(docs, found)
     assert [(ent.text, ent._.ner_score) for ent in docs[0].ents] == [("Rome", 0.9), ("Ada", 0.7)] and not docs[0]._.rivega_errors
     assert [(ent.start, ent._.ner_score) for ent in docs[1].ents] == [(0, 0.6)]
-    assert "longer than 30 characters" in docs[1]._.rivega_errors[0]["message"]
+    assert "in its first 30 characters" in docs[1]._.rivega_errors[0]["message"]

@@ -100,6 +100,7 @@ def test_a_text_alone_cannot_tell(encoder_dir):
     assert first == second
 
 
+@pytest.mark.slow
 def test_round_trips(sees, tmp_path, vision_dir):
     sees.to_disk(tmp_path / "pipeline")
     # What it was trained from is not needed again.

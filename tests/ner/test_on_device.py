@@ -71,6 +71,7 @@ def test_chains_on_a_device(asked, far_apart):
         assert torch.allclose(mine, theirs, atol=1e-5, equal_nan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", [{}, {"hidden_width": 8}])
 def test_a_tagger_on_a_device(encoder_dir, head, monkeypatch):
     # The device knows no fused optimiser.

@@ -36,6 +36,7 @@ def linear(nlp):
     return nlp.get_pipe("rivega_ner").model.shims[0].module.state_dict()["linear.weight"].clone()
 
 
+@pytest.mark.slow
 def test_the_mean_of_two_runs(runs, tmp_path):
     scripts = load("averaging")
     first, second = (spacy.load(run) for run in runs)
@@ -81,6 +82,7 @@ def test_no_post_of_dev_or_test_gets_in(shared_dir):
     assert sum(not row["id"].endswith("-mix") for row in rows) == 3074
 
 
+@pytest.mark.slow
 def test_at_signs_are_outside_and_a_type_is_missing(tmp_path):
     script = load("more_texts")
     assert script.without_at(["@", "ann", "in", "@"], ["B-PER", "B-PER", "O", "B-ORG"]) == ["O", "B-PER", "O", "O"]

@@ -72,6 +72,7 @@ def test_it_takes_the_steps_of_spacy_transformers(encoder_dir, listener):
     assert scores(ours) == scores(theirs)
 
 
+@pytest.mark.slow
 @needs_spacy_transformers
 @pytest.mark.parametrize("saved,read", [("transformer", "rivega_transformer"), ("rivega_transformer", "transformer")])
 def test_each_reads_what_the_other_saved(encoder_dir, tmp_path, saved, read):
