@@ -60,6 +60,7 @@ def test_one_turned_bit_is_found(pipeline, name):
             load(pipeline)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_without_digests_what_cannot_be_read_is_named(pipeline, name):
     (pipeline / DIGESTS).unlink()
@@ -100,6 +101,7 @@ def harmful(reached: Path):
     )
 
 
+@pytest.mark.slow
 def test_no_file_of_a_pipeline_is_obeyed(pipeline, tmp_path):
     """Without its digests, which whoever makes such a pipeline would write for it."""
     (pipeline / DIGESTS).unlink()
@@ -140,6 +142,7 @@ def damages(data: bytes):
     yield data + b"\0"
 
 
+@pytest.mark.slow
 def test_damage_of_any_file_is_found(pipeline):
     files = [path for path in pipeline.rglob("*") if path.is_file() and path.name not in READ_FIRST]
     assert len(files) > 6
@@ -182,6 +185,7 @@ def test_damage_of_any_file_of_the_shipped_pipeline_is_found(tmp_path):
         (copy / name).unlink()
 
 
+@pytest.mark.slow
 def test_a_missing_file_and_damaged_digests(pipeline):
     (pipeline / "rivega_ner" / "model").unlink()
     with pytest.raises(SetupError, match=r"E950.*rivega_ner/model is missing"):

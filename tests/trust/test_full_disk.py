@@ -141,6 +141,7 @@ def test_posts(disk, docs, pipeline, posts, name):
     assert files(disk.path) == {}
 
 
+@pytest.mark.slow
 def test_commands(disk, docs, posts, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     list(write_posts(docs, tmp_path / "annotated.jsonl"))

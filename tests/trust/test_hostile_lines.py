@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from fuzz_lines import fuzz_convert, fuzz_lines, fuzz_queue, fuzz_service
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fuzz", [fuzz_lines, fuzz_convert, fuzz_queue, fuzz_service])
 def test_every_line_has_its_result_in_order(fuzz, capsys):
     assert fuzz(1_200, seed=1) == 0
