@@ -1,4 +1,4 @@
-"""Print the lowest versions that setup.cfg admits, as pip takes them: `python ci/lanes/floors.py EXTRA ...`
+"""Print the lowest versions that setup.cfg admits, as constraints of pip: `python ci/lanes/floors.py EXTRA ...`
 
 Without torch: an old one on the package index is for CUDA, with gigabytes of libraries.
 """
@@ -21,4 +21,4 @@ def floors(extras: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(" ".join(floors(sys.argv[1:])) + "\n")
+    sys.stdout.write("".join(f"{pin}\n" for pin in floors(sys.argv[1:])))

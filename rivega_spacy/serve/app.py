@@ -16,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from spacy.language import Language
 from spacy.vocab import Vocab
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 
 from .. import __version__
 from ..post.annotated import annotated_to_doc
@@ -41,6 +42,21 @@ from .reading import Entry, check_lengths, picture_of, read_body, read_entries
 STATIC = Path(__file__).parent / "static"
 _TYPES = ("PER", "LOC", "ORG", "OTHER")
 _ANSWERS = schemas.problems(400, 403, 404, 408, 413, 415, 421, 422, 429, 500, 503)
+
+
+class Number(Convertor[int]):
+    """The number of a post in an address: so that PUT /queue/file saves no post of that name, and no number takes long to read."""
+
+    regex = "[0-9]{1,40}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("number", Number())
 
 
 class Served:
@@ -166,10 +182,12 @@ def create_app(
 
 
 def _add_api(app: FastAPI, served: Served) -> None:
+    has_queue = served.queue is not None
+
     @app.post(
         "/annotate",
         tags=["posts"],
-        openapi_extra=schemas.ANNOTATE,
+        openapi_extra=schemas.annotate(served.limits),
         responses={200: {"model": schemas.AnnotatedPost | list[schemas.AnnotatedPost]}},
     )
     async def annotate(request: Request) -> Response:
@@ -191,7 +209,7 @@ def _add_api(app: FastAPI, served: Served) -> None:
     @app.post(
         "/masks",
         tags=["page"],
-        openapi_extra=schemas.MASKS,
+        openapi_extra=schemas.about_picture(schemas.MASKS, needs_picture=True, queue=has_queue),
         responses={200: {"model": schemas.MaskAnswer}, **schemas.problems(501)},
     )
     async def masks(request: Request) -> Response:
@@ -203,12 +221,16 @@ def _add_api(app: FastAPI, served: Served) -> None:
         boxes = value.get("boxes")
         if not isinstance(boxes, list) or not 1 <= len(boxes) <= 100:
             raise Problem(422, Errors.E806.format(post="without id", field="boxes", value=brief(boxes), wanted="1 to 100 boxes"))
+        for box in boxes:
+            # `check_box` takes what Python makes a number of: true, and "1".
+            if isinstance(box, list) and not all(type(side) in (int, float) for side in box):
+                raise Problem(422, Errors.E006.format(value=brief(box)))
         return _json(await served.call(lambda: masks_for(served.nlp, image, boxes)))
 
     @app.post(
         "/export/{form}",
         tags=["page"],
-        openapi_extra=schemas.EXPORT,
+        openapi_extra=schemas.about_picture(schemas.EXPORT, needs_picture=False, queue=has_queue),
         responses={200: schemas.files(KINDS)},
     )
     async def export(
@@ -232,7 +254,12 @@ def _add_api(app: FastAPI, served: Served) -> None:
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name)}"}
         return Response(file.data, headers=headers, media_type=file.kind)
 
-    @app.post("/preview", tags=["page"], openapi_extra=schemas.PREVIEW, responses={200: schemas.PICTURE})
+    @app.post(
+        "/preview",
+        tags=["page"],
+        openapi_extra=schemas.about_picture({}, needs_picture=True, queue=has_queue),
+        responses={200: schemas.PICTURE},
+    )
     async def preview(request: Request) -> Response:
         """A picture as browsers show it: for TIFF and other formats that they do not know."""
         image = await _picture(_fields(await read_body(request, served.limits)), served)
@@ -291,7 +318,7 @@ def _add_queue(app: FastAPI, served: Served, queue: CorrectionQueue) -> None:
             raise Problem(404, Errors.E020.format(path=queue.path.name))
         return FileResponse(queue.path, media_type="application/x-ndjson", filename=queue.path.name)
 
-    @app.get("/queue/{number}", tags=["queue"], responses={200: {"content": {"application/json": {}}}})
+    @app.get("/queue/{number:number}", tags=["queue"], responses={200: {"content": {"application/json": {}}}})
     async def item(number: int) -> Response:
         """A post of the queue; the pipeline annotates it where the file has no entities for it."""
         post = await run_in_threadpool(queue.to_annotate, number)
@@ -301,13 +328,13 @@ def _add_queue(app: FastAPI, served: Served, queue: CorrectionQueue) -> None:
             queue.keep_annotated(number, row)
         return _json(await run_in_threadpool(queue.item, number))
 
-    @app.get("/queue/{number}/picture", tags=["queue"], responses={200: schemas.PICTURE})
+    @app.get("/queue/{number:number}/picture", tags=["queue"], responses={200: schemas.PICTURE})
     async def picture(number: int) -> Response:
         """The picture of a post of the queue, as browsers show it."""
         return await _shown(queue.picture(number), served)
 
     @app.put(
-        "/queue/{number}",
+        "/queue/{number:number}",
         tags=["queue"],
         openapi_extra=schemas.SAVE,
         responses={200: {"content": {"application/json": {}}}, **schemas.problems(409, 507)},

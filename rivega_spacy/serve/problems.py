@@ -6,11 +6,11 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from ..post.errors import Errors, OutputError
-from ..post.text import brief, replace_surrogates
+from ..post.text import replace_surrogates
 
 logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -55,15 +55,9 @@ def handle_problems(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         answer = Problem(error.status_code, str(error.detail)).response()
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            answer.headers["Allow"] = ", ".join(_allowed(request))
         return answer
-
-    @app.exception_handler(RequestValidationError)
-    async def parameter(request: Request, error: RequestValidationError) -> Response:
-        found = error.errors()[0]
-        wanted = str(found.get("msg", "another value"))
-        return Problem(
-            422, Errors.E806.format(post="of the address", field=found["loc"][-1], value=brief(found.get("input")), wanted=wanted)
-        ).response()
 
     @app.exception_handler(OutputError)
     async def output(request: Request, error: OutputError) -> Response:
@@ -74,6 +68,12 @@ def failed(error: BaseException) -> Problem:
     """A fault of the server's own; its traceback goes to the log."""
     logger.error("request failed", exc_info=error)
     return Problem(500, Errors.E813.format(reason=f"{type(error).__name__}: {error}"))
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of an address, which may be on several routes; Starlette names those of the first."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
 
 
 def _title(status: int) -> str:

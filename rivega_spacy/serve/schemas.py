@@ -5,6 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from .limits import Limits
+
+# A JSON schema, or a part of an OpenAPI document.
+Schema = dict[str, Any]
+
 
 class Mask(BaseModel):
     """A mask as COCO's compressed run lengths."""
@@ -70,45 +75,98 @@ class ProblemDetails(BaseModel):
     notes: list[str] | None = None
 
 
-_PICTURE = {"type": "string", "description": "The picture itself: a data: URI or base64. No address, no path."}
-_TEXTS = {
-    "id": {"type": "string"},
-    "text": {"type": "string"},
-    "tokens": {"type": "array", "items": {"type": "string"}, "description": "In place of `text`: joined by blanks."},
-    "knowledge": {"type": "string"},
-    "caption": {"type": "string"},
-    "description": {"type": "string"},
-    "ents": {
-        "type": "array",
-        "items": {},
-        "description": "Known entities, [start, end, label] or objects: none are then looked for.",
-    },
+# Of the formats, `picture`, `json` and `words` are the API's own: the text of a picture that can be read, a text that is JSON, one of words.
+_ANY_PICTURE = {
+    "type": "string",
+    "format": "picture",
+    "description": "The picture itself: a data: URI or base64. No address, no path.",
 }
-_POST = {"type": "object", "properties": {**_TEXTS, "image": _PICTURE}, "required": ["text"]}
+_PICTURE = {**_ANY_PICTURE, "type": ["string", "null"]}
 _FILE = {"type": "string", "format": "binary"}
-_BOXES = {"type": "array", "items": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}}
+_BOXES = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": 100,
+    "items": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
+}
 _NUMBER = {"type": "integer", "description": "In place of `image`: the number of a post in the queue."}
+_LINE = {"type": "object", "description": "A line of annotated posts."}
+_NAME = {"description": "Of the file."}
 
 
-def _body(fields: dict[str, Any], *, many: bool = False) -> dict[str, Any]:
-    alone: dict[str, Any] = {"type": "object", "properties": {**fields, "image": _PICTURE}}
-    value = {"oneOf": [alone, {"type": "array", "items": alone}]} if many else alone
-    form = {"type": "object", "properties": {**fields, "image": _FILE}}
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": value}, "multipart/form-data": {"schema": form}},
-        }
+def _body(value: Schema, form: Schema) -> Schema:
+    content = {"application/json": {"schema": value}, "multipart/form-data": {"schema": form}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _json_text(field: Schema) -> Schema:
+    """A field of a form that holds JSON."""
+    return {"type": "string", "format": "json", "description": f"JSON. {field.get('description', '')}".rstrip()}
+
+
+def annotate(limits: Limits) -> Schema:
+    """The body of /annotate: what else comes, and is no text, is noted in `errors` of the post's line."""
+    text = {"type": "string", "maxLength": limits.text}
+    noted = {"maxLength": limits.text, "description": "A string; what is none is noted."}
+    shared: Schema = {"id": {"description": "A string."}, "text": text, "knowledge": noted, "caption": noted, "description": noted}
+    ents = {
+        "description": "Known entities, [start, end, label] or objects: none are then looked for. Those that are no entities are noted."
     }
+    words = {
+        "anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}],
+        "description": "In place of `text`: joined by blanks.",
+    }
+    post: Schema = {
+        "type": "object",
+        "properties": {**shared, "ents": ents, "image": _PICTURE},
+        "anyOf": [{"required": ["text"]}, {"required": ["tokens"], "properties": {"tokens": words}}],
+    }
+    posts = {
+        "type": "array",
+        "items": {
+            "description": "A post as above. What cannot be used of it stands in `errors` of its line, and the others are done."
+        },
+        "minItems": 1,
+        "maxItems": limits.posts,
+    }
+    tokens = {"type": "string", "format": "words", "description": "In place of `text`: between blanks, or a JSON list."}
+    form = {
+        "type": "object",
+        "properties": {**shared, "tokens": tokens, "ents": _json_text(ents), "image": _FILE},
+        "anyOf": [{"required": ["text"]}, {"required": ["tokens"]}],
+    }
+    return _body({"oneOf": [post, posts]}, form)
 
 
-ANNOTATE = _body(_TEXTS, many=True)
-MASKS = _body({"boxes": _BOXES, "number": _NUMBER})
-EXPORT = _body(
-    {"post": {"type": "object", "description": "A line of annotated posts."}, "number": _NUMBER, "name": {"type": "string"}}
-)
-PREVIEW = _body({})
-SAVE: dict[str, Any] = {
+def about_picture(fields: Schema, *, needs_picture: bool, queue: bool) -> Schema:
+    """The body of a route about one picture.
+
+    fields (Dict[str, Any]): What else it has to have. needs_picture (bool): Whether it has to have the picture.
+    queue (bool): Whether the picture may be that of a post of the queue.
+    RETURNS (Dict[str, Any]): For `openapi_extra`.
+    """
+
+    needed = sorted(set(fields) - {"name"})
+    picture = {"image": _ANY_PICTURE if needs_picture else _PICTURE}
+    texts = {name: _json_text(field) if field is not _NAME else field for name, field in fields.items()}
+    body: Schema = {"type": "object", "properties": fields, "required": needed}
+    form: Schema = {"type": "object", "properties": {**texts, "image": _FILE}, "required": needed}
+    own = ["image"] if needs_picture else []
+    if queue:
+        # Where there is a number, nobody looks at the picture beside it.
+        no_number = {"properties": {**picture, "number": {"type": "null"}}, "required": own}
+        body["anyOf"] = [{"properties": {"number": _NUMBER}, "required": ["number"]}, no_number]
+        form["properties"]["number"] = _json_text(_NUMBER)
+        form["anyOf"] = [{"properties": {"image": _FILE}, "required": own}, {"required": ["number"]}]
+    else:
+        body = {**body, "properties": {**fields, **picture}, "required": needed + own}
+        form["required"] = needed + own
+    return _body(body, form)
+
+
+MASKS: Schema = {"boxes": _BOXES}
+EXPORT: Schema = {"post": _LINE, "name": _NAME}
+SAVE: Schema = {
     "requestBody": {
         "required": True,
         "content": {
@@ -116,9 +174,13 @@ SAVE: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "properties": {
-                        "ents": {"type": "array", "items": {"$ref": "#/components/schemas/Entity"}},
+                        "ents": {
+                            "type": "array",
+                            "items": {"description": "An entity of an annotated post, or [start, end, label]."},
+                        },
                         "revision": {"type": "integer"},
                     },
+                    "required": ["ents"],
                 }
             }
         },

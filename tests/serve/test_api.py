@@ -278,7 +278,8 @@ def test_masks_for_boxes(client, client_with, png):
     assert answer == {"mask_rle": expected["mask_rle"], "mask_score": 0.5, "errors": []}
     outside = client.post("/masks", json={"boxes": [[900, 900, 950, 950]], "image": data_uri(png)}).json()
     assert outside["mask_rle"] is None and "[E305]" in outside["errors"][0]["message"]
-    problem(client.post("/masks", json={"boxes": [["a", 0, 0, 0]], "image": data_uri(png)}), 422, "E006")
+    for box in (["a", 0, 0, 0], [True, 0, 9, 9], ["1", "2", "3", "4"], [1, 2, 3], {"x": 1}, None):
+        problem(client.post("/masks", json={"boxes": [box], "image": data_uri(png)}), 422, "E006")
     problem(client.post("/masks", json={"boxes": [], "image": data_uri(png)}), 422, "E806")
     problem(client.post("/masks", json={"boxes": [BOX]}), 422, "E806")
     none = client_with(pipeline=make_pipeline(segmenter=False))

@@ -43,7 +43,14 @@ def test_posts_are_annotated_where_they_have_no_entities(client_with, queue):
         problem(client.get(f"/queue/{number}"), 404, "E817")
     assert client.get("/queue/1/picture").headers["content-type"] == "image/png"
     problem(client.get("/queue/3/picture"), 404)
-    assert client.get("/queue/x").status_code == 422 and not queue.path.exists()
+    for number in ("x", "-1", "1e3", "9" * 5000, "%D9%A1"):
+        problem(client.get(f"/queue/{number}"), 404)
+    assert not queue.path.exists()
+    # The methods of an address are those of all its routes, and those of no other.
+    for address, methods in (("/queue/1", "GET, PUT"), ("/queue/file", "GET"), ("/queue/1/picture", "GET"), ("/annotate", "POST")):
+        answer = client.request("DELETE", address)
+        assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+    problem(client.put("/queue/file", json={"ents": [], "revision": 0}), 405)
 
 
 def test_saved_posts_are_training_data(client_with, queue, tmp_path, capsys):

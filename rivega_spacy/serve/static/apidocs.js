@@ -13,15 +13,22 @@ function resolve(schema) {
 
 function typeOf(schema) {
   const found = resolve(schema);
-  if (found.anyOf || found.oneOf) return (found.anyOf ?? found.oneOf).map(typeOf).join(" or ");
+  const ways = found.anyOf ?? found.oneOf;
+  if (ways && !found.type) return ways.map(typeOf).join(" or ");
+  if (Array.isArray(found.type)) return found.type.join(" or ");
   if (found.type === "array") return `list of ${typeOf(found.items)}`;
   return found.format === "binary" ? "file" : schema?.$ref ? schema.$ref.split("/").pop() : found.type ?? "any";
 }
 
-function fields(schema) {
+// Those of each way of giving it as well; what the schema itself or its first way says of a field comes before the others' word.
+function propertiesOf(schema) {
   const found = resolve(schema);
-  const inner = found.properties ? found : resolve((found.anyOf ?? found.oneOf ?? [])[0]);
-  const rows = Object.entries(inner.properties ?? {}).map(([name, value]) => element("tr", {}, element("td", {}, element("code", {}, name)), element("td", {}, typeOf(value)), element("td", {}, value.description ?? resolve(value).description ?? "")));
+  const ways = (found.anyOf ?? found.oneOf ?? []).map(propertiesOf).reverse();
+  return Object.assign({}, ...ways, found.properties);
+}
+
+function fields(schema) {
+  const rows = Object.entries(propertiesOf(schema)).map(([name, value]) => element("tr", {}, element("td", {}, element("code", {}, name)), element("td", {}, typeOf(value)), element("td", {}, value.description ?? resolve(value).description ?? "")));
   return rows.length ? element("table", {}, element("tbody", {}, ...rows)) : element("p", { class: "soft" }, typeOf(schema));
 }
 
