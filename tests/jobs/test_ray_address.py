@@ -10,10 +10,10 @@ from rivega_spacy.jobs.bulk.ray_engine import RayEngine
 
 @pytest.mark.parametrize(
     "given, named, reached",
-    [(None, None, None), ("10.0.0.1:6379", None, "10.0.0.1:6379"), (None, "10.0.0.2:6379", "10.0.0.2:6379"), ("auto", "10.0.0.2:6379", "auto"), (None, "", None)],
+    [(None, None, "local"), ("10.0.0.1:6379", None, "10.0.0.1:6379"), (None, "10.0.0.2:6379", "10.0.0.2:6379"), ("auto", "10.0.0.2:6379", "auto"), (None, "", "local")],
 )  # fmt: skip
 def test_a_cluster_that_is_named_gets_no_sizes(given, named, reached, monkeypatch):
-    """Ray refuses them for a cluster that is there, also where its own variable names it."""
+    """Ray refuses them for a cluster that is there, also where its own variable names it, or where it was started on this machine by somebody else."""
     asked = {}
     ray = SimpleNamespace(
         is_initialized=lambda: bool(asked), init=lambda **options: asked.update(options), cluster_resources=lambda: {"CPU": 2.0},
@@ -26,4 +26,4 @@ def test_a_cluster_that_is_named_gets_no_sizes(given, named, reached, monkeypatc
         monkeypatch.setenv("RAY_ADDRESS", named)
     monkeypatch.setenv("RAY_worker_niceness", "0")
     RayEngine(SimpleNamespace(), address=given).close()
-    assert asked.get("address") == reached and ("num_cpus" in asked) == (reached is None)
+    assert asked.get("address") == reached and ("num_cpus" in asked) == (reached == "local")

@@ -21,6 +21,7 @@ from rivega_spacy.export.writing import FORMS, export_posts
 from rivega_spacy.jobs.annotate import EngineOptions, annotate_here, annotate_job
 from rivega_spacy.jobs.bulk.annotating import AnnotateWork
 from rivega_spacy.jobs.bulk.job import JobOptions
+from rivega_spacy.knowledge.collection import Collection, build
 from rivega_spacy.llm.store import AnswerStore, Record
 from rivega_spacy.post.errors import OutputError, RivegaError
 from rivega_spacy.post.post_files import read_posts
@@ -236,6 +237,22 @@ def test_a_store_that_there_is_no_room_for(disk):
     store = AnswerStore(disk.path / "answers.sqlite")
     store.put(record(1))
     assert len(store.get_many(["k1"])) == 1
+
+
+def test_collections_of_passages(disk, tmp_path):
+    first, more, path = tmp_path / "first.jsonl", tmp_path / "more.jsonl", disk.path / "passages.sqlite"
+    first.write_text('{"text": "the arena of Oakland"}\n', encoding="utf8")
+    more.write_text("".join(json.dumps({"text": f"bridge {number} " + "words " * 90}) + "\n" for number in range(2000)), encoding="utf8")
+    with disk.full(), pytest.raises(OutputError, match=r"\[E052\].*passages\.sqlite"):
+        build([first], path)
+    assert files(disk.path) == {}
+    build([first], path)
+    with disk.full(), pytest.raises(OutputError, match=r"\[E052\].*passages\.sqlite"):
+        build([first, more], path)
+    found = Collection(path)
+    assert [[passage.text for passage in row] for row in found.by_text(["Oakland"], 2)] == [["the arena of Oakland"]]
+    # With room again it is gone on with.
+    assert build([first, more], path).added >= 1 and len(found.by_text(["bridge"], 9)[0]) == 9
 
 
 def test_corrected_posts(disk, posts):

@@ -104,9 +104,9 @@ class RayEngine:
         if address is None:
             # Ray's workers give way to all others by default, and hardly begin on a machine that is busy.
             os.environ.setdefault("RAY_worker_niceness", "0")
-            # Nobody else is to reach it.
+            # Nobody else is to reach it. "local": one that somebody has started on this machine would refuse to be told how large it is.
             options.update(
-                num_cpus=cores(), include_dashboard=False, object_store_memory=_STORE_BYTES, _node_ip_address="127.0.0.1"
+                address="local", num_cpus=cores(), include_dashboard=False, object_store_memory=_STORE_BYTES, _node_ip_address="127.0.0.1"
             )
         else:
             options["address"] = address
