@@ -242,7 +242,9 @@ def test_a_store_that_there_is_no_room_for(disk):
 def test_collections_of_passages(disk, tmp_path):
     first, more, path = tmp_path / "first.jsonl", tmp_path / "more.jsonl", disk.path / "passages.sqlite"
     first.write_text('{"text": "the arena of Oakland"}\n', encoding="utf8")
-    more.write_text("".join(json.dumps({"text": f"bridge {number} " + "words " * 90}) + "\n" for number in range(2000)), encoding="utf8")
+    more.write_text(
+        "".join(json.dumps({"text": f"bridge {number} " + "words " * 90}) + "\n" for number in range(2000)), encoding="utf8"
+    )
     with disk.full(), pytest.raises(OutputError, match=r"\[E052\].*passages\.sqlite"):
         build([first], path)
     assert files(disk.path) == {}

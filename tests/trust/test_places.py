@@ -80,7 +80,9 @@ def used_in(code: str) -> set[str]:
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {item.asname or item.name.split(".")[0]: item.name if item.asname else item.name.split(".")[0] for item in node.names}
+            names |= {
+                item.asname or item.name.split(".")[0]: item.name if item.asname else item.name.split(".")[0] for item in node.names
+            }
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {item.asname or item.name: f"{node.module}.{item.name}" for item in node.names}
 

@@ -106,7 +106,11 @@ class RayEngine:
             os.environ.setdefault("RAY_worker_niceness", "0")
             # Nobody else is to reach it. "local": one that somebody has started on this machine would refuse to be told how large it is.
             options.update(
-                address="local", num_cpus=cores(), include_dashboard=False, object_store_memory=_STORE_BYTES, _node_ip_address="127.0.0.1"
+                address="local",
+                num_cpus=cores(),
+                include_dashboard=False,
+                object_store_memory=_STORE_BYTES,
+                _node_ip_address="127.0.0.1",
             )
         else:
             options["address"] = address
