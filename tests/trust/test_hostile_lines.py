@@ -11,7 +11,7 @@ from fuzz_lines import fuzz_convert, fuzz_lines, fuzz_queue, fuzz_service
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fuzz", [fuzz_lines, fuzz_convert, fuzz_queue, fuzz_service])
-def test_every_line_has_its_result_in_order(fuzz, capsys):
-    assert fuzz(1_200, seed=1) == 0
-    assert "\n1200 lines" in "\n" + capsys.readouterr().out
+@pytest.mark.parametrize("fuzz, count", [(fuzz_lines, 1_200), (fuzz_convert, 1_200), (fuzz_queue, 1_200), (fuzz_service, 200)])
+def test_every_line_has_its_result_in_order(fuzz, count, capsys):
+    assert fuzz(count, seed=1) == 0
+    assert f"\n{count} lines" in "\n" + capsys.readouterr().out
