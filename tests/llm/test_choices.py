@@ -136,6 +136,7 @@ def test_a_store_of_the_first_layout_is_brought_up_to_date(tmp_path: Path) -> No
         "CREATE TABLE answers (key TEXT PRIMARY KEY, question TEXT NOT NULL, model TEXT NOT NULL, identity TEXT NOT NULL, prompt TEXT NOT NULL,"
         "version TEXT NOT NULL, post TEXT NOT NULL, entity TEXT NOT NULL, attempt INTEGER NOT NULL, text TEXT NOT NULL, finish TEXT NOT NULL,"
         "input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, created REAL NOT NULL);"
+        "CREATE INDEX by_question ON answers (question, model);"
         "CREATE TABLE claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL, since REAL NOT NULL) WITHOUT ROWID;"
         f"PRAGMA application_id = {0x52695645}; PRAGMA user_version = 1;"
     )
