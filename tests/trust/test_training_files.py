@@ -257,7 +257,7 @@ def test_prompts_in_bytes_are_prompts(data, asking):
     "name, data",
     [
         ("prompt_files.json", b"[]"), ("prompt_files.json", b"{"), ("prompt_files.json", b"[" * 100_000), ("prompt_files.json", b"\xff"), ("prompt_files.json", b'"x"'),
-        ("knowledge.txt", b"\xff\xfe\xff"), ("knowledge.txt", b"[[user]]\n{__class__}"), ("knowledge.txt", b"\x80\x04."), ("knowledge.txt", gzip.compress(PROMPT.encode())[:-9]), ("knowledge.txt", b"[[user]]\n<< {text} >>"),
+        ("knowledge.txt", b"\xff\xfe\xff"), ("knowledge.txt", b"[[user]]\n{__class__}"), ("knowledge.txt", b"\x80\x04."), ("knowledge.txt", gzip.compress(PROMPT.encode(), mtime=0)[:-9]), ("knowledge.txt", b"[[user]]\n<< {text} >>"),
     ],
 )  # fmt: skip
 def test_prompts_in_a_folder_are_prompts(name, data, asking, tmp_path):
