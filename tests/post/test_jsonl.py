@@ -18,7 +18,8 @@ def read(path, data):
 
 
 @pytest.mark.parametrize(
-    "name, data", [("a.jsonl.gz", PLAIN), ("a.jsonl", gzip.compress(PLAIN, mtime=0)), ("a.gz", gzip.compress(PLAIN, mtime=0)), ("a", PLAIN)]
+    "name, data",
+    [("a.jsonl.gz", PLAIN), ("a.jsonl", gzip.compress(PLAIN, mtime=0)), ("a.gz", gzip.compress(PLAIN, mtime=0)), ("a", PLAIN)],
 )
 def test_the_name_does_not_say_whether_a_file_is_compressed(tmp_path, name, data):
     assert [row for _, row in read(tmp_path / name, data)] == LINES
