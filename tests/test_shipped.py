@@ -76,6 +76,7 @@ def test_from_post_to_mask(nlp):
     assert [row.type for row in doc._.groundings] == [ent.label_ for ent in doc.ents]
 
 
+@pytest.mark.slow
 def test_every_form_of_picture_gives_the_same(nlp):
     array = read_image(COLLINS)
     expected = nlp(post(nlp, image=array))
@@ -85,6 +86,7 @@ def test_every_form_of_picture_gives_the_same(nlp):
         close(nlp(post(nlp, image=image)), expected)
 
 
+@pytest.mark.slow
 def test_stream_with_context_matches_one_by_one(nlp):
     texts = [
         (TEXT, {"image": COLLINS}),
@@ -165,6 +167,7 @@ def test_bad_posts_leave_the_others_intact(nlp, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n", "#", "http://t.co/x", "😀" * 50, "word " * 2000, "\x00\u200b\ufffd", "a" * 5000])
+@pytest.mark.slow
 def test_odd_texts_go_through(nlp, text):
     doc = nlp(post(nlp, text))
     assert doc.text == text and doc._.rivega_errors == []

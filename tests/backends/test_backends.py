@@ -145,6 +145,7 @@ def test_weights_may_be_named_in_initialize(sources, name, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_there_are_told_at_once(sources, tmp_path):
     for name in (*ENTAILMENT, *GROUNDERS):
         nlp, factory = pipeline(name, sources(name)[0])
@@ -159,6 +160,7 @@ def test_weights_that_are_not_there_are_told_at_once(sources, tmp_path):
 
 
 @pytest.mark.parametrize("name", [*ENTAILMENT, *GROUNDERS, *CHAT])
+@pytest.mark.slow
 def test_odd_posts_and_damaged_weights(sources, name):
     """Every post of a mixed batch has its own result or its own reason."""
     options, weights = sources(name)
@@ -197,6 +199,7 @@ def test_odd_posts_and_damaged_weights(sources, name):
             assert len(doc._.rivega_errors) == 1 and "not finite" in doc._.rivega_errors[0]["message"]
 
 
+@pytest.mark.slow
 def test_one_network_serves_both_components_also_from_disk(sources, tmp_path):
     options, weights = sources("OFAEntailment")
     nlp, _ = pipeline("OFAEntailment", options, weights)
@@ -294,6 +297,7 @@ def test_options_of_training_do_what_they_say(sources, name):
 
 
 @pytest.mark.parametrize("name", sorted(TRAINABLE))
+@pytest.mark.slow
 def test_one_post_with_one_word_is_enough_to_train_on(sources, name):
     options, weights = sources(name)
     nlp, factory = pipeline(name, options, weights)
@@ -331,6 +335,7 @@ def test_a_batch_computed_in_parts_takes_the_step_of_the_whole(sources, name):
 
 
 @pytest.mark.parametrize("name", [*ENTAILMENT, *GROUNDERS, *CHAT])
+@pytest.mark.slow
 def test_a_component_goes_to_worker_processes(sources, name):
     """`nlp.pipe(n_process=2)` pickles components where processes are spawned (macOS, Windows)."""
     options, weights = sources(name)
@@ -367,6 +372,7 @@ def as_read(name, paper, published):
 
 
 @pytest.mark.parametrize("name", [*ENTAILMENT, *GROUNDERS, *CHAT])
+@pytest.mark.slow
 def test_names_types_and_expansions_reach_the_network_whatever_they_hold(sources, name, monkeypatch, picture):
     whole = {as_read(name, paper, published) for *_, paper, published in ODD_ENTITIES}
     # Without expansion an entity is named in every form.

@@ -71,6 +71,7 @@ def test_compiled_layers_answer_as_the_others_do(name, tmp_path):
     assert set(compiled.shims[0].module.state_dict()) == set(plain.shims[0].module.state_dict())
 
 
+@pytest.mark.slow
 def test_equal_layers_share_a_compiled_form_and_other_lengths_need_no_new_one():
     config = OFAConfig.from_dict(sizes())
     layers = [EncoderLayer(config.width, config.heads, config.encoder_ffn, 2.0, 0.0, 0.0).eval() for _ in range(3)]

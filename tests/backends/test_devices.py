@@ -56,6 +56,7 @@ def docs_of(nlp: spacy.Language, count: int, seed: int) -> list[Doc]:
     return docs
 
 
+@pytest.mark.slow
 def test_nothing_waits_for_the_device_post_by_post(tiny_vision: spacy.Language, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     nlp = tiny_vision
     list(nlp.pipe(docs_of(nlp, 2, 0)))
@@ -80,6 +81,7 @@ def nothing_kept() -> Iterator[None]:
     clear_store()
 
 
+@pytest.mark.slow
 def test_the_same_answers_on_a_device(tiny_vision: spacy.Language, nothing_kept: None) -> None:  # noqa: F811
     nlp = copy.deepcopy(tiny_vision)
     expected = [[(ent._.boxes, ent._.mask_rle) for ent in doc.ents] for doc in nlp.pipe(docs_of(nlp, 3, 1))]

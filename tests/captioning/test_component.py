@@ -38,6 +38,7 @@ def image(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_both_fields(image: str) -> None:
     with FaultProxy(describe) as proxy:
         nlp = pipeline(proxy)

@@ -27,6 +27,7 @@ def annotate(*words: str) -> int:
     return main(["annotate", *words, "--model", "pipeline"])
 
 
+@pytest.mark.slow
 def test_workers_write_what_one_process_writes(place: Path, capsys: pytest.CaptureFixture) -> None:
     assert annotate("posts.jsonl", "one.jsonl") == annotate("posts.jsonl", "two.jsonl", "--workers", "2") == 0
     assert Path("one.jsonl").read_bytes() == Path("two.jsonl").read_bytes()
@@ -35,6 +36,7 @@ def test_workers_write_what_one_process_writes(place: Path, capsys: pytest.Captu
     assert "150 posts, 150 entities, 0 of them grounded, 0 posts with errors -> three.jsonl" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_folder_is_a_job(place: Path, capsys: pytest.CaptureFixture) -> None:
     annotate("posts.jsonl", "one.jsonl")
     assert annotate("posts.jsonl", "job/", "--shard-size", "60") == 0

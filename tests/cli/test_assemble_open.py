@@ -42,6 +42,7 @@ def posts(nlp):
     return doc
 
 
+@pytest.mark.slow
 def test_a_pipeline_from_folders_is_saved_runs_and_needs_the_detector_no_more(base, networks, tmp_path, capsys):
     detector, sam = networks
     nlp = blank_nlp()
@@ -76,6 +77,7 @@ def test_a_pipeline_from_folders_is_saved_runs_and_needs_the_detector_no_more(ba
     assert grounder["function"] == "rivega.OWLv2.v1" and segmenter["name"] == sam and grounder["revision"] == ""
 
 
+@pytest.mark.slow
 def test_both_components_hold_one_network_and_keep_it_when_saved_again(base, networks, tmp_path):
     detector, sam = networks
     out = tmp_path / "open"
@@ -110,6 +112,7 @@ def in_cache(cache, name, folder):
         (snapshot / file.name).symlink_to(blob)
 
 
+@pytest.mark.slow
 def test_the_hubs_cache_serves_without_a_connection_and_revisions_are_pinned(base, networks, tmp_path, monkeypatch, capsys):
     from huggingface_hub import constants
 
@@ -148,6 +151,7 @@ def test_a_part_of_a_download_is_not_taken_for_the_network(networks, tmp_path, m
         fetch(make_plan("laptop", grounder="owlv2", segmenter="base"), agree=lambda lines: False)
 
 
+@pytest.mark.slow
 def test_without_entailment_everything_is_looked_for(base, networks, tmp_path):
     detector, sam = networks
     call = [
@@ -166,6 +170,7 @@ def test_without_entailment_everything_is_looked_for(base, networks, tmp_path):
     assert all(np.isfinite(ent._.box).all() for ent in nlp(posts(nlp)).ents)
 
 
+@pytest.mark.slow
 def test_a_server_is_asked_in_the_conventions_of_its_model(base, tmp_path):
     pytest.importorskip("openai")
     call = ["assemble-open", str(tmp_path / "open"), "--base", base, "--profile", "server", "--chat-model", "gemini-2.5-flash"]

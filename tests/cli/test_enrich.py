@@ -117,6 +117,7 @@ def test_side_by_side_and_again_without_a_call(posts: Path, tmp_path: Path, caps
     assert "expansions of two: 3 questions, 3 answers from the store, 0 asked" in second
 
 
+@pytest.mark.slow
 def test_a_failing_model_leaves_the_other_ones_answers(posts: Path, tmp_path: Path) -> None:
     def broken(body: dict[str, Any]) -> str:
         return "<html>" if body["model"] == "m2" else answer(body)
@@ -131,6 +132,7 @@ def test_a_failing_model_leaves_the_other_ones_answers(posts: Path, tmp_path: Pa
     assert any("two" in error["message"] for error in rows[0]["errors"])
 
 
+@pytest.mark.slow
 def test_measured_posts_are_no_examples(posts: Path, tmp_path: Path) -> None:
     shipped = Path(main.__globals__["__file__"]).parents[1] / "knowledge" / "examples.jsonl"
     with FaultProxy(answer) as proxy:
@@ -159,6 +161,7 @@ def test_wrong_configs_are_told(change: Any, reason: str, posts: Path, tmp_path:
     assert not (tmp_path / "o.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_store_commands(posts: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with FaultProxy(answer) as proxy:
         main(["enrich", str(posts), str(tmp_path / "o.jsonl"), "--config", config(tmp_path, proxy.url)])
@@ -192,6 +195,7 @@ def test_the_shipped_config_is_sound(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_job_asks_once_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     posts, folder = tmp_path / "posts.jsonl", tmp_path / "enriched"
     lines = [json.dumps({"id": str(number), "text": f"Ann sang {number}", "ents": [[0, 3, "PER"]]}) for number in range(7)]

@@ -79,6 +79,7 @@ def brightness(scale):
     return Model("brightness", forward)
 
 
+@pytest.mark.slow
 def test_the_pipeline_is_saved_with_the_threshold(corpus, tmp_path, capsys):
     spacy.registry.architectures("test.Brightness.v1")(brightness)
     nlp = blank_nlp()

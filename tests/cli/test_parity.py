@@ -30,6 +30,7 @@ def copied(shared_dir, tmp_path):
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["ofa_fairseq", "ofa_hf"])
+@pytest.mark.slow
 def test_everything_holds_on_the_references(shared_dir, capsys, name):
     assert main(["parity", str(shared_dir / "fixtures" / name)]) == 0
     out = capsys.readouterr().out
@@ -40,6 +41,7 @@ def test_everything_holds_on_the_references(shared_dir, capsys, name):
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 def test_token_ids_are_compared_where_the_vocabulary_is_at_hand(copied, capsys):
     folder = copied("ofa_fairseq")
     for name in ("encoder.json", "vocab.bpe"):
@@ -50,6 +52,7 @@ def test_token_ids_are_compared_where_the_vocabulary_is_at_hand(copied, capsys):
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 def test_every_changed_reference_is_noticed(copied, capsys):
     folder = copied("ofa_fairseq")
     outputs = load_file(folder / "outputs.safetensors")
@@ -80,6 +83,7 @@ def test_changed_weights_and_unknown_tensors_are_noticed(copied, capsys):
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 def test_several_folders_must_all_hold(shared_dir, copied, capsys):
     folder = copied("ofa_hf")
     outputs = load_file(folder / "outputs.safetensors")
@@ -103,6 +107,7 @@ def test_folders_of_no_known_network_are_refused(tmp_path, capsys):
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["ofa_fairseq", "ofa_hf", "albef", "seqtr"])
+@pytest.mark.slow
 def test_what_a_folder_lacks_is_named(copied, capsys, name):
     folder = copied(name)
     whole = json.loads((folder / "config.json").read_text(encoding="utf8"))

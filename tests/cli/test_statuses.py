@@ -57,6 +57,7 @@ def run(capsys, *words):
         "evaluate pipeline gold.spacy --predictions {}",
     ],
 )
+@pytest.mark.slow
 def test_outputs_that_cannot_be_written(place, capsys, command, monkeypatch):
     source = "compact.jsonl" if command.startswith("convert") else "posts.jsonl" if command.startswith("annotate") else "gold.spacy"
     os.link(place / source, place / f"hard-{source}")

@@ -212,6 +212,7 @@ def test_published_counts(shared_dir, vocab, split, counts):
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 def test_a_token_that_is_only_a_no_break_space_keeps_its_place(shared_dir, vocab):
     """Twitter-2015 has such tokens; a plain split() drops them and shifts the tags."""
     found = 0

@@ -64,6 +64,7 @@ def test_a_failing_model_is_noted_and_the_batch_goes_on():
     assert "no answer" in docs[0]._.rivega_errors[0]["message"]
 
 
+@pytest.mark.slow
 def test_config_round_trip(tmp_path):
     nlp = blank_nlp()
     nlp.add_pipe("rivega_expander", config={"overwrite": True})

@@ -222,6 +222,7 @@ def test_label_studio_that_counts_as_javascript_does(annotated, wanted):
         {"type": "relation"},
     ],
 )
+@pytest.mark.slow
 def test_label_studio_results_that_are_broken_cost_nothing_else(annotated, wanted, result, capsys):
     tasks = reviewed(annotated)
     tasks[0]["annotations"][0]["result"].insert(0, result)

@@ -44,6 +44,7 @@ def test_a_finished_pipeline_can_be_given_out(trained, tmp_path):
     assert find_unreadable(trained) is None
 
 
+@pytest.mark.slow
 def test_its_package_has_the_licences_where_wheels_are_built(trained, tmp_path):
     finish(trained, name="tiny", version="0.7.1")
     (tmp_path / "out" / "rivega_tiny").mkdir(parents=True)
@@ -61,6 +62,7 @@ def test_its_package_has_the_licences_where_wheels_are_built(trained, tmp_path):
 
 
 @pytest.mark.parametrize("bad, code", [(b"\x80\x04N.", "E269"), (b"PK data.pkl", "E269"), (bytes(80_000_001), "E268")])
+@pytest.mark.slow
 def test_what_must_not_be_given_out_is_refused(trained, bad, code):
     (trained / "more").write_bytes(bad)
     with pytest.raises(RivegaError, match=code):

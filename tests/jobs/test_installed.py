@@ -82,6 +82,7 @@ def test_weights_that_two_parts_share_are_counted_once(folder):
     assert twice.parts[-1].memory_bytes == 0 and twice.parts[-2] == once.parts[-1]
 
 
+@pytest.mark.slow
 def test_a_sound_installation(folder, capsys):
     assert main(["doctor", str(folder / "pipeline")]) == 0
     out = capsys.readouterr().out

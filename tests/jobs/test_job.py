@@ -60,6 +60,7 @@ def wanted(count: int) -> list[str]:
     return [str(number) for number in range(count)]
 
 
+@pytest.mark.slow
 def test_shards_in_order_and_a_manifest(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path) -> None:
     posts = write_posts(25, {3: "Ada SLOW", 24: "nobody"})
     total = do_job(pipeline, posts, tmp_path / "job", inputs=["posts.jsonl"])
@@ -75,6 +76,7 @@ def test_shards_in_order_and_a_manifest(pipeline: str, write_posts: Callable[...
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "job")
 
 
+@pytest.mark.slow
 def test_failures_are_counted_by_component(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path) -> None:
     posts = write_posts(12, image="nowhere.jpg", ents=[[0, 99, "PER"]])
     with posts.open("a") as lines:
@@ -123,6 +125,7 @@ def test_a_job_does_not_go_on_with_something_else(pipeline: str, write_posts: Ca
     assert ids(rows_of(folder)) == wanted(12)
 
 
+@pytest.mark.slow
 def test_folders_that_are_no_jobs(pipeline: str, write_posts: Callable[..., Path], tmp_path: Path) -> None:
     posts = write_posts(3)
     (tmp_path / "mine").mkdir()
@@ -266,6 +269,7 @@ def test_other_forms(pipeline: str, write_posts: Callable[..., Path], tmp_path: 
         assert row == line
 
 
+@pytest.mark.slow
 def test_pipelines_that_cannot_begin(write_posts: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(RivegaError, match="E500"):
         do_job("nowhere", write_posts(3), tmp_path / "job")

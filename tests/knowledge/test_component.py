@@ -52,6 +52,7 @@ def test_the_number_of_examples(name: str, n: int) -> None:
     assert last_text(proxy.requests[0]).count("\nAnswer:") == n + 1
 
 
+@pytest.mark.slow
 def test_nothing_stops_the_stream(tmp_path: Path) -> None:
     def answer(body: dict[str, Any]) -> str:
         text = last_text(body)
@@ -114,6 +115,7 @@ def test_predict_changes_no_post() -> None:
     assert results[0].text == KNOWLEDGE and doc.user_data == before
 
 
+@pytest.mark.slow
 def test_two_worker_processes_share_a_store(tmp_path: Path) -> None:
     store = {"@misc": "rivega.AnswerStore.v1", "path": str(tmp_path / "answers.sqlite")}
     texts = [f"number {n % 10} in Paris" for n in range(20)]
@@ -125,6 +127,7 @@ def test_two_worker_processes_share_a_store(tmp_path: Path) -> None:
     assert len(proxy.requests) == 10
 
 
+@pytest.mark.slow
 def test_a_saved_pipeline_asks_what_this_one_asks(tmp_path: Path) -> None:
     prompt = tmp_path / "mine.txt"
     prompt.write_text("[[user]]\nTweet: {text}\nNames:")

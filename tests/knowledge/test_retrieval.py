@@ -164,6 +164,7 @@ def test_pictures_that_look_alike(tmp_path):
         RetrievedKnowledge(str(tmp_path / "plain.sqlite"), image_encoder=encoder)
 
 
+@pytest.mark.slow
 def test_the_component_writes_knowledge_and_keeps_what_is_there(made, tmp_path):
     nlp = blank_nlp()
     source = {"@misc": "rivega.RetrievedKnowledge.v1", "path": str(made), "n": 1, "max_words": 5}

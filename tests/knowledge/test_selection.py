@@ -242,6 +242,7 @@ def test_encoders_of_transformers(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 def test_the_published_examples(shared_dir: Path) -> None:
     posts = shared_dir / "data" / "posts"
     examples, wrong = read_examples(posts / "annotated_examples.jsonl")

@@ -52,6 +52,7 @@ def drip(connection: socket.socket, data: bytes, server: RawServer) -> None:
 
 
 @pytest.mark.parametrize("part", ["head", "blanks", "answer"])
+@pytest.mark.slow
 def test_a_reply_that_drips_has_a_total_limit_of_time(part: str, ask: Callable[..., ChatRequest]) -> None:
     def respond(connection: socket.socket, number: int) -> None:
         if part == "head":
@@ -164,6 +165,7 @@ def test_garbage_of_every_kind_ends_in_a_reason_or_an_answer(data: bytes, ask: C
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.slow
 def test_a_redirect_to_another_server_is_not_followed(
     status: int, ask: Callable[..., ChatRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +285,7 @@ def keys_seen(server: FaultProxy) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "DATABASE_PASSWORD", "MY_KEY"])
+@pytest.mark.slow
 def test_a_config_cannot_send_any_variable_of_the_environment_to_its_own_server(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

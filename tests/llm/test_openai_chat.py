@@ -51,6 +51,7 @@ def test_newer_models_want_another_name_for_the_limit(ask: Callable[..., ChatReq
     assert not {"max_tokens", "temperature"} & set(proxy.requests[0])
 
 
+@pytest.mark.slow
 def test_answers_come_in_the_order_of_the_questions(ask: Callable[..., ChatRequest]) -> None:
     with FaultProxy(lambda body: body["messages"][-1]["content"][::-1]) as proxy:
         found = answers(chat(proxy, concurrency=6), [ask(f"question {n}") for n in range(30)])
@@ -136,6 +137,7 @@ def test_a_passing_fault_costs_one_more_try(fault: str, ask: Callable[..., ChatR
     assert len(proxy.requests) == 2
 
 
+@pytest.mark.slow
 def test_a_stall_ends_after_the_timeout(ask: Callable[..., ChatRequest], fake_time: Any) -> None:
     with FaultProxy(script=["stall"]) as proxy:
         answer = answers(chat(proxy, timeout=0.5, sleep=fake_time.sleep), [ask()])[0]
@@ -143,6 +145,7 @@ def test_a_stall_ends_after_the_timeout(ask: Callable[..., ChatRequest], fake_ti
     assert answer.text == "A plain answer." and len(proxy.requests) >= 2
 
 
+@pytest.mark.slow
 def test_a_lasting_fault_becomes_a_reason(ask: Callable[..., ChatRequest], fake_time: Any) -> None:
     with FaultProxy(script=["500"] * 50) as proxy:
         found = answers(chat(proxy, max_retries=2, concurrency=1, sleep=fake_time.sleep), [ask("a"), ask("b")])
@@ -229,6 +232,7 @@ def test_a_damaged_picture_is_a_reason(tmp_path: Any) -> None:
     assert answer.text is None and "cannot be decoded" in answer.error and proxy.requests == []
 
 
+@pytest.mark.slow
 def test_keys_reach_the_server_and_nothing_else(
     ask: Callable[..., ChatRequest], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: Any
 ) -> None:

@@ -66,6 +66,7 @@ def test_expansion_prompts_keep_their_structure(attack: str, field: str) -> None
 
 @examples(60)
 @given(st.text(max_size=300), st.text(max_size=300))
+@pytest.mark.slow
 def test_no_text_whatever_changes_the_structure(text: str, caption: str) -> None:
     prompt = load_prompt("knowledge", ("text", "caption"))
     check(prompt.render({"text": "a", "caption": "b"}), prompt.render({"text": text, "caption": caption}))

@@ -182,6 +182,7 @@ def test_what_speaks_of_the_marks_is_refused_rather_than_damaged(text: str) -> N
 @pytest.mark.parametrize("finish", ["stop", "length"])
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 @pytest.mark.parametrize("content", [None, "", " \n"])
+@pytest.mark.slow
 def test_thoughts_in_a_field_of_their_own_are_no_answer_either(
     field: str, finish: str, content: Any, ask: Callable[..., ChatRequest]
 ) -> None:

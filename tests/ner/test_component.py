@@ -31,6 +31,7 @@ def posts(nlp):
     return docs
 
 
+@pytest.mark.slow
 def test_it_learns_and_scores(trained):
     docs = list(trained.pipe(posts(trained)))
     assert [found(doc) for doc in docs] == [entities for _, entities, _ in POSTS]
@@ -265,6 +266,7 @@ def test_a_type_that_is_not_learnt_cannot_be_missing(encoder_dir):
         nlp.update([example])
 
 
+@pytest.mark.slow
 def test_weights_of_either_crf_serve_the_other(trained, encoder_dir, tmp_path):
     trained.to_disk(tmp_path / "ours")
     other = {"components.rivega_ner.model.implementation": "pytorch-crf"}
@@ -326,6 +328,7 @@ def test_a_saved_pipeline_is_the_same_and_needs_no_encoder(trained, tmp_path, mo
     assert again.get_pipe("rivega_ner").labels == ("LOC", "ORG", "PER")
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_saved_pipeline(trained, tmp_path):
     trained.to_disk(tmp_path / "saved")
     again = spacy.load(tmp_path / "saved")
@@ -366,6 +369,7 @@ def test_spacys_own_ner_can_listen(encoder_dir):
     assert nlp("Nike rocks Paris").has_annotation("ENT_IOB")
 
 
+@pytest.mark.slow
 def test_it_works_on_any_token_vectors_and_without_span_scores():
     nlp = blank_nlp()
     vectors = {
@@ -407,6 +411,7 @@ def test_initialize_needs_entities(encoder_dir):
         nlp.initialize(lambda: [example])
 
 
+@pytest.mark.slow
 def test_components_can_be_taken_over_into_another_pipeline(trained, tmp_path):
     trained.to_disk(tmp_path / "saved")
     source = spacy.load(tmp_path / "saved")
@@ -418,6 +423,7 @@ def test_components_can_be_taken_over_into_another_pipeline(trained, tmp_path):
     assert [found(doc) for doc in again.pipe(posts(again))] == [entities for _, entities, _ in POSTS]
 
 
+@pytest.mark.slow
 def test_a_tagger_with_an_encoder_of_its_own_says_the_same(trained, tmp_path):
     """`nlp.replace_listeners`, with which pipelines are combined."""
     trained.to_disk(tmp_path / "shared")

@@ -153,6 +153,7 @@ def test_it_learns_by_heart_whatever_the_tokenizer(family, encoders):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
 def test_knowledge_is_read_along_and_a_batch_is_what_its_posts_are(family, encoders):
     nlp = blank_nlp()
     model = build_knowledge_transformer(str(encoders[family]), bucket_pieces=4096)

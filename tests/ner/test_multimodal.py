@@ -82,6 +82,7 @@ def told(nlp, *examples):
 RIGHT = [[("paris", "PER")], [("paris", "LOC")]]
 
 
+@pytest.mark.slow
 def test_the_picture_decides(sees):
     assert told(sees, *posts(sees)) == RIGHT
     assert told(sees, *posts(sees, noise=6)) == RIGHT
@@ -171,6 +172,7 @@ def test_span_detection_learns_where_names_are_from_the_words(encoder_dir, visio
     assert told(spacy.load(tmp_path / "saved"), *posts(nlp)) == RIGHT
 
 
+@pytest.mark.slow
 def test_the_weight_of_span_detection(encoder_dir, vision_dir):
     """With untrained scores both losses are the logarithm of the number of allowed tags, so their sum says the weight."""
     found = {}

@@ -152,6 +152,7 @@ def test_bioes_tags_that_say_the_same_and_learn(runs, tmp_path):
         scripts.to_bioes(tmp_path / "bioes")
 
 
+@pytest.mark.slow
 def test_bioes_tags_leave_the_tagger_where_it_stands(runs, tmp_path):
     nlp = spacy.load(runs[0])
     nlp.add_pipe("rivega_expander")
@@ -159,6 +160,7 @@ def test_bioes_tags_leave_the_tagger_where_it_stands(runs, tmp_path):
     assert load("bioes").to_bioes(tmp_path / "longer").pipe_names == ["transformer", "rivega_ner", "rivega_expander"]
 
 
+@pytest.mark.slow
 def test_bioes_tags_need_such_a_tagger(tmp_path, encoder_dir):
     from rivega_spacy.cli import main
 

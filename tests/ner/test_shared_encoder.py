@@ -111,6 +111,7 @@ def test_token_vectors_and_their_gradients_are_those_of_spacy_transformers(encod
         assert one.size == other.size and np.allclose(one.reshape(other.shape), other, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_encoder_of_the_tagger_s_own_gives_the_same(encoder_dir, tmp_path):
     nlp, _ = trained(pipeline(encoder_dir))
     before = scores(nlp)

@@ -36,6 +36,7 @@ def annotated(nlp: spacy.Language, picture: bytes) -> Doc:
     return nlp(doc)
 
 
+@pytest.mark.slow
 def test_boxes_and_masks_are_the_pictures_own(tiny_vision: spacy.Language, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     nlp = tiny_vision
     picture = large(1501, 1203)

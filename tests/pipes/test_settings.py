@@ -49,6 +49,7 @@ def pipeline(factory, **options):
 
 
 @pytest.mark.parametrize("factory", sorted(PARTS))
+@pytest.mark.slow
 def test_the_config_wins_over_what_was_saved(factory, tmp_path):
     options = PARTS[factory][1]
     plain = pipeline(factory)
@@ -63,6 +64,7 @@ def test_the_config_wins_over_what_was_saved(factory, tmp_path):
 
 
 @pytest.mark.parametrize("factory", ["rivega_entailment", "rivega_grounder"])
+@pytest.mark.slow
 def test_settings_saved_by_older_versions_do_not_win(factory, tmp_path):
     nlp = pipeline(factory)
     nlp.to_disk(tmp_path)
@@ -72,6 +74,7 @@ def test_settings_saved_by_older_versions_do_not_win(factory, tmp_path):
 
 
 @pytest.mark.parametrize("factory", sorted(PARTS))
+@pytest.mark.slow
 def test_configure_changes_component_and_config(factory, tmp_path):
     nlp = pipeline(factory)
     configure(nlp, factory, **PARTS[factory][1])
@@ -112,12 +115,14 @@ def test_unknown_settings_and_values_out_of_range_are_refused():
         configure(nlp, "sentencizer", threshold=0.3)
 
 
+@pytest.mark.slow
 def test_the_scheme_of_saved_tags_cannot_be_changed(tmp_path):
     pipeline("rivega_ner").to_disk(tmp_path)
     with pytest.raises(RivegaError, match="'bio'.*'bioes'"):
         spacy.load(tmp_path, config={"components.rivega_ner.scheme": "bioes"})
 
 
+@pytest.mark.slow
 def test_another_prompt_file_in_the_config_wins_over_the_saved_prompt(tmp_path):
     for name in ("mine", "other"):
         (tmp_path / f"{name}.txt").write_text(f"[[user]]\n{name}: {{text}}")

@@ -44,6 +44,7 @@ def process():
     process.close()
 
 
+@pytest.mark.slow
 def test_the_same_pixels_sizes_and_messages(apart):
     turned = Image.Exif()
     turned[0x0112] = 6
@@ -85,6 +86,7 @@ def test_the_same_pixels_sizes_and_messages(apart):
     assert sum(isinstance(value, str) for value in here) == 11
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_is_ended_and_the_next_picture_is_read(process):
     process.decode("rgb", b"", encoded(), 10**6, [])
     process.seconds = 0.5
@@ -101,6 +103,7 @@ def test_a_process_that_hangs_is_ended_and_the_next_picture_is_read(process):
     assert former.stdin.closed and former.stdout.closed
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_costs_one_picture(process):
     process.decode("rgb", b"", encoded(), 10**6, [])
     os.kill(process._process.pid, signal.SIGSTOP)
@@ -116,6 +119,7 @@ def test_a_process_that_dies_costs_one_picture(process):
     assert former.stdin.closed and former.stdout.closed
 
 
+@pytest.mark.slow
 def test_memory_is_limited_and_the_next_post_is_read(apart):
     apart.setenv("RIVEGA_DECODE_MEMORY", str(300 * 1024**2))
     large = encoded("PNG", size=(64, 64))
@@ -146,6 +150,7 @@ def test_the_process_sees_no_keys_and_writes_no_files(apart):
     assert limits["Max address space"] == str(DEFAULT_MEMORY)
 
 
+@pytest.mark.slow
 def test_threads_share_it_and_a_forked_worker_has_its_own(apart):
     results = []
     given = {kind: encoded(kind, lossless=True) if kind == "WEBP" else encoded(kind) for kind in ("PNG", "WEBP", "BMP")}

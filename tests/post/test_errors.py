@@ -74,6 +74,7 @@ def test_every_message_says_what_to_do():
     assert not silent, "add a sentence that says what to do (reasons within other messages: after a semicolon)"
 
 
+@pytest.mark.slow
 def test_each_code_is_defined_once_and_used():
     codes = [code for room in defined().values() for code in room]
     assert sorted(codes) == sorted(set(codes)), "two messages with the same code"
@@ -91,6 +92,7 @@ def test_messages_stand_sorted_in_the_first_room_that_uses_them(room):
     assert not misplaced, f"move these messages to the files in rivega_spacy/post/errors named here: {misplaced}"
 
 
+@pytest.mark.slow
 def test_errors_and_warnings_take_their_text_from_the_table():
     inline = []
     for path, tree in modules().items():
@@ -108,6 +110,7 @@ def test_the_tree_of_exceptions_is_complete():
     assert {name for name in errors.__all__ if name != "Errors"} == set(CLASSES)
 
 
+@pytest.mark.slow
 def test_loggers_lie_under_the_package():
     made = {
         f"{path.relative_to(PACKAGE)}:{node.lineno}": ast.unparse(node.value.args[0])

@@ -126,6 +126,7 @@ def save(nlp: Any, name: str, folder: Any) -> None:
 
 
 @pytest.mark.parametrize("factory", ["rivega_entailment", "rivega_grounder"])
+@pytest.mark.slow
 def test_a_saved_pipeline_keeps_the_form_and_a_config_given_at_loading_wins(factory, tmp_path):
     architecture = "rivega.SmallEntailment.v1" if factory == "rivega_entailment" else "rivega.SmallGrounder.v1"
     nlp = blank_nlp()

@@ -64,6 +64,7 @@ def test_the_check_sees_every_way_to_write_it(code):
     assert opened_in(code)
 
 
+@pytest.mark.slow
 def test_pictures_are_opened_in_one_place():
     found = {path.relative_to(ROOT): opened_in(path.read_text(encoding="utf8")) for path in SOURCES}
     assert len(found) > 100

@@ -348,6 +348,7 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP", b"iTXt"])
+@pytest.mark.slow
 def test_compressed_chunks_that_grow_without_bound_are_not_unpacked(kind):
     """A few kilobytes that would be gigabytes: of such a text or profile no more than Pillow's limit is unpacked."""
     import tracemalloc
@@ -416,6 +417,7 @@ def test_strips_give_the_same_pixels_as_the_whole(mode, orientation, monkeypatch
     assert np.array_equal(read_image(picture), whole)
 
 
+@pytest.mark.slow
 def test_progressive_scans_without_end_are_refused():
     """Each scan of a progressive JPEG is a pass over the whole picture: a small file can hold thousands."""
     data = encoded(photo(640, 480), "JPEG", progressive=True)

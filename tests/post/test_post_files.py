@@ -253,6 +253,7 @@ def blank(folder):
 
 
 @pytest.mark.parametrize("name", ["posts.jsonl", "posts.csv", "posts.json", "posts.parquet"])
+@pytest.mark.slow
 def test_posts_are_piped_through(tmp_path, monkeypatch, capsysbinary, name):
     data = parquet_bytes(POSTS) if name.endswith("parquet") else FILES[name].encode()
     model = blank(tmp_path)
@@ -279,6 +280,7 @@ def test_a_shell_pipe(tmp_path):
     assert process.wait() == 141 and "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_commands_name_what_is_wrong_with_the_call(tmp_path, capsys):
     model = str(blank(tmp_path))
     (tmp_path / "a.csv").write_text("tweet\nAda\n")

@@ -85,6 +85,7 @@ def test_only_held_out_photographs_become_posts(folder):
         assert docs and all(int(doc.user_data["id"].split("-")[1]) % 5 == 0 for doc in docs)
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_posts(folder):
     first, again, other = (photo_posts.make_posts(folder, seed=seed)["boxes"] for seed in (1, 1, 2))
     assert [doc.to_bytes() for doc in first] == [doc.to_bytes() for doc in again]

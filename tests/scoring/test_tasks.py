@@ -146,6 +146,7 @@ def test_no_common_post_is_an_error(gold):
     "types, right, p, r, f",
     [("raw", 2187, 86.27, 86.03, 86.15), ("folded", 2213, 87.30, 87.06, 87.18), ("none", 2333, 92.03, 91.78, 91.90)],
 )
+@pytest.mark.slow
 def test_published_predictions_give_the_published_numbers(shared_dir, types, right, p, r, f):
     posts = shared_dir / "data" / "posts"
     predicted = read_annotations(posts / "riveg_test_predictions.jsonl.gz")

@@ -147,6 +147,7 @@ def test_workers_give_the_same_masks(tiny_nlp):
     assert [doc.ents[0]._.mask_rle for doc in found] == expected
 
 
+@pytest.mark.slow
 def test_to_disk_and_to_bytes_keep_the_masks(tiny_nlp, tmp_path):
     image, box, _ = disc_picture(48, 64, 1)
     expected = run(tiny_nlp, [make_post(tiny_nlp, "Ann", image, [[box]])])[0].ents[0]._.mask_rle

@@ -170,6 +170,7 @@ def _with_words(image: Any, words: list[str]) -> Doc:
     return doc
 
 
+@pytest.mark.slow
 def test_in_a_pipeline_from_a_config_saved_and_loaded(folder, picture, tmp_path):
     nlp = blank_nlp()
     model = {"@misc": "rivega.CLIPSeg.v1", "path": folder, "device": "cpu"}

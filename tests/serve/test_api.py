@@ -258,6 +258,7 @@ def test_one_client_leaves_room_for_others(client_with, slow):
     assert [answer.status_code for answer in answers] == [200, 200]
 
 
+@pytest.mark.slow
 def test_an_answer_that_takes_too_long_is_given_up(client_with, slow):
     nlp, held = slow
     client = client_with(pipeline=nlp, seconds=0.2)

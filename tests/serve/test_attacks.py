@@ -274,6 +274,7 @@ def test_a_body_of_very_many_values_is_not_read(client, filler):
 
 
 @pytest.mark.parametrize("charset", ["punycode", "undefined", "idna", "utf-7", "utf-16", "zip", "x" * 10_000, "\x7f", "é"])
+@pytest.mark.slow
 def test_forms_are_utf_8(client, charset):
     body = b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\nAnn \xff\xc3\xa9\r\n--x--\r\n'
     for name in ("charset", "CHARSET", "charset*0"):
@@ -307,6 +308,7 @@ def test_a_form_made_to_take_long_is_soon_refused(client, kind):
 
 
 @pytest.mark.parametrize("path", ["/", "/static/main.js", "/queue/file"])
+@pytest.mark.slow
 def test_files_are_sent_whole_whatever_ranges_are_asked_for(client_with, tmp_path, path):
     (tmp_path / "posts.jsonl").write_text(dump_line({"text": "Ann " * 10_000, "ents": []}), encoding="utf8")
     client = client_with(queue=CorrectionQueue(tmp_path / "posts.jsonl", tmp_path / "c.jsonl"))

@@ -283,6 +283,7 @@ def test_mix_runs_from_the_projects_own_folders(plan, place):
     assert str(place.data / "enriched" / "test.spacy") in str(found.steps[-1])
 
 
+@pytest.mark.slow
 def test_rows_say_what_the_posts_lack(plan, place, monkeypatch):
     """Weights are not all that a row needs: pictures, masks, captions and knowledge come from the posts."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)

@@ -32,6 +32,7 @@ def test_a_batch_follows_from_seed_and_step(photos):
     assert views.batch(7, 0.5)[0].pixels.shape == (96, 96, 3)
 
 
+@pytest.mark.slow
 def test_workers_prepare_the_same_views(photos):
     places = [(0, 0.0), (1, 0.9)]
     streams = [PhotoViews(photos, SETTINGS).stream(lambda: iter(places), workers=workers) for workers in (0, 2)]

@@ -50,6 +50,7 @@ FILES = ["rivega_ner/model", "vocab/vectors", "rivega_ner/cfg", "tokenizer", "vo
 
 
 @pytest.mark.parametrize("name", FILES)
+@pytest.mark.slow
 def test_one_turned_bit_is_found(pipeline, name):
     file = pipeline / name
     data = bytearray(file.read_bytes())
@@ -160,6 +161,7 @@ def test_damage_of_any_file_is_found(pipeline):
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "rivega_twitter" / "rivega_twitter"
 
 
+@pytest.mark.slow
 def test_damage_of_any_file_of_the_shipped_pipeline_is_found(tmp_path):
     """Without loading it: the same check, as the first thing that loading does."""
     (folder,) = SHIPPED.glob("rivega_twitter-*")
@@ -204,6 +206,7 @@ def test_meta_and_config(pipeline, name, text):
         load_pipeline(str(pipeline))
 
 
+@pytest.mark.slow
 def test_what_people_edit_may_be_edited(pipeline):
     config = pipeline / "config.cfg"
     config.write_text(config.read_text(encoding="utf8").replace("temperature = 1.0", "temperature = 2.0"), encoding="utf8")

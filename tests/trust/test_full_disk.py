@@ -132,6 +132,7 @@ def test_exports(disk, docs, form):
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz"])
+@pytest.mark.slow
 def test_posts(disk, docs, pipeline, posts, name):
     out = disk.path / name
     with disk.full():

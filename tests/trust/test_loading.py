@@ -75,6 +75,7 @@ def _write_config(folder: Path, **changes: object) -> None:
 
 @pytest.mark.parametrize("function", ["os.system", "builtins.eval", "subprocess.run", "rivega_spacy.post.images.read_image"])
 @pytest.mark.parametrize("registry", ["@misc", "@architectures", "@callbacks", "@readers"])
+@pytest.mark.slow
 def test_a_config_reaches_registered_functions_alone(folder, registry, function):
     _write_config(folder, components__rivega_expander__model={registry: function, "command": "touch reached"})
     with pytest.raises((ValueError, RivegaError), match="Can't find|Could not find|not found|E893"):

@@ -128,6 +128,7 @@ def called():
 
 
 @pytest.mark.parametrize("pattern", DANGEROUS)
+@pytest.mark.slow
 def test_what_could_run_is_called_where_it_is_known_to_be_safe(pattern, called):
     places = {path for path, name in called if re.search(pattern, name)}
     assert places <= set(DANGEROUS[pattern]), places - set(DANGEROUS[pattern])
@@ -184,6 +185,7 @@ def test_xml_is_expanded_by_nothing_and_fetches_nothing(kind, encoding, tmp_path
     ],
     ids=range(6),
 )
+@pytest.mark.slow
 def test_yaml_is_plain_values(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plan.yml").write_text(text)

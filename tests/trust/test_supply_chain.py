@@ -122,6 +122,7 @@ def test_the_bill_of_materials_fits_locks_and_weights():
     assert own.items() <= digests.items()
 
 
+@pytest.mark.slow
 def test_the_bill_of_materials_fits_the_schema_of_cyclonedx():
     validation = pytest.importorskip("cyclonedx.validation.json", reason="pip install 'cyclonedx-python-lib[json-validation]'")
     from cyclonedx.schema import SchemaVersion

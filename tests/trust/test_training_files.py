@@ -93,6 +93,7 @@ def variants(tensors: dict[str, torch.Tensor]):
         yield f"{steps} steps", {**tensors, "tagger:0/steps": steps}
 
 
+@pytest.mark.slow
 def test_a_state_that_does_not_fit_is_refused_before_it_is_used(state, tmp_path):
     """Moments of another shape would be read and written beyond their memory by the optimiser's fused step."""
     count = 0
@@ -260,6 +261,7 @@ def test_prompts_in_bytes_are_prompts(data, asking):
         ("knowledge.txt", b"\xff\xfe\xff"), ("knowledge.txt", b"[[user]]\n{__class__}"), ("knowledge.txt", b"\x80\x04."), ("knowledge.txt", gzip.compress(PROMPT.encode(), mtime=0)[:-9]), ("knowledge.txt", b"[[user]]\n<< {text} >>"),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_prompts_in_a_folder_are_prompts(name, data, asking, tmp_path):
     asking.to_disk(tmp_path / "pipeline")
     file = tmp_path / "pipeline" / "rivega_knowledge" / name

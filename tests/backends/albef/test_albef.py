@@ -112,6 +112,7 @@ def test_parity_notices_a_changed_weight(shared_dir, tmp_path):
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 def test_the_full_size_has_the_published_tensors(shared_dir):
     keys = srsly.read_json(shared_dir / "fixtures" / "albef" / "keys_full.json")
     wanted = {k: tuple(v[0]) for k, v in keys.items() if not k.split(".")[0].endswith("_m") and "position_ids" not in k}

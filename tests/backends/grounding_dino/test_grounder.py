@@ -33,6 +33,7 @@ def test_answers_are_those_of_transformers_with_the_picture_encoded_once(folder)
     assert_answers_are_transformers_own(make(folder, batch_size=2))
 
 
+@pytest.mark.slow
 def test_pictures_are_prepared_as_transformers_does_it(folder):
     from transformers import GroundingDinoImageProcessor
 

@@ -63,6 +63,7 @@ def test_overfits_photographs_and_predicts_the_same_when_loaded_again(folder):
         assert np.allclose(a, b, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_odd_input_batches_and_low_precision(folder):
     model = make(folder, bf16=True, gradient_checkpointing=True, batch_size=2)
     for row in model.predict(odd_batch()):

@@ -74,6 +74,7 @@ def test_a_file_without_moving_average_says_so(tmp_path, capsys):
     assert "no moving average" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_folder_in_the_other_naming_loads_the_same(tmp_path):
     loaded = load_ofa(write_folder(tmp_path / "model"))
     assert_same_weights(loaded, tiny_network())
@@ -201,6 +202,7 @@ def test_damaged_empty_and_missing_files(tmp_path):
         load_ofa(tmp_path / "folder")
 
 
+@pytest.mark.slow
 def test_smaller_tables_grow_as_in_the_published_code(tmp_path):
     network = tiny_network()
     state = published(network)

@@ -62,6 +62,7 @@ def test_probability_of_shown_labels():
     assert got.tolist() == pytest.approx([0.2 / 0.7, 0.6 / 0.9])
 
 
+@pytest.mark.slow
 def test_a_batch_is_judged_like_its_members(model):
     batch = [
         asked(1, ("Ada", "PER"), ("Oslo", "LOC", "a city far in the north with many ships"), "x", caption="people"),
@@ -126,6 +127,7 @@ def test_equal_pipelines_from_disk_share_one_network(folder, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["word " * 500, "", "\U0001f600" * 40, "\U0001f600 " * 500, "x" * 5000, "<bin_3> </s> <s>"])
+@pytest.mark.slow
 def test_odd_expressions_get_a_score(model, text):
     for caption in ("", "a street", "word " * 500):
         (scores,) = model.predict([asked(1, text, "plain", caption=caption)])

@@ -70,6 +70,7 @@ def test_a_box_is_the_best_beam_worked_out_by_hand(folder):
 
 
 @pytest.mark.parametrize("bins_only", [True, False])
+@pytest.mark.slow
 def test_boxes_lie_in_the_picture_and_a_batch_is_read_like_its_members(folder, bins_only):
     model = ofa_grounder(path=str(folder), image_size=SIDE, batch_size=3, bins_only=bins_only)
     batch = [
@@ -139,6 +140,7 @@ def test_a_post_that_fails_leaves_the_others_their_boxes(folder):
     assert [len(doc._.rivega_errors) for doc in docs] == [0, 0, 1, 0]
 
 
+@pytest.mark.slow
 def test_only_the_largest_box_is_a_target_and_what_is_not_shown_has_none(vocab):
     """Two boxes teach what the larger one alone teaches, and an entity that is not shown teaches nothing."""
 

@@ -25,6 +25,7 @@ def test_ofa_large_has_the_published_number_of_parameters():
 
 @pytest.mark.shared
 @pytest.mark.parametrize("layout", ["ofa_fairseq", "ofa_hf"])
+@pytest.mark.slow
 def test_ofa_large_has_the_published_names_and_shapes(shared_dir, layout):
     from rivega_spacy.backends.ofa.checkpoint import rename
 

@@ -55,6 +55,7 @@ def test_pictures_of_a_batch_do_not_change_each_others_boxes():
         assert np.allclose(rows, model.predict([queries])[0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_picture_is_encoded_once_however_many_entities_ask():
     model = make(batch_size=3)
     passed = []
@@ -108,6 +109,7 @@ def test_random_scales_keep_boxes_on_their_things():
         assert item.pixels[:, : max(0, int(top) - 1)].max(initial=0) < 60
 
 
+@pytest.mark.slow
 def test_a_released_checkpoint_with_and_without_its_words(tmp_path):
     words = ["PAD", "UNK", "CLS", "red", "thingper"]
     torch.manual_seed(1)
@@ -146,6 +148,7 @@ def test_damaged_weights_are_told_from_a_box():
         model.predict(box_questions()[0])
 
 
+@pytest.mark.slow
 def test_in_a_pipeline_with_posts_without_pictures(tmp_path):
     nlp = blank_nlp()
     nlp.add_pipe(

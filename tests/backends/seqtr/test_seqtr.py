@@ -82,6 +82,7 @@ def outputs(network):
 
 @pytest.mark.parametrize("distributed", [False, True])
 @pytest.mark.parametrize("averaged", [False, True])
+@pytest.mark.slow
 def test_a_checkpoint_loads_with_and_without_module_and_average(network, tmp_path, distributed, averaged):
     state = dict(network.state_dict())
     prefix = "module." if distributed else ""

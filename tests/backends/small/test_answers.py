@@ -57,6 +57,7 @@ def test_long_phrases_are_answered_but_not_kept(tiny_weights, passes):
     assert len(answers._PHRASES) == 1 and np.isfinite(alone).all() and not np.array_equal(kept, alone)
 
 
+@pytest.mark.slow
 def test_other_weights_are_another_network(tiny_weights, passes):
     first, second = loaded(build_small_grounder, tiny_weights), loaded(build_small_grounder, tiny_weights)
     module = second.shims[0].module

@@ -59,6 +59,7 @@ def test_a_step_that_is_no_number_is_left_out_and_told(tiny_weights):
     assert all(torch.equal(value, before[name]) for name, value in shim.module.state_dict().items())
 
 
+@pytest.mark.slow
 def test_the_size_of_pictures_is_the_configs_to_say_and_widths_are_the_weights(tiny_weights, tmp_path):
     pipeline("rivega_grounder", tiny_weights, size=64).to_disk(tmp_path / "saved")
     again = spacy.load(tmp_path / "saved", config={"components.rivega_grounder.model.size": 96})

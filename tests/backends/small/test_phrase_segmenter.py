@@ -98,6 +98,7 @@ def test_bare_boxes_and_any_batch_give_the_same_masks(tiny):
     assert tiny.predict([]) == []
 
 
+@pytest.mark.slow
 def test_bfloat16_and_the_mirrored_crop_draw_nearly_the_same_masks(tiny):
     image, box, _ = disc_picture(48, 64, 2)
     [[(mask, score)]] = tiny.predict([(image, np.array([box]))])
@@ -124,6 +125,7 @@ def test_weights_say_what_does_not_fit(tiny, seen_weights, tmp_path):
         load_vision(tiny, tmp_path / "broken")
 
 
+@pytest.mark.slow
 def test_backbone_and_text_side_come_from_a_pipelines_grounder(seen_weights, tmp_path):
     nlp = blank_nlp()
     sizes = {"width": 16, "box_width": 16, "word_width": 8, "middle": 16, "image_width": 16, "depth": 1}
@@ -138,6 +140,7 @@ def test_backbone_and_text_side_come_from_a_pipelines_grounder(seen_weights, tmp
     assert len(taken) > 50 and all(torch.allclose(states[0][name].float(), states[1][name].float()) for name in taken)
 
 
+@pytest.mark.slow
 def test_the_component_says_what_each_box_is_around_and_where_other_things_are(tiny, picture):
     nlp = blank_nlp()
     pipe = nlp.add_pipe("rivega_segmenter", config={"model": {"@architectures": "rivega.SmallSegmenter.v3", **TINY}})
@@ -197,6 +200,7 @@ def test_crops_mirror_the_boxes_of_other_things_along():
     assert first.area >= first.truth.sum() * 0.95
 
 
+@pytest.mark.slow
 def test_training_through_the_component(seen_weights):
     nlp = blank_nlp()
     pipe = nlp.add_pipe("rivega_segmenter", config={"model": {"@architectures": "rivega.SmallSegmenter.v3", **TINY}})

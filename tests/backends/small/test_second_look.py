@@ -55,6 +55,7 @@ def test_a_wide_thing_gets_room_above_and_below():
     assert top == 150 and bottom == 260
 
 
+@pytest.mark.slow
 def test_only_small_boxes_are_looked_at_again(seen_weights, sides):
     image = np.random.default_rng(0).integers(0, 255, (300, 400, 3)).astype(np.uint8)
     first = located(seen_weights, image)

@@ -261,6 +261,7 @@ def test_other_backbones_are_refused():
             nlp.add_pipe(pipe, config={"model": {"@architectures": architecture, "backbone": "resnet50"}})
 
 
+@pytest.mark.slow
 def test_wordnet_gives_dogs_their_breeds(tmp_path, monkeypatch):
     synsets = class_synsets()
     assert len(synsets) == len(set(synsets)) == CLASSES and synsets[0] == 1440764

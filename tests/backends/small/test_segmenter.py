@@ -160,6 +160,7 @@ def test_turned_pictures_keep_mask_and_box_together():
     assert not torch.equal(plain[0], turning[0])
 
 
+@pytest.mark.slow
 def test_bfloat16_draws_nearly_the_same_masks():
     exact = build_seeing_segmenter(**SEEING)
     fast = build_seeing_segmenter(bf16=True, **SEEING).from_bytes(exact.to_bytes())
@@ -242,6 +243,7 @@ def test_the_encoder_learns_at_its_own_rate():
     assert counts[0.25] == len(list(model.shims[0].module.encoder.parameters())) and counts[1.0] > 0
 
 
+@pytest.mark.slow
 def test_the_seeing_network_is_small_and_comes_back_from_its_bytes():
     model = build_seeing_segmenter()
     data = model.to_bytes()

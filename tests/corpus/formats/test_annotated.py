@@ -105,6 +105,7 @@ def test_compact_lines_and_back(tmp_path):
         ({"box": [1, 1, 2, 2]}, "none of their `boxes`"),
     ],
 )
+@pytest.mark.slow
 def test_what_does_not_fit_is_left_out_and_counted(tmp_path, capsys, change, told):
     post = annotated()
     post["ents"][0].update(change)
@@ -140,6 +141,7 @@ def test_entities_within_tokens_cut_them(tmp_path, capsys):
         {"text": "Ann", "spans": [], "answer": "accept", "entities": [[0, 3, "PER"]]},
     ],
 )
+@pytest.mark.slow
 def test_entities_in_other_fields_are_never_silent(tmp_path, capsys, row):
     assert convert(tmp_path, [row])[0] == 1
     assert "1 fields hold entities and are not read: 1 `" in capsys.readouterr().out
@@ -162,6 +164,7 @@ def test_regions_of_another_source_take_the_place_of_the_posts_own(tmp_path):
     assert doc.ents[0]._.expansion == "a woman"
 
 
+@pytest.mark.slow
 def test_annotate_reads_what_it_wrote(tmp_path):
     nlp = blank_nlp()
     nlp.to_disk(tmp_path / "pipeline")

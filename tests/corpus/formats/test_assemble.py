@@ -221,6 +221,7 @@ def test_the_dirt_of_version_1_is_told_as_it_is(shared_dir, tmp_path, capsys):
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 def test_published_knowledge_comes_back(shared_dir, tmp_path):
     rows = published(shared_dir / "data" / "posts", 2, "dev")
     write_conll(tmp_path / "posts.txt", rows)
