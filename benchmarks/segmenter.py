@@ -110,20 +110,11 @@ def measure(items: Sequence[Item], segment: Segment, name: str) -> tuple[np.ndar
     return np.array(ious), 1000 * spent / len(items)
 
 
-def single(model: Callable[[list[Any]], list[Any]]) -> Segment:
-    """Of a segmenter that knows boxes alone."""
+def single(model: Callable[[list[Any]], list[Any]], *, phrases: bool = False) -> Segment:
+    """One box at a time, with phrases or as picture and box alone."""
 
     def segment(prompt: BoxPrompt) -> np.ndarray:
-        return model([(prompt.image, prompt.boxes)])[0][0][0]
-
-    return segment
-
-
-def told(model: Callable[[list[BoxPrompt]], list[Any]]) -> Segment:
-    """Of a segmenter that reads phrases."""
-
-    def segment(prompt: BoxPrompt) -> np.ndarray:
-        return model([prompt])[0][0][0]
+        return model([prompt if phrases else prompt[:2]])[0][0][0]
 
     return segment
 
@@ -182,8 +173,7 @@ def main() -> None:
     torch.set_num_threads(1)
     nlp = spacy.load(arguments.pipeline)
     model = nlp.get_pipe("rivega_segmenter").model
-    alone = single(model.predict)
-    trained = told(model.predict) if reads_phrases(model) else alone
+    trained = single(model.predict, phrases=reads_phrases(model))
     lines: list[str] = []
     for title, sources in SETS.items():
         items = held_out(arguments.photos, sources)
@@ -195,7 +185,7 @@ def main() -> None:
         other, _ = measure(items, moved(trained), f"{title}: moved boxes")
         lines.append(row("the same, sides of the boxes moved by 10 % (standard deviation)", items, other, None))
         if reads_phrases(model):
-            other, _ = measure(items, alone, f"{title}: boxes alone")
+            other, _ = measure(items, single(model.predict), f"{title}: boxes alone")
             lines.append(row("the same, told by the box alone", items, other, None))
         for name, function in (("the box as mask", box_mask), ("an ellipse in the box", ellipse_mask)):
             base, _ = measure(items, function, name)

@@ -47,14 +47,6 @@ def covered(item: Item, others: list[Item]) -> bool:
     return bool(own.size) and float(own.mean()) > COVERED
 
 
-def asked(model: Any, group: list[Item]) -> Any:
-    """The boxes of a photograph; for a segmenter that reads phrases with phrases and the boxes of other things, as a pipeline asks it."""
-    image, boxes = group[0].image, np.array([item.box for item in group])
-    if not reads_phrases(model):
-        return image, boxes
-    return BoxPrompt(image, boxes, [item.expression for item in group], [item.others for item in group])
-
-
 def measure(nlp: Any, photos: Path) -> str:
     """A markdown table."""
     model = nlp.get_pipe("rivega_segmenter").model
@@ -66,7 +58,9 @@ def measure(nlp: Any, photos: Path) -> str:
         for item in items:
             by_photo.setdefault(item.photo, []).append(item)
         for photo, group in by_photo.items():
-            found = model.predict([asked(model, group)])[0]
+            boxes = np.array([item.box for item in group])
+            prompt = BoxPrompt(group[0].image, boxes, [item.expression for item in group], [item.others for item in group])
+            found = model.predict([prompt if reads_phrases(model) else prompt[:2]])[0]
             for item, (mask, score) in zip(group, found, strict=True):
                 union = float((mask | item.mask).sum())
                 rows.append((name, photo, covered(item, group), float((mask & item.mask).sum()) / max(union, 1.0), float(score)))

@@ -102,25 +102,31 @@ def harmful(reached: Path):
     )
 
 
+def changed_files(pipeline, changes):
+    """Each file of a pipeline and the number of the change that is written in its place; afterwards it is as it was."""
+    files = [path for path in pipeline.rglob("*") if path.is_file() and path.name not in READ_FIRST]
+    assert len(files) > 6
+    for file in files:
+        whole = file.read_bytes()
+        for number, data in enumerate(changes(whole)):
+            file.write_bytes(data)
+            yield file, number
+        file.write_bytes(whole)
+
+
 @pytest.mark.slow
 def test_no_file_of_a_pipeline_is_obeyed(pipeline, tmp_path):
     """Without its digests, which whoever makes such a pipeline would write for it."""
     (pipeline / DIGESTS).unlink()
     reached = tmp_path / "reached"
-    files = [path for path in pipeline.rglob("*") if path.is_file() and path.name not in READ_FIRST]
-    assert len(files) > 6
-    for file in files:
-        whole = file.read_bytes()
-        for number, data in enumerate(harmful(reached)):
-            file.write_bytes(data)
-            try:
-                load_pipeline(str(pipeline))
-            except RivegaError:
-                pass
-            else:
-                # An empty part is none, which some readers take for all that they need.
-                assert file.name in FORGIVING, (file, number)
-        file.write_bytes(whole)
+    for file, number in changed_files(pipeline, lambda whole: harmful(reached)):
+        try:
+            load_pipeline(str(pipeline))
+        except RivegaError:
+            pass
+        else:
+            # An empty part is none, which some readers take for all that they need.
+            assert file.name in FORGIVING, (file, number)
     assert not reached.exists()
     load_pipeline(str(pipeline))
 
@@ -145,16 +151,10 @@ def damages(data: bytes):
 
 @pytest.mark.slow
 def test_damage_of_any_file_is_found(pipeline):
-    files = [path for path in pipeline.rglob("*") if path.is_file() and path.name not in READ_FIRST]
-    assert len(files) > 6
-    for file in files:
-        whole = file.read_bytes()
-        for number, data in enumerate(damages(whole)):
-            file.write_bytes(data)
-            with pytest.raises(SetupError, match=rf"E950.*{file.relative_to(pipeline).as_posix()}"):
-                # Which is the first thing that loading does.
-                check_digests(pipeline) if number else spacy.load(pipeline)
-        file.write_bytes(whole)
+    for file, number in changed_files(pipeline, damages):
+        with pytest.raises(SetupError, match=rf"E950.*{file.relative_to(pipeline).as_posix()}"):
+            # Which is the first thing that loading does.
+            check_digests(pipeline) if number else spacy.load(pipeline)
     spacy.load(pipeline)
 
 
