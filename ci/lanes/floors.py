@@ -16,7 +16,7 @@ def floors(extras: list[str]) -> list[str]:
     setup = configparser.ConfigParser()
     setup.read(SETUP, encoding="utf8")
     wanted = [setup["options"]["install_requires"], *(setup["options.extras_require"][extra] for extra in extras)]
-    found = re.findall(r"^([\w-]+)(?:\[\w+\])?[>=]=([\w.]+)", "\n".join(wanted), re.M)
+    found = re.findall(r"^([\w-]+)(?:\[[\w,-]+\])?[>=]=([\w.]+)", "\n".join(wanted), re.M)
     return sorted({f"{name}=={version}" for name, version in found if name != "torch"})
 
 

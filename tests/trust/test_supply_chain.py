@@ -226,3 +226,13 @@ def test_a_wheel_carries_its_licences(wheels):
     assert texts["LICENSE"] == (ROOT / "LICENSE").read_bytes()
     if wheels[0].name.startswith("rivega_twitter"):
         assert texts["LICENSES_SOURCES"] == (ROOT / "assets" / "rivega_twitter" / "LICENSES_SOURCES").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_wheel_carries_every_file_of_its_package(wheels):
+    name = wheels[0].name.partition("-")[0]
+    (package,) = [path for path in (ROOT / name, ROOT / "assets" / name / name) if path.is_dir()]
+    files = {path.relative_to(package.parent).as_posix() for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        packed = {each for each in wheel.namelist() if ".dist-info/" not in each}
+    assert packed == files
