@@ -232,7 +232,11 @@ def test_a_wheel_carries_its_licences(wheels):
 def test_a_wheel_carries_every_file_of_its_package(wheels):
     name = wheels[0].name.partition("-")[0]
     (package,) = [path for path in (ROOT / name, ROOT / "assets" / name / name) if path.is_dir()]
-    files = {path.relative_to(package.parent).as_posix() for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    files = {
+        path.relative_to(package.parent).as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     with zipfile.ZipFile(wheels[0]) as wheel:
         packed = {each for each in wheel.namelist() if ".dist-info/" not in each}
     assert packed == files
