@@ -75,6 +75,9 @@ class Guard:
         try:
             scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in _RANGES]
             headers = Headers(scope=scope)
+            if "\0" in scope["path"]:
+                # No path has one, and older versions of Starlette fail as they look for such a file.
+                raise Problem(404, "Not Found")
             self._check_caller(scope["method"], headers, client)
             await asyncio.wait_for(self._read(headers, receive, body), self.limits.body_seconds)
             await self._run(scope, bytes(body), receive, answer)

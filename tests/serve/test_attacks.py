@@ -11,9 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from starlette.testclient import TestClient
 
 from rivega_spacy.post.jsonl import dump_line
 from rivega_spacy.serve.correcting import CorrectionQueue
+from rivega_spacy.serve.guard import Guard
+from rivega_spacy.serve.limits import Limits
+from rivega_spacy.serve.metrics import Metrics
 
 from .conftest import encoded, wait_for
 from .test_api import data_uri, problem
@@ -147,6 +151,14 @@ def test_paths_that_climb_find_nothing(server):
     for method in (b"TRACE", b"CONNECT", b"DELETE", b"OPTIONS", b"A" * 5000):
         status, head, _, _ = ask(server, method + b" /annotate HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert status == 405 and b"\r\nallow: post" in head
+
+
+def test_a_path_with_a_nul_reaches_no_file_system():
+    async def app(scope, receive, send):
+        open(scope["path"])  # as older versions of Starlette do: ValueError
+
+    client = TestClient(Guard(app, Limits(), (), Metrics()), base_url="http://localhost")
+    assert client.get("/static/%00").json() == {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "Not Found"}
 
 
 def drip(server, sent, seconds):
