@@ -11,8 +11,9 @@ import srsly
 
 import rivega_spacy
 
-from ..post.digests import write_digests
+from ..post.digests import DIGESTS, write_digests
 from ..post.errors import Errors, RivegaError
+from ..post.pipeline_files import check_given_out, remove_links
 
 DESCRIPTION = (
     "Named entities in social-media posts with a picture: which of them the picture shows, where (box), and which pixels (mask). "
@@ -25,6 +26,8 @@ SOURCES = Path(__file__).with_name("licences_sources.txt")
 WORDNET = Path(rivega_spacy.__file__).parent / "backends" / "small" / "phrases" / "wordnet_license.txt"
 # What git hosts and package mirrors take without special treatment.
 MAX_BYTES = 80_000_000
+# What finishing writes.
+WRITTEN = ("config.cfg", "meta.json", "vocab/strings.json", "README.md", "LICENSE", "LICENSES_SOURCES", DIGESTS)
 
 
 def finish(pipeline: Path, *, name: str, version: str, metrics: Sequence[Path] = (), card: Path = CARD) -> str:
@@ -35,8 +38,10 @@ def finish(pipeline: Path, *, name: str, version: str, metrics: Sequence[Path] =
     metrics (Sequence[Path]): JSON files whose contents go into meta.json's `performance`.
     card (Path): The model card.
     RETURNS (str): What it holds, in a line.
-    RAISES (RivegaError): E268, E269 for what must not be shipped.
+    RAISES (RivegaError): E268, E269 for what must not be shipped; E977 for links out of the folder.
     """
+    check_given_out(pipeline)
+    remove_links(pipeline, WRITTEN)
     forget_training_vocabulary(pipeline)
     forget_paths(pipeline)
     write_meta(pipeline, name, version, metrics)

@@ -12,6 +12,7 @@ from pathlib import Path
 import srsly
 from packaging.requirements import Requirement
 
+from ..post.pipeline_files import check_given_out
 from .machine import PACKAGE, requirements
 
 
@@ -21,9 +22,11 @@ def package(pipeline: Path, out: Path) -> Path:
     pipeline (Path): The finished pipeline.
     out (Path): Folder that it is written into, in place of one of that name.
     RETURNS (Path): The source folder.
+    RAISES (RivegaError): E977 for a link out of the pipeline's folder.
     """
     from spacy.cli.package import package as write_package
 
+    check_given_out(pipeline)
     meta = srsly.read_json(pipeline / "meta.json")
     name = f"{meta['lang']}_{meta['name']}"
     with tempfile.TemporaryDirectory() as folder:

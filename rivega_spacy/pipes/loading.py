@@ -7,6 +7,7 @@ from typing import Any
 from spacy.language import Language
 
 from ..post.errors import Errors, RivegaError
+from ..post.pipeline_files import check_pipeline_files
 
 
 def load_pipeline(model: str, *, gpu_id: int = -1, config: dict[str, Any] | None = None) -> Language:
@@ -16,11 +17,14 @@ def load_pipeline(model: str, *, gpu_id: int = -1, config: dict[str, Any] | None
     gpu_id (int): GPU to use; -1 for the CPU.
     config (Optional[Dict[str, Any]]): Values of its config to change, for example {"components.rivega_ner.min_score": 0.5}.
     RETURNS (Language): The pipeline.
-    RAISES (RivegaError): E057 if there is no such GPU, E500 if there is no such pipeline, E058 if it is broken.
+    RAISES (RivegaError): E057 if there is no such GPU, E500 if there is no such pipeline, E058 if it is broken, E976 if it holds what is no file.
     """
     import spacy
 
     use_gpu(gpu_id)
+    if not spacy.util.is_package(model):
+        # spaCy reads meta.json and config.cfg before anything of ours has a say.
+        check_pipeline_files(Path(model))
     try:
         return spacy.load(model, config=config or {})
     except RivegaError:

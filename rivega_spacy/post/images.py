@@ -21,6 +21,7 @@ from .decoder_process import decoder_process
 from .errors import Errors, ImageError
 from .image_sources import describe_source, is_data_uri, max_bytes, max_pixels, read_data_uri, read_source
 from .jpeg_scans import MAX_SCANS, too_many_scans
+from .picture_heads import overlong_head
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,6 +36,8 @@ CACHE_BYTES = 256 * 1024 * 1024
 # Of decoded pictures, and of masks of their size, a stage holds so many bytes at a time, or one picture that has more: as many posts of
 # a batch as that takes are worked on together, so the batch size has no say in it.
 PART_BYTES = 256 * 1024 * 1024
+# Pillow keeps eight bytes for each row, however short; what has longer sides than this is no picture that anybody looks at.
+MAX_SIDE = 1_000_000
 # A picture is converted in strips of so many pixels, so that only one of them is held in several forms at a time.
 _STRIP = 4_000_000
 _ORIENTATION = 0x0112
@@ -207,6 +210,9 @@ def _opened(name: str, data: bytes, limit: int) -> Iterator["Image.Image"]:
         # Who raises our limit beyond what Pillow refuses by itself means both.
         Image.MAX_IMAGE_PIXELS = limit
     with _decoding(name):
+        long = overlong_head(data)
+        if long is not None:
+            raise ImageError(Errors.E003.format(source=name, reason=long))
         try:
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
         except Image.UnidentifiedImageError as error:
@@ -215,11 +221,9 @@ def _opened(name: str, data: bytes, limit: int) -> Iterator["Image.Image"]:
             raise ImageError(Errors.E030.format(source=name, formats=_formats())) from error
         with picture:
             _check_size(picture.size, name, limit)
+            _check_shape(picture, name)
             if too_many_scans(data):
                 raise ImageError(Errors.E003.format(source=name, reason=f"it has more than {MAX_SCANS} scans"))
-            if too_many_runs(picture):
-                reason = f"a BMP of run lengths may have {MAX_RUN_PIXELS} pixels"
-                raise ImageError(Errors.E003.format(source=name, reason=reason))
             yield picture
 
 
@@ -264,8 +268,8 @@ def _given_pixels(value: Any) -> np.ndarray:
         if waiting and value.format not in (*FORMATS, "MPO"):
             raise ImageError(Errors.E035.format(format=value.format, formats=_formats()))
         _check_size(value.size, name, limit)
-        if waiting and too_many_runs(value):
-            raise ImageError(Errors.E003.format(source=name, reason=f"a BMP of run lengths may have {MAX_RUN_PIXELS} pixels"))
+        if waiting:
+            _check_shape(value, name)
         value.load()
         return _upright_rgb(value)
 
@@ -459,6 +463,17 @@ def _check_size(size: tuple[int, int], name: str, limit: int) -> None:
     if width * height > limit:
         values = {"width": width, "height": height, "pixels": width * height, "limit": limit}
         raise ImageError(Errors.E004.format(source=name, **values))
+
+
+def _check_shape(picture: "Image.Image", name: str) -> None:
+    """Refuse an opened file that would take far more time or memory than its number of pixels says."""
+    reason = None
+    if max(picture.size) > MAX_SIDE:
+        reason = f"a side may have {MAX_SIDE} pixels"
+    elif too_many_runs(picture):
+        reason = f"a BMP of run lengths may have {MAX_RUN_PIXELS} pixels"
+    if reason is not None:
+        raise ImageError(Errors.E003.format(source=name, reason=reason))
 
 
 def _kept_bytes(value: np.ndarray | str) -> int:

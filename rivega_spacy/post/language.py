@@ -16,10 +16,11 @@ from spacy.util import SimpleFrozenDict, ensure_path, get_lang_class
 from spacy.vocab import Vocab, create_vocab
 from thinc.api import Config
 
-from .digests import check_digests, find_unreadable, write_digests
+from .digests import DIGESTS, check_digests, find_unreadable, write_digests
 from .errors import Errors, RivegaError, SetupError
 from .extensions import adopt_context, post_name, record_error
 from .long_words import tokenize
+from .pipeline_files import check_pipeline_files, remove_links
 from .saved_paths import in_folder, keep_paths, needs_folder
 from .text import replace_surrogates
 
@@ -105,6 +106,12 @@ class Rivega(English):
         if self._waiting:
             raise SetupError(Errors.E870.format(names=", ".join(self._waiting)))
 
+    def _check_names(self) -> None:
+        """What a component has on a disk lies in the pipeline's folder by its name."""
+        for name in (*self.component_names, *self._waiting):
+            if Path(name).name != name or "\\" in name:
+                raise SetupError(Errors.E978.format(name=name))
+
     def initialize(self, *arguments: Any, **options: Any) -> Any:
         """As spaCy's own. RAISES (SetupError): E870 if components wait for the pipeline's folder."""
         self._check_whole()
@@ -133,10 +140,22 @@ class Rivega(English):
         return doc
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """As spaCy's own, with paths that hold from any folder (saved_paths.py), and digests of all files beside them, by which `from_disk` knows what was damaged since."""
+        """As spaCy's own, with paths that hold from any folder (saved_paths.py), and digests of all files beside them, by which `from_disk` knows what was damaged since.
+
+        Over a pipeline of links, such as a model hub's cache, files are put in their places, and what they led to stays as it is.
+
+        RAISES (SetupError): E870 if components wait for the pipeline's folder, E976 where a device or pipe has a file's place, E978 for a
+            component whose name leads elsewhere.
+        """
         self._check_whole()
+        self._check_names()
+        left_out = set(exclude)
+        written = ["meta.json", "config.cfg", "tokenizer", "vocab"]
+        # Some of spaCy's components write one file, with an ending.
+        written += [f"{name}{ending}" for name in self.component_names for ending in ("", ".json", ".jsonl")]
+        remove_links(ensure_path(path), [DIGESTS, *(name for name in written if name.split(".")[0] not in left_out)])
         super().to_disk(path, exclude=exclude)
-        if "config.cfg" not in exclude:
+        if "config" not in left_out:
             keep_paths(ensure_path(path) / "config.cfg")
         write_digests(ensure_path(path))
 
@@ -146,9 +165,11 @@ class Rivega(English):
         """As spaCy's own.
 
         RAISES (SetupError): E950 names a file that is missing or damaged, if the pipeline was saved with digests; E952 the part that cannot be
-            read, where it was not.
+            read, where it was not; E976 what is no file, or a link that leads to none; E978 a component whose name leads elsewhere.
         """
+        self._check_names()
         folder, left_out = ensure_path(path), list(exclude)
+        check_pipeline_files(folder, exclude=left_out)
         check_digests(folder, exclude=left_out)
         self._make_waiting(folder.resolve(), left_out)
         try:

@@ -446,7 +446,7 @@ def test_damaged_pictures_are_not_remembered_without_bound(nlp):
 
 def test_a_bitmap_whose_runs_would_take_seconds_is_refused():
     """A kilobyte that says it has millions of pixels a row; Pillow fills each row byte by byte."""
-    small, large = (make_run_lengths(width) for width in (32, 2_000_000))
+    small, large = (make_run_lengths(width) for width in (32, 900_000))
     assert read_image(small).shape == (32, 32, 3)
     for source in (large, Image.open(io.BytesIO(large))):
         with pytest.raises(ImageError, match="E003.*run lengths"):
@@ -459,3 +459,112 @@ def make_run_lengths(width: int) -> bytes:
     info = struct.pack("<IiiHHIIiiII", 40, width, 32, 1, 8, 1, len(runs), 2835, 2835, 0, 0)
     start = 14 + len(info) + 1024
     return struct.pack("<2sIHHI", b"BM", start + len(runs), 0, 0, start) + info + bytes(1024) + runs
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def exif_part(size: int = 20) -> bytes:
+    return segment(0xE1, b"Exif\0\0" + bytes(size))
+
+
+def behind_start(kind: str, more: bytes) -> bytes:
+    """A valid picture with more at the first place where there may be more."""
+    data = encoded(photo(), kind)
+    place = {"JPEG": 2, "PNG": 33, "GIF": 13 + (3 << ((data[10] & 7) + 1))}[kind]
+    return data[:place] + more + data[place:]
+
+
+@pytest.mark.parametrize(
+    "kind, more, words",
+    [
+        # A second at 1.6 MB, four at twice as much: joined anew with each further one.
+        ("JPEG", exif_part() * 101, "EXIF in more than 100 segments"),
+        ("JPEG", b"\xff\xd9" + exif_part() * 101, "EXIF in more than 100 segments"),
+        ("JPEG", segment(0xFE, b"") * 100_001, "more than 100000 segments"),
+        ("JPEG", b"\xff" * 1_000_001, "more than 1000000 bytes between"),
+        ("JPEG", bytes(1_000_001), "more than 1000000 bytes between"),
+        ("JPEG", (bytes(60_000) + segment(0xFE, b"x")) * 17, "more than 1000000 bytes between"),
+        ("PNG", png_chunk(b"ruSt", b"") * 100_000, "more than 100000 chunks"),
+        ("GIF", b"!\xf9\x04\0\0\0\0\0" * 60_000, "more than 100000 blocks"),
+        ("GIF", b"!\xfe" + b"\1x" * 100_001 + b"\0", "more than 100000 blocks"),
+        ("GIF", bytes(1_000_001), "more than 1000000 bytes between"),
+        ("GIF", (b"x" * 60_000 + b"!\xfe\1x\0") * 17, "more than 1000000 bytes between"),
+    ],
+    ids=range(11),
+)
+def test_what_stands_before_the_pixels_is_bounded(kind, more, words):
+    """Pillow reads it in Python, part by part: a few hundred megabytes take minutes."""
+    with pytest.raises(ImageError, match=f"E003.*{words}"):
+        read_image(behind_start(kind, more))
+
+
+@pytest.mark.parametrize(
+    "kind, more",
+    [
+        ("JPEG", exif_part(65_000) * 100),
+        ("JPEG", segment(0xE2, b"ICC_PROFILE\0\1\1" + bytes(60_000)) * 255),
+        ("JPEG", b"\xff" * 900_000),
+        ("PNG", png_chunk(b"tEXt", b"a\0b") * 20_000),
+        ("GIF", b"!\xff\x0bXMP DataXMP" + b"\xff" + b"x" * 255 + b"\0" + b"!\xf9\x04\0\0\0\0\0" * 20_000),
+        ("GIF", b"!\xfe" + (b"\xff" + b"," * 255) * 5_000 + b"\0"),
+    ],
+    ids=range(6),
+)
+def test_long_profiles_and_comments_are_read_over(kind, more):
+    assert np.array_equal(read_image(behind_start(kind, more)), read_image(encoded(photo(), kind)))
+
+
+def pieces(count: int, order: str, large: bool, *, strips: bool = False) -> bytes:
+    """A TIFF of tiles, or strips, of one pixel."""
+    one, head, start = ("Q", "HHQQ", 16) if large else ("I", "HHII", 8)
+    many = 4 if not large else 16
+    width, height = (1, count) if strips else (int(count**0.5), int(count**0.5))
+    rows = [(256, many, 1, width), (257, many, 1, height), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1)]
+    rows += [(278, many, 1, 1)] if strips else [(322, many, 1, 1), (323, many, 1, 1)]
+    first = start + struct.calcsize("<" + ("Q" if large else "H")) + (len(rows) + 2) * struct.calcsize("<" + head) + struct.calcsize("<" + one)
+    width = struct.calcsize("<" + one)
+    rows += [(273 if strips else 324, many, count, first), (279 if strips else 325, many, count, first + count * width)]
+
+    def entry(tag, kind, number, value):
+        if kind == 3:
+            value = value if order == "<" else value << (48 if large else 16)
+        return struct.pack(order + head, tag, kind, number, value)
+
+    magic = {("<", False): b"II*\0", (">", False): b"MM\0*", ("<", True): b"II+\0\x08\0\0\0"}[order, large]
+    body = struct.pack(order + ("Q" if large else "H"), len(rows)) + b"".join(entry(*row) for row in rows) + struct.pack(order + one, 0)
+    return magic + struct.pack(order + one, start) + body + struct.pack(order + one, 8) * count + struct.pack(order + one, 1) * count
+
+
+@pytest.mark.parametrize("order, large", [("<", False), (">", False), ("<", True)])
+def test_a_tiff_in_a_million_pieces_is_refused(order, large):
+    """A list of them takes Pillow two hundred bytes for each, and five microseconds."""
+    assert read_image(pieces(400, order, large)).shape == (20, 20, 3)
+    assert read_image(pieces(400, order, large, strips=True)).shape == (400, 1, 3)
+    for strips in (False, True):
+        with pytest.raises(ImageError, match="E003.*more than 200000 pieces"):
+            read_image(pieces(200_001, order, large, strips=strips))
+
+
+@pytest.mark.parametrize("size", [(1_000_001, 1), (1, 1_000_001)])
+def test_a_side_has_a_limit(size, monkeypatch):
+    """A picture one pixel wide takes twelve bytes a pixel instead of four."""
+    data = encoded(Image.new("1", size), "PNG")
+    for read in (read_image, read_bitmap, image_size):
+        with pytest.raises(ImageError, match="E003.*a side may have 1000000 pixels"):
+            read(data)
+    with pytest.raises(ImageError, match="E003.*a side may have 1000000 pixels"):
+        read_image(Image.open(io.BytesIO(data)))
+    monkeypatch.setattr(images, "MAX_SIDE", 1_000_001)
+    assert read_image(data).shape == (size[1], size[0], 3)
+
+
+def test_a_head_that_is_cut_short_is_a_damaged_picture():
+    """Wherever it ends: who looks at heads before Pillow does fails at none."""
+    from rivega_spacy.post.picture_heads import overlong_head
+
+    for data in (*(encoded(photo(), kind) for kind in ("JPEG", "PNG", "GIF", "TIFF")), pieces(400, "<", True), pieces(400, ">", False)):
+        assert overlong_head(data) is None
+        for end in range(0, 400):
+            assert overlong_head(data[:end]) is None

@@ -16,6 +16,7 @@ from ...post import images as pictures
 from ...post.errors import Errors, PostError, RivegaError
 from ...post.extensions import record_error
 from ...post.jsonl import dump_line
+from ...post.pipeline_files import check_pipeline_files
 from ...post.posts import describe_post, doc_to_post, post_to_doc
 from .shards import DOCBIN, JSONL
 from .tally import Tally
@@ -132,7 +133,7 @@ def pipeline_identity(model: str) -> dict[str, Any]:
     """What a pipeline is: its name, version, and a hash over all its files, weights and config.
 
     model (str): Installed pipeline or folder.
-    RAISES (RivegaError): E500 if there is no such pipeline.
+    RAISES (RivegaError): E500 if there is no such pipeline, E976 if it holds what is no file.
     """
     import spacy
 
@@ -143,6 +144,7 @@ def pipeline_identity(model: str) -> dict[str, Any]:
         if not spacy.util.is_package(model):
             raise RivegaError(Errors.E500.format(model=model, reason="neither installed nor a folder"))
         folder = spacy.util.get_package_path(model)
+    check_pipeline_files(folder)
     digest = hashlib.blake2b(digest_size=16)
     for file in sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
         digest.update(f"{file.relative_to(folder).as_posix()}\n".encode("utf8", "surrogateescape"))

@@ -137,6 +137,12 @@ class PostMessages(Messages):
     )
     E955 = "The picture {source} is outside {root}. Put it there, or change RIVEGA_IMAGE_ROOT."
     E957 = "The archive {path} cannot be unpacked ({reason}). Download it again from its source."
+    E976 = "{path} {reason}, so the pipeline is left alone. Get it again: a pipeline has files, folders and links to such."
+    E977 = (
+        "{path} is a link to {target}, outside of the pipeline's folder, and what it leads to would be given out. Remove it, or put the "
+        "file in its place: `cp -rL` copies a folder with what its links lead to."
+    )
+    E978 = "A component is called {name!r}, which is no file's name in the pipeline's folder. Rename it in config.cfg."
 
 
 __all__ = ["PostMessages"]
