@@ -523,7 +523,12 @@ def pieces(count: int, order: str, large: bool, *, strips: bool = False) -> byte
     width, height = (1, count) if strips else (int(count**0.5), int(count**0.5))
     rows = [(256, many, 1, width), (257, many, 1, height), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1)]
     rows += [(278, many, 1, 1)] if strips else [(322, many, 1, 1), (323, many, 1, 1)]
-    first = start + struct.calcsize("<" + ("Q" if large else "H")) + (len(rows) + 2) * struct.calcsize("<" + head) + struct.calcsize("<" + one)
+    first = (
+        start
+        + struct.calcsize("<" + ("Q" if large else "H"))
+        + (len(rows) + 2) * struct.calcsize("<" + head)
+        + struct.calcsize("<" + one)
+    )
     width = struct.calcsize("<" + one)
     rows += [(273 if strips else 324, many, count, first), (279 if strips else 325, many, count, first + count * width)]
 
@@ -533,8 +538,14 @@ def pieces(count: int, order: str, large: bool, *, strips: bool = False) -> byte
         return struct.pack(order + head, tag, kind, number, value)
 
     magic = {("<", False): b"II*\0", (">", False): b"MM\0*", ("<", True): b"II+\0\x08\0\0\0"}[order, large]
-    body = struct.pack(order + ("Q" if large else "H"), len(rows)) + b"".join(entry(*row) for row in rows) + struct.pack(order + one, 0)
-    return magic + struct.pack(order + one, start) + body + struct.pack(order + one, 8) * count + struct.pack(order + one, 1) * count
+    body = (
+        struct.pack(order + ("Q" if large else "H"), len(rows))
+        + b"".join(entry(*row) for row in rows)
+        + struct.pack(order + one, 0)
+    )
+    return (
+        magic + struct.pack(order + one, start) + body + struct.pack(order + one, 8) * count + struct.pack(order + one, 1) * count
+    )
 
 
 @pytest.mark.parametrize("order, large", [("<", False), (">", False), ("<", True)])
@@ -564,7 +575,11 @@ def test_a_head_that_is_cut_short_is_a_damaged_picture():
     """Wherever it ends: who looks at heads before Pillow does fails at none."""
     from rivega_spacy.post.picture_heads import overlong_head
 
-    for data in (*(encoded(photo(), kind) for kind in ("JPEG", "PNG", "GIF", "TIFF")), pieces(400, "<", True), pieces(400, ">", False)):
+    for data in (
+        *(encoded(photo(), kind) for kind in ("JPEG", "PNG", "GIF", "TIFF")),
+        pieces(400, "<", True),
+        pieces(400, ">", False),
+    ):
         assert overlong_head(data) is None
-        for end in range(0, 400):
+        for end in range(400):
             assert overlong_head(data[:end]) is None

@@ -90,7 +90,16 @@ def test_folders_that_are_links_are_read_and_not_written_through(pipeline, tmp_p
     assert "Zyxwvut" in spacy.load(pipeline).vocab.strings
 
 
-WRITTEN = ["meta.json", "config.cfg", "tokenizer", "vocab/strings.json", "sentencizer.json", "sentencizer", "entity_ruler/patterns.jsonl", DIGESTS]
+WRITTEN = [
+    "meta.json",
+    "config.cfg",
+    "tokenizer",
+    "vocab/strings.json",
+    "sentencizer.json",
+    "sentencizer",
+    "entity_ruler/patterns.jsonl",
+    DIGESTS,
+]
 
 
 @pytest.mark.slow
@@ -172,10 +181,22 @@ ODD = {
     "each other": (two_that_lead_into_each_other, "round in a circle"),
     "far pipe": (pipe_in_a_linked_folder, "a named pipe"),
 }
-PLACES = ["meta.json", "config.cfg", "tokenizer", "vocab/vectors", "entity_ruler", "sentencizer.json", DIGESTS, "README.md", "files"]
+PLACES = [
+    "meta.json",
+    "config.cfg",
+    "tokenizer",
+    "vocab/vectors",
+    "entity_ruler",
+    "sentencizer.json",
+    DIGESTS,
+    "README.md",
+    "files",
+]
 
 
-@pytest.mark.parametrize("kind, place", [*((kind, "vocab/vectors") for kind in ODD), *(("pipe", place) for place in PLACES), ("parent", "meta.json")])
+@pytest.mark.parametrize(
+    "kind, place", [*((kind, "vocab/vectors") for kind in ODD), *(("pipe", place) for place in PLACES), ("parent", "meta.json")]
+)
 def test_what_is_no_file_is_named_and_nothing_waits_for_it(kind, place, pipeline, tmp_path):
     make, words = ODD[kind]
     path = pipeline / place
@@ -273,7 +294,10 @@ def test_a_component_is_saved_within_the_folder_alone(name, pipeline, tmp_path):
         nlp.to_disk(tmp_path / "saved")
     assert contents(tmp_path) == before
     config = pipeline / "config.cfg"
-    config.write_text(config.read_text(encoding="utf8").replace("sentencizer]", f"{name}]").replace('"sentencizer",', f"{name!r},"), encoding="utf8")
+    config.write_text(
+        config.read_text(encoding="utf8").replace("sentencizer]", f"{name}]").replace('"sentencizer",', f"{name!r},"),
+        encoding="utf8",
+    )
     with pytest.raises(RivegaError):
         load_pipeline(str(pipeline))
 
