@@ -65,7 +65,7 @@ def _remove_links(path: Path) -> None:
 def _walk(pipeline: Path, exclude: Collection[str]) -> Iterator[tuple[Path, str | None]]:
     """YIELDS (Tuple[Path, Optional[str]]): All that is in the folder, each with where it leads to if it is a link."""
     # Each folder with those that it was reached through, without links.
-    waiting = [(pipeline, (os.path.realpath(pipeline),))]
+    waiting: list[tuple[Path, tuple[str, ...]]] = [(pipeline, (os.path.realpath(pipeline),))]
     count = 0
     while waiting:
         folder, above = waiting.pop()
