@@ -68,6 +68,12 @@ def check_input(path: PathLike) -> None:
         raise RivegaError(Errors.E020.format(path=path))
 
 
+def is_of_kernel(real: str) -> bool:
+    """Whether a path without links leads to what the kernel makes up when it is read (Linux: /proc, /sys), though it says that it is a regular
+    file: it may have no end, and some is gone once it was read."""
+    return real.startswith(("/proc/", "/sys/"))
+
+
 def is_pipe(path: PathLike) -> bool:
     """Whether a name is "-": standard input where something is read, standard output where something is written."""
     return str(path) == "-"

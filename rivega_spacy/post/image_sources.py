@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from .errors import Errors, ImageError
+from .files import is_of_kernel
 
 # A decoded picture of this many pixels takes 300 MB as RGB; larger ones are refused, not loaded.
 DEFAULT_MAX_PIXELS = 100_000_000
@@ -139,9 +140,9 @@ def _read_file(path: str) -> bytes:
         raise ImageError(Errors.E033.format(source=name, scheme=scheme))
     limit, root = max_bytes(), image_root()
     try:
-        if root is not None:
-            # Before anything else: nothing is told of files that lie outside, not even whether they exist.
-            _check_within(path, root, name)
+        # Before anything else: nothing is told of files that lie outside, not even whether they exist.
+        if is_of_kernel(os.path.realpath(path) if root is None else _check_within(path, root, name)):
+            raise ImageError(Errors.E031.format(source=name, kind="made up by the kernel"))
         # Looked at before it is opened, since opening alone sets some devices in motion, and after: it may be another one by then.
         _check_regular(os.stat(path), name, limit)
         # A named pipe that nobody writes to would hold up a plain `open` for ever.

@@ -261,6 +261,8 @@ def _given_pixels(value: Any) -> np.ndarray:
         if isinstance(value, np.ndarray):
             kind = f"an array of shape {value.shape} and type {value.dtype}"
         raise ImageError(Errors.E005.format(kind=kind))
+    if 0 in value.size:
+        raise ImageError(Errors.E005.format(kind=f"an empty picture of {value.width}x{value.height}"))
     name = "given as PIL image"
     limit = max_pixels()
     with _decoding(name):
@@ -322,7 +324,8 @@ def _rgb(picture: "Image.Image", top: float) -> np.ndarray:
         values = np.nan_to_num(np.asarray(picture, dtype="float64"), nan=0.0, posinf=65535.0, neginf=0.0)
         return np.clip(values / top * 255.0 + 0.5, 0, 255).astype("uint8")[:, :, None]
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
+        # Pillow knows no way from "La" to anything but "LA".
+        picture = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
         ground = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         picture = Image.alpha_composite(ground, picture)
     return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))

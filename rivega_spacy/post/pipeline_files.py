@@ -12,12 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from .errors import Errors, RivegaError, SetupError
+from .files import is_of_kernel
 
 # Many times what a pipeline of all components has; links to folders can make millions of a few.
 MAX_ENTRIES = 100_000
 _KINDS = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"))
-# Files there say that they are regular ones, and may have no end.
-_OF_THE_KERNEL = ("/proc", "/sys")
 
 
 def check_pipeline_files(pipeline: Path, *, exclude: Collection[str] = ()) -> None:
@@ -79,7 +78,7 @@ def _walk(pipeline: Path, exclude: Collection[str]) -> Iterator[tuple[Path, str 
             if count > MAX_ENTRIES:
                 raise SetupError(Errors.E976.format(path=pipeline, reason=f"has more than {MAX_ENTRIES} files and folders"))
             real = os.path.realpath(path) if path.is_symlink() else None
-            if real is not None and real.startswith(tuple(f"{place}/" for place in _OF_THE_KERNEL)):
+            if real is not None and is_of_kernel(real):
                 raise SetupError(Errors.E976.format(path=path, reason=f"is a link to {real}, which is no file on a disk"))
             yield path, real
             found = _status(path)

@@ -52,12 +52,15 @@ def odd_paths(tmp_path):
     listener.bind(str(tmp_path / "s"))
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "to_pipe.jpg").symlink_to(tmp_path / "pipe.jpg")
+    (tmp_path / "to_kernel.jpg").symlink_to("/proc/kmsg")
     (tmp_path / "round.jpg").symlink_to(tmp_path / "round.jpg")
     yield {
         "a NUL": ("a\0b.jpg", "null byte"),
         "long": ("a" * 5000, "too long"),
         "long folders": ("/".join(["folder"] * 1000) + ".jpg", "too long|does not exist"),
         "a surrogate": ("a\ud83d.jpg", "no file name can hold|does not exist"),
+        "of the kernel": ("/proc/self/environ", "made up by the kernel"),
+        "a link to the kernel": (str(tmp_path / "to_kernel.jpg"), "made up by the kernel"),
         "a named pipe": (str(tmp_path / "pipe.jpg"), "a named pipe"),
         "a link to a pipe": (str(tmp_path / "to_pipe.jpg"), "a named pipe"),
         "a socket": (str(tmp_path / "s"), "a socket"),

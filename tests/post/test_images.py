@@ -133,6 +133,16 @@ def test_the_limit_can_be_set(monkeypatch, picture):
         read_image(picture)
 
 
+def test_the_limit_is_exact(monkeypatch):
+    given = [encoded(photo(), "PNG"), encoded(photo(), "JPEG"), photo(), np.asarray(photo())]
+    monkeypatch.setenv("RIVEGA_MAX_PIXELS", "2400")
+    assert [read_image(source).shape for source in given] == [(40, 60, 3)] * 4
+    monkeypatch.setenv("RIVEGA_MAX_PIXELS", "2399")
+    for source in given:
+        with pytest.raises(ImageError, match="E004.*60x40 = 2400 pixels, more than the limit of 2399"):
+            read_image(source)
+
+
 def broken_sources(tmp_path, picture):
     whole = encoded(Image.fromarray(picture).resize((640, 480)), "JPEG")
     (tmp_path / "empty.jpg").write_bytes(b"")
@@ -174,6 +184,23 @@ def test_what_is_no_picture_is_refused_at_once(nlp, value):
     doc = nlp.make_doc("x")
     with pytest.raises(ImageError, match="HxWx3 uint8"):
         doc._.image = value
+
+
+@pytest.mark.parametrize("size", [(0, 0), (6, 0), (0, 6)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "F"])
+def test_a_pil_image_without_pixels_is_none(mode, size):
+    """It was read as a picture of no rows, and raised an error of Pillow's where it was stored."""
+    for use in (read_image, image_for_storage):
+        with pytest.raises(ImageError, match=f"E005.*an empty picture of {size[0]}x{size[1]}"):
+            use(Image.new(mode, size))
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA", "RGBX", "RGBa", "La", "I;16", "I;16L", "I;16B", "I;16N"]
+)
+def test_pil_images_of_every_mode_are_read_and_stored(mode):
+    seen = read_image(Image.new(mode, (6, 4)))
+    assert seen.shape == (4, 6, 3) and np.array_equal(read_image(image_for_storage(Image.new(mode, (6, 4)))), seen)
 
 
 def test_random_bytes_never_raise_anything_else():
