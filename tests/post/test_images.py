@@ -196,7 +196,29 @@ def test_a_pil_image_without_pixels_is_none(mode, size):
 
 
 @pytest.mark.parametrize(
-    "mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA", "RGBX", "RGBa", "La", "I;16", "I;16L", "I;16B", "I;16N"]
+    "mode",
+    [
+        "1",
+        "L",
+        "P",
+        "RGB",
+        "RGBA",
+        "CMYK",
+        "YCbCr",
+        "LAB",
+        "HSV",
+        "I",
+        "F",
+        "LA",
+        "PA",
+        "RGBX",
+        "RGBa",
+        "La",
+        "I;16",
+        "I;16L",
+        "I;16B",
+        "I;16N",
+    ],
 )
 def test_pil_images_of_every_mode_are_read_and_stored(mode):
     seen = read_image(Image.new(mode, (6, 4)))
