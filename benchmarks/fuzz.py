@@ -14,8 +14,8 @@ seconds of processor time; memory within what RIVEGA_MAX_PIXELS allows. No decod
 those formats are refused.
 
 Lines: a file of so many posts, most of them damaged or of strangers' making, annotated by a pipeline of rules: a result for every line, in
-order, those that are posts answered and the others with what is wrong with them. Service and queue: the same lines sent to `rivega serve`, and
-corrected in it. Convert: annotated posts whose fields hold anything. See fuzz_lines.py.
+order, those that are posts answered and the others with what is wrong with them. Service and queue: the same lines sent to `rivega serve` by four
+clients at once, and corrected in it. Convert: annotated posts whose fields hold anything. See fuzz_lines.py and fuzz_service.py.
 """
 
 import argparse
@@ -31,8 +31,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from fuzz_lines import fuzz_convert, fuzz_lines, fuzz_queue, fuzz_service
+from fuzz_lines import fuzz_convert, fuzz_lines, fuzz_queue
 from fuzz_seeds import seeds
+from fuzz_service import fuzz_service
 from PIL import Image
 
 from rivega_spacy.corpus.formats.polygons import polygons_to_rle

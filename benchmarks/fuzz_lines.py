@@ -33,7 +33,7 @@ SAVED = 200
 ENDED = 16
 
 
-def _pipeline() -> Language:
+def rules_pipeline() -> Language:
     """Names by rule."""
     nlp = spacy.blank("rivega")
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Ada"}])
@@ -77,7 +77,7 @@ def fuzz_lines(count: int, seed: int) -> int:
     lines = [hostile_line(number, rng) for number in range(count)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _pipeline().to_disk(folder / "rules")
+        rules_pipeline().to_disk(folder / "rules")
         (folder / "posts.jsonl").write_bytes(b"\n".join(line for line, _ in lines) + b"\n")
         started = time.process_time()
         posts = read_posts(folder / "posts.jsonl")
@@ -87,13 +87,14 @@ def fuzz_lines(count: int, seed: int) -> int:
             rows = [json.loads(row) for row in found]
     breaches = abs(len(rows) - count) + abs(len(tallies) - count)
     for number, ((_, is_post), row) in enumerate(zip(lines, rows)):
-        if not _answered_as_it_should(number, is_post, row):
+        if not answered_as_it_should(number, is_post, row):
             breaches += 1
             print(f"line {number + 1}: {str(row)[:200]}")
     return _told(count, sum(is_post for _, is_post in lines), spent, breaches)
 
 
-def _answered_as_it_should(number: int, is_post: bool, row: dict[str, Any]) -> bool:
+def answered_as_it_should(number: int, is_post: bool, row: dict[str, Any]) -> bool:
+    """Whether a line's result is that of a post, or says why the line is none."""
     answered = row.get("id") == str(number) and [ent["label"] for ent in row["ents"]] == ["PER"]
     # Half of a character in a post becomes U+FFFD, with a note.
     noted = bool(row["errors"]) and "\ufffd" not in row["text"]
@@ -215,49 +216,9 @@ def fuzz_queue(count: int, seed: int) -> int:
     return _told(count, sum(is_post for _, is_post in lines), spent, breaches)
 
 
-def fuzz_service(count: int, seed: int) -> int:
-    """Through POST /annotate, in lists where they are JSON, alone where they are not. RETURNS (int): Breaches."""
-    rng = random.Random(seed)
-    breaches = posts = alone = 0
-    waiting: list[tuple[int, bytes, bool]] = []
-    started = time.process_time()
-    with _client(None) as client:
-        headers = {"content-type": "application/json"}
-        for number in range(count):
-            line, is_post = hostile_line(number, rng)
-            posts += is_post
-            if _is_json(line):
-                waiting.append((number, line, is_post))
-            else:
-                alone += 1
-                status = client.post("/annotate", content=line, headers=headers).status_code
-                if status not in (400, 422):
-                    breaches += 1
-                    print(f"line {number + 1}: {status} for {line[:80]!r}")
-            if len(waiting) == 64 or (waiting and number == count - 1):
-                answer = client.post("/annotate", content=b"[" + b",".join(each for _, each, _ in waiting) + b"]", headers=headers)
-                rows = answer.json() if answer.status_code == 200 else []
-                breaches += abs(len(rows) - len(waiting))
-                for (place, _, good), row in zip(waiting, rows):
-                    if not _answered_as_it_should(place, good, row):
-                        breaches += 1
-                        print(f"line {place + 1}: {str(row)[:200]}")
-                waiting = []
-    print(f"{alone} lines that are no JSON sent alone")
-    return _told(count, posts, time.process_time() - started, breaches)
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line.decode("utf8"))
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _client(queue: CorrectionQueue | None) -> Any:
+def _client(queue: CorrectionQueue) -> Any:
     with warnings.catch_warnings():
         # Starlette would rather have the next version of httpx.
         warnings.simplefilter("ignore")
         from starlette.testclient import TestClient
-    return TestClient(create_app(_pipeline(), queue=queue), base_url="http://localhost", raise_server_exceptions=False)
+    return TestClient(create_app(rules_pipeline(), queue=queue), base_url="http://localhost", raise_server_exceptions=False)

@@ -29,3 +29,20 @@ def test_rims_are_trimmed_and_what_is_within_stays():
 def test_messages_stay_short():
     assert brief("x" * 10**6) == "'" + "x" * 76 + "..." and brief([1, "a"]) == "[1, 'a']"
     assert len(brief(list(range(1000)))) == 80 and brief(10**5000) == "a int"
+
+
+@pytest.mark.parametrize("value", [(), (1,), (1, [None, {}], b"x'"), {"a": [{"b'": 0.5}, 'c"']}, [[], [""]], {(1, 2): {3}}], ids=repr)
+def test_messages_show_values_as_python_writes_them(value):
+    assert brief(value) == repr(value) and brief([value] * 20, 40) == repr([value] * 20)[:37] + "..."
+
+
+def test_no_more_of_a_value_is_looked_at_than_is_shown():
+    class Unseen:
+        def __repr__(self):
+            raise AssertionError("it is not shown")
+
+    assert brief([1, "x" * 10**6, Unseen()]) == "[1, '" + "x" * 72 + "..."
+    assert brief({"a": [[2] * 90, Unseen()], "b": Unseen()}).startswith("{'a': [[2, 2, ")
+    endless = []
+    endless.append(endless)
+    assert brief(endless) == "[" * 77 + "..."

@@ -124,6 +124,11 @@ def run(
         if corrections is not None:
             known = corrections.summary()
             say(f"{known['total']} posts to correct, {known['saved']} of them saved -> {corrections.path}\n")
+            if corrections.unfit:
+                warn(
+                    f"rivega serve: {len(corrections.unfit)} posts that were saved, the first of them post {corrections.unfit[0]}, have entities that "
+                    "cannot be used. They are to be corrected again; until then the file keeps their lines.\n"
+                )
         if not is_loopback(sock):
             warn("rivega serve: whoever reaches this address can use the server; it asks for no password.\n")
         say(f"{Path(pipeline).name} at {address_of(sock)} (Ctrl+C stops it)\n")

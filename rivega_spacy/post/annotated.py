@@ -70,7 +70,10 @@ def annotated_to_doc(post: Post | PostError, vocab: Vocab, *, images: Path | Non
                 doc._.set(field, value)
             except RivegaError as error:
                 record_error(doc, "post", str(error))
-    _set_ents(doc, list(zip(_list(post.get("ents")), spans)))
+    ents = post.get("ents")
+    if ents is not None and not isinstance(ents, list):
+        record_error(doc, "post", Errors.E012.format(post=post_name(doc), value=brief(ents), length=len(doc.text)))
+    _set_ents(doc, list(zip(_list(ents), spans)))
     return doc
 
 

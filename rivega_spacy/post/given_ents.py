@@ -1,6 +1,7 @@
 """Entities that come with a post in JSON: [start_char, end_char, label], or the objects that `rivega annotate` writes."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 from spacy.tokens import Span
@@ -64,12 +65,14 @@ def entity_fields(value: Any, bad: Callable[[str, str], None]) -> dict[str, Any]
     """What else an entity's object says, under the names that the span has for it.
 
     value (Any): As for `entity_place`; a list says nothing else.
-    bad (Callable[[str, str], None]): Told of a value that is left out: its key, and what it should be.
+    bad (Callable[[str, str], None]): Told of a value that is left out: its key, and what it should be. Once of all boxes, or masks, that are
+        wrong in the same way: there may be a hundred thousand of them.
     RETURNS (Dict[str, Any]): As far as given: `expansion`, `groundable`, `boxes`, `mask_rle`, `masks` (all of several) and the scores.
     """
     fields: dict[str, Any] = {}
     if not isinstance(value, dict):
         return fields
+    bad = cache(bad)
     for key, name in SCORES.items():
         score = value.get(key)
         # Not every number fits: 1e400 is read as infinite, and Python's whole numbers have no end.

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Any
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -60,12 +61,39 @@ def printable(text: str) -> str:
 
 
 def brief(value: Any, limit: int = 80) -> str:
-    """A value as messages show it: on one line, cut after so many characters."""
+    """A value as messages show it: on one line, cut after so many characters. However large it is, no more of it is looked at."""
+    shown = ""
     try:
-        shown = repr(value if not isinstance(value, str) else value[: limit + 1])
+        for piece in _repr_of(value, limit + 1):
+            shown += piece
+            if len(shown) > limit:
+                return shown[: limit - 3] + "..."
     except (ValueError, RecursionError):  # a whole number that Python does not write out, an object that holds itself
         shown = f"a {type(value).__name__}"
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+
+
+def _repr_of(value: Any, limit: int) -> Iterator[str]:
+    """`repr(value)` in pieces, of strings no more than so many characters."""
+    kind = type(value)
+    if kind in (str, bytes):
+        yield repr(value[:limit])
+    elif kind is dict:
+        yield "{"
+        for place, (name, item) in enumerate(value.items()):
+            yield ", " if place else ""
+            yield from _repr_of(name, limit)
+            yield ": "
+            yield from _repr_of(item, limit)
+        yield "}"
+    elif kind in (list, tuple):
+        yield "[" if kind is list else "("
+        for place, item in enumerate(value):
+            yield ", " if place else ""
+            yield from _repr_of(item, limit)
+        yield "]" if kind is list else ",)" if len(value) == 1 else ")"
+    else:
+        yield repr(value)
 
 
 def is_invisible(sign: str) -> bool:

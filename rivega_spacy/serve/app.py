@@ -1,6 +1,7 @@
 """The app: the API's routes and the page's files."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -74,6 +75,9 @@ class Served:
         self.metrics.gauge("rivega_picture_cache_bytes", lambda: float(kept_bytes()))
         self.batcher = Batcher(nlp, limits, self.metrics)
         self.draining = False
+        # The pipeline's vocabulary belongs to the thread of the batcher, which frees what was added during a batch.
+        self._blank = spacy.blank("rivega")
+        self._blank_lock = threading.Lock()
 
     async def wait_for(self, futures: "Iterable[Future[Any]]") -> list[Any]:
         """What jobs of the batcher come to. RAISES (Problem): 503 if that takes too long; then they are not begun any more."""
@@ -107,22 +111,24 @@ class Served:
         known = [entry for entry in entries if "text" in entry.post]
         results = iter(await self.wait_for(self.batcher.annotate([entry.post for entry in known])))
         rows = []
+        others = [{**entry.post, "text": ""} for entry in entries if "text" not in entry.post]
+        unseen = iter(await run_in_threadpool(self._without_pipeline, others) if others else [])
         for entry in entries:
-            row = next(results) if "text" in entry.post else self._without_pipeline({**entry.post, "text": ""})
+            row = next(results if "text" in entry.post else unseen)
             if isinstance(row, BaseException):
                 problem = failed(row)
                 if len(entries) == 1:
                     raise problem from row
-                row = self._without_pipeline({**entry.post, "image": None})
+                (row,) = await run_in_threadpool(self._without_pipeline, [{**entry.post, "image": None}])
                 entry.faults.append(problem)
             row["errors"] = [*row["errors"], *({"component": "post", "message": fault.detail} for fault in entry.faults)]
             rows.append(row)
         return rows
 
-    def _without_pipeline(self, post: Post) -> Post:
-        """The line of a post that no component saw."""
-        # The pipeline's vocabulary belongs to the thread of the batcher, which frees what was added during a batch.
-        return doc_to_post(post_to_doc(spacy.blank("rivega"), post))
+    def _without_pipeline(self, posts: list[Post]) -> list[Post]:
+        """The lines of posts that no component saw."""
+        with self._blank_lock, self._blank.memory_zone():
+            return [doc_to_post(post_to_doc(self._blank, post)) for post in posts]
 
     def labels(self) -> list[str]:
         """Types of entities that the pipeline finds, and those that were named beside them."""
@@ -325,13 +331,13 @@ def _add_queue(app: FastAPI, served: Served, queue: CorrectionQueue) -> None:
         if post is not None:
             with served.batcher.expecting():
                 (row,) = await served.annotate([Entry(post)])
-            queue.keep_annotated(number, row)
+            await run_in_threadpool(queue.keep_annotated, number, row)
         return _json(await run_in_threadpool(queue.item, number))
 
     @app.get("/queue/{number:number}/picture", tags=["queue"], responses={200: schemas.PICTURE})
     async def picture(number: int) -> Response:
         """The picture of a post of the queue, as browsers show it."""
-        return await _shown(queue.picture(number), served)
+        return await _shown(await run_in_threadpool(queue.picture, number), served)
 
     @app.put(
         "/queue/{number:number}",
@@ -359,14 +365,14 @@ async def _picture(value: dict[str, Any], served: Served) -> str | bytes | None:
     """The picture that a request is about: its own, or that of a post of the queue."""
     if served.queue is not None and value.get("number") is not None:
         number = value["number"]
-        return served.queue.picture(number if isinstance(number, int) else 0)
+        return await run_in_threadpool(served.queue.picture, number if type(number) is int else 0)
     image = value.get("image")
     return await run_in_threadpool(picture_of, image, "without id", served.limits) if image else None
 
 
 def _is_of_queue(served: Served, number: Any, post: dict[str, Any]) -> bool:
     """Whether a text is one of the server's own, which may be as long as it is."""
-    if served.queue is None or not isinstance(number, int):
+    if served.queue is None or type(number) is not int:
         return False
     return served.queue.post(number).get("text") == post.get("text")
 

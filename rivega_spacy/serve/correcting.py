@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from ..post.annotated import annotated_to_doc
@@ -17,6 +18,7 @@ from ..post.image_sources import locate_image
 from ..post.jsonl import dump_line, read_lines
 from ..post.post_files import Post, check_posts, picture_root, read_posts
 from ..post.posts import check_images, describe_post, doc_to_post, json_fields, tidy_post
+from ..post.text import brief
 from .problems import Problem
 
 # The place of a post in the queue, in what is saved of it.
@@ -30,7 +32,8 @@ class CorrectionQueue:
 
     posts (Path): Posts in any form that `read_posts` reads, annotated or not.
     save (Path): JSON lines of the posts that were saved, in the order of the queue: what `rivega convert` reads. Where it is there already,
-        the queue goes on from it.
+        the queue goes on from it; where entities of a line cannot be used (it was edited elsewhere), the post is open again, with what is wrong
+        in its `errors`, and the line stays until it is saved.
     images (Optional[Path]): Folder that relative image paths start from; that of `posts` without it.
     RAISES (RivegaError): E815 if `save` is something else; what `read_posts` raises.
     """
@@ -53,6 +56,9 @@ class CorrectionQueue:
                 self._faults[number] = Errors.E010.format(post=describe_post(post))
             self._lines.append(dump_line(json_fields(tidy_post(post)[0])))
         self._saved: dict[int, str] = {}
+        # Of saved lines that others wrote: entities as they are understood here, and the numbers of those of which some cannot be.
+        self._understood: dict[int, Post] = {}
+        self._unfit: set[int] = set()
         self._revisions: dict[int, int] = {}
         self._annotated: RecentCache[Post] = RecentCache(_KEPT)
         self._lock = threading.RLock()
@@ -64,6 +70,12 @@ class CorrectionQueue:
         """Posts in the queue."""
         return len(self._lines)
 
+    @property
+    def unfit(self) -> list[int]:
+        """Numbers of posts that were saved with entities that cannot be used; they are open again."""
+        with self._lock:
+            return sorted(self._unfit)
+
     def summary(self) -> dict[str, Any]:
         """Where one stands: `total`, `saved`, `next` (the first post that is not saved, None at the end), `name` and `file`."""
         with self._lock:
@@ -71,14 +83,14 @@ class CorrectionQueue:
                 "name": self.posts.name,
                 "file": self.path.name,
                 "total": self.total,
-                "saved": len(self._saved),
+                "saved": len(self._saved) - len(self._unfit),
                 "next": self.next_open(0),
             }
 
     def next_open(self, after: int) -> int | None:
         """The first post behind `after` that is not saved, beginning again at the start; None if all are."""
         for number in (*range(after + 1, self.total + 1), *range(1, min(after, self.total) + 1)):
-            if number not in self._saved and number not in self._faults:
+            if (number not in self._saved or number in self._unfit) and number not in self._faults:
                 return number
         return None
 
@@ -116,7 +128,7 @@ class CorrectionQueue:
             return {
                 "number": number,
                 "post": self._row(number),
-                "saved": number in self._saved,
+                "saved": number in self._saved and number not in self._unfit,
                 "revision": self._revisions.get(number, 0),
                 "picture": self.picture(number) is not None,
                 "fault": self.fault(number),
@@ -141,6 +153,8 @@ class CorrectionQueue:
             base = self._row(number)
             if number in self._faults:
                 raise Problem(422, self._faults[number])
+            if isinstance(revision, bool) or not isinstance(revision, (int, float)):
+                raise Problem(422, Errors.E806.format(post=number, field="revision", value=brief(revision), wanted="that of the item"))
             if revision != self._revisions.get(number, 0):
                 raise Problem(409, Errors.E818.format(number=number))
             if not isinstance(ents, list):
@@ -158,13 +172,15 @@ class CorrectionQueue:
                 else:
                     self._saved[number] = before
                 raise
+            self._understood.pop(number, None)
+            self._unfit.discard(number)
             self._revisions[number] = self._revisions.get(number, 0) + 1
             return self.item(number)
 
     def _row(self, number: int) -> Post:
         post = self.post(number)
         if number in self._saved:
-            return json.loads(self._saved[number])
+            return {**json.loads(self._saved[number]), **self._understood.get(number, {})}
         annotated = self._annotated.get(number)
         if annotated is not None:
             return annotated
@@ -174,7 +190,7 @@ class CorrectionQueue:
         return {**row, "image": post.get("image"), "ents": _rows(doc), **own}
 
     def _checked(self, base: Post, ents: list[Any]) -> list[dict[str, Any]]:
-        doc = annotated_to_doc({"id": base.get("id"), "text": base.get("text"), "ents": ents}, self._vocab)
+        doc = _with_ents(base, ents, self._vocab)
         notes = [entry["message"] for entry in doc._.rivega_errors]
         if notes:
             raise Problem(422, notes[0], tuple(notes[1:]))
@@ -184,6 +200,7 @@ class CorrectionQueue:
         if not self.path.exists():
             return None
         stamp = _stamp(self.path)
+        vocab = Vocab()
         for line, row in read_lines(self.path):
             number = row.get(NUMBER_KEY) if isinstance(row, dict) else None
             if not isinstance(row, dict) or type(number) is not int or not 1 <= number <= self.total:
@@ -192,8 +209,17 @@ class CorrectionQueue:
             if row.get("text") != self.post(number).get("text"):
                 reason = f"line {line} has another text than post {number} of the queue"
                 raise RivegaError(Errors.E815.format(path=self.path, queue=self.posts, reason=reason))
+            if number in self._saved:
+                reason = f"line {line} is post {number} of the queue, and an earlier line is that already"
+                raise RivegaError(Errors.E815.format(path=self.path, queue=self.posts, reason=reason))
             self._saved[number] = dump_line(row)
             self._revisions[number] = 1
+            doc = _with_ents(row, row.get("ents"), vocab)
+            if doc._.rivega_errors:
+                self._unfit.add(number)
+                self._understood[number] = {"ents": _rows(doc), "errors": doc._.rivega_errors}
+            elif row.get("ents") != (ents := _rows(doc)):
+                self._understood[number] = {"ents": ents}
         return stamp
 
     def _write(self) -> None:
@@ -217,7 +243,12 @@ def _with_expansions(post: Post) -> Any:
     return [{**row, "expansion": text} if isinstance(row, dict) and text else row for row, text in zip(rows, expansions)]
 
 
-def _rows(doc: Any) -> list[dict[str, Any]]:
+def _with_ents(post: Post, ents: Any, vocab: Vocab) -> Doc:
+    """A post with these entities alone; what is wrong with them is noted on it."""
+    return annotated_to_doc({"id": post.get("id"), "text": post.get("text"), "ents": ents}, vocab)
+
+
+def _rows(doc: Doc) -> list[dict[str, Any]]:
     """Entities as annotated posts have them, and beside them all masks of those that have several."""
     rows = doc_to_post(doc)["ents"]
     for row, ent in zip(rows, doc.ents):

@@ -26,7 +26,7 @@ from .problems import Problem
 _CHARSETS = (b"utf-8", b"utf8", b"us-ascii")
 # Fields of a form that hold JSON.
 _JSON_FIELDS = ("tokens", "ents", "expansions", "boxes", "post", "number")
-# A value takes more memory than its letters: "[]," is three bytes of a body, and seventy of Python.
+# A value takes more memory than its letters: "[]" is two bytes of a body, and seventy of Python.
 _MOST_VALUES = 1_000_000
 # The size of a PNG is known only when its pixels are decoded: one at a time.
 _MEASURING = threading.Lock()
@@ -49,8 +49,11 @@ async def read_body(request: Request, limits: Limits) -> Any:
 
     request (Request): Its body has arrived.
     RETURNS (Any): Of JSON its value; of a form a dict, pictures as bytes and JSON in the fields that hold it read.
-    RAISES (Problem): 400 if it cannot be read, 415 if it is of another type.
+    RAISES (Problem): 400 if it cannot be read, 415 if it is of another type or compressed.
     """
+    coding = request.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        raise Problem(415, Errors.E979.format(coding=coding[:60]))
     stated = request.headers.get("content-type", "")
     kind = stated.partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
@@ -82,7 +85,8 @@ async def read_entries(value: Any, limits: Limits) -> list[Entry]:
 
 
 def _parse(body: bytes | str) -> Any:
-    if (body.count(",") if isinstance(body, str) else body.count(b",")) > _MOST_VALUES:
+    # Each value is behind a comma, or the first in a list or an object.
+    if sum(body.count(sign) if isinstance(body, str) else body.count(sign.encode()) for sign in ",[{") > _MOST_VALUES:
         raise Problem(413, Errors.E971.format(limit=_MOST_VALUES))
     try:
         return json.loads(body)

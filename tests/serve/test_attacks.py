@@ -1,5 +1,6 @@
 """What is sent to do harm: heads that lie, paths that climb, bodies that swell, and clients that neither send nor read."""
 
+import gzip
 import json
 import os
 import resource
@@ -278,11 +279,46 @@ def test_kill_9_amid_saving_loses_nothing_that_was_acknowledged(server, pipeline
     assert all(len(row["ents"]) == 1 for row in rows)
 
 
-@pytest.mark.parametrize("filler", [b"[],", b"{},", b"0,"])
+@pytest.mark.parametrize("filler", [b"[],", b"{},", b"0,", b"[[[[[]]]]],", b'{"a":{"a":{}}},'])
 def test_a_body_of_very_many_values_is_not_read(client, filler):
-    body = b'{"text": "Ann", "more": [' + filler * 1_000_001 + b"0]}"
+    body = b'{"text": "Ann", "more": [' + filler * (1_000_001 // sum(filler.count(sign) for sign in (b",", b"[", b"{")) + 1) + b"0]}"
     problem(client.post("/annotate", content=body, headers={"content-type": "application/json"}), 413, "E971")
     problem(client.post("/annotate", files={"text": (None, "Ann"), "ents": (None, body)}), 413, "E971")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "GZIP", "gzip, identity", "x" * 5000])
+def test_compressed_bodies_are_not_unpacked(client, coding):
+    body = gzip.compress(b'{"text": "Ann"}')
+    headers = {"content-type": "application/json", "content-encoding": coding}
+    problem(client.post("/annotate", content=body, headers=headers), 415, "E979")
+    problem(client.post("/annotate", files={"text": (None, "Ann")}, headers={"content-encoding": coding}), 415, "E979")
+    answer = client.post("/annotate", content=b'{"text": "Ann"}', headers={**headers, "content-encoding": " Identity"})
+    assert answer.status_code == 200
+
+
+FAULTY = [{"size": [200, 320], "counts": [5, number % 100]} for number in range(4000)]
+
+
+@pytest.mark.parametrize("field, value", [("masks", FAULTY), ("boxes", FAULTY), ("boxes", [[number, 0, 0, 9] for number in range(9000)])])
+def test_one_entity_with_thousands_of_faulty_marks_is_soon_answered(client, field, value):
+    # Each was told with the start of all of them, for which all of them were written out: ten minutes for two megabytes.
+    ent = {"start": 0, "end": 3, "label": "PER", field: value}
+    began = time.process_time()
+    row = client.post("/annotate", json={"text": "Ann", "ents": [ent]}).json()
+    assert len(row["errors"]) == 1 and "[E447]" in row["errors"][0]["message"]
+    problem(client.post("/export/csv", json={"post": {"text": "Ann", "ents": [ent]}}), 422, "E603")
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("item", [None, {"id": "x"}, {"text": 5}])
+def test_lists_of_what_is_no_post_keep_nobody_waiting(client, item):
+    # A pipeline of its own was made for each, half a second for ten, while no other request was heard.
+    client.post("/annotate", json=[item])
+    began = time.process_time()
+    for _ in range(5):
+        rows = client.post("/annotate", json=[item] * 64).json()
+        assert len(rows) == 64 and all("[E806]" in row["errors"][-1]["message"] for row in rows)
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("charset", ["punycode", "undefined", "idna", "utf-7", "utf-16", "zip", "x" * 10_000, "\x7f", "é"])

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -152,6 +154,146 @@ def test_a_file_of_something_else_is_never_written_over(posts_file, tmp_path, li
     assert path.read_text(encoding="utf8") == line + "\n"
     with pytest.raises(RivegaError, match="E050"):
         CorrectionQueue(posts_file, posts_file)
+
+
+def box(*sides, **fields):
+    return {"start": 0, "end": 3, "label": "PER", "boxes": [list(sides)], **fields}
+
+
+UNFIT = {
+    "beyond the text": [[0, 9999, "PER"]],
+    "backwards": [{"start": 3, "end": 0, "label": "PER"}],
+    "negative": [[-3, 3, "PER"]],
+    "words for places": [{"start": "0", "end": "3", "label": "PER"}],
+    "true for places": [[False, True, "PER"]],
+    "fractions for places": [[0.0, 3.0, "PER"]],
+    "no label": [{"start": 0, "end": 3}],
+    "a label of blanks": [[0, 3, "  "]],
+    "a number for a label": [[0, 3, 7]],
+    "overlap": [[0, 3, "PER"], [0, 7, "ORG"]],
+    "an object": {"start": 0, "end": 3, "label": "PER"},
+    "a string": "Ann",
+    "null in the list": [None],
+    "a box turned over": [box(9, 9, 1, 1)],
+    "a box of two": [box(1, 2)],
+    "a box of words": [box("1", "x", "3", "4")],
+    "a box without end": [box(0, 0, 1e999, 5)],
+    "boxes that are none": [{"start": 0, "end": 3, "label": "PER", "boxes": "none"}],
+    "a mask that is none": [box(1, 1, 9, 9, mask_rle="x")],
+    "a mask of another size": [box(1, 1, 9, 9, mask_rle={"size": [3, 3], "counts": [2, 99]})],
+    "a mask of no size": [box(1, 1, 9, 9, mask_rle={"size": [10**30, 10**30], "counts": "9"})],
+    "shown, it says": [box(1, 1, 9, 9, groundable="yes")],
+    "a score of words": [box(1, 1, 9, 9, box_score="high")],
+    "an expansion that is none": [box(1, 1, 9, 9, expansion=[1])],
+}
+
+
+@pytest.mark.parametrize("ents", UNFIT.values(), ids=UNFIT)
+def test_saved_entities_that_cannot_be_used_are_told_and_kept_until_the_post_is_saved_again(client_with, posts_file, tmp_path, ents):
+    path = tmp_path / "corrected.jsonl"
+    queue = CorrectionQueue(posts_file, path)
+    queue.save(1, [[0, 3, "PER"]], 0)
+    queue.save(2, [], 0)
+    edited, whole = saved(queue)
+    edited["ents"] = [*ents, [4, 7, "LOC"]] if isinstance(ents, list) and ents != UNFIT["overlap"] else ents
+    path.write_text(json.dumps(edited) + "\n" + json.dumps(whole) + "\n", encoding="utf8")
+    again = CorrectionQueue(posts_file, path)
+    client = client_with(queue=again)
+    # Open again, with what can be used of it and why the rest cannot; the line itself stays as it is.
+    assert again.unfit == [1] and (client.get("/queue").json()["saved"], client.get("/queue").json()["next"]) == (1, 1)
+    item = client.get("/queue/1").json()
+    assert not item["saved"] and item["revision"] == 1 and [note["message"][:3] for note in item["post"]["errors"]]
+    assert all(set(ent) >= {"start", "end", "label", "text", "boxes", "mask_rle"} for ent in item["post"]["ents"])
+    if isinstance(ents, list) and ents != UNFIT["overlap"]:
+        assert item["post"]["ents"][-1]["text"] == "met"
+    assert client.put("/queue/3", json={"ents": [], "revision": 0}).status_code == 200
+    assert saved(again)[0] == json.loads(json.dumps(edited).replace("Infinity", "null"))
+    answer = client.put("/queue/1", json={"ents": item["post"]["ents"], "revision": 1}).json()
+    assert answer["saved"] and answer["post"]["errors"] == [] and again.unfit == []
+    last = CorrectionQueue(posts_file, path)
+    assert last.unfit == [] and last.summary()["saved"] == 3 and last.item(1)["post"]["ents"] == item["post"]["ents"]
+
+
+def test_saved_entities_in_another_form_are_understood_and_their_line_stays(client_with, posts_file, tmp_path):
+    path = tmp_path / "corrected.jsonl"
+    rows = [{"text": POSTS[0]["text"], "queue_number": 1, "ents": [[0, 3, "PER"]], "mine": 5}, {"text": POSTS[1]["text"], "queue_number": 2}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf8")
+    queue = CorrectionQueue(posts_file, path)
+    client = client_with(queue=queue)
+    assert client.get("/queue").json()["saved"] == 2 and queue.unfit == []
+    assert [ent["text"] for ent in client.get("/queue/1").json()["post"]["ents"]] == ["Ann"]
+    assert client.get("/queue/2").json()["post"]["ents"] == []
+    queue.save(3, [], 0)
+    assert saved(queue)[:2] == rows
+
+
+def test_a_post_that_was_saved_twice_is_told(posts_file, tmp_path):
+    path = tmp_path / "corrected.jsonl"
+    lines = "".join(json.dumps({"text": POSTS[0]["text"], "queue_number": 1, "ents": ents}) + "\n" for ents in ([], [[0, 3, "PER"]]))
+    path.write_text(lines, encoding="utf8")
+    with pytest.raises(RivegaError, match="E815.*line 2 is post 1 of the queue"):
+        CorrectionQueue(posts_file, path)
+    assert path.read_text(encoding="utf8") == lines
+
+
+def test_of_pages_that_save_at_the_same_time_one_is_quicker(client_with, queue, monkeypatch):
+    client = client_with(queue=queue)
+    write = queue._write
+
+    def slow_write():
+        time.sleep(0.2)
+        write()
+
+    monkeypatch.setattr(queue, "_write", slow_write)
+    with ThreadPoolExecutor(6) as pool:
+        bodies = [{"ents": [[0, 3, f"P{number}"]], "revision": 0} for number in range(6)]
+        answers = list(pool.map(lambda body: client.put("/queue/1", json=body), bodies))
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409, 409]
+    (quicker,) = [body for body, answer in zip(bodies, answers) if answer.status_code == 200]
+    assert [ent["label"] for row in saved(queue) for ent in row["ents"]] == [quicker["ents"][0][2]]
+
+
+@pytest.mark.parametrize("revision", [True, False, "0", None, [], {}, 10**400])
+def test_a_revision_is_a_number(client_with, queue, revision):
+    answer = client_with(queue=queue).put("/queue/1", json={"ents": [], "revision": revision})
+    assert answer.status_code == (409 if revision == 10**400 else 422) and not queue.path.exists()
+
+
+@pytest.mark.parametrize("number", [True, "1", [1], 1.5])
+def test_the_number_of_a_post_is_a_number(client_with, queue, number):
+    client = client_with(queue=queue)
+    problem(client.post("/masks", json={"number": number, "boxes": [BOX]}), 404, "E817")
+    problem(client.post("/preview", json={"number": number}), 404, "E817")
+
+
+def test_what_others_do_to_the_saved_file_is_told_and_costs_nothing(client_with, queue, tmp_path):
+    client = client_with(queue=queue)
+    client.put("/queue/1", json={"ents": [[0, 3, "PER"]], "revision": 0})
+    kept = queue.path.read_bytes()
+    queue.path.unlink()
+    problem(client.put("/queue/2", json={"ents": [], "revision": 0}), 409, "E816")
+    problem(client.get("/queue/file"), 404, "E020")
+    queue.path.mkdir()
+    problem(client.put("/queue/2", json={"ents": [], "revision": 0}), 409, "E816")
+    queue.path.rmdir()
+    # A copy is another file, whoever wrote it.
+    queue.path.write_bytes(kept)
+    problem(client.put("/queue/2", json={"ents": [], "revision": 0}), 409, "E816")
+    assert queue.path.read_bytes() == kept and client.get("/queue").json()["saved"] == 1
+    # The posts themselves were read when the server was started.
+    queue.posts.unlink()
+    (tmp_path / "a.png").unlink()
+    assert client.get("/queue/4").json()["post"]["text"] == POSTS[3]["text"]
+    problem(client.get("/queue/1/picture"), 422, "E001")
+
+
+def test_a_folder_that_has_gone_is_told(client_with, posts_file, tmp_path):
+    (tmp_path / "out").mkdir()
+    queue = CorrectionQueue(posts_file, tmp_path / "out" / "c.jsonl")
+    client = client_with(queue=queue)
+    (tmp_path / "out").rmdir()
+    answer = client.put("/queue/1", json={"ents": [], "revision": 0})
+    assert (answer.status_code, answer.json()["saved"]) == (200, True) if queue.path.exists() else problem(answer, 507, "E052")
 
 
 def test_a_full_disk_costs_nothing_that_was_saved(client_with, queue, monkeypatch):

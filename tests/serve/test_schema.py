@@ -4,6 +4,7 @@ Not among the packages that tests need: `pip install schemathesis`, or this is s
 """
 
 import base64
+import json
 import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from rivega_spacy.serve.limits import Limits
 from .conftest import encoded, make_pipeline
 
 schemathesis = pytest.importorskip("schemathesis")
+jsonschema_rs = pytest.importorskip("jsonschema_rs")  # which it needs
 FOLDER = tempfile.TemporaryDirectory()
 POSTS = Path(FOLDER.name, "posts.jsonl")
 POSTS.write_text('{"id": "1", "text": "Ann met Rio", "image": "a.png"}\n{"id": "2", "text": "Zoo"}\n', encoding="utf8")
@@ -45,6 +47,7 @@ schemathesis.openapi.format("binary", st.sampled_from([encoded(), encoded("JPEG"
 schemathesis.openapi.format("json", st.sampled_from(["[[1, 2, 30, 40]]", "[[1.5, 0, 1e3, 3], [0, 0, 9, 9]]"]))
 schemathesis.openapi.format("words", st.sampled_from(["Ann met Rio", " Zoo ", '["Ann", "met", "Rio"]', ""]))
 ACCEPTANCE = schemathesis.checks.CHECKS.get_by_names(["positive_data_acceptance"])
+REJECTION = schemathesis.checks.CHECKS.get_by_names(["negative_data_rejection"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,8 +65,19 @@ def takes_all_that_fits(case):
     return case.media_type != "multipart/form-data" and case.operation.label not in ("PUT /queue/{number}", "POST /export/{form}")
 
 
+def spoils_nothing(case):
+    """Whether what schemathesis made so as not to fit the document does fit it as it is sent: in forms, null and numbers are text as everything else, and a
+    picture is bytes, which are no string to whoever looked before."""
+    if case.media_type != "multipart/form-data" or not isinstance(case.body, dict):
+        return False
+    sent = {name: str(value) if isinstance(value, str) else json.dumps(value, default=str) for name, value in case.body.items()}
+    form = APP.openapi()["paths"][case.path][case.method.lower()]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    return jsonschema_rs.is_valid(form, sent)
+
+
 @SCHEMA.parametrize()
 @settings(max_examples=scaled(20), deadline=None, suppress_health_check=list(HealthCheck))
 def test_answers_are_what_the_document_promises(case):
-    answer = case.call_and_validate(excluded_checks=[] if takes_all_that_fits(case) else ACCEPTANCE)
+    excluded = [*([] if takes_all_that_fits(case) else ACCEPTANCE), *(REJECTION if spoils_nothing(case) else [])]
+    answer = case.call_and_validate(excluded_checks=excluded)
     assert answer.status_code != 500, answer.text

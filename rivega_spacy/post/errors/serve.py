@@ -30,6 +30,7 @@ class ServeMessages(Messages):
     E819 = "The server cannot listen on {host}:{port} ({reason}). Stop what listens there, or choose another `--port`."
     E970 = "The request is not valid HTTP/1.1 ({reason}). Check its first line, its headers, and the length that it states."
     E971 = "The body has more than {limit} values. Send fewer posts at a time, and only fields that belong to a post."
+    E979 = "The body is coded as {coding!r} (Content-Encoding). Send it as it is: compressed bodies are not unpacked."
 
 
 __all__ = ["ServeMessages"]
