@@ -31,7 +31,9 @@ def test_messages_stay_short():
     assert len(brief(list(range(1000)))) == 80 and brief(10**5000) == "a int"
 
 
-@pytest.mark.parametrize("value", [(), (1,), (1, [None, {}], b"x'"), {"a": [{"b'": 0.5}, 'c"']}, [[], [""]], {(1, 2): {3}}], ids=repr)
+@pytest.mark.parametrize(
+    "value", [(), (1,), (1, [None, {}], b"x'"), {"a": [{"b'": 0.5}, 'c"']}, [[], [""]], {(1, 2): {3}}], ids=repr
+)
 def test_messages_show_values_as_python_writes_them(value):
     assert brief(value) == repr(value) and brief([value] * 20, 40) == repr([value] * 20)[:37] + "..."
 

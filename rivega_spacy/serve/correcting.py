@@ -154,7 +154,9 @@ class CorrectionQueue:
             if number in self._faults:
                 raise Problem(422, self._faults[number])
             if isinstance(revision, bool) or not isinstance(revision, (int, float)):
-                raise Problem(422, Errors.E806.format(post=number, field="revision", value=brief(revision), wanted="that of the item"))
+                raise Problem(
+                    422, Errors.E806.format(post=number, field="revision", value=brief(revision), wanted="that of the item")
+                )
             if revision != self._revisions.get(number, 0):
                 raise Problem(409, Errors.E818.format(number=number))
             if not isinstance(ents, list):

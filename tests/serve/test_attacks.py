@@ -281,7 +281,9 @@ def test_kill_9_amid_saving_loses_nothing_that_was_acknowledged(server, pipeline
 
 @pytest.mark.parametrize("filler", [b"[],", b"{},", b"0,", b"[[[[[]]]]],", b'{"a":{"a":{}}},'])
 def test_a_body_of_very_many_values_is_not_read(client, filler):
-    body = b'{"text": "Ann", "more": [' + filler * (1_000_001 // sum(filler.count(sign) for sign in (b",", b"[", b"{")) + 1) + b"0]}"
+    body = (
+        b'{"text": "Ann", "more": [' + filler * (1_000_001 // sum(filler.count(sign) for sign in (b",", b"[", b"{")) + 1) + b"0]}"
+    )
     problem(client.post("/annotate", content=body, headers={"content-type": "application/json"}), 413, "E971")
     problem(client.post("/annotate", files={"text": (None, "Ann"), "ents": (None, body)}), 413, "E971")
 
@@ -299,7 +301,9 @@ def test_compressed_bodies_are_not_unpacked(client, coding):
 FAULTY = [{"size": [200, 320], "counts": [5, number % 100]} for number in range(4000)]
 
 
-@pytest.mark.parametrize("field, value", [("masks", FAULTY), ("boxes", FAULTY), ("boxes", [[number, 0, 0, 9] for number in range(9000)])])
+@pytest.mark.parametrize(
+    "field, value", [("masks", FAULTY), ("boxes", FAULTY), ("boxes", [[number, 0, 0, 9] for number in range(9000)])]
+)
 def test_one_entity_with_thousands_of_faulty_marks_is_soon_answered(client, field, value):
     # Each was told with the start of all of them, for which all of them were written out: ten minutes for two megabytes.
     ent = {"start": 0, "end": 3, "label": "PER", field: value}

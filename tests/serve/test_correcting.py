@@ -189,7 +189,9 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("ents", UNFIT.values(), ids=UNFIT)
-def test_saved_entities_that_cannot_be_used_are_told_and_kept_until_the_post_is_saved_again(client_with, posts_file, tmp_path, ents):
+def test_saved_entities_that_cannot_be_used_are_told_and_kept_until_the_post_is_saved_again(
+    client_with, posts_file, tmp_path, ents
+):
     path = tmp_path / "corrected.jsonl"
     queue = CorrectionQueue(posts_file, path)
     queue.save(1, [[0, 3, "PER"]], 0)
@@ -216,7 +218,10 @@ def test_saved_entities_that_cannot_be_used_are_told_and_kept_until_the_post_is_
 
 def test_saved_entities_in_another_form_are_understood_and_their_line_stays(client_with, posts_file, tmp_path):
     path = tmp_path / "corrected.jsonl"
-    rows = [{"text": POSTS[0]["text"], "queue_number": 1, "ents": [[0, 3, "PER"]], "mine": 5}, {"text": POSTS[1]["text"], "queue_number": 2}]
+    rows = [
+        {"text": POSTS[0]["text"], "queue_number": 1, "ents": [[0, 3, "PER"]], "mine": 5},
+        {"text": POSTS[1]["text"], "queue_number": 2},
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf8")
     queue = CorrectionQueue(posts_file, path)
     client = client_with(queue=queue)
@@ -229,7 +234,9 @@ def test_saved_entities_in_another_form_are_understood_and_their_line_stays(clie
 
 def test_a_post_that_was_saved_twice_is_told(posts_file, tmp_path):
     path = tmp_path / "corrected.jsonl"
-    lines = "".join(json.dumps({"text": POSTS[0]["text"], "queue_number": 1, "ents": ents}) + "\n" for ents in ([], [[0, 3, "PER"]]))
+    lines = "".join(
+        json.dumps({"text": POSTS[0]["text"], "queue_number": 1, "ents": ents}) + "\n" for ents in ([], [[0, 3, "PER"]])
+    )
     path.write_text(lines, encoding="utf8")
     with pytest.raises(RivegaError, match="E815.*line 2 is post 1 of the queue"):
         CorrectionQueue(posts_file, path)
