@@ -1,5 +1,6 @@
 """Whatever goes wrong, a command says it in one line, ends with a documented status and leaves what was there."""
 
+import errno
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import pytest
 from blank import blank_nlp
 
 from rivega_spacy.cli import main
+from rivega_spacy.cli.exits import ended_well
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +148,18 @@ def test_interruptions_and_closed_pipes(place, capsys, monkeypatch):
         monkeypatch.setattr("rivega_spacy.post.post_files.read_posts", stop(error))
         assert run(capsys, "annotate", "posts.jsonl", "out.jsonl", "--model", "pipeline")[0] == status
     assert (place / "out.jsonl").read_text() == "before"
+
+
+def test_errors_of_the_system_are_told_with_the_file_where_there_is_one(capsys):
+    def stop(error):
+        def call():
+            raise error
+
+        return ended_well("rivega annotate", call), capsys.readouterr().err
+
+    # Without one it is what was open already: the output.
+    assert stop(OSError(errno.ENOSPC, "No space left")) == (3, "rivega annotate: OSError: No space left\n")
+    assert stop(PermissionError(errno.EACCES, "Permission denied", "a\nb")) == (2, "rivega annotate: a b: Permission denied\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -9,6 +9,7 @@ import spacy
 import torch
 from blank import blank_nlp
 
+from rivega_spacy.cli import main
 from rivega_spacy.post.errors import RivegaError
 
 from .conftest import make_examples, make_pipeline
@@ -47,6 +48,8 @@ def test_the_mean_of_two_runs(runs, tmp_path):
     mean.to_disk(tmp_path / "mean")
     assert torch.allclose(linear(spacy.load(tmp_path / "mean")), wanted, atol=1e-3)
     assert [doc.text for doc in mean.pipe(["Nike rocks Paris"])] == ["Nike rocks Paris"]
+    assert main(["pipeline", "average", str(tmp_path / "asked"), *map(str, runs)]) == 0
+    assert torch.equal(linear(spacy.load(tmp_path / "asked")), linear(spacy.load(tmp_path / "mean")))
 
 
 def test_what_does_not_correspond_is_refused(runs):
@@ -82,6 +85,50 @@ def test_no_post_of_dev_or_test_gets_in(shared_dir):
     assert sum(not row["id"].endswith("-mix") for row in rows) == 3074
 
 
+def write_rows(path, rows):
+    with gzip.open(path, "wt", encoding="utf8") as file:
+        file.write("\n".join(map(json.dumps, rows)))
+
+
+def test_the_command_writes_posts_that_are_in_no_split(tmp_path, capsys):
+    def post(number, text, **more):
+        return {"id": number, "tokens": text.split(), "tags": ["O"] * len(text.split()), **more}
+
+    splits = {"train": [post("1", "Ada sang", knowledge="one")], "dev": [post("2", "Bob ran")], "test": [post("3", "Cleo hid")]}
+    for name, rows in splits.items():
+        write_rows(tmp_path / f"twitter_gmner_{name}.jsonl.gz", rows)
+    # Known by its id, by its words in dev and in training, new, and new a second time.
+    others = [
+        post("1", "Ada sang"),
+        post("4", "bob ran !"),
+        post("5", "Ada , sang"),
+        post("6", "#Dora swam"),
+        post("7", "Dora swam"),
+    ]
+    for year in ("2015", "2017"):
+        for part in ("train", "valid", "test"):
+            here = (year, part) == ("2017", "test")
+            write_rows(tmp_path / f"twitter{year}_{part}.jsonl.gz", others if here else [])
+            write_rows(tmp_path / f"twitter{year}_{part}_knowledge.jsonl.gz", [{"id": "1", "knowledge": "two"}] if here else [])
+    assert main(["data", "more-posts", str(tmp_path), str(tmp_path / "more.jsonl")]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "more.jsonl").read_text(encoding="utf8").splitlines()]
+    assert [(row["id"], row["tokens"], row["knowledge"]) for row in rows] == [
+        ("1-mix", ["Ada", "sang"], "two"),
+        ("6", ["#", "Dora", "swam"], ""),
+    ]
+    assert "1 posts more, 1 training posts again" in capsys.readouterr().out
+
+
+def test_the_command_writes_texts_of_three_corpora(tmp_path):
+    script = load("more_texts")
+    for name in ("wnut17_train", "conll03_train", *script.BTC):
+        rows = [{"id": name, "tokens": ["@", "ann"], "tags": ["B-PER", "I-PER"]}] * (1001 if name == "conll03_train" else 10)
+        write_rows(tmp_path / f"{name}.jsonl.gz", rows)
+    assert main(["data", "more-texts", str(tmp_path), str(tmp_path / "texts")]) == 0
+    lengths = {path.stem: len(path.read_text(encoding="utf8").splitlines()) for path in (tmp_path / "texts").iterdir()}
+    assert lengths == {"wnut17": 10, "btc": 10 + 4 * 9, "conll03": 1}
+
+
 @pytest.mark.slow
 def test_at_signs_are_outside_and_a_type_is_missing(tmp_path):
     script = load("more_texts")
@@ -89,8 +136,7 @@ def test_at_signs_are_outside_and_a_type_is_missing(tmp_path):
     assert script.without_at(["@", "ann", "lee"], ["B-PER", "I-PER", "I-PER"]) == ["O", "B-PER", "I-PER"]
     for name in script.BTC:
         rows = [{"id": f"{name}-{line}", "tokens": ["@", "ann"], "tags": ["B-PER", "B-PER"]} for line in range(1010)]
-        with gzip.open(tmp_path / f"{name}.jsonl.gz", "wt", encoding="utf8") as file:
-            file.write("\n".join(map(json.dumps, rows)))
+        write_rows(tmp_path / f"{name}.jsonl.gz", rows)
     rows = list(script.training_rows(tmp_path, "btc"))
     assert all(row["tags"] == ["O", "B-PER"] and row["missing_labels"] == ["OTHER"] for row in rows)
     lines = {name: {int(row["id"].split("-")[1]) for row in rows if row["id"].startswith(name)} for name in script.BTC}
@@ -142,6 +188,8 @@ def test_bioes_tags_that_say_the_same_and_learn(runs, tmp_path):
         return [[(ent.start, ent.end, ent.label_) for ent in doc.ents] for doc in nlp.pipe(texts)]
 
     assert entities(before) == entities(after)
+    assert main(["pipeline", "to-bioes", str(runs[0]), str(tmp_path / "asked")]) == 0
+    assert entities(spacy.load(tmp_path / "asked")) == entities(before)
     examples = make_examples(after)
     optimizer = after.resume_training()
     optimizer.learn_rate = 0.01
@@ -162,8 +210,6 @@ def test_bioes_tags_leave_the_tagger_where_it_stands(runs, tmp_path):
 
 @pytest.mark.slow
 def test_bioes_tags_need_such_a_tagger(tmp_path, encoder_dir):
-    from rivega_spacy.cli import main
-
     blank_nlp().to_disk(tmp_path / "blank")
     with pytest.raises(RivegaError, match="E866.*has no `rivega_ner`, only none"):
         load("bioes").to_bioes(tmp_path / "blank")

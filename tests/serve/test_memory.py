@@ -33,7 +33,11 @@ def ask(client, start, count):
         client.post("/masks", json={"image": post["image"], "boxes": [BOX]})
         client.post("/export/csv", json={"post": {"text": post["text"], "ents": []}, "image": post["image"]})
     gc.collect()
-    return tracemalloc.get_traced_memory()[0]
+    # What counts the lines that tests run rewrites code as it goes.
+    counted = tracemalloc.take_snapshot().filter_traces(
+        [tracemalloc.Filter(False, "*/slipcover/*"), tracemalloc.Filter(False, tracemalloc.__file__)]
+    )
+    return sum(trace.size for trace in counted.traces)
 
 
 @pytest.mark.slow

@@ -7,8 +7,9 @@ from vision_tiny import SEEN_SIZES, tiny_seen_network
 
 from rivega_spacy.backends.small.phrases.bank import load_bank
 from rivega_spacy.backends.small.weights import LITE, load_network, save_network
+from rivega_spacy.cli import main
 from rivega_spacy.training import export
-from rivega_spacy.training.measure import ask_photos
+from rivega_spacy.training.measure import MeasuredQuestion, ask_photos, measure, summary
 from rivega_spacy.training.photos import read_photos
 
 SIZES = {**SEEN_SIZES, "backbone": LITE}
@@ -56,3 +57,34 @@ def test_separable_scores_keep_finite_calibration():
     pairs = np.array([[-1.0, 0.0], [1.0, 1.0]] * 10)
     fitted = export.fit_logistic(pairs)
     assert bool(fitted.isfinite().all()) and fitted[0] > 0
+
+
+def test_figures_are_those_of_each_set_and_of_sets_together():
+    def question(source, kind, present, logit, overlap=float("nan"), known=True):
+        return MeasuredQuestion(source, "1", kind, present, known, logit, overlap, 0.5, 0.0)
+
+    rows = [
+        question("voc", "person", True, 2.0, 0.9),
+        question("voc", "person", True, -1.0, 0.4),
+        question("voc", "dog", False, -2.0),
+        question("voc", "person", False, 1.0),
+        question("sod_bsd", "axolotl", True, 1.0, 0.5, known=False),
+    ]
+    found = summary(rows)
+    # Of two boxes one is right; of those shown half is said to be, of those absent half is not, and three pairs of four are in order.
+    assert found["voc"] == {"questions": 2, "boxes": 50.0, "shown": 50.0, "auc": 75.0}
+    assert found["voc persons"]["auc"] == 50.0
+    for name in ("sod_bsd", "ecssd, sod", "not of VOC", "open shown", "unknown kinds"):
+        # What was never asked about has no figure.
+        assert found[name]["questions"] == 1 and found[name]["boxes"] == 100.0 and np.isnan(found[name]["auc"])
+
+
+@pytest.mark.slow
+def test_the_command_says_what_is_measured(photos, seen_weights, capsys):
+    figures = measure(seen_weights, photos, split="dev", size=64, limit=1)
+    assert figures["voc"]["questions"] > 0
+    assert main(["vision", "measure", str(seen_weights), "--photos", str(photos), "--size", "64", "--limit", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(figures)
+    for line, (name, values) in zip(lines, figures.items()):
+        assert line.startswith(name) and all(f"{key} {value:6.1f}" in line for key, value in values.items())

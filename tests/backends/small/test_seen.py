@@ -19,6 +19,7 @@ from rivega_spacy.backends.small.grounder import build_seen_grounder
 from rivega_spacy.backends.small.lite import CLASSES, Back, Front, published_weights, take_published
 from rivega_spacy.backends.small.nouns import IS, LIKE, NounTable, class_synsets, make_table
 from rivega_spacy.backends.small.weights import LITE, load_network, save_network, sizes
+from rivega_spacy.cli import main
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.training import kept
 from rivega_spacy.training.kept import KeptSettings, KeptViews
@@ -165,6 +166,16 @@ def test_kept_views_are_what_the_backbone_sees(photos, tmp_path, network, withou
     assert np.array_equal(kept.mirrored(turned).maps[0], seen.maps[0]) and np.allclose(kept.mirrored(turned).boxes, seen.boxes)
     with pytest.raises(RivegaError, match="other settings"):
         KeptViews(photos, tmp_path / "kept", KeptSettings(side=96, rounds=2)).fill()
+
+
+def test_the_command_keeps_what_the_trainings_read(photos, tmp_path, without_published):
+    words = ["vision", "keep", str(photos), str(tmp_path / "kept"), "--rounds", "1", "--side", "64", "--seed", "3"]
+    assert main(words) == 0
+    asked, made = (KeptViews(photos, tmp_path / name, KeptSettings(side=64, rounds=1, seed=3)) for name in ("kept", "made"))
+    made.fill()
+    assert all(np.array_equal(one, other) for one, other in zip(asked._load(0, 1).maps, made._load(0, 1).maps, strict=True))
+    with pytest.raises(RivegaError, match="other settings"):
+        KeptViews(photos, tmp_path / "kept", KeptSettings(side=64, rounds=1, seed=4)).fill()
 
 
 @pytest.mark.slow

@@ -3,8 +3,10 @@
 import numpy as np
 import torch
 from expressions_of import expressions
+from ner.conftest import write_encoder
 from vision_tiny import WORDS, tiny_network
 
+from rivega_spacy.backends.small.distil import encode_texts
 from rivega_spacy.backends.small.text import PhraseEncoder
 
 
@@ -44,3 +46,12 @@ def test_vocabulary_travels_with_the_weights():
     assert other.pieces.ids == {word: i for i, word in enumerate(WORDS)}
     with torch.no_grad():
         assert torch.equal(other(expressions(("ada", "PER", "a red square"))), network(expressions(("ada", "PER", "a red square"))))
+
+
+def test_sentence_vectors_are_those_of_each_text_alone(tmp_path):
+    folder = write_encoder(tmp_path)
+    texts = ["kevin durant", "nike", "the lions of detroit play at ford field tonight"]
+    vectors = encode_texts(folder, texts, batch=2)
+    assert vectors.shape == (3, 16) and np.allclose(np.linalg.norm(vectors, axis=1), 1)
+    # Padding takes no part in the mean.
+    assert np.allclose(vectors, encode_texts(folder, texts, batch=1), atol=1e-6)
