@@ -1,6 +1,8 @@
 """The model hub is asked only if RIVEGA_HUB says so: by networks, encoders, vocabularies and segmenters alike."""
 
+import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,22 @@ def test_a_name_is_not_asked_for_and_the_error_says_how(name: str, asked: list[s
         load(name, code)
     assert code in str(caught.value) and NAME in str(caught.value)
     assert asked == []
+
+
+@pytest.mark.parametrize("imported", [True, False])
+def test_the_client_tells_the_hub_nothing_of_its_user(imported: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client of version 2.4 asks the hub what to tell, even for files of this machine."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "0")
+    if not imported:
+        monkeypatch.delitem(sys.modules, "huggingface_hub.constants")
+    monkeypatch.setenv("RIVEGA_HUB", "1")
+    assert not local_only() and os.environ["HF_HUB_DISABLE_TELEMETRY"] == "0" and not constants.HF_HUB_DISABLE_TELEMETRY
+    monkeypatch.delenv("RIVEGA_HUB")
+    assert local_only() and os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+    assert constants.HF_HUB_DISABLE_TELEMETRY is imported
 
 
 def test_albef_s_vocabulary_neither(asked: list[str]) -> None:

@@ -63,7 +63,7 @@ def load_prompted(name: str, kinds: Callable[[str], dict[str, Any]], *, local_fi
     """
     from transformers import PretrainedConfig
 
-    local = local_files_only or local_only()
+    local = local_only() or local_files_only
     try:
         found, _ = PretrainedConfig.get_config_dict(name, local_files_only=local)
         kind = found.get("model_type", "")

@@ -1,0 +1,3 @@
+#!/bin/bash
+# The versions of constraints.txt, on Python 3.10. Where PyTorch comes from the package index alone, it is CUDA's build, of some gigabytes.
+PYTHON=${PYTHON:-python3.10} exec "$(dirname "$0")/lane.sh" py3.10 "-c constraints.txt" "" "$@"
