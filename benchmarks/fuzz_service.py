@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -148,12 +149,12 @@ def fuzz_service(count: int, seed: int) -> int:
         with open(folder / "log", "wb") as log:
             process = _serve(folder / "rules", log)
         try:
-            assert process.stdout is not None
-            address = next(line for line in process.stdout if " at http" in line).split("http://")[1].split("/")[0]
+            address = next(line for line in process.stdout or () if " at http" in line).split("http://")[1].split("/")[0]
             watched = psutil.Process(process.pid)
             # What the first requests of each kind set up stays: threads, codecs.
-            for first in requests_of(64, random.Random(-1)):
-                _ask(http.client.HTTPConnection(address, timeout=120), first, watched, Found(), threading.Lock())
+            with closing(http.client.HTTPConnection(address, timeout=120)) as connection:
+                for first in requests_of(64, random.Random(-1)):
+                    _ask(connection, first, watched, Found(), threading.Lock())
             before = watched.memory_info().rss
             at_rest = watched.num_fds()
             memory = _send_all(count, rng, address, found, watched)
@@ -164,6 +165,8 @@ def fuzz_service(count: int, seed: int) -> int:
         finally:
             process.send_signal(signal.SIGTERM)
             status = process.wait(120)
+            if process.stdout is not None:
+                process.stdout.close()
         said = (folder / "log").read_text(encoding="utf8", errors="replace")
     if said or status != 0:
         found.breaches.append(f"status {status}, log: {said[:2000]}")

@@ -71,7 +71,7 @@ def annotated_to_doc(post: Post | PostError, vocab: Vocab, *, images: Path | Non
             except RivegaError as error:
                 record_error(doc, "post", str(error))
     ents = post.get("ents")
-    if ents is not None and not isinstance(ents, list):
+    if isinstance(text, str) and ents is not None and not isinstance(ents, list):
         record_error(doc, "post", Errors.E012.format(post=post_name(doc), value=brief(ents), length=len(doc.text)))
     _set_ents(doc, list(zip(_list(ents), spans)))
     return doc

@@ -138,3 +138,9 @@ def test_a_post_that_cannot_be_drawn_keeps_its_place(tmp_path, monkeypatch):
     docs = [Doc(Vocab(), words=[word]) for word in ("one", "odd", "two")]
     page = html.render_posts(docs)
     assert page.count("<article") == 3 and "odd" in page and "cannot be shown" in docs[1]._.rivega_errors[0]["message"]
+
+
+@pytest.mark.parametrize("ents", [5, "Ann", {"start": 0, "end": 3, "label": "PER"}, True])
+def test_entities_that_are_no_list_are_told(ents):
+    doc = annotated_to_doc({"text": "Ann", "ents": ents}, Vocab())
+    assert "[E012]" in doc._.rivega_errors[0]["message"] and not doc.ents
