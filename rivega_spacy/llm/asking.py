@@ -1,20 +1,27 @@
 """Asking: the store first, then the model; every answer kept as it comes, an unusable one asked again once."""
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..post.errors import Errors, RivegaError
 from .base import Answer, ChatRequest, LanguageModel, answer_key, prompt_key
 from .choices import dump_choices
 from .safety import InvalidAnswer, shorten
-from .store import AnswerStore, Record
+from .store import LEASE, AnswerStore, Claim, Record
 
 # Where another process asks the same question, its answer is looked for at this interval.
 POLL_SECONDS = 0.05
+# It is looked at this often whether that process still shows signs of life; somebody who watches is told after a while what is waited for.
+SIGN_SECONDS = 1.0
+TELL_SECONDS = 30.0
+logger = logging.getLogger(__name__)
 # From an answer to what is kept of it; raises InvalidAnswer.
 Validator = Callable[[Answer], str]
 
@@ -130,6 +137,10 @@ class Pending:
             return Result(self.validate(answer)), False
         except InvalidAnswer as error:
             return Result(None, shorten(str(error)), unusable=True), not error.final
+        except (
+            Exception
+        ) as error:  # an answer that breaks what reads it is paid for: the others of its batch must not be asked again for it
+            return Result(None, shorten(f"{type(error).__name__}: {error}"), unusable=True), False
 
 
 class _Round:
@@ -172,6 +183,7 @@ class _Round:
         for key in list(self.futures):
             answers[key] = self._wait(key)
         store = self.asker.store
+        watch = _Watch(self.asker)
         while self.elsewhere and store is not None:
             found = store.get_many(self.elsewhere)
             self.asker.counts.add(stored=len(found))
@@ -179,7 +191,9 @@ class _Round:
             left = [key for key in self.elsewhere if key not in found]
             # What another process gave up, by failing or by dying, is ours now.
             mine = store.claim(left) if left else []
-            self.elsewhere = [key for key in left if key not in set(mine)]
+            given_up = watch.given_up([key for key in left if key not in set(mine)])
+            answers.update({key: Answer(None, error=reason) for key, reason in given_up.items()})
+            self.elsewhere = [key for key in left if key not in set(mine) and key not in given_up]
             self._submit(mine)
             for key in mine:
                 answers[key] = self._wait(key)
@@ -221,6 +235,10 @@ class _Round:
                 answer = self._keep(key, answer)
             except Exception as error:  # a future without a result would make its reader wait for ever
                 answer = Answer(None, error=f"{type(error).__name__}: {error}")
+                if self.asker.store is not None:
+                    # Nor may a claim stay whose answer will not come.
+                    with suppress(RivegaError):
+                        self.asker.store.release([key])
             kept.set_result(answer)
 
         future.add_done_callback(done)
@@ -259,6 +277,49 @@ class _Round:
             )
             store.put(record)
         return answer
+
+
+class _Watch:
+    """Whether those who ask what we wait for are still at work: by our own clock, since theirs may be set at any time.
+
+    asker (Asker): Who waits.
+    """
+
+    def __init__(self, asker: Asker) -> None:
+        self.asker = asker
+        self.began = self.looked = time.monotonic()
+        self.told = False
+        # What was last seen of the claim on a question, and when.
+        self.signs: dict[str, tuple[Claim | None, float]] = {}
+
+    def given_up(self, keys: list[str]) -> dict[str, str]:
+        """Questions that are waited for no longer, because whoever asks them has shown no sign of life for `LEASE` seconds.
+
+        keys (List[str]): What is waited for.
+        RETURNS (Dict[str, str]): Key -> why there is no answer.
+        """
+        store, now = self.asker.store, time.monotonic()
+        if store is None or not keys or (self.signs and now - self.looked < SIGN_SECONDS):
+            return {}
+        self.looked = now
+        claims = store.claims(keys)
+        for key in keys:
+            claim = claims.get(key)
+            if key not in self.signs or self.signs[key][0] != claim:
+                self.signs[key] = claim, now
+        if not self.told and now - self.began > TELL_SECONDS:
+            self.told = True
+            whom = sorted({claim.who for claim in claims.values()})
+            logger.warning(
+                "%s: waiting for %d answers that %s asks for", self.asker.model.name, len(keys), ", ".join(whom) or "nobody"
+            )
+        silent = [key for key in keys if now - self.signs[key][1] >= LEASE]
+        return {key: _silent(self.signs[key][0], store) for key in silent}
+
+
+def _silent(claim: Claim | None, store: AnswerStore) -> str:
+    who = "another process" if claim is None else claim.who
+    return Errors.E972.format(who=who, path=store.path, minutes=LEASE / 60)
 
 
 class _Chained(Future):

@@ -12,14 +12,18 @@ from ..post.errors import Errors
 from .thoughts import InvalidAnswer, answer_of, holds_mark
 
 # Bump it when `clean_untrusted` or `quote` change: it is part of every prompt's version, so what was answered before is asked anew.
+# A sign more that it takes out changes the questions of those posts alone that have it, which are told by their text: that needs no bump.
 # `clean_answer` may change without: the store keeps answers as the model wrote them, and they are cleaned whenever they are read.
 SAFETY_VERSION = "1"
 OPEN, CLOSE = "<<", ">>"
 # Emoji need VS15 and VS16; the other variation selectors are invisible and can carry hidden text.
 _KEPT_SELECTORS = {"\ufe0e", "\ufe0f"}
-_ANGLES = str.maketrans({"<": "‹", ">": "›", "＜": "‹", "＞": "›", "«": "‹", "»": "›", "⟪": "‹", "⟫": "›", "《": "‹", "》": "›"})
-# Control words of chat templates in square brackets: [INST], [/INST], [SYSTEM_PROMPT], [IMG] ...
-_BRACKET_TOKEN = re.compile(r"\[(/?[A-Z][A-Z_]{1,30})\]")
+# Angles, whatever they are made of: servers may normalise what they are sent (NFKC), and Kimi's marks are triangles. Brackets likewise.
+_ANGLES = str.maketrans({**dict.fromkeys("<＜﹤«⟪《◁", "‹"), **dict.fromkeys(">＞﹥»⟫》▷", "›"), "［": "(", "］": ")"})
+# Control words of chat templates in square brackets: [INST], [/INST], [SYSTEM_PROMPT], [IMG], GLM's [gMASK] ...
+_BRACKET_TOKEN = re.compile(r"\[(/?[a-z]?[A-Z][A-Z_]{1,30})\]")
+# ... and with other signs beside the brackets: EXAONE's [|user|], MiniMax's ]~b]user and [e~[.
+_BRACKET_SIGNS = (("[|", "(|"), ("|]", "|)"), ("]~", ")~"), ("~[", "~("))
 _MOST_MARKS = 3
 
 
@@ -36,6 +40,8 @@ def clean_untrusted(text: str, limit: int) -> str:
     visible = text if text.isascii() and text.isprintable() else _visible(text)
     line = " ".join(visible.split()).translate(_ANGLES)
     line = _BRACKET_TOKEN.sub(r"(\1)", line)
+    for sign, harmless in _BRACKET_SIGNS:
+        line = line.replace(sign, harmless)
     if len(line) > limit:
         head = line[: limit - 2]
         # At a word's end if there is one near.

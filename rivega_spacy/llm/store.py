@@ -25,7 +25,8 @@ from .choices import load_choices
 APPLICATION_ID = 0x52695645
 # 2 has the answers' `choices` as well.
 LAYOUT = 2
-# Claims of another machine cannot be checked: they lapse.
+# A process that works on its claims renews them with its answers. One that shows no sign for so long is waited for no longer; claims of
+# another machine, which cannot be checked, lapse.
 LEASE = 15 * 60.0
 _CHUNK = 400
 _NEW = (
@@ -39,6 +40,23 @@ _NEW = (
 )
 _OF_1 = (_NEW[0].replace(",\n    choices TEXT NOT NULL DEFAULT ''", ""), *_NEW[1:])
 _FROM_1 = ("ALTER TABLE answers ADD COLUMN choices TEXT NOT NULL DEFAULT ''",)
+
+
+class Claim(NamedTuple):
+    """Who asks a question at present.
+
+    owner (str): Machine, number of the process, when that began.
+    since (float): When it claimed the question or last kept an answer, seconds since the epoch by its own clock.
+    """
+
+    owner: str
+    since: float
+
+    @property
+    def who(self) -> str:
+        """For people: "process 4711 on host"."""
+        host, pid, _ = [*self.owner.rsplit(":", 2), "", ""][:3]
+        return f"process {pid} on {host}"
 
 
 class Record(NamedTuple):
@@ -72,6 +90,8 @@ class Record(NamedTuple):
         )
 
 
+# Without types: a file of others may hold anything.
+_CLAIM = "CAST(owner AS TEXT), CAST(since AS REAL)"
 _FIELDS = ", ".join(Record._fields)
 _MARKS = ", ".join("?" * len(Record._fields))
 
@@ -115,6 +135,9 @@ class AnswerStore:
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
         self._lock = threading.RLock()
+        # Claims that could not be given up, because the file could not be written then.
+        self._left: set[str] = set()
+        self._renewed = -LEASE
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "patience": self.patience}
@@ -149,27 +172,40 @@ class AnswerStore:
             for key in keys:
                 if connection.execute("SELECT 1 FROM answers WHERE key = ?", (key,)).fetchone():
                     continue
-                # Without types: a file of others may hold anything.
-                row = connection.execute(
-                    "SELECT CAST(owner AS TEXT), CAST(since AS REAL) FROM claims WHERE key = ?", (key,)
-                ).fetchone()
-                if row is not None and _holds(str(row[0]), float(row[1] or 0), now):
+                row = connection.execute(f"SELECT {_CLAIM} FROM claims WHERE key = ?", (key,)).fetchone()
+                if row is not None and _holds(_claim(row), now):
                     continue
                 connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (key, me, now))
                 mine.append(key)
         return mine
 
+    def claims(self, keys: Sequence[str]) -> dict[str, Claim]:
+        """Who asks these questions.
+
+        keys (Sequence[str]): Questions that `claim` did not give us.
+        RETURNS (Dict[str, Claim]): Only of those that are claimed.
+        """
+        found: dict[str, Claim] = {}
+        with self._open() as connection:
+            for key in keys:
+                for row in connection.execute(f"SELECT {_CLAIM} FROM claims WHERE key = ?", (key,)):
+                    found[key] = _claim(row)
+        return found
+
     def put(self, record: Record) -> None:
         """Keep an answer; it is on disk when this returns, and its claim is gone."""
         with self._write() as connection:
+            if time.monotonic() - self._renewed > LEASE / 10:
+                connection.execute("UPDATE claims SET since = ? WHERE owner = ?", (time.time(), _owner()))
+                self._renewed = time.monotonic()
             connection.execute(f"INSERT OR IGNORE INTO answers ({_FIELDS}) VALUES ({_MARKS})", _clean(record))
             connection.execute("DELETE FROM claims WHERE key = ?", (record.key,))
 
     def release(self, keys: Iterable[str]) -> None:
-        """Give up claims that came to nothing."""
-        me = _owner()
-        with self._write() as connection:
-            connection.executemany("DELETE FROM claims WHERE key = ? AND owner = ?", [(key, me) for key in keys])
+        """Give up claims that came to nothing; where the file cannot be written, as soon as it can be."""
+        self._left.update(keys)
+        with self._write():
+            pass
 
     def find(self, questions: Sequence[str], model: str | None) -> dict[str, Answer]:
         """Recorded answers by the question alone, whatever the parameters were.
@@ -279,8 +315,9 @@ class AnswerStore:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         if self._pid != os.getpid():
-            # A connection must not cross a fork, nor must a lock that another thread held then.
+            # A connection must not cross a fork, nor must a lock that another thread held then; claims are the other process's.
             self._connection, self._lock, self._pid = None, threading.RLock(), os.getpid()
+            self._left, self._renewed = set(), -LEASE
         with self._lock:
             if self._connection is None:
                 self._connection = _connect(self.path, self.patience)
@@ -295,12 +332,15 @@ class AnswerStore:
             # IMMEDIATE takes the write lock at once: a transaction that begins by reading could be refused later.
             connection.execute("BEGIN IMMEDIATE")
             try:
+                left = list(self._left)
+                connection.executemany("DELETE FROM claims WHERE key = ? AND owner = ?", [(key, _owner()) for key in left])
                 yield connection
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+            self._left.difference_update(left)
 
 
 def _connect(path: str, patience: float) -> sqlite3.Connection:
@@ -378,12 +418,16 @@ def _born(pid: int) -> str:
         return ""
 
 
-def _holds(owner: str, since: float, now: float) -> bool:
+def _claim(row: Sequence[Any]) -> Claim:
+    return Claim(str(row[0]), float(row[1] or 0))
+
+
+def _holds(claim: Claim, now: float) -> bool:
     """Whether a claim still counts."""
-    host, pid, born = [*owner.rsplit(":", 2), "", ""][:3]
+    host, pid, born = [*claim.owner.rsplit(":", 2), "", ""][:3]
     if host != socket.gethostname():
         # Clocks of two machines may differ, but not by days: nobody waits for a claim from the far future.
-        return abs(now - since) < LEASE
+        return abs(now - claim.since) < LEASE
     try:
         # 0 and below are groups of processes.
         if int(pid) <= 0:

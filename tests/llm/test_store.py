@@ -5,10 +5,12 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -132,6 +134,50 @@ def test_the_claim_of_a_dead_process_counts_for_nothing(store: AnswerStore) -> N
     code = f"from rivega_spacy.llm.store import AnswerStore; import os; AnswerStore({store.path!r}).claim(['k']); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 9
     assert store.claim(["k"]) == ["k"]
+
+
+def test_the_claim_of_a_dead_process_whose_number_another_one_has_counts_for_nothing(store: AnswerStore) -> None:
+    store.get_many([])
+    mine = f"{socket.gethostname()}:{os.getpid()}"
+    connection = sqlite3.connect(store.path)
+    with connection:
+        connection.execute("INSERT INTO claims VALUES ('k', ?, ?), ('odd', ?, 'x')", (f"{mine}:1", time.time(), f"{mine}:x:1"))
+    assert store.claim(["k", "odd"]) == ["k", "odd"]
+    assert store.claims(["k", "odd", "nobody"])["k"].who == f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def test_what_fails_amid_claiming_leaves_no_lock_and_no_half(store: AnswerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = AnswerStore(store.path, patience=0.1)
+    with pytest.raises(ZeroDivisionError):
+        store.claim(key if key != "c" else 1 / 0 for key in "abc")
+    assert other.claim("abc") == ["a", "b", "c"]
+    other.put(record(1))
+    assert len(store.get_many([record(1).key])) == 1
+
+
+@pytest.mark.slow
+def test_a_lock_that_another_thread_holds_is_not_taken_into_a_fork(store: AnswerStore) -> None:
+    """Nor is the connection, which two processes must not share."""
+    store.put(record(1))
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store._open():
+            held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(60)
+    process = multiprocessing.get_context("fork").Process(target=store.put, args=(record(2),))
+    process.start()
+    process.join(30)
+    hanging = process.is_alive()
+    process.kill()
+    done.set()
+    thread.join()
+    process.join()
+    assert not hanging and len(store.get_many([record(2).key])) == 1
 
 
 def test_the_claim_of_another_machine_lapses(store: AnswerStore) -> None:
