@@ -3,8 +3,13 @@
 import codecs
 import gzip
 import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
+
+from .errors import Errors, RivegaError
 
 # The mark of UTF-32 begins with that of UTF-16, so it is looked for first.
 _MARKS = (
@@ -23,18 +28,41 @@ def open_text(path: str | Path, *, errors: str = "strict", newline: str | None =
 
     path (Union[str, Path]): The file, gzipped or not, whatever its name ends in.
     errors (str), newline (Optional[str]): As for `open`.
-    RAISES (OSError, EOFError): As `open`, and if a gzipped file is damaged.
+    RAISES (OSError): As `open`. RAISES (RivegaError): E059, also while it is read, if a gzipped file is damaged.
     """
     path = Path(path)
     with open(path, "rb") as file:
         packed = file.read(2) == GZIP
-    raw: Any = gzip.open(path, "rb") if packed else open(path, "rb")
+    raw: Any = _Packed(path, "rb") if packed else open(path, "rb")
     try:
         head = raw.peek(4)[:4]
     except BaseException:
         raw.close()
         raise
     return io.TextIOWrapper(raw, encoding=encoding_of(head), errors=errors, newline=newline)
+
+
+class _Packed(gzip.GzipFile):
+    """A gzipped file that says by name what is wrong with it: gzip's own errors are of four kinds, and none of them names the file."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        with self._told():
+            return super().read(size)
+
+    def read1(self, size: int = -1) -> bytes:
+        with self._told():
+            return super().read1(size)
+
+    def peek(self, n: int) -> bytes:
+        with self._told():
+            return super().peek(n)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise RivegaError(Errors.E059.format(path=self.name, reason=error)) from error
 
 
 def encoding_of(head: bytes) -> str:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -229,6 +230,8 @@ def test_a_killed_job_goes_on(pipeline: str, write_posts: Callable[..., Path], t
 def _with_little_room(*args: Any) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+    # Of modules imported here Python would keep the first 2000 bytes.
+    sys.dont_write_bytecode = True
     try:
         do_job(*args)
     except OutputError as error:

@@ -6,6 +6,7 @@ Readers are found by their names; one that is new and has no entry here fails a 
 import base64
 import csv
 import functools
+import gzip
 import importlib
 import inspect
 import itertools
@@ -482,6 +483,34 @@ def changed(draw: Any, text: str) -> bytes:
 def test_damaged_text_ends_in_a_reason_or_in_posts(name):
     form = TEXT_FORMS[name]
     check_ends_well(form, changed(form.base), 40)
+
+
+@pytest.mark.parametrize("name", sorted(TEXT_FORMS))
+def test_damaged_gzip_ends_in_a_reason_or_in_posts(name, tmp_path):
+    """Cut off, with something behind it, with a byte changed, packed twice; whatever the file is called."""
+    form = TEXT_FORMS[name]
+    path = form.write(tmp_path, form.base.encode())
+    file = path if path.is_file() else next(iter(path.iterdir()))
+    packed = gzip.compress(file.read_bytes() * 200, mtime=0)
+    half = len(packed) // 2
+    broken = [
+        packed[:-9],
+        packed[:half],
+        packed[:11],
+        packed[:3],
+        packed + b"more",
+        packed + bytes(9),
+        gzip.compress(packed, mtime=0),
+    ]
+    broken += [packed[:place] + bytes([packed[place] ^ 0xFF]) + packed[place + 1 :] for place in (2, 3, 9, 12, half, -6, -2)]
+    for number, data in enumerate(broken):
+        file.write_bytes(data)
+        try:
+            consumed(form.read(path))
+        except RivegaError:
+            pass
+        except Exception as error:
+            raise AssertionError(f"damage {number}") from error
 
 
 @examples(40)

@@ -8,6 +8,7 @@ import json
 import resource
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,9 +43,12 @@ class Limited:
     def full(self) -> Iterator[None]:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (60, hard))
+        # Modules imported meanwhile: Python would keep 60 bytes of each beside its source, and fail on them from then on.
+        kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
             yield
         finally:
+            sys.dont_write_bytecode = kept
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 

@@ -75,7 +75,7 @@ def read_blocks(
             head = line.strip(BYTE_ORDER_MARK)
             if head.startswith(" "):
                 dirt.note("imgid_space", f"line {number}")
-            name, rows, started = picture_stem(head.strip()[len(IMGID) :].strip()), [], True
+            name, rows, started = picture_stem(head.strip()[len(IMGID) :].strip()) or None, [], True
         elif _is_blank(line):
             if by_blank and started:
                 yield name, rows
@@ -136,9 +136,18 @@ def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
     path = Path(path)
     if not path.is_file():
         raise RivegaError(Errors.E020.format(path=path))
-    # Lines end at "\n" only: U+0085 and U+2028 occur inside tokens.
+    # Lines end at "\n" and "\r" only: U+0085 and U+2028 occur inside tokens.
     with open_text(path, errors="replace", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            line = line.rstrip("\n")
-            line = line[:-1] if line.endswith("\r") else line
-            yield number, line
+        number = 0
+        for long in lines:
+            for line in _parts(long.rstrip("\r\n")):
+                number += 1
+                yield number, line
+
+
+def _parts(line: str) -> list[str]:
+    """The lines in a line that old programs ended with "\r" alone; one where that stands within a token."""
+    if "\r" not in line:
+        return [line]
+    parts = line.split("\r")
+    return parts if all(_is_blank(part) or _is_id(part) or len(cells(part)) > 1 for part in parts) else [line]

@@ -176,7 +176,7 @@ def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    with open_text(path, errors="replace", newline="\n") as lines:
+    with open_text(path, errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 yield number, [f"\0{line.rstrip()}"]

@@ -40,6 +40,30 @@ def test_dirt_of_conll_is_survived_and_counted(tmp_path):
     assert any(line.startswith("2 I- tags continue nothing") and "'x'" in line for line in dirt.lines())
 
 
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r", "\r\r\n", "\n\r", "mixed"], ids=repr)
+def test_lines_may_end_as_any_program_ends_them(ends, tmp_path):
+    """A file of old Macintosh line ends was read as one post without a word: its name was all of the file."""
+    lines = write_conll(tmp_path / "train.txt", POSTS).read_text(encoding="utf8").split("\n")
+    if ends == "mixed":
+        text = "\r".join(lines[:4]) + "\n" + "\r\n".join(lines[4:8]) + "\r" + "\n".join(lines[8:])
+    else:
+        text = ends.join(lines)
+    (tmp_path / "train.txt").write_bytes(text.encode("utf8"))
+    dirt = Dirt()
+    assert list(read_conll(tmp_path / "train.txt", dirt)) == [keep(post, "id", "tokens", "tags") for post in POSTS]
+    assert dirt.counts == {"no_break_space": 2}
+    # Within a token it ends no line.
+    (tmp_path / "one.txt").write_bytes(b"IMGID:1\nA\rnn\tB-PER\n")
+    assert [post["tokens"] for post in read_conll(tmp_path / "one.txt", Dirt())] == [["A\rnn"]]
+
+
+def test_a_post_without_an_id_is_counted(tmp_path):
+    (tmp_path / "one.txt").write_text("IMGID:\nAnn\tB-PER\n\nIMGID:2\nBob\tB-PER\n")
+    dirt = Dirt()
+    assert [post["id"] for post in read_conll(tmp_path / "one.txt", dirt)] == ["2"]
+    assert dirt.counts == {"bad_line": 1}
+
+
 @pytest.mark.parametrize("line", ["broken", "x\tI-LOC"])
 def test_strict_reading_stops_at_the_first_dirt(tmp_path, line):
     path = tmp_path / "dirty.txt"
