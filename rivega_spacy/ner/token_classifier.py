@@ -1,17 +1,18 @@
 """`rivega.HFTokenClassifier.v1`: entities of a token classification network of transformers, through `rivega_hf_ner`."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from spacy.language import Language
-from spacy.pipeline import Pipe
 from spacy.tokens import Doc, Span
 from spacy.util import minibatch
 from spacy.vocab import Vocab
 from thinc.api import Config
 
+from ..pipes.in_flight import InFlightPipe
+from ..pipes.settings import ConfiguredAlone
 from ..post.errors import Errors, RivegaError
 from ..post.failures import setting_up
 from ..post.hub import local_only
@@ -140,8 +141,11 @@ def make_hf_ner(
     return HFNER(nlp.vocab, model, name, min_score=min_score, overwrite_ents=overwrite_ents)
 
 
-class HFNER(Pipe):
+class HFNER(ConfiguredAlone, InFlightPipe):
     """Sets `doc.ents` and `span._.ner_score` from another network than this package's; it is not trained here."""
+
+    settings = ("min_score", "overwrite_ents")
+    fractions = ("min_score",)
 
     def __init__(
         self, vocab: Vocab, model: Any, name: str = "rivega_hf_ner", *, min_score: float = 0.0, overwrite_ents: bool = False
@@ -149,26 +153,29 @@ class HFNER(Pipe):
         self.vocab = vocab
         self.model = model
         self.name = name
-        self.min_score = min_score
-        self.overwrite_ents = overwrite_ents
+        self.cfg: dict[str, Any] = {"min_score": min_score, "overwrite_ents": overwrite_ents}
+        self.remember_settings()
 
-    def __call__(self, doc: Doc) -> Doc:
-        """Tag a post."""
-        return next(self.pipe([doc]))
+    def start(self, docs: Sequence[Doc]) -> Callable[[], list[list[Found] | None]]:
+        """Tag posts, none of which is changed. RETURNS (Callable): Gives the entities of each; None for posts that keep their own."""
+        wanted = [len(doc) > 0 and (self.cfg["overwrite_ents"] or not doc.ents) for doc in docs]
 
-    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 32) -> Iterator[Doc]:
-        """Tag posts. YIELDS (Doc): In their order."""
-        for part in minibatch(stream, batch_size):
-            docs = list(part)
-            asked = [doc for doc in docs if len(doc) and (self.overwrite_ents or not doc.ents)]
-            for doc, rows in zip(asked, self.model(asked) if asked else []):
-                self._set(doc, [row for row in rows if row.score >= self.min_score])
-            yield from docs
+        def wait() -> list[list[Found] | None]:
+            asked = [doc for doc, flag in zip(docs, wanted) if flag]
+            found = iter(self.model(asked) if asked else [])
+            return [next(found) if flag else None for flag in wanted]
 
-    def _set(self, doc: Doc, rows: list[Found]) -> None:
-        doc.ents = tuple(Span(doc, row.start, row.end, label=row.label) for row in rows)
-        for ent, row in zip(doc.ents, rows):
-            ent._.ner_score = row.score
+        return wait
+
+    def set_annotations(self, docs: Sequence[Doc], found: list[list[Found] | None]) -> None:
+        """Write the entities that are likely enough."""
+        for doc, rows in zip(docs, found):
+            if rows is None:
+                continue
+            kept = [row for row in rows if row.score >= self.cfg["min_score"]]
+            doc.ents = tuple(Span(doc, row.start, row.end, label=row.label) for row in kept)
+            for ent, row in zip(doc.ents, kept):
+                ent._.ner_score = row.score
 
 
 __all__ = ["HFNER", "Found", "HFTokenClassifier", "entities", "make_hf_ner", "make_token_classifier"]

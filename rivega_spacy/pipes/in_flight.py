@@ -8,7 +8,7 @@ from spacy.pipeline import Pipe
 from spacy.tokens import Doc
 from spacy.util import minibatch
 
-from ..post.errors import SetupError
+from ..post.errors import ImageError, RivegaError, SetupError
 from ..post.failures import Failing
 
 
@@ -61,14 +61,21 @@ class InFlightPipe(Failing, Pipe):
             yield from self.left(docs)
 
     def begin(self, docs: Sequence[Doc]) -> Callable[[], Any] | None:
-        """`start`; what goes wrong is the error handler's. RAISES (SetupError): If the component cannot work at all."""
+        """`start`; where that goes wrong, `finish` looks for the post at fault. RAISES (SetupError): If the component cannot work at all."""
         try:
             return self.start(docs)
         except SetupError:
             raise
         except Exception as error:  # whatever a model or a store raises stays with its posts, and the stream goes on
-            self.fail(docs, error)
+            failure = error
+        if self._shared(docs, failure):
+            self.fail(docs, failure)
             return None
+
+        def again() -> Any:
+            raise failure
+
+        return again
 
     def finish(self, docs: Sequence[Doc], wait: Callable[[], Any] | None) -> None:
         """Wait for what `begin` returned and write it on the posts."""
@@ -79,4 +86,14 @@ class InFlightPipe(Failing, Pipe):
         except SetupError:
             raise
         except Exception as error:
-            self.fail(docs, error)
+            if self._shared(docs, error):
+                self.fail(docs, error)
+                return
+            for doc in docs:
+                self.annotate([doc])
+
+    @staticmethod
+    def _shared(docs: Sequence[Doc], error: Exception) -> bool:
+        """Whether an exception concerns all of these posts alike: they need not be tried one by one. Of our own errors only those about
+        pictures concern one post; others are about a store, a collection, a disk, for which each post would wait anew."""
+        return len(docs) == 1 or (isinstance(error, RivegaError) and not isinstance(error, ImageError))

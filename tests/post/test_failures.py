@@ -1,18 +1,33 @@
 """What fails: a post's trouble goes to spaCy's error handler, which by default notes it; a pipeline's trouble is raised at once."""
 
+import inspect
 import logging
+from importlib.metadata import entry_points
 
 import numpy as np
 import pytest
+import torch
 from blank import blank_nlp
+from spacy.pipeline import Pipe
 from spacy.tokens import Doc, Span
 from spacy.util import raise_error
 from thinc.api import Model
 
+from rivega_spacy.captioning.component import Captioner
 from rivega_spacy.entailment.component import VisualEntailment
 from rivega_spacy.expansion.component import EntityExpander
 from rivega_spacy.grounding.component import VisualGrounder
+from rivega_spacy.knowledge.component import KnowledgeRefiner
+from rivega_spacy.knowledge.retriever import KnowledgeRetriever
+from rivega_spacy.llm.base import Answer, finished
+from rivega_spacy.ner.component import KnowledgeNER
+from rivega_spacy.ner.crf import ChainScores
+from rivega_spacy.ner.shared_encoder.carrier import FullTransformerBatch
+from rivega_spacy.ner.shared_encoder.component import SharedTransformer
+from rivega_spacy.ner.tagger import TaggerScores
+from rivega_spacy.ner.token_classifier import HFNER
 from rivega_spacy.post.errors import SetupError
+from rivega_spacy.post.images import read_image
 from rivega_spacy.segmentation.component import BoxSegmenter
 from rivega_spacy.segmentation.text_component import TextSegmenter
 
@@ -25,7 +40,7 @@ def bad_if_large(size):
 
 
 def components(vocab):
-    """Every kind of component of ours, each of which fails on the post with the large picture, or the long text."""
+    """One of every class of components of ours, each of which fails on the post with the large picture, or the long text."""
 
     def judge(model, batch, is_train):
         for query in batch:
@@ -52,13 +67,93 @@ def components(vocab):
             bad_if_large(len(request.text))
         return ["a person" for _ in requests]
 
+    def tag(docs):
+        for doc in docs:
+            bad_if_large(len(doc.text))
+        return [[] for _ in docs]
+
+    def encode(model, docs, is_train):
+        tag(docs)
+        return FullTransformerBatch.empty(len(docs)), list
+
+    def emit(model, docs, is_train):
+        tag(docs)
+        chains = ChainScores(
+            torch.zeros(len(docs), 1, 3), torch.ones(len(docs), dtype=torch.long), *map(torch.zeros, (3, 3, (3, 3)))
+        )
+        return TaggerScores(chains, [1] * len(docs)), list
+
+    def look_up(docs):
+        tag(docs)
+        return ["what is known of it" for _ in docs]
+
+    def choose(docs):
+        return [[] for _ in docs]
+
+    tagger = KnowledgeNER(vocab, Model("emit", emit))
+    tagger.add_label("PER")
     return [
         VisualEntailment(vocab, Model("judge", judge)),
         VisualGrounder(vocab, Model("locate", locate)),
         BoxSegmenter(vocab, segment),
         TextSegmenter(vocab, segment_text),
         EntityExpander(vocab, expand),
+        HFNER(vocab, tag, overwrite_ents=True),
+        KnowledgeRetriever(vocab, look_up),
+        SharedTransformer(vocab, Model("encode", encode)),
+        tagger,
+        KnowledgeRefiner(vocab, Asked(), choose),
+        Captioner(vocab, Asked()),
     ]
+
+
+class Asked:
+    """A language model that is not reached for a long text or a large picture."""
+
+    name, recorded = "asked", False
+
+    def identity(self):
+        return {"name": self.name}
+
+    def submit(self, requests):
+        for request in requests:
+            last = request.messages[-1]
+            bad_if_large(len(read_image(last.images[0].source)) if last.images else 40 * ("Bertha" in last.text))
+        return [finished(Answer("Named entities: none.")) for _ in requests]
+
+    def close(self):
+        """Nothing to close."""
+
+
+KINDS = [
+    "entailment",
+    "grounder",
+    "segmenter",
+    "text segmenter",
+    "expander",
+    "hf_ner",
+    "retriever",
+    "transformer",
+    "ner",
+    "knowledge",
+    "captioner",
+]
+
+
+def test_every_class_of_components_is_tried():
+    found = {type(pipe) for pipe in components(blank_nlp().vocab)}
+    listed = {inspect.getmodule(factory) for factory in factories()}
+    defined = {
+        kind
+        for module in listed
+        for _, kind in inspect.getmembers(module, inspect.isclass)
+        if issubclass(kind, Pipe) and kind.__module__ == module.__name__
+    }
+    assert found == defined and len(found) == len(KINDS)
+
+
+def factories():
+    return [point.load() for point in entry_points(group="spacy_factories") if point.name.startswith("rivega_")]
 
 
 def posts(vocab):
@@ -70,25 +165,25 @@ def posts(vocab):
         yield doc
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(len(KINDS)), ids=KINDS)
 def test_by_default_the_reason_is_noted_and_the_traceback_logged(number, caplog):
     nlp = blank_nlp()
     pipe = components(nlp.vocab)[number]
     with caplog.at_level(logging.WARNING, logger="rivega_spacy"):
-        docs = list(pipe.pipe(posts(nlp.vocab), batch_size=1 if number == 4 else 3))
+        docs = list(pipe.pipe(posts(nlp.vocab), batch_size=3))
     assert [len(doc._.rivega_errors) for doc in docs] == [0, 1, 0]
     assert docs[1]._.rivega_errors[0]["component"] == pipe.name and "too large" in docs[1]._.rivega_errors[0]["message"]
     record = next(record for record in caplog.records if record.name.startswith("rivega_spacy"))
     assert record.exc_info[0] is KeyError
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(len(KINDS)), ids=KINDS)
 def test_a_handler_of_the_users_is_called_instead(number):
     nlp = blank_nlp()
     pipe = components(nlp.vocab)[number]
     calls = []
     pipe.set_error_handler(lambda name, proc, docs, error: calls.append((name, proc, [doc.text for doc in docs], type(error))))
-    docs = list(pipe.pipe(posts(nlp.vocab), batch_size=1 if number == 4 else 3))
+    docs = list(pipe.pipe(posts(nlp.vocab), batch_size=3))
     assert calls == [(pipe.name, pipe, ["Bertha" * 9], KeyError)]
     # As for every component of spaCy, the stream goes on without what failed.
     assert [doc.text for doc in docs] == ["Ada", "Cleo"] and all(doc._.rivega_errors == [] for doc in docs)
@@ -105,7 +200,7 @@ def test_set_error_handler_of_the_pipeline_reaches_every_component():
     nlp.get_pipe("rivega_expander").model = lambda requests: [bad_if_large(len(request.text)) for request in requests]
     calls = []
     nlp.set_error_handler(lambda *call: calls.append(call))
-    assert [doc.text for doc in nlp.pipe(posts(nlp.vocab), batch_size=1)] == ["Ada", "Cleo"] and len(calls) == 1
+    assert [doc.text for doc in nlp.pipe(posts(nlp.vocab))] == ["Ada", "Cleo"] and len(calls) == 1
 
 
 class Counting:

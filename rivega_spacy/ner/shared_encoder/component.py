@@ -1,6 +1,6 @@
 """`rivega_transformer`: runs one encoder for the components that listen to it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from spacy.util import minibatch, registry
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
+from ...post.errors import SetupError
+from ...post.failures import Failing
 from ...post.versions import spacy_transformers_fits
 from .carrier import FullTransformerBatch, TransformerData
 from .data import read_encoded
@@ -50,7 +52,7 @@ def make_transformer(
     return SharedTransformer(nlp.vocab, model, set_extra_annotations, name=name, max_batch_items=max_batch_items)
 
 
-class SharedTransformer(TrainablePipe):
+class SharedTransformer(Failing, TrainablePipe):
     """One encoder for several components, which hold `TransformerListener`s in its place.
 
     Its output is on `doc._.trf_data`. In training it takes the step when the last listener has given its gradient back.
@@ -111,15 +113,28 @@ class SharedTransformer(TrainablePipe):
 
     def __call__(self, doc: Doc) -> Doc:
         """Encode a post."""
-        self.set_annotations([doc], self.predict([doc]))
+        self._encode([doc])
+        self.left([doc])
         return doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Encode posts, those of similar length together. YIELDS (Doc): In the order given."""
         for docs in minibatch(stream, batch_size):
             for part in by_length(docs, self.cfg["max_batch_items"]):
-                self.set_annotations(part, self.predict(part))
-            yield from docs
+                self._encode(part)
+            yield from self.left(docs)
+
+    def _encode(self, docs: Sequence[Doc]) -> None:
+        try:
+            self.set_annotations(docs, self.predict(docs))
+        except SetupError:
+            raise
+        except Exception as error:  # whatever an encoder raises stays with the post it belongs to, and the others go on
+            if len(docs) == 1:
+                self.fail(docs, error)
+                return
+            for doc in docs:
+                self._encode([doc])
 
     def predict(self, docs: Iterable[Doc]) -> Any:
         """What the encoder makes of posts, which are not changed. RETURNS (FullTransformerBatch): One entry of `doc_data` a post."""
@@ -205,10 +220,10 @@ class SharedTransformer(TrainablePipe):
         util.to_disk(path, parts, exclude)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "SharedTransformer":
-        """Read what `to_disk` of this component or of spacy-transformers' saved."""
+        """Read what `to_disk` of this component or of spacy-transformers' saved, but for `cfg`: its settings are the config's to say."""
         parts: dict[str, Any] = {
             "vocab": lambda p: self.vocab.from_disk(p),
-            "cfg": lambda p: self.cfg.update(srsly.read_json(p)),
+            "cfg": lambda p: None,
             "model": lambda p: self.model.from_bytes(Path(p).read_bytes()),
         }
         util.from_disk(path, parts, exclude)
