@@ -49,6 +49,9 @@ class BackendShim(TorchShim):
     prepare (Optional[Callable[[Module, Common], None]]): Called once on every network put in place.
     amsgrad (bool): Train with AdamW's AMSGrad variant.
     parts (int): Training steps whose gradients are waiting for `finish_update`, which takes their mean (`accumulate_gradient`).
+    reading (Optional[Dict[str, Any]]): How much of a text or picture is read: no part of the weights, so that what the config says holds for
+        saved ones as well. It is in `cfg` beside what `load` returned.
+    belongs (Optional[Dict[str, Any]]): What does belong to the weights, as far as the config says it: saved ones must agree (E080).
     lr_scale: See TorchShim.
     """
 
@@ -63,10 +66,19 @@ class BackendShim(TorchShim):
         common: Common,
         prepare: Callable[[nn.Module, Common], None] | None = None,
         amsgrad: bool = False,
+        reading: dict[str, Any] | None = None,
+        belongs: dict[str, Any] | None = None,
         lr_scale: Callable[[str], float] | None = None,
     ) -> None:
         super().__init__(
-            None, name=name, build=build, half_on_disk=common.half_on_disk, lr_scale=lr_scale, ema_decay=common.averaging
+            None,
+            name=name,
+            config={**(belongs or {}), **(reading or {})},
+            build=build,
+            half_on_disk=common.half_on_disk,
+            lr_scale=lr_scale,
+            ema_decay=common.averaging,
+            running=tuple(reading or ()),
         )
         self.common = common
         self._load = load
@@ -127,7 +139,7 @@ class BackendShim(TorchShim):
         self.ready()
 
     def set_module(self, module: nn.Module, config: dict[str, Any] | None = None) -> None:
-        super().set_module(module, config)
+        super().set_module(module, config if config is None else self._agreed(config))
         self._settle()
 
     def to_bytes(self) -> bytes:
@@ -163,6 +175,35 @@ class BackendShim(TorchShim):
         for group in optimizer.param_groups:
             group["amsgrad"] = self._amsgrad
         return optimizer
+
+
+def check_source(path: str | None, network: dict[str, Any] | None, *, of_file: dict[str, Any] | None = None) -> None:
+    """Refuse settings that could have no effect.
+
+    path (Optional[str]): Of published weights. network (Optional[Dict[str, Any]]): Sizes of a network to train from scratch.
+    of_file (Optional[Dict[str, Any]]): Settings of how weights of a file are read, None where they were left as they are.
+    RAISES (RivegaError): E849 for sizes beside a file that has its own, and for settings of a file where there will be none.
+    """
+    if network is None:
+        return
+    if path is not None:
+        raise RivegaError(
+            Errors.E849.format(
+                option="network", where="beside `path`, whose weights have sizes of their own", remedy="leave `path` out"
+            )
+        )
+    for option, value in (of_file or {}).items():
+        if value is not None:
+            raise RivegaError(Errors.E849.format(option=option, where="beside `network`", remedy="say it within `network`"))
+
+
+def belonging(network: dict[str, Any] | None, of_file: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What a config says of sizes that belong to the weights (BackendShim's `belongs`), by the names under which they are saved.
+
+    network, of_file: See `check_source`; of a file's sizes those that are said.
+    """
+    said = network if network is not None else {name: value for name, value in (of_file or {}).items() if value is not None}
+    return {"network": said} if said else {}
 
 
 def backend_model(

@@ -49,6 +49,7 @@ def hub_shim(
         tools=hub_tools,
         common=common,
         prepare=prepare,
+        reading={"max_tokens": max_tokens},
         lr_scale=lr_scale,
     )
 

@@ -298,9 +298,10 @@ class TorchShim(PyTorchShim):
 
     def _agreed(self, saved: dict[str, Any]) -> dict[str, Any]:
         """The saved config with what the given one may say otherwise. RAISES (RivegaError): E080 if it says what it may not."""
-        apart = [key for key, value in self._given.items() if key not in self._running and key in saved and saved[key] != value]
+        fixed = {key: value for key, value in self._given.items() if key not in self._running and key in saved}
+        apart = list(_apart(saved, fixed))
         if apart:
-            given, found = (", ".join(f"{key} = {values[key]}" for key in apart) for values in (self._given, saved))
+            given, found = (", ".join(f"{row[0]} = {row[place]}" for row in apart) for place in (1, 2))
             raise RivegaError(Errors.E080.format(name=self.name, given=given, saved=found))
         return {**saved, **{key: self._given[key] for key in self._running if key in self._given}}
 
@@ -381,6 +382,15 @@ def saved_weights(data: bytes) -> dict[str, torch.Tensor]:
     except (KeyError, IndexError, TypeError, RecursionError) as error:
         raise ValueError(error) from error
     return _opened(own)[1]
+
+
+def _apart(saved: dict[str, Any], given: dict[str, Any], head: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Names, given and saved values of what is given otherwise than it was saved."""
+    for key, value in given.items():
+        if isinstance(value, dict) and isinstance(saved.get(key), dict):
+            yield from _apart(saved[key], value, f"{head}{key}.")
+        elif saved.get(key) != value:
+            yield f"{head}{key}", value, saved.get(key)
 
 
 def _with_prefix(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

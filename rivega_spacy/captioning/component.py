@@ -72,6 +72,7 @@ class Captioner(AskingPipe):
     """Captions and descriptions of pictures."""
 
     settings = ("overwrite", "max_tokens")
+    positive = ("max_tokens",)
 
     def __init__(
         self,
@@ -88,8 +89,6 @@ class Captioner(AskingPipe):
         wrong = [field for field in fields if field not in KINDS]
         if wrong or not fields:
             raise RivegaError(Errors.E416.format(field="fields", value=list(fields), wanted=f"some of {', '.join(KINDS)}"))
-        if max_tokens is not None and max_tokens < 1:
-            raise RivegaError(Errors.E416.format(field="max_tokens", value=max_tokens, wanted="1 or more, or null"))
         self.vocab = vocab
         self.name = name
         self.asker = Asker(model, store, load_reminder())

@@ -31,6 +31,9 @@ from ..post.posts import Post, post_to_doc, tidy_post
 from ..post.textfiles import read_text
 
 SECTION = "enrich"
+# What a config may have besides; the last two hold values that others refer to.
+SECTIONS = {SECTION, "models", "store", "examples", "prompts", "paths", "vars"}
+PROMPTS = {"caption", "description", "knowledge", "expansion"}
 
 
 @dataclass
@@ -71,6 +74,15 @@ def read_settings(path: str | Path, *, measured: Sequence[Path] = (), overrides:
     config = read_config(path, measured=measured, overrides=overrides)
     with _config_at_fault(path):
         resolved = registry.resolve(config)
+    unknown = set(resolved) - SECTIONS
+    if unknown:
+        raise RivegaError(
+            Errors.E427.format(path=path, section=sorted(unknown)[0], reason=f"there are only {', '.join(sorted(SECTIONS))}")
+        )
+    prompts = resolved.get("prompts") or {}
+    if set(prompts) - PROMPTS:
+        reason = f"unknown {sorted(set(prompts) - PROMPTS)}; there are only {', '.join(sorted(PROMPTS))}"
+        raise RivegaError(Errors.E427.format(path=path, section="prompts", reason=reason))
     section = dict(resolved.get(SECTION) or {})
     models = resolved.get("models")
     if not isinstance(models, dict) or not models:
@@ -85,7 +97,7 @@ def read_settings(path: str | Path, *, measured: Sequence[Path] = (), overrides:
         models,
         store=resolved.get("store"),
         examples=resolved.get("examples") or no_examples,
-        prompts=resolved.get("prompts") or {},
+        prompts=prompts,
         **section,
     )
     named = [*settings.knowledge, *settings.expansions, settings.captions, settings.descriptions, settings.main]

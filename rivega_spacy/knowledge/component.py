@@ -13,7 +13,7 @@ from ..llm.prompting import load_prompt, load_reminder
 from ..llm.safety import clean_answer
 from ..llm.store import AnswerStore
 from ..pipes.model_asking import AskingPipe, doc_id, note_failure
-from ..post.errors import Errors, RivegaError, SetupError
+from ..post.errors import Errors, SetupError
 from ..post.extensions import post_name, record_error
 from .examples import Example
 from .selection import Selector
@@ -76,6 +76,7 @@ class KnowledgeRefiner(AskingPipe):
     """Heuristic enhanced generation: head, in-context examples, the post (paper, section IV-B c)."""
 
     settings = ("overwrite", "max_tokens")
+    positive = ("max_tokens",)
 
     def __init__(
         self,
@@ -89,8 +90,6 @@ class KnowledgeRefiner(AskingPipe):
         max_tokens: int = 512,
         overwrite: bool = False,
     ) -> None:
-        if max_tokens < 1:
-            raise RivegaError(Errors.E416.format(field="max_tokens", value=max_tokens, wanted="1 or more"))
         self.vocab = vocab
         self.name = name
         self.examples = examples

@@ -146,6 +146,7 @@ class KnowledgeNER(BatchedPipe):
 
     settings = ("constrain", "span_scores", "temperature", "min_score", "min_score_bare", "overwrite_ents", "clear_trf_data")
     fractions = ("min_score", "min_score_bare")
+    positive = ("temperature",)
     # Labels and scheme, which the weights depend on.
     saves_cfg = True
 
@@ -180,6 +181,8 @@ class KnowledgeNER(BatchedPipe):
         self.overwrite_ents = overwrite_ents
         self.clear_trf_data = clear_trf_data
         self.scorer = scorer
+        if not agreement >= 0:
+            raise RivegaError(Errors.E416.format(field="agreement", value=agreement, wanted="0 or more"))
         TagScheme([], scheme)  # an unknown scheme is refused here, not in the middle of a training
         # What the weights depend on is saved with them; the rest follows the config.
         self.cfg: dict[str, Any] = {"labels": [], "scheme": scheme}

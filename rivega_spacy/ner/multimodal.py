@@ -149,7 +149,7 @@ def build_multimodal_tagger(
     shim = TorchShim(
         None,
         name="rivega_ner",
-        config={"heads": heads},
+        config={"heads": heads, "pictures": pictures.said},
         build=_build_head,
         half_on_disk=half_on_disk,
         lr_scale=RateScale(learn_rate, crf_learn_rate),

@@ -119,6 +119,7 @@ def build_crf_tagger(
     shim = TorchShim(
         None,
         name="rivega_ner",
+        config={"hidden_width": hidden_width},
         build=_build_head,
         half_on_disk=half_on_disk,
         lr_scale=RateScale(learn_rate, crf_learn_rate),

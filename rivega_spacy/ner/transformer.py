@@ -183,6 +183,7 @@ def build_knowledge_transformer(
     shim = TorchShim(
         None,
         name="transformer",
+        config={"case_features": case_features},
         build=_build_encoder,
         half_on_disk=half_on_disk,
         byte_tables=list(_WORD_TABLES) if byte_embeddings else [],

@@ -17,10 +17,12 @@ def load_pipeline(model: str, *, gpu_id: int = -1, config: dict[str, Any] | None
     gpu_id (int): GPU to use; -1 for the CPU.
     config (Optional[Dict[str, Any]]): Values of its config to change, for example {"components.rivega_ner.min_score": 0.5}.
     RETURNS (Language): The pipeline.
-    RAISES (RivegaError): E057 if there is no such GPU, E500 if there is no such pipeline, E058 if it is broken, E976 if it holds what is no file.
+    RAISES (RivegaError): E057 if there is no such GPU, E500 if there is no such pipeline, E058 if it is broken, E976 if it holds what is no file,
+        E973 for a value that has no effect on a pipeline that is loaded.
     """
     import spacy
 
+    _check_changes(config or {})
     use_gpu(gpu_id)
     if not spacy.util.is_package(model):
         # spaCy reads meta.json and config.cfg before anything of ours has a say.
@@ -34,6 +36,18 @@ def load_pipeline(model: str, *, gpu_id: int = -1, config: dict[str, Any] | None
         if isinstance(error, OSError) and "[E050]" in str(error):
             raise RivegaError(Errors.E500.format(model=model, reason=reason)) from error
         raise RivegaError(Errors.E058.format(model=model, reason=_damaged_head(Path(model)) or reason)) from error
+
+
+def _check_changes(config: dict[str, Any]) -> None:
+    """RAISES (RivegaError): E973 for what spaCy would pass over: of components it says itself what they do not have."""
+    from spacy.schemas import ConfigSchemaNlp
+    from spacy.util import dict_to_dot
+
+    of_nlp = set(ConfigSchemaNlp.__annotations__)
+    for name in dict_to_dot(config):
+        section, _, rest = name.partition(".")
+        if section not in ("components", "nlp", "paths") or (section == "nlp" and rest.partition(".")[0] not in of_nlp):
+            raise RivegaError(Errors.E973.format(name=name))
 
 
 def _damaged_head(folder: Path) -> str:

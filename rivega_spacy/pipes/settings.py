@@ -19,23 +19,27 @@ class Configured:
 
     settings (Tuple[str, ...]): Names of the settings that may change at run time; each is an entry of `cfg` or an attribute.
     fractions (Tuple[str, ...]): Those of them that must lie between 0 and 1.
+    positive (Tuple[str, ...]): Those that must be numbers above 0, if they are set at all.
     """
 
     name: str
     cfg: dict[str, Any]
     settings: tuple[str, ...] = ()
     fractions: tuple[str, ...] = ()
+    positive: tuple[str, ...] = ()
 
     def setting(self, name: str) -> Any:
         """The value of a setting."""
         return self.cfg[name] if name in self.cfg else getattr(self, name)
 
     def set_setting(self, name: str, value: Any) -> None:
-        """Change a setting of the component alone; see `configure`. RAISES (RivegaError): E082, E208."""
+        """Change a setting of the component alone; see `configure`. RAISES (RivegaError): E082, E208, E416."""
         if name not in self.settings:
             raise RivegaError(Errors.E082.format(name=self.name, option=name, known=", ".join(self.settings) or "none"))
         if name in self.fractions and value is not None and not (isinstance(value, (int, float)) and 0.0 <= value <= 1.0):
             raise RivegaError(Errors.E208.format(option=name, value=value))
+        if name in self.positive and value is not None and not (isinstance(value, (int, float)) and 0.0 < value < float("inf")):
+            raise RivegaError(Errors.E416.format(field=name, value=value, wanted="a positive number"))
         if name in self.cfg:
             self.cfg[name] = value
         else:
@@ -43,7 +47,7 @@ class Configured:
 
     def remember_settings(self) -> None:
         """The settings are now those of the config: at the end of `__init__`, and in `configure`."""
-        for name in self.fractions:
+        for name in (*self.fractions, *self.positive):
             self.set_setting(name, self.setting(name))
         self._configured: dict[str, Any] = {name: self.setting(name) for name in self.settings}
 
@@ -114,7 +118,7 @@ def configure(nlp: Language, name: str, **options: Any) -> None:
     nlp (Language): The pipeline.
     name (str): The component.
     options: For example `threshold=0.4`.
-    RAISES (RivegaError): E082 for a setting that the component does not have, E208 for a value out of range.
+    RAISES (RivegaError): E082 for a setting that the component does not have, E208 or E416 for a value out of range.
     """
     pipe = nlp.get_pipe(name)
     config = nlp.get_pipe_config(name)

@@ -1,13 +1,16 @@
 """Settings: what `nlp.config` says is what holds, from `spacy.load(config=...)` to the next saved pipeline."""
 
 import warnings
+from importlib.metadata import entry_points
 
 import pytest
 import spacy
 import srsly
 from blank import blank_nlp
+from confection import ConfigValidationError
 from vision_tiny import SIZES, tiny_weights  # noqa: F401
 
+from rivega_spacy.pipes.loading import load_pipeline
 from rivega_spacy.pipes.settings import configure
 from rivega_spacy.post.errors import RivegaError
 
@@ -37,8 +40,29 @@ PARTS = {
     ),
     "rivega_text_segmenter": ({}, {"segment_unjudged": False, "boxes": False, "expression": "name", "labels": {"X": "PER"}}),
     "rivega_expander": ({}, {"overwrite": True, "labels": {"X": "PER"}}),
+    "rivega_segmenter": ({"model": {"@misc": "rivega.GrabCut.v1"}}, {"tighten_boxes": 0.5}),
+    "rivega_hf_ner": ({}, {"min_score": 0.9, "overwrite_ents": True}),
+    "rivega_retriever": ({}, {"overwrite": True}),
     "rivega_captioner": ({"model": CHAT}, {"overwrite": True, "max_tokens": 7}),
     "rivega_knowledge": ({"model": CHAT}, {"overwrite": True, "max_tokens": 7}),
+}
+
+
+def test_the_settings_of_every_component_are_tried():
+    factories = {point.name for point in entry_points(group="spacy_factories") if point.name.startswith("rivega_")}
+    # What its encoder does is for the model to say; the rest of it is tried below.
+    assert set(PARTS) == factories - {"rivega_transformer"}
+    for factory, (_, options) in PARTS.items():
+        known = set(pipeline(factory).config["components"][factory])
+        assert known == {"factory", *options, *OTHERS.get(factory, ())} | (known & {"model", "scorer"}), factory
+
+
+# What cannot change at run time: what is asked and how, what the weights depend on, what only training needs.
+OTHERS = {
+    "rivega_ner": ("scheme", "loss", "agreement"),
+    "rivega_retriever": ("source",),
+    "rivega_captioner": ("store", "fields", "caption_prompt", "description_prompt"),
+    "rivega_knowledge": ("store", "prompt", "examples"),
 }
 
 
@@ -103,6 +127,8 @@ def test_unknown_settings_and_values_out_of_range_are_refused():
     with pytest.raises(RivegaError, match="between 0 and 1"):
         configure(nlp, "rivega_entailment", threshold=30)
     for factory, option in (
+        ("rivega_hf_ner", "min_score"),
+        ("rivega_segmenter", "tighten_boxes"),
         ("rivega_entailment", "threshold"),
         ("rivega_grounder", "min_score"),
         ("rivega_ner", "min_score"),
@@ -110,6 +136,17 @@ def test_unknown_settings_and_values_out_of_range_are_refused():
     ):
         with pytest.raises(RivegaError, match="between 0 and 1"):
             pipeline(factory, **{option: 1.5})
+    for factory, option, value in (
+        # All entities would be left out: none is more probable than a number that is none.
+        ("rivega_ner", "temperature", 0.0),
+        ("rivega_ner", "agreement", -1.0),
+        ("rivega_captioner", "max_tokens", 0),
+        ("rivega_knowledge", "max_tokens", -1),
+    ):
+        with pytest.raises(RivegaError, match=f"E416.*`{option}`"):
+            pipeline(factory, **{option: value})
+    with pytest.raises(RivegaError, match="E416.*`temperature`"):
+        configure(pipeline("rivega_ner"), "rivega_ner", temperature=-2)
     nlp.add_pipe("sentencizer")
     with pytest.raises(RivegaError, match="none"):
         configure(nlp, "sentencizer", threshold=0.3)
@@ -135,3 +172,41 @@ def test_another_prompt_file_in_the_config_wins_over_the_saved_prompt(tmp_path):
         nlp = spacy.load(tmp_path / "saved", config={"components.rivega_knowledge.prompt": override})
         assert wanted in nlp.get_pipe("rivega_knowledge").prompts["knowledge"].source
         assert "mine:" not in nlp.get_pipe("rivega_knowledge").prompts["knowledge"].source
+
+
+def test_the_encoders_batches_are_the_configs_to_say(tmp_path):
+    nlp = blank_nlp()
+    nlp.add_pipe("rivega_transformer", config={"max_batch_items": 4096})
+    nlp.get_pipe("rivega_transformer").to_disk(tmp_path, exclude=["model"])
+    other = blank_nlp().add_pipe("rivega_transformer", config={"max_batch_items": 7})
+    assert other.from_disk(tmp_path, exclude=["model"]).cfg["max_batch_items"] == 7
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"components.rivega_entailment.treshold": 0.3},
+        {"components.rivega_entailment.model.sise": 64},
+        {"components.rivega_entailmnt.threshold": 0.3},
+        {"components": {"rivega_entailmnt": {"threshold": 0.3}}},
+        {"component.rivega_entailment.threshold": 0.3},
+        {"nlp.batchsize": 3},
+    ],
+    ids=str,
+)
+@pytest.mark.slow
+def test_an_override_of_what_is_not_there_is_refused(overrides, tmp_path):
+    """A misspelt setting of `spacy.load(config=...)` or of a command's overrides is told, and does not leave the setting as it was."""
+    pipeline("rivega_entailment").to_disk(tmp_path)
+    with pytest.raises(RivegaError, match="E058|E973"):
+        load_pipeline(str(tmp_path), config=overrides)
+    if "nlp.batchsize" not in overrides:  # spaCy itself passes over it
+        with pytest.raises(ValueError):
+            spacy.load(tmp_path, config=overrides)
+
+
+def test_a_misspelt_setting_of_add_pipe_is_refused():
+    for factory, options in PARTS.items():
+        option = next(iter(options[1]))
+        with pytest.raises(ConfigValidationError, match=option):
+            pipeline(factory, **{f"{option}_": options[1][option]})

@@ -16,6 +16,8 @@ from ..backend import (
     Tokenized,
     answers,
     backend_model,
+    belonging,
+    check_source,
     flat_texts,
     generator,
     judged,
@@ -30,6 +32,8 @@ from .text import WordPieces, read_vocab
 from .weights import albef_from_file
 
 NAME = "ALBEF"
+# Side of the pictures of the released files.
+RELEASED = 384
 
 
 def albef_entailment(
@@ -37,7 +41,7 @@ def albef_entailment(
     path: str | None = None,
     vocab: str = "bert-base-uncased",
     network: dict[str, Any] | None = None,
-    image_size: int = 384,
+    image_size: int | None = None,
     vision_heads: int | None = None,
     text_heads: int | None = None,
     append_sep: bool = False,
@@ -58,8 +62,9 @@ def albef_entailment(
     path (Optional[str]): `ALBEF.pth`, a file fine-tuned for visual entailment, or safetensors of either.
     vocab (str): BERT's vocab.txt, its folder, or a name on the model hub. Only needed with `path` or `network`: a saved
         pipeline holds its own.
-    network (Optional[Dict[str, Any]]): Sizes (`AlbefConfig`) of a network to train from scratch, if there is no `path`.
-    image_size (int): Side of the pictures in pixels; the file's position embeddings are resized to it.
+    network (Optional[Dict[str, Any]]): Sizes (`AlbefConfig`) of a network to train from scratch, in place of `path`; they are all of its sizes.
+    image_size (Optional[int]): Side of the pictures in pixels; the file's position embeddings are resized to it. None takes 384, or what a
+        saved network has, from which it may not differ (E080).
     vision_heads (Optional[int]), text_heads (Optional[int]): Attention heads; None takes heads of 64 channels.
     append_sep (bool): Close expressions with [SEP], as LAVIS's fine-tuned file expects and the original does not.
     max_words (int): Words of an expression that are read.
@@ -74,7 +79,11 @@ def albef_entailment(
     momentum (float): How slowly the twin follows. It is not saved: a resumed training begins it anew from the network.
     half_on_disk (bool): Save in half precision.
     RETURNS (Model[List[ImageQueries], List[Floats1d]]): A probability of "the picture shows it" for every expression.
+    RAISES (RivegaError): E849 for `network` beside `path`, and for heads beside `network`.
     """
+    heads = {"vision_heads": vision_heads, "text_heads": text_heads}
+    # Configs of former versions, in which it could not be left open, name it beside `network`.
+    check_source(path, network, of_file={**heads, "image_size": None if image_size == RELEASED else image_size})
     common = Common(
         path=path,
         bf16=bf16,
@@ -86,7 +95,7 @@ def albef_entailment(
     load = partial(
         _load,
         network=network,
-        image_size=image_size,
+        image_size=RELEASED if image_size is None else image_size,
         vision_heads=vision_heads,
         text_heads=text_heads,
         vocab=vocab,
@@ -101,6 +110,8 @@ def albef_entailment(
         tools=_pieces,
         common=common,
         prepare=prepare,
+        reading={"append_sep": append_sep, "max_words": max_words},
+        belongs=belonging(network, {"image_size": image_size, **heads}),
     )
     predict = partial(_predict, three_way=three_way, batch_size=batch_size)
     trainer = AlbefTrainer(alpha=distillation, momentum=momentum, augmentation=augmentation)

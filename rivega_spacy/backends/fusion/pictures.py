@@ -27,6 +27,10 @@ class PictureSpec(Protocol):
 
     kind: str
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """What the config says of `PictureGrid.settings`; a saved encoder must agree."""
+
     def load(self) -> "PictureGrid":
         """The encoder with its pretrained weights."""
 
@@ -78,6 +82,11 @@ class LiteGrid:
             raise RivegaError(Errors.E880.format(name="rivega.LiteGrid.v1", side=side))
         self.side = side
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """See PictureSpec."""
+        return {"kind": self.kind, "side": self.side}
+
     def load(self) -> "LiteNetwork":
         """RAISES (ImportError): E350 if the package is missing."""
         front, back = Front(), Back()
@@ -117,6 +126,11 @@ class TransformersGrid:
     def __init__(self, path: str, *, side: int | None = None) -> None:
         self.path = path
         self.side = side
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """See PictureSpec."""
+        return {"kind": self.kind, **({} if self.side is None else {"side": self.side})}
 
     def load(self) -> "TransformersNetwork":
         """RAISES (SetupError): If the folder holds no such encoder."""

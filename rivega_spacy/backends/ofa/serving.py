@@ -17,7 +17,7 @@ from thinc.api import Optimizer
 from ...pipes.queries import ImageQueries
 from ...post.cache import RecentCache
 from ...post.expressions import Expression
-from ..backend import BackendShim, Loaded, questions
+from ..backend import BackendShim, Loaded, belonging, check_source, questions
 from ..common import Common
 from ..compiling import compile_parts
 from .checkpoint import load_ofa
@@ -182,7 +182,9 @@ def ofa_shim(common: Common, *, name: str, vocab: str | None, network: dict[str,
     ema (bool): Take the moving average that the file keeps.
     seed (int): Of random weights.
     RETURNS (OFAShim): Loads when first needed.
+    RAISES (RivegaError): E849 for `network` beside a path, and for `ema` beside `network`.
     """
+    check_source(common.path, network, of_file={"ema": ema or None})
     load = partial(_load, vocab=vocab, network=network, ema=ema, seed=seed)
     return OFAShim(
         name=name,
@@ -190,6 +192,7 @@ def ofa_shim(common: Common, *, name: str, vocab: str | None, network: dict[str,
         load_from=load,
         source=_source(common.path, vocab, ema) if common.path is not None else "",
         source_of=partial(_source, vocab=vocab, ema=ema),
+        belongs=belonging(network),
         common=common,
     )
 

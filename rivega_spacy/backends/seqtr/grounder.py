@@ -12,8 +12,8 @@ from thinc.types import Floats2d
 
 from ...pipes.queries import ImageQueries, QueryTarget
 from ...post.boxes import box_area, clip_boxes
-from ...post.errors import Errors
-from ..backend import BackendShim, Loaded, backend_model, generator, set_dropout, warn_once
+from ...post.errors import Errors, RivegaError
+from ..backend import BackendShim, Loaded, backend_model, belonging, check_source, generator, set_dropout, warn_once
 from ..common import Common
 from ..compiling import Compiled, prepare
 from ..shim import shim_of
@@ -26,6 +26,8 @@ from .text import SPECIALS, Vocabulary, read_vocabulary, word_vectors
 from .weights import WORDS, seqtr_from_file
 
 NAME = "SeqTR"
+# Of the released networks.
+HEADS = 8
 
 
 def seqtr_grounder(
@@ -35,7 +37,7 @@ def seqtr_grounder(
     vectors: str | None = None,
     darknet: str | None = None,
     network: dict[str, Any] | None = None,
-    heads: int = 8,
+    heads: int | None = None,
     ema: bool = True,
     max_side: int = 640,
     max_words: int = 30,
@@ -57,8 +59,9 @@ def seqtr_grounder(
     vectors (Optional[str]): A spaCy package or folder with word vectors for new words. None gives each new word a fixed
         random vector.
     darknet (Optional[str]): `yolov3.weights` or `darknet53.conv.74`, to begin training without `path`.
-    network (Optional[Dict[str, Any]]): Sizes (`SeqtrConfig`) of a network to train from scratch; {} for the released ones.
-    heads (int): Attention heads of the file's network.
+    network (Optional[Dict[str, Any]]): Sizes (`SeqtrConfig`) of a network to train from scratch, in place of `path`; {} for the released ones.
+    heads (Optional[int]): Attention heads of the file's network, which weights do not tell; None takes 8, or what a saved network has, from
+        which it may not differ (E080).
     ema (bool): Take the moving average where the file has one.
     max_side (int): Longer side of the scaled picture in pixels.
     max_words (int): Words of an expression that are read.
@@ -76,7 +79,14 @@ def seqtr_grounder(
     half_on_disk (bool): Save in half precision.
     RETURNS (Model[List[ImageQueries], List[Floats2d]]): One box for every expression: n x 5, XYXY in pixels and a score, the
         geometric mean of the probabilities of its four coordinates.
+    RAISES (RivegaError): E849 for `network` beside `path`, and for what has an option of its own within `network`.
     """
+    # Configs of former versions, in which they could not be left open, name them beside `network`.
+    check_source(path, network, of_file={"heads": None if heads == HEADS else heads})
+    for option in ("max_side", "max_words", "vocab_size"):
+        if option in (network or {}):
+            remedy = "name `words`" if option == "vocab_size" else f"say `{option}` beside it"
+            raise RivegaError(Errors.E849.format(option=option, where="within `network`", remedy=remedy))
     common = Common(
         path=path,
         bf16=bf16,
@@ -87,7 +97,9 @@ def seqtr_grounder(
         half_on_disk=half_on_disk,
     )
     settings = {"max_side": max_side, "max_words": max_words}
-    load = partial(_load, settings=settings, words=words, vectors=vectors, darknet=darknet, network=network, heads=heads, ema=ema)
+    load = partial(
+        _load, settings=settings, words=words, vectors=vectors, darknet=darknet, network=network, heads=heads or HEADS, ema=ema
+    )
     shim = BackendShim(
         name=NAME,
         build=_build,
@@ -97,6 +109,8 @@ def seqtr_grounder(
         common=common,
         prepare=prepare,
         amsgrad=True,
+        reading=settings,
+        belongs=belonging(network, {"heads": heads}),
     )
     trainer = SeqtrTrainer(new_words=new_words, vectors=vectors, jitter=jitter)
     return backend_model("seqtr_grounder", shim, partial(_predict, batch_size=batch_size), train_step=trainer)
@@ -165,12 +179,13 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int) -
     found = [np.zeros((0, 5), dtype="float32") for _ in batch]
     vocabulary = shim.tools
     config = cast(Seqtr, shim.ready()).config
+    max_side, max_words = shim.cfg["max_side"], shim.cfg["max_words"]
     # Results depend on the padding, so only pictures that are padded to the same size on their own share a pass.
     groups: dict[tuple[int, ...], list[int]] = {}
     prepared: dict[int, ScaledPicture] = {}
     for n, queries in enumerate(batch):
         if queries.expressions:
-            prepared[n] = preprocess(queries.image, max_side=config.max_side, divisor=config.divisor)
+            prepared[n] = preprocess(queries.image, max_side=max_side, divisor=config.divisor)
             groups.setdefault(prepared[n].pixels.shape, []).append(n)
     for members in groups.values():
         for start in range(0, len(members), batch_size):
@@ -178,7 +193,7 @@ def _predict(shim: BackendShim, batch: list[ImageQueries], *, batch_size: int) -
             ready = [prepared[n] for n in group]
             owner = np.array([place for place, n in enumerate(group) for _ in batch[n].expressions])
             texts = [expression.published() for n in group for expression in batch[n].expressions]
-            bins, scores = _decode(shim, ready, owner, vocabulary(texts, max_words=config.max_words), batch_size)
+            bins, scores = _decode(shim, ready, owner, vocabulary(texts, max_words=max_words), batch_size)
             for place, n in enumerate(group):
                 height, width = batch[n].image.shape[:2]
                 rows = bins_to_box(bins[owner == place], ready[place].pixels.shape[1:], ready[place].scale, config.bins)
@@ -234,7 +249,7 @@ class SeqtrTrainer:
             asked = [(expression, largest(t.boxes)) for expression, t in zip(queries.expressions, row) if len(t.boxes)]
             if not asked:
                 continue
-            item, boxes = self._view(queries.image, np.stack([box for _, box in asked]), network.config, rng)
+            item, boxes = self._view(queries.image, np.stack([box for _, box in asked]), network.config, shim.cfg["max_side"], rng)
             owners += [len(items)] * len(asked)
             items.append(item)
             texts += [expression.published() for expression, _ in asked]
@@ -249,7 +264,7 @@ class SeqtrTrainer:
             views[n, :, : item.pixels.shape[1], : item.pixels.shape[2]] = item.pixels
         wanted = np.stack([box_to_bins(box, items[n].pixels.shape[1:], config.bins) for box, n in zip(gold, owners)])
         shown = padding_mask([item.size for item in items], height, width)
-        asked_words = torch.from_numpy(shim.tools(texts, max_words=config.max_words))
+        asked_words = torch.from_numpy(shim.tools(texts, max_words=shim.cfg["max_words"]))
         arrays = [torch.from_numpy(views), asked_words, shown, torch.tensor(owners), torch.from_numpy(wanted)]
         pixels, words, mask, owner, answers = (value.to(shim.device) for value in arrays)
         network.train()
@@ -262,21 +277,21 @@ class SeqtrTrainer:
         return {"grounding": float(loss.detach())}
 
     def _view(
-        self, image: np.ndarray, boxes: np.ndarray, config: SeqtrConfig, rng: np.random.Generator
+        self, image: np.ndarray, boxes: np.ndarray, config: SeqtrConfig, max_side: int, rng: np.random.Generator
     ) -> tuple[ScaledPicture, np.ndarray]:
         """The picture as the network sees it and the boxes in pixels of that, with the random scale where one is wanted."""
         if self.jitter is None:
-            item = preprocess(image, max_side=config.max_side, divisor=config.divisor)
+            item = preprocess(image, max_side=max_side, divisor=config.divisor)
             return item, boxes * np.array([item.scale[0], item.scale[1]] * 2)
         height, width = image.shape[:2]
-        scale = config.max_side / max(height, width) * rng.uniform(self.jitter[0], self.jitter[1])
+        scale = max_side / max(height, width) * rng.uniform(self.jitter[0], self.jitter[1])
         new = max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
         scaled = resize_bilinear(image, *new)
         factor = (new[1] / width, new[0] / height)
         boxes = boxes * np.array([factor[0], factor[1]] * 2)
-        left = _offset(rng, new[1], config.max_side, boxes[:, 0].min(), boxes[:, 2].max())
-        top = _offset(rng, new[0], config.max_side, boxes[:, 1].min(), boxes[:, 3].max())
-        scaled = scaled[top : top + config.max_side, left : left + config.max_side]
+        left = _offset(rng, new[1], max_side, boxes[:, 0].min(), boxes[:, 2].max())
+        top = _offset(rng, new[0], max_side, boxes[:, 1].min(), boxes[:, 3].max())
+        scaled = scaled[top : top + max_side, left : left + max_side]
         boxes = boxes - np.array([left, top] * 2)
         limits = np.array([scaled.shape[1], scaled.shape[0]] * 2)
         return pad(scaled, factor, divisor=config.divisor), np.clip(boxes, 0, limits)
@@ -293,7 +308,7 @@ class SeqtrTrainer:
         old = network.lan_enc.embedding.weight.detach().cpu().numpy()
         rows = word_vectors(new, network.config.word_width, vectors=self._source)
         set_words(network, np.concatenate([old, rows]))
-        shim.cfg = {"network": network.config.to_dict(), "words": list(shim.tools.words)}
+        shim.cfg = {**shim.cfg, "network": network.config.to_dict(), "words": list(shim.tools.words)}
         if WORDS in shim._averages:
             shim._averages[WORDS] = network.lan_enc.embedding.weight.detach().clone()
 

@@ -48,6 +48,10 @@ class PipesMessages(Messages):
         "The pipeline {model!r} is neither installed nor a folder ({reason}). Install the one that ships with the project: "
         "`pip install ./assets/rivega_twitter`, or name another with `--model`."
     )
+    E973 = (
+        "{name!r} is nothing that a loaded pipeline is made of, so changing it has no effect. Change settings of [components], [nlp] or [paths], "
+        "and spell them as the config does."
+    )
 
 
 __all__ = ["PipesMessages"]

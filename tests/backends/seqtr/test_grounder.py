@@ -1,5 +1,7 @@
 """`rivega.SeqTRGrounder.v1` at tiny sizes: learning, new words, saving, odd input, in a pipeline."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import spacy
@@ -33,7 +35,7 @@ def test_learns_boxes_and_words_and_predicts_the_same_when_loaded_again():
     # The largest of two gold boxes is the target; coordinates are cut into 50 bins.
     assert min(overlaps(model, batch, targets)) > 0.85
     assert model.shims[0].cfg["words"] == ["PAD", "UNK", "CLS", "red", "thingper", "blue", "thingloc"]
-    again = reloaded(model, seqtr_grounder)
+    again = reloaded(model, partial(seqtr_grounder, max_side=96, max_words=6))
     for a, b in zip(model.predict(batch), again.predict(batch)):
         assert np.allclose(a[:, :4], b[:, :4]) and np.allclose(a[:, 4], b[:, 4], atol=5e-3)
 
@@ -98,10 +100,10 @@ def test_the_trunk_and_the_words_are_frozen_but_statistics_move():
 def test_random_scales_keep_boxes_on_their_things():
     trainer = SeqtrTrainer(new_words=True, vectors=None, jitter=(0.3, 1.4))
     rng = np.random.default_rng(0)
-    config = SeqtrConfig(max_side=128)
+    config = SeqtrConfig()
     image = coloured(90, 120, ((30, 20, 70, 60), (255, 255, 255)))
     for _ in range(30):
-        item, boxes = trainer._view(image, np.array([[30.0, 20.0, 70.0, 60.0]]), config, rng)
+        item, boxes = trainer._view(image, np.array([[30.0, 20.0, 70.0, 60.0]]), config, 128, rng)
         left, top, right, bottom = boxes[0]
         assert max(item.size) <= 128 and 0 <= left < right <= item.size[1] and 0 <= top < bottom <= item.size[0]
         inside = item.pixels[:, int(top) + 2 : int(bottom) - 1, int(left) + 2 : int(right) - 1]
@@ -121,7 +123,7 @@ def test_a_released_checkpoint_with_and_without_its_words(tmp_path):
     model = make(words=str(tmp_path / "words.json"), **options)
     assert torch.equal(model.shims[0].module.lan_enc.embedding.weight, network.lan_enc.embedding.weight)
     scores = model.predict(batch)
-    again = reloaded(model, lambda: seqtr_grounder(path="gone.pth", max_side=96))
+    again = reloaded(model, lambda: seqtr_grounder(path="gone.pth", max_side=96, max_words=6))
     assert np.allclose(scores[0][:, 4], again.predict(batch)[0][:, 4], atol=5e-3)
     srsly.write_json(tmp_path / "words.json", [*words, "dog"])
     assert len(make(words=str(tmp_path / "words.json"), **options).shims[0].module.lan_enc.embedding.weight) == 6
