@@ -9,6 +9,7 @@ def test_halves_of_characters_are_replaced_one_for_one():
     assert replace_surrogates("a\ud83db\udc00 😀") == "a\ufffdb\ufffd 😀"
     value, fields = replace_surrogates_in({"ok": ["😀", 1], "bad": {"\ud800": ["x\udc00"]}, "k\ud800": None})
     assert value == {"ok": ["😀", 1], "bad": {"\ufffd": ["x\ufffd"]}, "k\ufffd": None} and fields == ["bad", "k\ufffd"]
+    assert replace_surrogates_in({"a": ("\ud83d", [{"b": ("\udc00",)}])}) == ({"a": ["\ufffd", [{"b": ["\ufffd"]}]]}, ["a"])
     whole = {"a": ["b"]}
     assert replace_surrogates_in(whole) == (whole, []) and replace_surrogates_in(whole)[0] is whole
 

@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import socket
+import threading
 from pathlib import Path
 from urllib.parse import quote
 
@@ -72,6 +73,8 @@ def odd_paths(tmp_path):
         "http": ("https://example.org/a.jpg?x=1", r"an address \(https:\), and nothing is downloaded"),
         "ftp": ("FTP://example.org/a.jpg", r"an address \(ftp:\)"),
         "a bucket": ("s3://bucket/a.jpg", r"an address \(s3:\)"),
+        "of a scheme that nobody listed": ("gopher+x.1://example.org/a.jpg", r"an address \(gopher\+x\.1:\)"),
+        "a share": ("smb://host/share/a.jpg", r"an address \(smb:\)"),
         "file": ("file:///etc/hostname", r"an address \(file:\).*give the path of the file"),
         "file, short": ("file:/etc/hostname", r"an address \(file:\)"),
         "a path made of a URL": (Path("https://example.org/a.jpg"), r"an address \(https:\)"),
@@ -91,6 +94,38 @@ def test_only_regular_files_are_opened(odd_paths, nlp):
         assert doc_image(doc, "entailment") is None and doc_image(doc, "grounder") is None
         assert len(doc._.rivega_errors) == 1, name
         assert len(doc._.rivega_errors[0]["message"]) < 500
+
+
+def test_a_file_that_becomes_a_pipe_meanwhile_is_not_waited_for(tmp_path, monkeypatch):
+    """It is looked at before it is opened, as which it was another file, and afterwards."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "file.jpg").write_bytes(b"x")
+    before, waited = os.stat(tmp_path / "file.jpg"), []
+    looked = os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **options: before if str(path).endswith("pipe.jpg") else looked(path, **options))
+
+    def let_go():
+        waited.append(True)
+        os.close(os.open(tmp_path / "pipe.jpg", os.O_RDWR | os.O_NONBLOCK))
+
+    timer = threading.Timer(30, let_go)
+    timer.start()
+    try:
+        with pytest.raises(ImageError, match="E031.*a named pipe"):
+            read_source(str(tmp_path / "pipe.jpg"))
+    finally:
+        timer.cancel()
+    assert not waited
+
+
+def test_of_a_file_that_grows_no_more_than_allowed_is_read(tmp_path, monkeypatch):
+    """Or of one that says it is shorter than it is."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(bytes(10_000))
+    monkeypatch.setenv("RIVEGA_MAX_BYTES", "100")
+    monkeypatch.setattr("rivega_spacy.post.image_sources._check_regular", lambda *found: None)
+    with pytest.raises(ImageError, match="E032.* 101 bytes, more than the limit of 100"):
+        read_source(str(path))
 
 
 def test_an_odd_path_in_a_stream_leaves_the_other_posts_alone(odd_paths, tmp_path, png):

@@ -1,8 +1,10 @@
 """The image door: every kind of picture, and every kind of broken one."""
 
 import io
+import os
 import re
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -102,6 +104,45 @@ def test_cmyk_grey_palette_and_alpha_become_rgb():
     assert tuple(read_image(encoded(palette, "PNG"))[0, 0]) == (10, 20, 30)
     # See-through lies over white.
     assert tuple(read_image(encoded(Image.new("RGBA", (4, 4), (0, 0, 0, 0)), "PNG"))[0, 0]) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("mode, value", [("P", 0), ("P", bytes([0, 255])), ("L", 0), ("RGB", (0, 0, 0))])
+def test_a_see_through_colour_lies_over_white(mode, value):
+    """One colour, or entry of a palette, that a file declares to be none."""
+    picture = Image.new(mode, (2, 1))
+    if mode == "P":
+        picture.putpalette([0, 0, 0, 10, 20, 30])
+        picture.putpixel((1, 0), 1)
+    else:
+        picture.putpixel((1, 0), 7 if mode == "L" else (7, 7, 7))
+    dark = (10, 20, 30) if mode == "P" else (7, 7, 7)
+    data = encoded(picture, "PNG", transparency=value)
+    for source in (data, Image.open(io.BytesIO(data))):
+        assert [tuple(pixel) for pixel in read_image(source)[0]] == [(255, 255, 255), dark]
+
+
+def test_a_see_through_grey_is_white():
+    assert read_image(Image.new("LA", (2, 2), (0, 0))).min() == 255
+
+
+def test_wide_numbers_are_scaled_not_clipped():
+    """Integers by 65535, as 16 bits are; floats by the greatest, what is no number being dark."""
+    whole = np.array([[0, 65535, 32768], [-5, 2**31 - 1, 256]], dtype="int32")
+    assert read_image(Image.fromarray(whole))[:, :, 0].tolist() == [[0, 255, 128], [0, 255, 1]]
+    floats = np.array([[0.0, 0.5, 0.25], [np.nan, -np.inf, -1.0]], dtype="float32")
+    assert read_image(Image.fromarray(floats))[:, :, 0].tolist() == [[0, 255, 128], [0, 0, 0]]
+    assert read_image(Image.fromarray(np.array([[np.inf, 32768.0]], dtype="float32")))[0, :, 0].tolist() == [255, 128]
+    assert read_image(Image.fromarray(np.full((2, 2), np.nan, dtype="float32"))).max() == 0
+
+
+def test_an_array_is_copied(picture):
+    """Whoever changes theirs later, or ours, changes no other."""
+    given = picture.copy()
+    seen = read_image(given)
+    given[:] = 0
+    assert np.array_equal(seen, picture) and seen.flags.writeable and seen.flags.c_contiguous
+    turned = read_image(picture[::-1, ::-1])
+    assert np.array_equal(turned, picture[::-1, ::-1]) and turned.flags.c_contiguous and not np.shares_memory(turned, picture)
 
 
 def test_of_an_animation_the_first_frame_is_taken():
@@ -247,6 +288,56 @@ def test_digest_follows_the_content(tmp_path, picture):
     assert image_digest(str(path)) != before
     assert image_digest(b"a") == image_digest(b"a") != image_digest(b"b")
     assert image_for_storage(bytearray(b"a")) == b"a"
+
+
+def test_digest_sees_each_change(tmp_path):
+    """Of the same length at another time, and of another length at the same time."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"one")
+    os.utime(path, ns=(1, 10**9))
+    first = image_digest(str(path))
+    os.utime(path, ns=(1, 2 * 10**9))
+    second = image_digest(str(path))
+    path.write_bytes(b"four")
+    os.utime(path, ns=(1, 2 * 10**9))
+    assert len({first, second, image_digest(str(path))}) == 3
+
+
+def test_what_is_kept_of_a_picture_follows_the_limits(nlp, picture, monkeypatch):
+    """Whoever raises a limit after a picture was refused has it read, and the other way round; nobody changes what others get."""
+    doc = nlp.make_doc("x")
+    doc._.image = encoded(Image.fromarray(picture), "PNG")
+    clear_cache()
+    for name in ("RIVEGA_MAX_PIXELS", "RIVEGA_MAX_BYTES"):
+        seen = doc_image(doc, "test")
+        assert seen is doc_image(doc, "test") and not seen.flags.writeable
+        monkeypatch.setenv(name, "100")
+        assert doc_image(doc, "test") is None
+        monkeypatch.delenv(name)
+        assert doc_image(doc, "test") is seen
+
+
+def test_a_smaller_limit_can_be_asked_for_and_no_larger_one(monkeypatch):
+    data = encoded(photo(), "PNG")
+    assert image_frame(data, pixels=2400) == (60, 40, 1)
+    with pytest.raises(ImageError, match="E004.*the limit of 2399"):
+        image_frame(data, pixels=2399)
+    monkeypatch.setenv("RIVEGA_MAX_PIXELS", "100")
+    with pytest.raises(ImageError, match="E004.*the limit of 100"):
+        image_frame(data, pixels=10**9)
+
+
+def test_what_a_decoder_says_is_neither_long_nor_a_warning(monkeypatch):
+    def fail(*arguments, **options):
+        warnings.warn("Possibly corrupt EXIF data", stacklevel=2)
+        raise ValueError("x\n" * 100_000)
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load_prepare", fail)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with pytest.raises(ImageError) as raised:
+            read_image(encoded(photo(), "PNG"))
+    assert not seen and len(str(raised.value)) < 400 and "\n" not in str(raised.value)
 
 
 def photo(width: int = 60, height: int = 40) -> Image.Image:

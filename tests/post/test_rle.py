@@ -110,11 +110,36 @@ def test_union_of_many():
         ({"size": [2, 2], "counts": [-1, 5]}, "E303"),
         ({"size": [2, 2], "counts": "é"}, "text form"),
         ({"size": [2, 2], "counts": "o"}, "text form"),
+        # A sign beyond those of the text form is no nought, and one before them no number below it.
+        ({"size": [2, 2], "counts": "p4"}, "text form"),
+        ({"size": [2, 2], "counts": "4 @"}, "text form"),
+        # Numbers of more than sixty bits.
+        ({"size": [2, 2], "counts": "P" * 12 + "04"}, "text form"),
+        ({"size": [2, 2], "counts": [-1, 1, 4]}, "E303"),
+        # Their sum runs over, to the four pixels that the mask has.
+        ({"size": [2, 2], "counts": [2**62, 2**62, 2**62, 2**62 - 1, 5]}, "E303"),
+        ({"size": [-2, -2], "counts": [4]}, "must be an RLE dict"),
+        ({"size": [2, 2], "counts": [1.5, 2.5]}, "must be an RLE dict"),
+        ({"size": [2, 2], "counts": [float("nan"), 4]}, "must be an RLE dict"),
+        ({"size": [2, 2], "counts": [[4]]}, "must be an RLE dict"),
+        ({"size": [2, 2], "counts": ["4"]}, "must be an RLE dict"),
     ],
 )
 def test_broken_rles_say_what_is_wrong(rle, message):
     with pytest.raises(RivegaError, match=message):
         decode_mask(rle)
+
+
+def test_a_mask_has_no_more_pixels_than_a_picture(monkeypatch):
+    """Ten bytes can say that they are a mask of any size; measures on its runs cost nothing."""
+    huge = {"size": [1_000_000, 1_000_000], "counts": [10**12]}
+    with pytest.raises(RivegaError, match="E460.*1000000x1000000"):
+        decode_mask(huge)
+    assert rle_area(huge) == 0 and rle_to_box(huge) == [0, 0, 0, 0]
+    monkeypatch.setenv("RIVEGA_MAX_PIXELS", "6")
+    assert decode_mask(encode_mask(np.ones((2, 3), bool))).all()
+    with pytest.raises(RivegaError, match="E460"):
+        decode_mask(encode_mask(np.ones((1, 7), bool)))
 
 
 def test_sizes_must_agree():

@@ -21,31 +21,43 @@ number = st.one_of(
 polygon = st.lists(st.tuples(number, number), min_size=3, max_size=9)
 
 
-def drawn(polygons, height, width):
+def assert_as_drawn_by_the_api(polygons, height, width):
+    """The same pixels, and the same bytes: no run of nothing behind the last pixel."""
     flat = [[value for point in points for value in point] for points in polygons]
-    return coco.decode(coco.merge(coco.frPyObjects(flat, height, width))).astype(bool)
+    wanted = coco.merge(coco.frPyObjects(flat, height, width))
+    found = polygons_to_rle(polygons, height, width)
+    assert (decode_mask(found) == coco.decode(wanted).astype(bool)).all()
+    assert found["counts"].encode() == wanted["counts"] and found["size"] == wanted["size"]
 
 
 @pytest.mark.slow
 @examples(400)
 @given(polygons=st.lists(polygon, min_size=1, max_size=3), height=st.integers(1, 48), width=st.integers(1, 48))
 def test_every_polygon_is_drawn_as_the_api_draws_it(polygons, height, width):
-    rle = polygons_to_rle(polygons, height, width)
-    assert (decode_mask(rle) == drawn(polygons, height, width)).all()
+    assert_as_drawn_by_the_api(polygons, height, width)
 
 
 @pytest.mark.parametrize("side", [0.2, 0.5, 1, 2, 4, 4.5])
 @pytest.mark.parametrize("place", [0, 3, 3.3, 3.5, 36])
 def test_tiny_things(side, place):
     square = [[place, place], [place + side, place], [place + side, place + side], [place, place + side]]
-    assert (decode_mask(polygons_to_rle([square], 40, 40)) == drawn([square], 40, 40)).all()
+    assert_as_drawn_by_the_api([square], 40, 40)
 
 
 def test_random_outlines_of_many_corners():
     rng = np.random.default_rng(1)
     for _ in range(60):
         polygons = [rng.uniform(-40, 160, (rng.integers(3, 60), 2)) for _ in range(2)]
-        assert (decode_mask(polygons_to_rle(polygons, 90, 120)) == drawn(polygons, 90, 120)).all()
+        assert_as_drawn_by_the_api(polygons, 90, 120)
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [[[2, 1], [9, 1], [9, 9], [2, 9]], [[-3, -3], [9, -3], [9, 9], [-3, 9]], [[4, 2], [5, 2], [5, 30], [4, 30]], [[7, 7], [9, 7], [9, 9]]],
+)
+def test_outlines_beyond_the_picture(corners):
+    assert_as_drawn_by_the_api([corners], 4, 5)
+    assert_as_drawn_by_the_api([corners, [[0, 0], [2, 0], [2, 3]]], 4, 5)
 
 
 def test_no_pixel_of_a_huge_picture_is_ever_held():
