@@ -18,6 +18,7 @@ from spacy.language import Language
 from rivega_spacy.cli.commands import COMMANDS, is_group
 from rivega_spacy.cli.lazy import load, module_of
 from rivega_spacy.post.extensions import DOC_EXTENSIONS, SPAN_EXTENSIONS
+from rivega_spacy.post.moved import MOVED
 
 ROOT = Path(__file__).resolve().parents[1]
 FROZEN = Path(__file__).with_suffix(".json")
@@ -36,6 +37,7 @@ def read_surface() -> Surface:
         "registered": _registered(),
         "documented": _documented(),
         "commands": _commands(),
+        "moved": dict(MOVED),
     }
 
 

@@ -33,3 +33,4 @@ def test_the_frozen_surface_holds_every_kind():
     assert frozen["registered"]["spacy_factories"]["rivega_grounder"]["settings"]["min_score"] == 0.0
     assert "rivega_spacy.post.posts.annotate" in frozen["documented"]
     assert {"annotate", "convert", "score"} <= set(frozen["commands"])
+    assert frozen["moved"]["images"] == "post.images"

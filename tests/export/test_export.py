@@ -30,6 +30,7 @@ from rivega_spacy.export.label_studio import label_studio_config, to_label_studi
 from rivega_spacy.export.tables import COLUMNS, from_cell, to_rows, write_csv
 from rivega_spacy.export.web_annotation import to_web_annotations
 from rivega_spacy.post.brush import brush_rle, read_brush_rle
+from rivega_spacy.post.cells import to_cell
 from rivega_spacy.post.outlines import mask_outline
 from rivega_spacy.post.posts import write_posts
 from rivega_spacy.post.rle import decode_mask, encode_mask, rle_iou
@@ -289,3 +290,12 @@ def test_pictures_without_a_path_are_told(form, tmp_path, capsys):
     srsly.write_jsonl(tmp_path / "posts.jsonl", [post])
     assert main(["export", str(tmp_path / "posts.jsonl"), str(tmp_path / "out"), "--to", form]) == 1
     assert "post 'a' was given as bytes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"], ids=ascii)
+@pytest.mark.parametrize("before", ["", "'", " ", "\u200b", "\x00", "\ufeff"], ids=ascii)
+def test_no_cell_begins_like_a_formula(sign, before):
+    """Also behind what nobody sees; with a letter behind, since some programs take the tab alone for the end of a cell."""
+    text = f"{before}{sign}A1"
+    assert to_cell(text) == f"'{text}" and from_cell(to_cell(text)) == text
+    assert to_cell(f"x{text}") == f"x{text}"

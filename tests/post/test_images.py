@@ -580,6 +580,8 @@ def test_damaged_pictures_are_not_remembered_without_bound(nlp):
             look(number)
         # A message of ours is 100 to 200 characters; its key and its place in the cache are more than that.
         assert kept_bytes() <= 40_000 and len(images._CACHE) <= 40
+        # Whole ones and reduced ones together.
+        assert images._CACHE.limit + images._VIEWS.limit == 50_000
     before = images._CACHE.limit, images._VIEWS.limit
     assert before == (images.CACHE_BYTES, images.CACHE_BYTES // 4)
 
@@ -654,6 +656,15 @@ def test_what_stands_before_the_pixels_is_bounded(kind, more, words):
 )
 def test_long_profiles_and_comments_are_read_over(kind, more):
     assert np.array_equal(read_image(behind_start(kind, more)), read_image(encoded(photo(), kind)))
+
+
+def test_what_stands_among_the_pixels_is_not_counted():
+    """A megabyte of them in one scan, and what looks like markers in it."""
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (1200, 1000, 3), dtype="uint8"))
+    for more in ({}, {"progressive": True}, {"restart_marker_blocks": 1}):
+        data = encoded(noise, "JPEG", quality=95, **more)
+        assert len(data) > 1_200_000 and read_image(data).shape == (1200, 1000, 3)
 
 
 def pieces(count: int, order: str, large: bool, *, strips: bool = False) -> bytes:

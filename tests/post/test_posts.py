@@ -213,3 +213,16 @@ def test_an_output_is_replaced_only_by_a_whole_one(nlp, tmp_path):
     with pytest.raises(RuntimeError):
         list(write_posts(annotate(nlp, broken()), tmp_path / "out.jsonl"))
     assert (tmp_path / "out.jsonl").read_text() == "before" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_text_with_half_a_character_is_noted_however_it_comes(nlp):
+    """Given to the pipeline itself too, by itself or in a stream."""
+    for doc in (
+        nlp("Ada \ud83d!"),
+        *nlp.pipe(["Ada \ud83d!"]),
+        nlp.make_doc("Ada \ud83d!"),
+        post_to_doc(nlp, {"text": "Ada \ud83d!"}),
+    ):
+        assert doc.text == "Ada \ufffd!"
+        assert [note["message"][:6] for note in doc._.rivega_errors] == ["[E061]"]
+    assert nlp("Ada 😀!")._.rivega_errors == []

@@ -117,6 +117,18 @@ def test_steps_that_two_places_tell_differently(metadata, state, tmp_path):
         resume(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "steps, said",
+    [(torch.tensor(-2), "-2"), (torch.tensor([2]), "2"), (torch.tensor(2.0), "2"), (torch.tensor([[2]]), "2")],
+    ids=range(4),
+)
+def test_steps_that_are_no_number_of_them(steps, said, state, tmp_path):
+    """Though both places say the same."""
+    save_file({**load_file(state / STATE), "tagger:0/steps": steps}, tmp_path / STATE, metadata={"steps": said})
+    with pytest.raises(RivegaError, match="E021.*after how many steps"):
+        resume(tmp_path)
+
+
 @pytest.mark.parametrize("data", list(_lying_headers()), ids=range(9))
 def test_a_state_whose_header_lies(data, tmp_path):
     (tmp_path / STATE).write_bytes(data)
@@ -218,6 +230,19 @@ def test_targets_of_kept_views_belong_together(views):
     for data in _lying_headers():
         path.write_bytes(data)
         refused(views, r"round-0\.safetensors")
+
+
+def test_targets_are_of_as_many_views_as_the_round_has(views):
+    """A whole file, of another round's number of photographs."""
+    from safetensors.numpy import load_file as load_arrays
+
+    path = views._done(0)
+    whole = load_arrays(path)
+    first = int(whole["count"][0])
+    shorter = {name: value[1:] if name in ("count", "status") else value[first:] for name, value in whole.items()}
+    assert {len(shorter[name]) for name in ("boxes", "owner", "hard")} == {int(shorter["count"].sum())}
+    path.write_bytes(save_arrays({name: np.ascontiguousarray(value) for name, value in shorter.items()}))
+    refused(views, r"round-0\.safetensors.*views, not of")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\x00", '{"settings": 1' + "0" * 5000 + "}"], ids=range(5))

@@ -57,6 +57,16 @@ def test_long_phrases_are_answered_but_not_kept(tiny_weights, passes):
     assert len(answers._PHRASES) == 1 and np.isfinite(alone).all() and not np.array_equal(kept, alone)
 
 
+def test_what_is_kept_of_a_batch_holds_nothing_else_of_it(tiny_weights, passes):
+    """A part of a tensor keeps all of it: of a batch of which one picture is kept the others would be too."""
+    grounder = loaded(build_small_grounder, tiny_weights)
+    grounder.predict([ImageQueries(picture(seed), EXPRESSIONS, "", str(seed)) for seed in range(3)])
+    kept = [*answers._PICTURES._items.values(), *answers._PHRASES._items.values()]
+    assert len(kept) == 3 + len(EXPRESSIONS)
+    for part in (part for value in kept for part in value):
+        assert part.untyped_storage().nbytes() == part.numel() * part.element_size()
+
+
 @pytest.mark.slow
 def test_other_weights_are_another_network(tiny_weights, passes):
     first, second = loaded(build_small_grounder, tiny_weights), loaded(build_small_grounder, tiny_weights)

@@ -53,7 +53,12 @@ def test_random_outlines_of_many_corners():
 
 @pytest.mark.parametrize(
     "corners",
-    [[[2, 1], [9, 1], [9, 9], [2, 9]], [[-3, -3], [9, -3], [9, 9], [-3, 9]], [[4, 2], [5, 2], [5, 30], [4, 30]], [[7, 7], [9, 7], [9, 9]]],
+    [
+        [[2, 1], [9, 1], [9, 9], [2, 9]],
+        [[-3, -3], [9, -3], [9, 9], [-3, 9]],
+        [[4, 2], [5, 2], [5, 30], [4, 30]],
+        [[7, 7], [9, 7], [9, 9]],
+    ],
 )
 def test_outlines_beyond_the_picture(corners):
     assert_as_drawn_by_the_api([corners], 4, 5)
