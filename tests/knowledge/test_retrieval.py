@@ -65,6 +65,12 @@ def test_no_text_is_taken_for_a_query(text, tmp_path_factory):
     assert all(passage.name in {"kd", "oa", "bay"} for passage in found[0])
 
 
+def test_of_a_long_post_so_many_words_are_asked_about_and_no_more(made):
+    """A query of a megabyte of words would take a minute."""
+    words = " ".join(f"w{number}" for number in range(100_000))
+    assert names(Collection(made).by_text([f"Durant {words}", f"{words} Durant"], 3)) == [["kd"], []]
+
+
 def test_added_lines_are_indexed_and_others_are_not_again(passages, tmp_path):
     path = tmp_path / "c.sqlite"
     assert build([passages], path)[:2] == (3, 0)

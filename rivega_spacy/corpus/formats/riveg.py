@@ -6,10 +6,12 @@ several lines, one for each language model.
 """
 
 import csv
+import itertools
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ...post.boxes import check_box
 from ...post.errors import Errors, RivegaError
@@ -19,6 +21,8 @@ from ...post.textfiles import open_text
 from ..sources import EXPANSIONS_FIELD
 from .dirt import Dirt
 
+# Lines that a row may have more than its first.
+_MOST_JOINED = 20
 # Longest field: a picture in base64.
 _LONGEST = 512 * 1024 * 1024
 _WRITTEN = re.compile(r"^(?P<name>.*?)\((?P<type>PER|LOC|ORG|OTHER|MISC)\)(?:-(?P<expansion>.*))?$", re.DOTALL)
@@ -171,8 +175,37 @@ def by_model(lists: list[list[str | None]], source: str | None = None) -> Post:
 
 def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))
-    with open_text(path, errors="replace", newline="") as lines:
-        yield from enumerate(csv.reader(lines, delimiter="\t"), start=1)
+    # A mark of quotation that opens a field and never closes it would take in all rows behind it: only lines that are a row together are joined.
+    with open_text(path, errors="replace") as lines:
+        number, waiting = 0, deque[str]()
+        while waiting or (line := next(lines, None)) is not None:
+            line = waiting.popleft() if waiting else cast(str, line)
+            number += 1
+            fields, joined = [_unquoted(field) for field in line.rstrip("\n").split("\t")], 0
+            if _read(fields) is None and line.count('"') % 2:
+                waiting.extend(itertools.islice(lines, max(0, _MOST_JOINED - len(waiting))))
+                fields, joined = _joined(line, waiting) or (fields, 0)
+            yield number, fields
+            for _ in range(joined):
+                waiting.popleft()
+            number += joined
+
+
+def _joined(line: str, following: Sequence[str]) -> tuple[list[str], int] | None:
+    """The fields of a row over several lines, and how many lines follow the first; None if no such lines are one of a table."""
+    for count, last in enumerate(following, start=1):
+        if '"' in last:
+            fields = next(csv.reader(["".join([line, *itertools.islice(following, count)]).rstrip("\n")], delimiter="\t"))
+            if _read(fields) is not None:
+                return fields, count
+    return None
+
+
+def _unquoted(field: str) -> str:
+    """A field as it was before a program put it in marks of quotation."""
+    if len(field) < 2 or field[0] != '"' or field[-1] != '"' or '"' in field[1:-1].replace('""', ""):
+        return field
+    return field[1:-1].replace('""', '"')
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

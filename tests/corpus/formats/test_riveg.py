@@ -13,6 +13,8 @@ from PIL import Image
 
 from rivega_spacy.cli import main
 from rivega_spacy.corpus.docbin import read_docbin
+from rivega_spacy.corpus.formats.dirt import Dirt
+from rivega_spacy.corpus.formats.riveg import read_riveg
 from rivega_spacy.corpus.reader import PostCorpus
 from rivega_spacy.corpus.recorded import make_recorded_expander
 from rivega_spacy.expansion.component import ExpansionRequest
@@ -161,3 +163,15 @@ def test_augmented_knowledge_is_kept_by_model(tmp_path: Path) -> None:
     mixed = list(PostCorpus(tmp_path / "out.spacy", sources="all")(NLP))
     assert [example.reference._.knowledge for example in mixed[:5]] == ["za of 1", "zb of 1", "zc of 1", "za of 2", "zb of 2"]
     assert len(mixed) == 10, "the post without knowledge is read once"
+
+
+def test_an_open_mark_of_quotation_costs_its_own_row_at_most(tmp_path: Path) -> None:
+    """It took in all rows behind it."""
+    row = '{n}.jpg#1\t{n}\t{picture}\t{caption}\tBob(PER)-a "man\tentailment\n'
+    captions = ['"a sign', 'a "sign', '"a sign"', '"says ""hi"" to\nall of\nus"', "plain", '"', '"never closed\nit goes on']
+    text = "".join(row.format(n=n, picture=picture((9, 9, 9)), caption=caption) for n, caption in enumerate(captions))
+    (tmp_path / "ve.tsv").write_text(text, encoding="utf8")
+    dirt = Dirt()
+    found = {row.post: row.caption for row in read_riveg(tmp_path / "ve.tsv", dirt)}
+    assert found == {"0": '"a sign', "1": 'a "sign', "2": "a sign", "3": 'says "hi" to\nall of\nus', "4": "plain", "5": '"'}
+    assert dirt.counts == {"bad_expansion": 2}
