@@ -40,6 +40,12 @@ class RetrievedKnowledge:
         for name, value, least in (("n", n, 0), ("n_image", n_image, 0), ("max_words", max_words, 1)):
             if value < least:
                 raise RivegaError(Errors.E416.format(field=name, value=value, wanted=f"{least} or more"))
+        if image_encoder is None and n_image not in (0, 1):
+            raise RivegaError(Errors.E849.format(option="n_image", where="without `image_encoder`", remedy="name one"))
+        if not n and (image_encoder is None or not n_image):
+            raise RivegaError(
+                Errors.E416.format(field="n", value=n, wanted="1 or more, unless passages are looked for by the picture")
+            )
         self.collection = Collection(path)
         if image_encoder is not None and self.collection.encoder != image_encoder.name:
             built = self.collection.encoder or "no image encoder"

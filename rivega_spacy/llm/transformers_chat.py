@@ -33,7 +33,11 @@ def make_transformers_chat(
     batch_size (int): Prompts answered together.
     device (str), dtype (str): Where the weights live, and as what: "auto", "float32", "bfloat16", "float16".
     max_image_side (int): Pictures are scaled down to it.
+    RAISES (RivegaError): E849 for `top_p` or `seed` where nothing is sampled.
     """
+    for option, value, default in (("top_p", top_p, 1.0), ("seed", seed, 0)):
+        if not temperature and value != default:
+            raise RivegaError(Errors.E849.format(option=option, where="at a temperature of 0", remedy="set `temperature`"))
     settings = {"temperature": temperature, "top_p": top_p, "seed": seed}
     return TransformersChat(
         path, name=name, settings=settings, batch_size=batch_size, device=device, dtype=dtype, max_image_side=max_image_side

@@ -10,6 +10,8 @@ from blank import blank_nlp
 from confection import ConfigValidationError
 from vision_tiny import SIZES, tiny_weights  # noqa: F401
 
+from rivega_spacy.knowledge.retrieval import make_retrieved_knowledge
+from rivega_spacy.llm.transformers_chat import make_transformers_chat
 from rivega_spacy.pipes.loading import load_pipeline
 from rivega_spacy.pipes.settings import configure
 from rivega_spacy.post.errors import RivegaError
@@ -210,3 +212,14 @@ def test_a_misspelt_setting_of_add_pipe_is_refused():
         option = next(iter(options[1]))
         with pytest.raises(ConfigValidationError, match=option):
             pipeline(factory, **{f"{option}_": options[1][option]})
+
+
+def test_settings_that_others_leave_without_effect_are_refused(tmp_path):
+    for make, options, message in (
+        (make_transformers_chat, {"path": str(tmp_path), "top_p": 0.9}, "E849.*`top_p` has no effect at a temperature of 0"),
+        (make_transformers_chat, {"path": str(tmp_path), "seed": 7}, "E849.*`seed` has no effect"),
+        (make_retrieved_knowledge, {"path": "c.sqlite", "n_image": 3}, "E849.*`n_image` has no effect without `image_encoder`"),
+        (make_retrieved_knowledge, {"path": "c.sqlite", "n": 0}, "E416.*`n` is 0"),
+    ):
+        with pytest.raises(RivegaError, match=message):
+            make(**options)
