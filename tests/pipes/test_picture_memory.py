@@ -229,14 +229,19 @@ def test_decoding_a_large_picture_takes_little_besides_the_picture(monkeypatch):
 def test_thumbnails_are_decoded_one_at_a_time(monkeypatch):
     """Sixteen threads that send pictures to a server hold one at full size."""
     import threading
+    import time
     from concurrent.futures import ThreadPoolExecutor
 
     living, read = Living(), images.read_image
     lock = threading.Lock()
 
     def counted(source):
+        pixels = read(source)
         with lock:
-            return living.add(read(source))
+            living.add(pixels)
+        # Held for as long as the others would take to decode theirs.
+        time.sleep(0.02)
+        return pixels
 
     monkeypatch.setattr(images, "read_image", counted)
     with ThreadPoolExecutor(16) as pool:
