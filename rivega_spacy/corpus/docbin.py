@@ -9,7 +9,7 @@ from spacy.vocab import Vocab
 
 from ..post.errors import Errors, RivegaError
 from ..post.extensions import move_image
-from ..post.files import open_output
+from ..post.files import is_plain_file, open_output
 from ..post.image_sources import locate_image
 
 
@@ -38,7 +38,9 @@ def docbin_files(path: str | Path) -> list[Path]:
     path = Path(path)
     if path.is_dir():
         found = sorted(
-            file for file in path.rglob("*.spacy") if not any(part.startswith(".") for part in file.relative_to(path).parts)
+            file
+            for file in path.rglob("*.spacy")
+            if is_plain_file(file) and not any(part.startswith(".") for part in file.relative_to(path).parts)
         )
     else:
         found = [path] if path.is_file() else []

@@ -74,6 +74,14 @@ def is_of_kernel(real: str) -> bool:
     return real.startswith(("/proc/", "/sys/"))
 
 
+def is_plain_file(path: PathLike) -> bool:
+    """Whether what a folder lists is a file that can be read to its end, or a link to one: no pipe that is waited for, no device, nothing of the kernel's.
+
+    Where somebody names the file, a pipe may well be meant (`check_input`); what a folder holds nobody has chosen.
+    """
+    return os.path.isfile(path) and not is_of_kernel(os.path.realpath(path))
+
+
 def is_pipe(path: PathLike) -> bool:
     """Whether a name is "-": standard input where something is read, standard output where something is written."""
     return str(path) == "-"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import Errors, PostError, RivegaError
+from .files import is_plain_file
 from .images import SUFFIXES
 from .jsonl import parse_object
 from .textfiles import read_text
@@ -61,6 +62,8 @@ def _sidecars(picture: str, files: set[str]) -> list[str]:
 
 
 def _read(folder: Path, name: str) -> dict[str, Any]:
+    if not is_plain_file(folder / name):
+        raise PostError(Errors.E829.format(name=name, reason="not a file"))
     text = read_text(folder / name, errors="surrogateescape")
     if _ending(name) == ".txt":
         return {"text": text.removesuffix("\n")}

@@ -176,6 +176,20 @@ def test_threads_share_it_and_a_forked_worker_has_its_own(apart):
     assert images.read_image(given["BMP"]).sum() == results[0] and decoder_process.decoder_process()._process.pid == mine
 
 
+@pytest.mark.slow
+def test_what_a_library_prints_does_not_come_between(apart, tmp_path):
+    """On the process's standard output, where the pixels go."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "def noisy(event, arguments):\n"
+        "    if event == 'import' and str(arguments[0]).startswith('PIL'):\n"
+        "        os.write(1, b'a note')\n"
+        "sys.addaudithook(noisy)\n"
+    )
+    apart.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    assert images.read_image(encoded()).shape == (40, 61, 3)
+
+
 def test_values_that_are_no_numbers_are_told(apart):
     apart.setenv("RIVEGA_DECODE_SECONDS", "ten")
     with pytest.raises(ImageError, match="E038.*RIVEGA_DECODE_SECONDS"):

@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from ...post.files import is_plain_file
 from ...post.textfiles import read_text
 
 # Python refuses to convert longer numbers, and with them the whole file.
@@ -19,7 +20,7 @@ def read_json(path: str | Path) -> Any:
     RAISES (ValueError): If it cannot be read or is no JSON, or lists in it lie too deep within each other.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_plain_file(path):
         raise ValueError("not a file")
     try:
         return json.loads(read_text(path), parse_int=_whole)

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from ...post.errors import Errors, RivegaError
+from ...post.files import is_plain_file
 from ...post.post_files import Post
 from ...post.textfiles import read_text
 from ..sources import KNOWLEDGE_FIELD
@@ -141,7 +142,7 @@ def read_descriptions(path: str | Path, dirt: Dirt) -> dict[str, str]:
 
 def _text(path: str | Path) -> str:
     path = Path(path)
-    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+    files = sorted(filter(is_plain_file, path.glob("*.txt"))) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise RivegaError(Errors.E020.format(path=path / "*.txt" if path.is_dir() else path))
     return "\n".join(read_text(file, errors="replace") for file in files)

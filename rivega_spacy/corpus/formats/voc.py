@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from ...post.errors import Errors, RivegaError
+from ...post.files import is_plain_file
 from .coordinates import has_area, picture_size, read_box
 from .dirt import Dirt
 from .regions import AnnotatedPicture, Pictures, Region, post_id
@@ -70,7 +71,7 @@ def read_xml(path: Path) -> ElementTree.Element:
     RAISES (ValueError): If the file cannot be read, is no XML or breaks off; if it declares entities, which are not expanded
         (a file of a few lines could fill the memory with them).
     """
-    if not path.is_file():
+    if not is_plain_file(path):
         raise ValueError("not a file")
     try:
         text = _decode(path.read_bytes())
