@@ -410,10 +410,14 @@ def _owner() -> str:
 
 
 def _born(pid: int) -> str:
-    """When a process began, so that a new one with an old number is told apart; "" where the system does not say."""
+    """When a process began, so that a new one with an old number is told apart; "" where the system does not say.
+
+    One that has ended, of which only the number is kept for a parent that has not asked yet how it ended, began never.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rsplit(b")", 1)[1].split()[19].decode("ascii")
+            fields = file.read().rsplit(b")", 1)[1].split()
+        return "never" if fields[0] in (b"Z", b"X") else fields[19].decode("ascii")
     except (OSError, IndexError):
         return ""
 

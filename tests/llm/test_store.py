@@ -180,6 +180,25 @@ def test_a_lock_that_another_thread_holds_is_not_taken_into_a_fork(store: Answer
     assert not hanging and len(store.get_many([record(2).key])) == 1
 
 
+@pytest.mark.slow
+def test_the_claim_of_a_killed_process_counts_for_nothing_before_its_parent_looks(store: AnswerStore) -> None:
+    """Its number is kept until then, and in a container often for ever."""
+    process = multiprocessing.get_context("fork").Process(target=claim_and_wait, args=(store.path,))
+    process.start()
+    while not store.claims(["k"]):
+        time.sleep(0.01)
+    assert store.claim(["k"]) == []
+    os.kill(process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert store.claim(["k"]) == ["k"]
+    process.join()
+
+
+def claim_and_wait(path: str) -> None:
+    AnswerStore(path).claim(["k"])
+    time.sleep(600)
+
+
 def test_the_claim_of_another_machine_lapses(store: AnswerStore) -> None:
     store.get_many([])
     connection = sqlite3.connect(store.path)
