@@ -90,7 +90,9 @@ def check(plain: tuple, attacked: tuple) -> None:
         for fields in re.findall(r"<< (.*?) >>", other.text):
             # Also where a server, or a tokenizer, normalises what it is sent.
             for text in (fields, unicodedata.normalize("NFKC", fields)):
-                assert not set("<>◁▷«»《》⟪⟫") & set(text) and not re.search(r"\[\|?/?[a-z]?[A-Z_]{3,}|\[\||\|\]|\]~|~\[", text), text
+                assert not set("<>◁▷«»《》⟪⟫") & set(text) and not re.search(r"\[\|?/?[a-z]?[A-Z_]{3,}|\[\||\|\]|\]~|~\[", text), (
+                    text
+                )
             assert not re.search("[\ufe00-\ufe0d\U000e0100-\U000e01ef]", fields), "hidden text in variation selectors"
             assert not re.search("\u0301{4}", fields)
         assert "<|" not in other.text and "|>" not in other.text and "[INST]" not in other.text
