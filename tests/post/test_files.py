@@ -42,6 +42,29 @@ def test_a_new_file_has_the_mode_of_any_other_and_an_old_one_keeps_its_own(tmp_p
     assert (tmp_path / "usual").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system does not say which file a number stands for")
+def test_what_is_durable_is_on_the_disk_before_it_has_its_name_and_its_name_before_it_is_told(tmp_path, monkeypatch):
+    """A power failure the moment after leaves the old file or the new one, whole."""
+    calls = []
+
+    def noted(name, inner):
+        def call(*arguments):
+            what = os.readlink(f"/proc/self/fd/{arguments[0]}") if name == "fsync" else arguments[1]
+            calls.append((name, Path(what)))
+            return inner(*arguments)
+
+        return call
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
+    with open_output(tmp_path / "out", durable=True) as out:
+        out.write("x" * 100_000)
+        assert calls == []
+    assert [name for name, _ in calls] == ["fsync", "replace", "fsync"]
+    assert calls[0][1].name.endswith(".part") and [path for _, path in calls[1:]] == [tmp_path / "out", tmp_path]
+    assert (tmp_path / "out").read_text() == "x" * 100_000
+
+
 def test_a_link_keeps_pointing_to_its_file(tmp_path):
     (tmp_path / "real").write_text("before")
     (tmp_path / "link").symlink_to("real")
