@@ -15,6 +15,7 @@ from rivega_spacy.post.rle import encode_mask
 from rivega_spacy.scoring.confusion import MISSED, SPURIOUS, confuse_types, rank_posts
 from rivega_spacy.scoring.matching import MatchOptions
 from rivega_spacy.scoring.mentions import Annotations, Mention
+from rivega_spacy.scoring.sweep import line_plot
 from rivega_spacy.scoring.tasks import score
 
 
@@ -112,3 +113,11 @@ def test_posts_are_ranked_by_errors():
     ours = annotations(Mention("a", "x", "PER"), Mention("a", "y", "PER"), Mention("b", "x", "PER"), Mention("c", "q", "PER"))
     task, ranked = rank_posts(score(ours, gold, MatchOptions(rule="text")))
     assert task == "mner" and [(post.post, post.errors) for post in ranked] == [("c", 3), ("b", 1), ("a", 0)]
+
+
+def test_names_in_a_plot_are_text():
+    plot = line_plot({"<b>a&b": [0.0, 1.0], '"c"': [1.0, 0.5]}, [0.1, 0.9], "<x>", "y & z")
+    root = ElementTree.fromstring(plot)
+    said = [element.text for element in root.iter() if element.tag.endswith("text")]
+    assert {"<b>a&b", '"c"', "<x>", "y & z"} <= set(said)
+    assert {element.tag.rpartition("}")[2] for element in root.iter()} == {"svg", "line", "text", "polyline", "rect"}
