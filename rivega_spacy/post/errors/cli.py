@@ -13,7 +13,6 @@ class CLIMessages(Messages):
     E724 = "There is no network {network!r}. Use one of: {known}."
     E742 = "The pipeline {model} has no component {component!r}, only {names}. Name the entailment component with `--component`."
     E814 = "`{option}` has no effect without `--queue`. Name the file of posts to correct, or leave the option out."
-    E849 = "`{option}` has no effect {where}. Leave it out, or {remedy}."
     E852 = "The inputs lie in several folders ({folders}), so it is not known where their pictures are. Name their folder with `--images`."
     E862 = "`{option}` works on one file, but `--predictions` names {count}. Give it with one of them."
     E865 = "None of the {count} posts of {path} has a picture that can be read. Give the folder of pictures with `--images`."

@@ -6,7 +6,6 @@ from .messages import Messages
 class CorpusMessages(Messages):
     """Corpora and published formats."""
 
-    E059 = "{path} cannot be read ({reason}). It is damaged or was written by another program: write or download it again."
     E110 = "{path}, line {line}: not a JSON object ({reason}). Write one JSON object per line."
     E111 = "Post {post} ({path}, line {line}): {reason}. Give every post `tokens` and as many `tags`."
     E112 = "There are no posts to read at {path}. Convert them first: `rivega convert POSTS.jsonl.gz POSTS.spacy`."

@@ -66,6 +66,7 @@ class LLMMessages(Messages):
         "the key in {name} was not sent to {host}, because it belongs to another server. If it is meant for this one, set in "
         "the environment: RIVEGA_KEY_CONSENT={name}@{host}"
     )
+    E849 = "`{option}` has no effect {where}. Leave it out, or {remedy}."
     E972 = (
         "{who} has been asking this question and has kept no answer in {path} for {minutes:g} minutes. End that process if it hangs, then run "
         "again"

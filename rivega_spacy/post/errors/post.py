@@ -63,6 +63,7 @@ class PostMessages(Messages):
     E054 = "the compressed file ends early or is damaged at this point ({reason}); what came before was read, the rest needs an undamaged copy"
     E055 = "its line has more than {limit} characters; write one post per line"
     E056 = "it is nested more than {limit} levels deep; flatten it"
+    E059 = "{path} cannot be read ({reason}). It is damaged or was written by another program: write or download it again."
     E060 = "Post {post}: {fields} is nested more than {limit} levels deep and is left out. Flatten it."
     E061 = (
         "Post {post}: {fields} contained lone surrogates (halves of characters) or bytes that are not UTF-8; each has become "

@@ -12,6 +12,7 @@ from rivega_spacy.backends.small.answers import clear_store
 from rivega_spacy.backends.small.entailment import build_small_entailment
 from rivega_spacy.backends.small.grounder import build_small_grounder
 from rivega_spacy.backends.small.image import ImageEncoder
+from rivega_spacy.backends.small.network import SmallVision
 from rivega_spacy.backends.small.text import TYPES, PhraseEncoder
 from rivega_spacy.backends.small.wordpiece import WordPieces
 from rivega_spacy.pipes.queries import ImageQueries
@@ -57,8 +58,10 @@ def test_long_phrases_are_answered_but_not_kept(tiny_weights, passes):
     assert len(answers._PHRASES) == 1 and np.isfinite(alone).all() and not np.array_equal(kept, alone)
 
 
-def test_what_is_kept_of_a_batch_holds_nothing_else_of_it(tiny_weights, passes):
+@pytest.mark.parametrize("together", [1, 8])
+def test_what_is_kept_of_a_batch_holds_nothing_else_of_it(together, tiny_weights, passes, monkeypatch):
     """A part of a tensor keeps all of it: of a batch of which one picture is kept the others would be too."""
+    monkeypatch.setattr(SmallVision, "pictures_a_pass", lambda self, *, bf16: together)
     grounder = loaded(build_small_grounder, tiny_weights)
     grounder.predict([ImageQueries(picture(seed), EXPRESSIONS, "", str(seed)) for seed in range(3)])
     kept = [*answers._PICTURES._items.values(), *answers._PHRASES._items.values()]
