@@ -56,7 +56,7 @@ def odd_paths(tmp_path):
     (tmp_path / "to_kernel.jpg").symlink_to("/proc/kmsg")
     (tmp_path / "round.jpg").symlink_to(tmp_path / "round.jpg")
     yield {
-        "a NUL": ("a\0b.jpg", "null byte"),
+        "a NUL": ("a\0b.jpg", "null (byte|character)"),
         "long": ("a" * 5000, "too long"),
         "long folders": ("/".join(["folder"] * 1000) + ".jpg", "too long|does not exist"),
         "a surrogate": ("a\ud83d.jpg", "no file name can hold|does not exist"),
