@@ -60,12 +60,12 @@ class Batcher:
             self._thread.start()
 
     def stop(self) -> None:
-        """Finish what waits, take nothing more, and end."""
+        """Finish what waits, take nothing more, and end. Behind `limits.seconds` nobody waits for it any more; what is still under way is then left."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(self.limits.seconds)
 
     @contextmanager
     def expecting(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -15,6 +16,7 @@ import pytest
 from rivega_spacy.cli import main
 from rivega_spacy.post.errors import RivegaError
 from rivega_spacy.serve.app import create_app
+from rivega_spacy.serve.limits import Limits
 from rivega_spacy.serve.server import address_of, is_loopback, listen
 
 from .conftest import encoded, wait_for
@@ -131,12 +133,14 @@ def refuses(server):
     return False
 
 
-def test_sigterm_answers_what_is_under_way(pipeline):  # noqa: F811
-    server = Process(pipeline, "--body-seconds", 60)
-    bodies = [json.dumps({"text": f"Ann is number {number}"}).encode() for number in range(4)]
+def test_sigterm_answers_what_is_under_way_and_saves_it(pipeline, tmp_path):  # noqa: F811
+    (tmp_path / "posts.jsonl").write_text("".join(f'{{"text": "Ann is number {number}"}}\n' for number in range(4)), encoding="utf8")
+    server = Process(pipeline, "--body-seconds", 60, "--queue", tmp_path / "posts.jsonl")
+    bodies = [json.dumps({"text": f"Ann is number {number}"}).encode() for number in range(3)]
+    bodies.append(b'{"ents": [[0, 3, "PER"]], "revision": 0}')
     socks = [connect(server) for _ in bodies]
-    for sock, body in zip(socks, bodies):
-        sock.sendall(b"POST /annotate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+    for sock, body, line in zip(socks, bodies, [b"POST /annotate"] * 3 + [b"PUT /queue/4"]):
+        sock.sendall(line + b" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
         sock.sendall(b"Content-Length: %d\r\n\r\n" % len(body))
     wait_for(lambda: gauge(server, "rivega_requests_open") == 4)
     server.process.send_signal(signal.SIGTERM)
@@ -150,6 +154,8 @@ def test_sigterm_answers_what_is_under_way(pipeline):  # noqa: F811
         assert got.startswith(b"HTTP/1.1 200") and b'"Ann is number %d"' % number in got
     _, err = server.process.communicate(timeout=60)
     assert server.process.returncode == 0 and err == ""
+    (row,) = (tmp_path / "posts.corrected.jsonl").read_text(encoding="utf8").splitlines()
+    assert json.loads(row)["queue_number"] == 4 and json.loads(row)["ents"][0]["label"] == "PER"
 
 
 def test_nobody_works_for_a_client_that_has_gone(serving, slow, caplog):  # noqa: F811
@@ -175,6 +181,17 @@ def test_nobody_works_for_a_client_that_has_gone(serving, slow, caplog):  # noqa
     assert CLIENT.get(f"{running.url}/health").status_code == 200 and held.batches == [1]
     gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]  # "exception was never retrieved"
+
+
+def test_a_pipeline_that_is_stuck_keeps_no_server_from_ending(serving, slow):  # noqa: F811
+    nlp, held = slow
+    app = create_app(nlp, limits=Limits(seconds=0.5))
+    running = serving(app)
+    assert CLIENT.post(f"{running.url}/annotate", json={"text": "Ann"}).status_code == 503 and held.batches == [1]
+    began = time.monotonic()
+    running.stop()
+    # The thread is still at work; whoever had asked has had their answer.
+    assert not running.thread.is_alive() and time.monotonic() - began < 30 and app.state.served.batcher._thread.is_alive()
 
 
 def test_a_port_that_is_taken_is_told(capsys):
