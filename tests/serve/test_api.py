@@ -6,6 +6,7 @@ import io
 import json
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -133,6 +134,23 @@ def test_limits_of_bytes_and_pixels(client_with):
     assert "rivega_body_bytes_held 0\n" in metrics
 
 
+def test_all_bodies_together_have_a_limit(client_with, slow):
+    nlp, held = slow
+    client = client_with(pipeline=nlp, body_bytes=1000)
+    body = json.dumps({"text": TEXT, "own": "x" * 850}).encode()
+    with ThreadPoolExecutor(8) as pool:
+        headers = {"content-type": "application/json"}
+        first = [pool.submit(client.post, "/annotate", content=body, headers=headers) for _ in range(8)]
+        wait_for(lambda: gauge(client, "rivega_body_bytes_held") == 8 * len(body))
+        answer = client.post("/annotate", content=b" " * (8001 - 8 * len(body)), headers=headers)
+        problem(answer, 503, "E810")
+        assert answer.headers["retry-after"] == "1"
+        held.free.set()
+        assert [each.result().status_code for each in first] == [200] * 8
+    assert gauge(client, "rivega_body_bytes_held") == 0
+    assert client.post("/annotate", content=body, headers=headers).status_code == 200
+
+
 def test_other_sites_and_other_names_are_refused(client_with):
     client = client_with(hosts=["annotate.example.org"])
     post = {"text": TEXT}
@@ -148,16 +166,44 @@ def test_other_sites_and_other_names_are_refused(client_with):
         {"origin": "null"},
         {"origin": "http://localhost:99"},
         {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
     ):
         problem(client.post("/annotate", json=post, headers=headers), 403, "E802")
 
 
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+KEPT = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+def keeps_to_itself(answer):
+    """Whether an answer has the headers that every answer has, and none that lets other sites read it."""
+    allowed = [name for name in answer.headers if name.startswith("access-control-")]
+    return not allowed and {name: answer.headers.get(name) for name in KEPT} == KEPT
+
+
 def test_every_answer_keeps_the_page_to_itself(client):
-    for path in ("/", "/docs", "/static/main.js", "/health", "/nowhere"):
-        headers = client.get(path).headers
-        policy = headers["content-security-policy"]
-        assert "default-src 'none'" in policy and "script-src 'self'" in policy and "unsafe" not in policy
-        assert headers["x-content-type-options"] == "nosniff" and "access-control-allow-origin" not in headers
+    foreign = {"origin": "https://evil.example.com"}
+    for path in ("/", "/docs", "/static/main.js", "/health", "/metrics", "/openapi.json", "/nowhere", "/annotate"):
+        for headers in ({}, foreign, {"host": "evil.example.com"}):
+            assert keeps_to_itself(client.get(path, headers=headers)) and keeps_to_itself(client.head(path, headers=headers)), path
+    for headers in ({}, foreign):
+        assert keeps_to_itself(client.post("/annotate", json={"text": TEXT}, headers=headers))
+    # What a browser asks before it sends what a page of another site made: whether it may.
+    asked = {**foreign, "access-control-request-method": "PUT", "access-control-request-headers": "content-type"}
+    for path in ("/annotate", "/queue/1", "/", "/nowhere"):
+        answer = client.options(path, headers=asked)
+        assert answer.status_code in (404, 405) and keeps_to_itself(answer), path
     problem(client.get("/nowhere"), 404)
     problem(client.get("/annotate"), 405)
     problem(client.get("/static/../app.py"), 404)
@@ -281,7 +327,9 @@ def test_masks_for_boxes(client, client_with, png):
     assert outside["mask_rle"] is None and "[E305]" in outside["errors"][0]["message"]
     for box in (["a", 0, 0, 0], [True, 0, 9, 9], ["1", "2", "3", "4"], [1, 2, 3], {"x": 1}, None):
         problem(client.post("/masks", json={"boxes": [box], "image": data_uri(png)}), 422, "E006")
-    problem(client.post("/masks", json={"boxes": [], "image": data_uri(png)}), 422, "E806")
+    for boxes in ([], [BOX] * 101, None, "x", {"0": BOX}):
+        problem(client.post("/masks", json={"boxes": boxes, "image": data_uri(png)}), 422, "E806")
+    assert client.post("/masks", json={"boxes": [BOX] * 100, "image": data_uri(png)}).status_code == 200
     problem(client.post("/masks", json={"boxes": [BOX]}), 422, "E806")
     none = client_with(pipeline=make_pipeline(segmenter=False))
     problem(none.post("/masks", json={"boxes": [BOX], "image": data_uri(png)}), 501, "E812")
