@@ -116,6 +116,32 @@ def test_heads_that_lie_are_refused_and_nothing_behind_them_is_read(server):
         assert ask(server, sent)[0] == 200
 
 
+EXTENDED = b"%x;a=b;c=\"d\"\r\n%s\r\n0;e\r\nContent-Length: 3\r\nHost: evil.example\r\n\r\n" % (len(BODY), BODY)
+
+
+@pytest.mark.slow
+def test_what_is_odd_and_allowed_is_answered_once_and_in_order(server):
+    # Requests that do not wait for answers, chunks with extensions, and headers behind them, which are none of the request's.
+    sent = b"".join(post(b"Content-Length: %d\r\n" % (15 + n), b'{"text": "Ann%s"}' % (b"!" * n), keep=True) for n in range(9))
+    status, _, body, count = ask(server, sent + post(CHUNKED, EXTENDED, keep=True) + NEXT)
+    assert (status, count) == (200, 11)
+    found = [body.find(b'"text": "Ann%s"' % (b"!" * n)) for n in range(9)]
+    assert found == sorted(found) and found[0] >= 0
+    assert ask(server, post(CHUNKED, EXTENDED))[0] == 200
+    with connect(server) as sock:
+        sock.sendall(post(LENGTH + b"Expect: 100-continue\r\n", b""))
+        assert sock.recv(65536).startswith(b"HTTP/1.1 100 ")
+        sock.sendall(BODY)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+    # HTTP of 1996 has no chunks and may name no host, which is none of the server's names.
+    old = post(LENGTH).replace(b"HTTP/1.1", b"HTTP/1.0")
+    assert ask(server, old)[0] == 200 and ask(server, old.replace(b"Host: localhost\r\n", b""))[0] == 421
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    for path in (b"/", b"/annotate", b"/queue/1"):
+        status, head, _, _ = ask(server, b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n" + upgrade + b"\r\n" + NEXT)
+        assert status in (200, 405) and b"upgrade" not in head, path
+
+
 HOSTS = (
     b"evil.example", b"evil.example@localhost", b"localhost@evil.example", b"localhost/evil", b"localhost?", b"localhost#", b"localhost:abc",
     b"localhost:999999", b"localhost, evil.example", b"localhost localhost", b"[::1", b"[::1]x", b"127.0.0.1\\@evil.example", b"0x7f.1",
