@@ -355,6 +355,9 @@ def test_exports_name_the_picture_and_no_folder(client, png):
         elif kind == "label-studio":
             assert answer.content.startswith(b"PK")
     assert names["coco"].endswith("p1.coco.json") and names["csv"].endswith(".csv")
+    for kind in names:
+        faulty = {"post": {"text": TEXT, "ents": [[0, 999, "PER"]]}, "image": data_uri(png)}
+        problem(client.post(f"/export/{kind}", json=faulty), 422, "E012")
     problem(client.post("/export/docbin", files=form(**fields)), 404)
     problem(client.post("/export/png", files=form(**fields)), 422, "E600")
     problem(client.post("/export/coco", files=form(post="3")), 422, "E806")
