@@ -206,7 +206,10 @@ def test_every_answer_keeps_the_page_to_itself(client):
         assert answer.status_code in (404, 405) and keeps_to_itself(answer), path
     problem(client.get("/nowhere"), 404)
     problem(client.get("/annotate"), 405)
-    problem(client.get("/static/../app.py"), 404)
+    assert client.get("/static/main.js").text.count("import") and client.get("/static/main.js").status_code == 200
+    # What stands beside the page's files is none of them; a client of its own would tidy up "..", so its dots are coded.
+    for path in ("app.py", "static/main.js", "%2e%2e/app.py", "..%2fapp.py", "", "."):
+        problem(client.get(f"/static/{path}"), 404)
     for path in ("/", "/docs"):
         page = client.get(path).text
         assert not re.search(r"https?://|<script(?![^>]*src=)|style=|onclick=", page), "nothing from elsewhere, nothing inline"
