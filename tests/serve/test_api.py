@@ -403,7 +403,9 @@ def test_health_metrics_and_openapi(client, png):
     assert 'rivega_requests_total{method="POST",path="/annotate",status="200"} 1' in lines
     assert "rivega_posts_total 2" in lines and "rivega_posts_with_errors_total 1" in lines
     assert 'rivega_batch_posts_bucket{le="+Inf"} 1' in lines
-    assert not any("nowhere" in line or "BREW" in line for line in lines), "paths and methods that others make up are not counted one by one"
+    assert not any("nowhere" in line or "BREW" in line for line in lines), (
+        "paths and methods that others make up are not counted one by one"
+    )
     assert 'rivega_requests_total{method="other",path="/annotate",status="405"} 1' in lines
     names = {line.split("{")[0].split(" ")[0] for line in lines if not line.startswith("#")}
     kinds = {line.split()[2]: line.split()[3] for line in lines if line.startswith("# TYPE")}

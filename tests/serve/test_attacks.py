@@ -116,7 +116,7 @@ def test_heads_that_lie_are_refused_and_nothing_behind_them_is_read(server):
         assert ask(server, sent)[0] == 200
 
 
-EXTENDED = b"%x;a=b;c=\"d\"\r\n%s\r\n0;e\r\nContent-Length: 3\r\nHost: evil.example\r\n\r\n" % (len(BODY), BODY)
+EXTENDED = b'%x;a=b;c="d"\r\n%s\r\n0;e\r\nContent-Length: 3\r\nHost: evil.example\r\n\r\n' % (len(BODY), BODY)
 
 
 @pytest.mark.slow
@@ -136,7 +136,9 @@ def test_what_is_odd_and_allowed_is_answered_once_and_in_order(server):
     # HTTP of 1996 has no chunks and may name no host, which is none of the server's names.
     old = post(LENGTH).replace(b"HTTP/1.1", b"HTTP/1.0")
     assert ask(server, old)[0] == 200 and ask(server, old.replace(b"Host: localhost\r\n", b""))[0] == 421
-    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    upgrade = (
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
     for path in (b"/", b"/annotate", b"/queue/1"):
         status, head, _, _ = ask(server, b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n" + upgrade + b"\r\n" + NEXT)
         assert status in (200, 405) and b"upgrade" not in head, path

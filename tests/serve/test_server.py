@@ -134,7 +134,9 @@ def refuses(server):
 
 
 def test_sigterm_answers_what_is_under_way_and_saves_it(pipeline, tmp_path):  # noqa: F811
-    (tmp_path / "posts.jsonl").write_text("".join(f'{{"text": "Ann is number {number}"}}\n' for number in range(4)), encoding="utf8")
+    (tmp_path / "posts.jsonl").write_text(
+        "".join(f'{{"text": "Ann is number {number}"}}\n' for number in range(4)), encoding="utf8"
+    )
     server = Process(pipeline, "--body-seconds", 60, "--queue", tmp_path / "posts.jsonl")
     bodies = [json.dumps({"text": f"Ann is number {number}"}).encode() for number in range(3)]
     bodies.append(b'{"ents": [[0, 3, "PER"]], "revision": 0}')
