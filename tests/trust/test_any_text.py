@@ -12,7 +12,7 @@ import pytest
 import spacy
 from blank import NLP
 from examples import examples
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from spacy.tokens import Doc
 
@@ -245,7 +245,10 @@ def write_post_file(form: str, folder: Path, post: dict) -> Path:
 def test_posts_of_every_form_are_read_as_they_were_written(form):
     @examples(30)
     @given(st.fixed_dictionaries({"id": filled, "text": texts, "caption": filled}))
+    @example({"id": "7", "text": "\ud83d\udc00 \udc00\ud83d", "caption": "x"})
     def check(post: dict) -> None:
+        # JSON spells a whole character beyond U+FFFF as its two halves, so two that stand in order are one.
+        post = json.loads(json.dumps(post))
         if form in ("csv", "parquet"):
             # Neither can hold half a character.
             post = {name: replace_surrogates(value) for name, value in post.items()}
