@@ -27,6 +27,7 @@ from rivega_spacy.ner.shared_encoder.component import SharedTransformer
 from rivega_spacy.ner.tagger import TaggerScores
 from rivega_spacy.ner.token_classifier import HFNER
 from rivega_spacy.post.errors import SetupError
+from rivega_spacy.post.failures import _HANDED_OVER
 from rivega_spacy.post.images import read_image
 from rivega_spacy.segmentation.component import BoxSegmenter
 from rivega_spacy.segmentation.text_component import TextSegmenter
@@ -189,6 +190,8 @@ def test_a_handler_of_the_users_is_called_instead(number):
     assert [doc.text for doc in docs] == ["Ada", "Cleo"] and all(doc._.rivega_errors == [] for doc in docs)
     single = pipe(list(posts(nlp.vocab))[1])
     assert len(calls) == 2 and single.text == "Bertha" * 9
+    # Handed over once, and not for ever: whoever goes on with the post goes on with all of it.
+    assert _HANDED_OVER not in single.user_data
     pipe.set_error_handler(raise_error)
     with pytest.raises(KeyError):
         list(pipe.pipe(posts(nlp.vocab)))
