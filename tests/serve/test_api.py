@@ -13,8 +13,9 @@ import pytest
 from rivega_spacy.post.cells import from_cell
 from rivega_spacy.post.posts import annotate as annotate_posts
 from rivega_spacy.post.posts import doc_to_post
+from rivega_spacy.serve.app import create_app
 
-from .conftest import BOX, encoded, make_pipeline, wait_for
+from .conftest import BOX, TestClient, encoded, make_pipeline, wait_for
 
 TEXT = "Ann met Rio at the Zoo"
 
@@ -320,6 +321,22 @@ def test_an_answer_that_takes_too_long_is_given_up(client_with, slow):
     assert client.post("/annotate", json={"text": TEXT}).status_code == 200
     # The second was still waiting when it was given up, and was never begun.
     assert held.batches == [1, 1]
+
+
+def test_what_has_stopped_takes_nothing_more(client_with):
+    client = client_with()
+    assert client.post("/annotate", json={"text": TEXT}).status_code == 200
+    served = client.app.state.served
+    served.batcher.stop()
+    problem(client.post("/annotate", json={"text": TEXT}), 503, "E810")
+    assert not served.batcher._thread.is_alive()
+
+
+def test_the_end_of_an_app_ends_its_thread():
+    app = create_app(make_pipeline())
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/health").json()["status"] == "ok" and app.state.served.batcher._thread.is_alive()
+    assert not app.state.served.batcher._thread.is_alive() and app.state.served.draining
 
 
 def test_masks_for_boxes(client, client_with, png):
