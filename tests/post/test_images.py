@@ -19,6 +19,7 @@ from rivega_spacy.post.images import (
     SUFFIXES,
     clear_cache,
     doc_image,
+    doc_view,
     image_digest,
     image_for_storage,
     image_frame,
@@ -315,6 +316,24 @@ def test_what_is_kept_of_a_picture_follows_the_limits(nlp, picture, monkeypatch)
         assert doc_image(doc, "test") is None
         monkeypatch.delenv(name)
         assert doc_image(doc, "test") is seen
+
+
+@pytest.mark.parametrize("size", [(900, 700), (200, 150)])
+def test_a_view_is_the_same_whatever_was_looked_at_before(size, nlp):
+    """Another stage that wants the whole picture changes no answer of one that is content with less."""
+    doc = nlp.make_doc("x")
+    doc._.image = encoded(photo(*size), "JPEG")
+    seen = []
+    for before in ((), (doc_image,), (doc_image, doc_image)):
+        clear_cache()
+        for look in before:
+            look(doc, "test")
+        pixels, whole = doc_view(doc, "test", 100)
+        again, _ = doc_view(doc, "test", 100)
+        assert whole == (size[1], size[0]) and np.array_equal(pixels, again)
+        seen.append(pixels)
+    assert all(np.array_equal(pixels, seen[0]) for pixels in seen)
+    assert doc_image(doc, "test").shape[:2] == (size[1], size[0])
 
 
 def test_a_smaller_limit_can_be_asked_for_and_no_larger_one(monkeypatch):
