@@ -120,3 +120,14 @@ def test_descriptions_span_paragraphs(tmp_path):
 def test_missing_files(tmp_path, reader):
     with pytest.raises(RivegaError, match="does not exist"):
         reader(tmp_path / "none.txt", Dirt())
+
+
+def test_of_two_texts_of_one_post_the_first_is_kept_and_the_other_counted(tmp_path):
+    for read, text in (
+        (read_captions, "1.jpg :a\n1.jpg :b\n2.jpg :c\n"),
+        (read_descriptions, "imgid:1###a\nimgid:1###b\nimgid:2###c\n"),
+    ):
+        (tmp_path / "texts.txt").write_text(text)
+        dirt = Dirt()
+        assert read(tmp_path / "texts.txt", dirt) == {"1": "a", "2": "c"}
+        assert dirt.counts == {"duplicate_text": 1}
