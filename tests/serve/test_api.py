@@ -383,7 +383,20 @@ def test_exports_name_the_picture_and_no_folder(client, png):
     problem(client.post("/export/coco", files=form(post="3")), 422, "E806")
 
 
-@pytest.mark.parametrize("name", ['=HYPERLINK("http://a.b/").png', '=HYPERLINK("a").png', "+1.png", "-1.png", "@x.png", 'a","=1+1.png', "a\n=1.png", "<b>\u202e&.png", "a\\"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        '=HYPERLINK("http://a.b/").png',
+        '=HYPERLINK("a").png',
+        "+1.png",
+        "-1.png",
+        "@x.png",
+        'a","=1+1.png',
+        "a\n=1.png",
+        "<b>\u202e&.png",
+        "a\\",
+    ],
+)
 def test_the_name_of_a_picture_stays_a_name(client, png, name):
     post = client.post("/annotate", json={"text": TEXT, "image": data_uri(png)}).json()
     fields = {"post": json.dumps(post), "name": name}
