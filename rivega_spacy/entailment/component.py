@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
@@ -102,12 +103,14 @@ class VisualEntailment(AskingVisionPipe):
         """
         docs = list(docs)
         results: list[list[Judgement | None]] = [[None] * len(doc.ents) for doc in docs]
+        # In the numbers that scores are made of: 0.7 in them is a little less than in Python's, in which older versions of NumPy compare.
+        least = np.float32(self.cfg["threshold"])
 
         def judge(asked: Asked) -> None:
             found = answers_by_post(self.model, docs, asked, self.fail)
             for (number, places), scores in zip(asked.owners, found):
                 for place, score in zip(places, () if scores is None else scores):
-                    results[number][place] = Judgement(bool(score >= self.cfg["threshold"]), float(score))
+                    results[number][place] = Judgement(bool(np.float32(score) >= least), float(score))
 
         options = {"expression": self.expression, "labels": self.cfg["labels"], "side": side_of(self.model)}
         ask_in_parts(docs, self.name, self._wanted, judge, **options)

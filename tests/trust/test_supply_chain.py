@@ -49,6 +49,8 @@ def test_a_lock_fits_what_setup_cfg_asks_for(name):
         assert key in pins, f"{requirement} is not in ci/locks/{name}.txt: python ci/lock.py"
         assert requirement.specifier.contains(pins[key][0]), f"{requirement}, but {pins[key][0]} is locked: python ci/lock.py"
     for requirement in requirements((ROOT / "constraints.txt").read_text(encoding="utf8")):
+        if requirement.marker is not None and not requirement.marker.evaluate({"python_version": "3.11"}):  # locks are for that
+            continue
         key = re.sub(r"[-_.]+", "-", requirement.name).lower()
         assert key not in pins or requirement.specifier.contains(pins[key][0]), f"{requirement}: python ci/lock.py"
 

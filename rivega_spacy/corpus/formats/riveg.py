@@ -195,7 +195,10 @@ def _joined(line: str, following: Sequence[str]) -> tuple[list[str], int] | None
     """The fields of a row over several lines, and how many lines follow the first; None if no such lines are one of a table."""
     for count, last in enumerate(following, start=1):
         if '"' in last:
-            fields = next(csv.reader(["".join([line, *itertools.islice(following, count)]).rstrip("\n")], delimiter="\t"))
+            try:
+                fields = next(csv.reader(["".join([line, *itertools.islice(following, count)]).rstrip("\n")], delimiter="\t"))
+            except csv.Error:  # an end of line that stands in no field
+                continue
             if _read(fields) is not None:
                 return fields, count
     return None
