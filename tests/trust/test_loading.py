@@ -42,8 +42,8 @@ def test_the_shipped_pipeline_reaches_nobody_and_writes_nothing():
     assert result["boxes"][0] == result["boxes"][1]
     assert not any(any(boxes) for boxes in result["boxes"][2:])
     # urllib3 tries at import whether this machine has IPv6, by binding (not connecting) a socket on loopback; Python's tempfile tries whether
-    # the folder for temporary files can be written; torch makes an empty folder there for compiled code. spaCy's weasel imports httpx, of which
-    # versions before 0.28 import Trio where tests' tools have brought that, and Trio asks the loader for the place of a library.
+    # the folder for temporary files can be written; torch makes an empty folder there for compiled code. Clients of HTTP, which weasel and the
+    # hub's client import, import Trio where tests' tools have brought that, and Trio asks the loader for the place of a library.
     temporary = os.path.realpath(tempfile.gettempdir())
     left = [
         (event, given)
