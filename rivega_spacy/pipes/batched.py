@@ -19,13 +19,30 @@ from .network_asking import learn, start_model
 from .settings import ConfiguredWeights
 
 
-class BatchedPipe(Failing, ConfiguredWeights, TrainablePipe):
+class Batchwise(Failing, TrainablePipe):
     """A component whose `predict` takes a batch of posts and whose failures stay with the post that caused them (failures.py)."""
 
     def __call__(self, doc: Doc) -> Doc:
-        self._annotate([doc])
+        self.annotate([doc])
         self.left([doc])
         return doc
+
+    def annotate(self, docs: Sequence[Doc]) -> None:
+        """Annotate posts, one by one where they cannot be annotated together. RAISES (SetupError): If the component cannot work at all."""
+        try:
+            self.set_annotations(docs, self.predict(docs))
+        except SetupError:
+            raise
+        except Exception as error:  # whatever a model raises stays with the post it belongs to, and the others go on
+            if len(docs) == 1:
+                self.fail(docs, error)
+                return
+            for doc in docs:
+                self.annotate([doc])
+
+
+class BatchedPipe(Batchwise, ConfiguredWeights, TrainablePipe):
+    """Such a component over a stream."""
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Process a stream; what the posts of a batch need of the model is asked of it together.
@@ -36,20 +53,8 @@ class BatchedPipe(Failing, ConfiguredWeights, TrainablePipe):
         RAISES (SetupError): If the component cannot work at all.
         """
         for docs in minibatch(stream, size=batch_size):
-            self._annotate(docs)
+            self.annotate(docs)
             yield from self.left(docs)
-
-    def _annotate(self, docs: Sequence[Doc]) -> None:
-        try:
-            self.set_annotations(docs, self.predict(docs))
-        except SetupError:
-            raise
-        except Exception as error:  # whatever a model raises stays with the post it belongs to, and the others go on
-            if len(docs) == 1:
-                self.fail(docs, error)
-                return
-            for doc in docs:
-                self._annotate([doc])
 
 
 class AskingVisionPipe(BatchedPipe):

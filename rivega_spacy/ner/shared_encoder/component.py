@@ -1,6 +1,6 @@
 """`rivega_transformer`: runs one encoder for the components that listen to it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +8,13 @@ import catalogue
 import srsly
 from spacy import util
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.util import minibatch, registry
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
-from ...post.errors import SetupError
-from ...post.failures import Failing
+from ...pipes.batched import Batchwise
 from ...post.versions import spacy_transformers_fits
 from .carrier import FullTransformerBatch, TransformerData
 from .data import read_encoded
@@ -52,7 +50,7 @@ def make_transformer(
     return SharedTransformer(nlp.vocab, model, set_extra_annotations, name=name, max_batch_items=max_batch_items)
 
 
-class SharedTransformer(Failing, TrainablePipe):
+class SharedTransformer(Batchwise):
     """One encoder for several components, which hold `TransformerListener`s in its place.
 
     Its output is on `doc._.trf_data`. In training it takes the step when the last listener has given its gradient back.
@@ -111,30 +109,12 @@ class SharedTransformer(Failing, TrainablePipe):
             if layer.name == TransformerListener.name and getattr(layer, "upstream_name", None) in ("*", self.name):
                 self.add_listener(layer, component.name)
 
-    def __call__(self, doc: Doc) -> Doc:
-        """Encode a post."""
-        self._encode([doc])
-        self.left([doc])
-        return doc
-
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Encode posts, those of similar length together. YIELDS (Doc): In the order given."""
         for docs in minibatch(stream, batch_size):
             for part in by_length(docs, self.cfg["max_batch_items"]):
-                self._encode(part)
+                self.annotate(part)
             yield from self.left(docs)
-
-    def _encode(self, docs: Sequence[Doc]) -> None:
-        try:
-            self.set_annotations(docs, self.predict(docs))
-        except SetupError:
-            raise
-        except Exception as error:  # whatever an encoder raises stays with the post it belongs to, and the others go on
-            if len(docs) == 1:
-                self.fail(docs, error)
-                return
-            for doc in docs:
-                self._encode([doc])
 
     def predict(self, docs: Iterable[Doc]) -> Any:
         """What the encoder makes of posts, which are not changed. RETURNS (FullTransformerBatch): One entry of `doc_data` a post."""
